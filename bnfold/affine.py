@@ -1,0 +1,125 @@
+"""The value that bnfold moves: an affine map, one scale and one shift for every place of a tensor.
+
+A map is never inverted: a scale of zero is common after pruning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """y = scale * x + shift for a tensor x of rank r.
+
+    Attributes:
+        scale: float64, rank r, every dimension 1 or that of x.
+        shift: the same, in units of y.
+    """
+
+    scale: Array
+    shift: Array
+
+    def __post_init__(self) -> None:
+        if self.scale.ndim != self.shift.ndim:
+            raise ValueError(f"scale has rank {self.scale.ndim}, shift has rank {self.shift.ndim}: they must agree")
+
+    @property
+    def rank(self) -> int:
+        """Rank of the tensor that the map acts on."""
+        return self.scale.ndim
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether any scale differs from 1."""
+        return bool(np.any(self.scale != 1.0))
+
+    @property
+    def has_shift(self) -> bool:
+        """Whether any shift differs from 0."""
+        return bool(np.any(self.shift != 0.0))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the map changes nothing."""
+        return not self.has_scale and not self.has_shift
+
+    def then(self, other: "Affine") -> "Affine":
+        """The map that applies this one first and `other` to its result."""
+        return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
+
+    def scale_alone(self) -> "Affine":
+        """The same scale without the shift."""
+        return Affine(self.scale, np.zeros((1,) * self.rank))
+
+    def along(self, axis: int) -> "PerChannel | None":
+        """The map as two vectors over one axis, or None where it varies along another.
+
+        Args:
+            axis: from 0 to rank - 1.
+        """
+        scale, shift = _vector_along(self.scale, axis), _vector_along(self.shift, axis)
+        if scale is None or shift is None:
+            return None
+        return PerChannel(scale, shift)
+
+
+@dataclass(frozen=True, eq=False)
+class PerChannel:
+    """An affine map over one axis: two float64 vectors, each of length 1 or of the axis."""
+
+    scale: Array
+    shift: Array
+
+    def fits(self, channels: int) -> bool:
+        """Whether both vectors have one entry in all, or one for each of so many channels."""
+        return {self.scale.size, self.shift.size} <= {1, channels}
+
+    def on_axis(self, rank: int, axis: int) -> Affine:
+        """The same map for a tensor of this rank with the channels on this axis."""
+        shape = [1] * rank
+        shape[axis] = -1
+        return Affine(self.scale.reshape(shape), self.shift.reshape(shape))
+
+
+def per_channel(scale: npt.ArrayLike, shift: npt.ArrayLike, *, rank: int, axis: int = 1) -> Affine:
+    """An affine map with one scale and one shift per channel.
+
+    Args:
+        scale: shape (C,) or a number.
+        shift: shape (C,) or a number.
+        rank: of the tensor.
+        axis: of the channels.
+    """
+    vectors = PerChannel(np.atleast_1d(np.asarray(scale, np.float64)), np.atleast_1d(np.asarray(shift, np.float64)))
+    return vectors.on_axis(rank, axis)
+
+
+def identity(rank: int) -> Affine:
+    """The map that changes nothing, for tensors of this rank."""
+    return per_channel(1.0, 0.0, rank=rank, axis=0) if rank else Affine(np.ones(()), np.zeros(()))
+
+
+def varying_axes(affine: Affine) -> Sequence[int]:
+    """The axes along which scale or shift truly varies."""
+    return [axis for axis in range(affine.rank) if _varies(affine.scale, axis) or _varies(affine.shift, axis)]
+
+
+def _varies(values: Array, axis: int) -> bool:
+    return bool(np.any(values != np.take(values, [0], axis=axis)))
+
+
+def _vector_along(values: Array, axis: int) -> Array | None:
+    vector = values
+    for other in range(values.ndim):
+        if other == axis or values.shape[other] == 1:
+            continue
+        first = np.take(vector, [0], axis=other)
+        if np.any(vector != first):
+            return None
+        vector = first
+    return vector.reshape(-1)

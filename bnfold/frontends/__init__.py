@@ -1,0 +1,1 @@
+"""Spelling only: each frontend decodes one file format to meanings, and writes changed ones back."""

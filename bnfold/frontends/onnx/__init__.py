@@ -1,0 +1,1 @@
+"""ONNX, on the protobuf itself: whatever is not folded keeps its bytes."""

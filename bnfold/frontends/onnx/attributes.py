@@ -1,0 +1,33 @@
+"""Attributes of a node by name, as Python values."""
+
+from typing import Any
+
+import onnx
+import onnx.helper
+
+from bnfold.frontends.onnx.graph import Node
+
+
+class ReferenceAttributeError(ValueError):
+    """The attribute of a node in a function body takes its value from the caller."""
+
+
+def attribute(node: Node, name: str, default: Any) -> Any:  # noqa: ANN401 - what an attribute holds is the file's choice
+    """The value of an attribute, or the default where the node does not have it.
+
+    Raises:
+        ReferenceAttributeError: its value is known only where the function is called.
+    """
+    for entry in node.proto.attribute:
+        if entry.name == name:
+            if entry.ref_attr_name:
+                raise ReferenceAttributeError(f"attribute {name!r} is given by the caller of the function")
+            return onnx.helper.get_attribute_value(entry)
+    return default
+
+
+def set_float_attribute(proto: onnx.NodeProto, name: str, value: float) -> None:
+    """Give a float attribute that the node already has another value; where it has none, add nothing."""
+    for entry in proto.attribute:
+        if entry.name == name:
+            entry.f = value

@@ -1,0 +1,121 @@
+"""The operators that exporters put between a weight and its user, evaluated on constants."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.helper
+
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.graph import Node
+from bnfold.refusal import Reason, Refusal
+
+AnyArray: TypeAlias = npt.NDArray[np.generic]
+Operands: TypeAlias = Sequence[AnyArray]
+
+
+def identity(_node: Node, operands: Operands) -> AnyArray:
+    """Source: ONNX Identity-1 to -25."""
+    return operands[0]
+
+
+def cast(node: Node, operands: Operands) -> AnyArray | Refusal:
+    """Between floating-point types only. Source: ONNX Cast-6 to -25."""
+    return _converted(node, operands[0], attribute(node, "to", onnx.TensorProto.UNDEFINED))
+
+
+def cast_like(node: Node, operands: Operands) -> AnyArray | Refusal:
+    """To the type of another tensor, where that is known before run time. Source: ONNX CastLike-15 to -25."""
+    like = node.inputs[1]
+    if like is None or like.element_type == onnx.TensorProto.UNDEFINED:
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} casts to a type that is not known before run time")
+    return _converted(node, operands[0], like.element_type)
+
+
+def _converted(node: Node, data: AnyArray, element_type: int) -> AnyArray | Refusal:
+    target = onnx.helper.tensor_dtype_to_np_dtype(element_type)
+    source = data.dtype
+    if not is_float(source) or not is_float(target):
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} casts {source} to {target}")
+    with np.errstate(over="ignore"):
+        return data.astype(target)
+
+
+def reshape(node: Node, operands: Operands) -> AnyArray:
+    """Source: ONNX Reshape-5 to -25."""
+    lengths = [int(length) for length in operands[1].tolist()]
+    if not attribute(node, "allowzero", 0):
+        lengths = [operands[0].shape[axis] if length == 0 else length for axis, length in enumerate(lengths)]
+    return operands[0].reshape(lengths)
+
+
+def expand(_node: Node, operands: Operands) -> AnyArray:
+    """Source: ONNX Expand-8, -13."""
+    lengths = [int(length) for length in operands[1].tolist()]
+    return np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, tuple(lengths)))
+
+
+def shape(node: Node, _operands: Operands) -> AnyArray | Refusal:
+    """Of a tensor whose asked-for dimensions are known before run time. Source: ONNX Shape-1 to -25."""
+    known = node.inputs[0].shape if node.inputs[0] is not None else None
+    part = None if known is None else known[attribute(node, "start", 0) : attribute(node, "end", None)]
+    if part is None or None in part:
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} reads a shape that is not known before run time")
+    return np.array(part, np.int64)
+
+
+def squeeze(node: Node, operands: Operands) -> AnyArray:
+    """Axes as attribute or input. Source: ONNX Squeeze-1 to -25."""
+    axes = _axes(node, operands)
+    return np.squeeze(operands[0], axis=None if axes is None else tuple(axes))
+
+
+def unsqueeze(node: Node, operands: Operands) -> AnyArray:
+    """Axes as attribute or input. Source: ONNX Unsqueeze-1 to -25."""
+    return np.expand_dims(operands[0], tuple(_axes(node, operands) or ()))
+
+
+def transpose(node: Node, operands: Operands) -> AnyArray:
+    """Source: ONNX Transpose-1 to -25."""
+    return np.transpose(operands[0], attribute(node, "perm", None))
+
+
+def is_float(dtype: np.dtype[np.generic]) -> bool:
+    """Whether folding can write this type: float16, bfloat16, float32 or float64."""
+    return dtype.name in ("float16", "bfloat16", "float32", "float64")
+
+
+def _axes(node: Node, operands: Operands) -> list[int] | None:
+    if len(operands) > 1:
+        return [int(axis) for axis in operands[1].reshape(-1).tolist()]
+    axes = attribute(node, "axes", None)
+    return None if axes is None else list(axes)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """How to evaluate an operator.
+
+    Attributes:
+        evaluate: from the node and the values of the inputs that it reads.
+        reads: how many inputs, from the first on, are read for their values; None for all.
+    """
+
+    evaluate: Callable[[Node, Operands], AnyArray | Refusal]
+    reads: int | None = None
+
+
+EVALUATORS: dict[str, Evaluator] = {
+    "Cast": Evaluator(cast),
+    "CastLike": Evaluator(cast_like, reads=1),
+    "Expand": Evaluator(expand),
+    "Identity": Evaluator(identity),
+    "Reshape": Evaluator(reshape),
+    "Shape": Evaluator(shape, reads=0),
+    "Squeeze": Evaluator(squeeze),
+    "Transpose": Evaluator(transpose),
+    "Unsqueeze": Evaluator(unsqueeze),
+}

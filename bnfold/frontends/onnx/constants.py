@@ -1,0 +1,178 @@
+"""Tensors whose values the file fixes: initializers, Constant nodes, and what simple operators make of them."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.helper
+
+from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
+from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float
+from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.refusal import Reason, Refusal
+
+
+@dataclass(frozen=True, eq=False)
+class NewParameter:
+    """A parameter that folding has changed.
+
+    Attributes:
+        exact: float64, before rounding.
+        rounded: the same in the type that the file stores.
+    """
+
+    exact: npt.NDArray[np.float64]
+    rounded: AnyArray
+
+
+class Constants:
+    """Reads constants, and remembers those that folding has changed, exactly.
+
+    Args:
+        store: where the data of initializers lies.
+        keep_overridable: treat initializers that are also graph inputs as unknown.
+    """
+
+    def __init__(self, store: TensorStore, *, keep_overridable: bool = False) -> None:
+        self._store = store
+        self._keep_overridable = keep_overridable
+        self._changed: dict[Value, NewParameter] = {}
+        self._dynamic: dict[Value, Refusal] = {}
+
+    @property
+    def changed(self) -> Mapping[Value, "NewParameter"]:
+        """The parameters that folding has given new values."""
+        return self._changed
+
+    def remember(self, value: Value, parameter: "NewParameter") -> None:
+        """Answer these values for this tensor from now on.
+
+        However many folds a weight takes, each starts from the exact values, so that it is rounded only once.
+        """
+        self._changed[value] = parameter
+
+    def read_exact(self, value: Value) -> npt.NDArray[np.float64] | Refusal:
+        """A parameter in float64, before the rounding of any fold.
+
+        Returns:
+            The values; a refusal as `read` gives it; MALFORMED where the tensor is not floating point.
+        """
+        if value in self._changed:
+            return self._changed[value].exact
+        values = self.read(value)
+        if isinstance(values, Refusal):
+            return values
+        if not is_float(values.dtype):
+            return Refusal(Reason.MALFORMED, f"{value.name!r} is {values.dtype}, not a floating-point tensor")
+        return values.astype(np.float64)
+
+    def read(self, value: Value) -> AnyArray | Refusal:
+        """The values of a tensor in its own type, as the file has them.
+
+        Returns:
+            The array; DYNAMIC_PARAMETER where they are not fixed by the file, SPARSE where they are stored sparsely,
+            OVERRIDABLE where the caller may replace them and that is to be respected.
+        """
+        if value in self._changed:
+            return self._changed[value].rounded
+        if value in self._dynamic:
+            return self._dynamic[value]
+        known: dict[Value, AnyArray | Refusal] = {}
+        for step in _in_order_of_evaluation(value, self._dynamic):
+            known[step] = self._dynamic.get(step) or self._evaluate(step, known)
+        answer = known[value]
+        if isinstance(answer, Refusal):
+            self._dynamic[value] = answer
+        return answer
+
+    def _evaluate(self, value: Value, known: dict[Value, AnyArray | Refusal]) -> AnyArray | Refusal:
+        node = value.producer
+        if node is None:
+            return self._read_stored(value)
+        try:
+            if not node.is_standard:
+                return _computed(value, node)
+            if node.proto.op_type == "Constant":
+                return self._read_constant_node(node)
+            operands = []
+            for source in _sources(node):
+                operand = known[source]
+                if isinstance(operand, Refusal):
+                    return operand
+                operands.append(operand)
+            if node.proto.op_type == "ConstantOfShape":
+                return self._fill(node, operands[0])
+            evaluator = EVALUATORS.get(node.proto.op_type)
+            return evaluator.evaluate(node, operands) if evaluator else _computed(value, node)
+        except ReferenceAttributeError as error:
+            return Refusal(Reason.DYNAMIC_PARAMETER, str(error))
+        except (ValueError, TypeError, IndexError, KeyError) as error:
+            return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) cannot be evaluated: {error}")
+
+    def _read_stored(self, value: Value) -> AnyArray | Refusal:
+        if value.is_sparse:
+            return Refusal(Reason.SPARSE, f"{value.name!r} is a sparse initializer")
+        if value.initializer is None:
+            return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of {value.scope.label}")
+        if value.is_input and self._keep_overridable:
+            return Refusal(Reason.OVERRIDABLE, f"{value.name!r} is an initializer and a graph input")
+        return self._store.read(value.initializer)
+
+    def _read_constant_node(self, node: Node) -> AnyArray | Refusal:
+        """Every form of Constant. Source: ONNX Constant-1 to -25."""
+        (entry,) = node.proto.attribute
+        if entry.ref_attr_name:
+            raise ReferenceAttributeError(f"attribute {entry.name!r} is given by the caller of the function")
+        match entry.name:
+            case "value":
+                return self._store.read(entry.t)
+            case "value_float" | "value_floats":
+                return np.array(onnx.helper.get_attribute_value(entry), np.float32)
+            case "value_int" | "value_ints":
+                return np.array(onnx.helper.get_attribute_value(entry), np.int64)
+            case "sparse_value":
+                return Refusal(Reason.SPARSE, f"{node.label!r} is a sparse constant")
+        raise ValueError(f"attribute {entry.name!r} holds no number")
+
+    def _fill(self, node: Node, shape: AnyArray) -> AnyArray:
+        """ConstantOfShape, without memory for the repeated value. Source: ONNX ConstantOfShape-9 to -25."""
+        fill: onnx.TensorProto | None = attribute(node, "value", None)
+        number = np.zeros(1, np.float32) if fill is None else self._store.read(fill)
+        return np.broadcast_to(number.reshape(-1)[:1].reshape(()), [int(length) for length in shape.tolist()])
+
+
+def makes_constant(node: Node) -> bool:
+    """Whether the node makes a constant when all its inputs are constants."""
+    return node.is_standard and (
+        node.proto.op_type in EVALUATORS or node.proto.op_type in ("Constant", "ConstantOfShape")
+    )
+
+
+def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Value]:
+    """The tensors that `value` is made of, each after its own sources. Not recursive: chains can be long."""
+    order: dict[Value, None] = {}
+    waiting = [value]
+    while waiting:
+        node = None if waiting[-1] in settled else waiting[-1].producer
+        unknown = [source for source in _sources(node) if source not in order] if node else []
+        if unknown:
+            waiting += unknown
+        else:
+            order[waiting.pop()] = None
+    return list(order)
+
+
+def _sources(node: Node) -> list[Value]:
+    """The tensors whose values a constant made by this node depends on."""
+    if not makes_constant(node):
+        return []
+    evaluator = EVALUATORS.get(node.proto.op_type)
+    read = node.inputs if evaluator is None or evaluator.reads is None else node.inputs[: evaluator.reads]
+    return [source for source in read if source is not None]
+
+
+def _computed(value: Value, node: Node) -> Refusal:
+    return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is computed by {node.label!r} ({node.op})")

@@ -1,0 +1,71 @@
+"""What a decoder may ask about the node in its hands."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.frontends.onnx.constants import Constants
+from bnfold.frontends.onnx.graph import Node, Shape, Value
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Opaque
+
+
+class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
+    """The node is not what the decoder hoped for; carries the Opaque that says why."""
+
+    def __init__(self, reason: Reason, evidence: str, hint: str = "") -> None:
+        super().__init__(evidence)
+        self.opaque = Opaque(reason, evidence, hint)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A node and the constants of its model."""
+
+    node: Node
+    constants: Constants
+
+    def input(self, slot: int) -> Value | None:
+        """The tensor at an input, None where it is absent."""
+        return self.node.inputs[slot] if slot < len(self.node.inputs) else None
+
+    def required(self, slot: int) -> Value:
+        """The tensor at an input that the operator's specification requires."""
+        value = self.input(slot)
+        if value is None:
+            raise Undecodable(Reason.MALFORMED, f"{self.node.op} needs input {slot}, which is absent")
+        return value
+
+    def parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64]:
+        """The exact values of a constant input.
+
+        Args:
+            slot: index of the input.
+            dynamic: the reason to give where the input is not a constant.
+        """
+        values = self.constants.read_exact(self.required(slot))
+        if isinstance(values, Refusal):
+            reason = dynamic if values.reason is Reason.DYNAMIC_PARAMETER else values.reason
+            raise Undecodable(reason, values.evidence)
+        return values
+
+    def optional_parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64] | None:
+        """The same for an input that may be absent."""
+        return None if self.input(slot) is None else self.parameter(slot, dynamic=dynamic)
+
+    def shape(self, slot: int) -> Shape:
+        """The shape of an input whose rank must be known."""
+        value = self.required(slot)
+        if value.shape is None:
+            raise Undecodable(
+                Reason.UNKNOWN_SHAPE,
+                f"the rank of {value.name!r} is not known before run time",
+                hint="give the graph's inputs a shape, if only with symbolic dimensions",
+            )
+        return value.shape
+
+
+def malformed(evidence: str) -> Undecodable:
+    """The node contradicts its operator's specification."""
+    return Undecodable(Reason.MALFORMED, evidence)

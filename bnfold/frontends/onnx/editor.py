@@ -1,0 +1,199 @@
+"""Edits of the indexed graph. The protobuf's own lists of nodes and tensors change once, at the end, in writer.py."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx.helper
+import onnx.numpy_helper
+
+from bnfold.errors import InternalError
+from bnfold.frontends.onnx.attributes import set_float_attribute
+from bnfold.frontends.onnx.constants import Constants, NewParameter, makes_constant
+from bnfold.frontends.onnx.encode import NodeEdit
+from bnfold.frontends.onnx.graph import GraphIndex, Node, Value
+
+
+@dataclass(eq=False)
+class Editor:
+    """Carries out edits on a model.
+
+    Attributes:
+        index: of the model.
+        constants: of the model.
+        removed_nodes: nodes that are gone.
+        added_nodes: new nodes, each after the one that stands before it.
+        removed_values: tensors that are gone.
+        stored_anew: tensors whose data must be written.
+    """
+
+    index: GraphIndex
+    constants: Constants
+    removed_nodes: set[Node] = field(default_factory=set)
+    added_nodes: dict[Node, list[Node]] = field(default_factory=dict)
+    removed_values: list[Value] = field(default_factory=list)
+    stored_anew: dict[Value, None] = field(default_factory=dict)
+
+    def apply(self, edit: NodeEdit) -> None:
+        """Give a node new parameters."""
+        node = edit.node
+        # The bias first: exporters compute an absent one from the shape of the weight, and then nobody else reads that.
+        for slot in sorted(edit.parameters, reverse=True):
+            if not (edit.bias_behind and slot == 2):
+                self._set_parameter(node, slot, edit.parameters[slot])
+        if edit.bias_behind:
+            self._add_behind(node, edit.parameters[2])
+        if edit.op_type:
+            node.proto.op_type = edit.op_type
+        for name, value in edit.factors.items():
+            set_float_attribute(node.proto, name, value)
+
+    def bypass_upstream(self, node: Node, source: int) -> None:
+        """Remove a node; what made its input now makes a tensor with its output's name."""
+        before, after = node.inputs[source], node.outputs[0]
+        if before is None or after is None or before.producer is None:
+            raise InternalError(f"{node.label!r} cannot be bypassed upstream")
+        self._remove_node(node, keep=before)
+        producer = before.producer
+        slot = producer.outputs.index(before)
+        producer.outputs[slot] = after
+        producer.proto.output[slot] = after.name
+        after.producer = producer
+        self._redirect(before, after)
+        self._forget(before)
+
+    def bypass_downstream(self, node: Node, source: int) -> None:
+        """Remove a node; what read its output now reads its input."""
+        before, after = node.inputs[source], node.outputs[0]
+        if before is None or after is None or after.is_output:
+            raise InternalError(f"{node.label!r} cannot be bypassed downstream")
+        self._remove_node(node, keep=before)
+        self._redirect(after, before)
+        self._forget(after)
+
+    def _set_parameter(self, node: Node, slot: int, parameter: NewParameter) -> None:
+        """New values for a constant input: in its own place where nobody else reads it, else under a new name."""
+        old = node.inputs[slot] if slot < len(node.inputs) else None
+        if old is not None and len(old.value_readers) == 1 and not old.is_output:
+            if not self._refill(old, parameter):
+                self._own(old)
+            self._store(old, parameter)
+            return
+        scope = node.scope
+        name = self._fresh_name(_name_for_new_parameter(node, old))
+        value = scope.values[name] = Value(name, scope)
+        self._connect(node, slot, value)
+        self._store(value, parameter)
+
+    def _refill(self, value: Value, parameter: NewParameter) -> bool:
+        """Keep a ConstantOfShape where one number still says it all: light models stay light."""
+        producer, numbers = value.producer, parameter.rounded
+        if producer is None or producer.proto.op_type != "ConstantOfShape" or value.shape != numbers.shape:
+            return False
+        if numbers.size < 2 or np.any(numbers != numbers.reshape(-1)[0]):
+            return False
+        fill = onnx.numpy_helper.from_array(numbers.reshape(-1)[:1], "value")
+        del producer.proto.attribute[:]
+        producer.proto.attribute.append(onnx.helper.make_attribute("value", fill))
+        return True
+
+    def _own(self, value: Value) -> None:
+        """Turn a constant that a node makes into one that the graph stores under the same name."""
+        if value.producer is None:
+            return
+        producer, value.producer = value.producer, None
+        producer.outputs[producer.outputs.index(value)] = None
+        self._remove_node(producer)
+
+    def _store(self, value: Value, parameter: NewParameter) -> None:
+        value.shape = parameter.exact.shape
+        self.constants.remember(value, parameter)
+        if value.producer is None:
+            self.stored_anew[value] = None
+
+    def _add_behind(self, node: Node, bias: NewParameter) -> None:
+        """Put an Add of a vector behind a node; the Add makes the tensor that the node made."""
+        result = node.outputs[0]
+        if result is None:
+            raise InternalError(f"{node.label!r} has no output")
+        inner = Value(self._fresh_name(f"{result.name}_before_bias"), node.scope, node, shape=result.shape)
+        node.scope.values[inner.name] = inner
+        node.outputs[0] = inner
+        node.proto.output[0] = inner.name
+        vector = Value(self._fresh_name(_name_for_new_parameter(node, None)), node.scope)
+        node.scope.values[vector.name] = vector
+        proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=f"{node.label}_bias")
+        add = Node(proto, node.scope, [None, None], [result])
+        self._connect(add, 0, inner)
+        self._connect(add, 1, vector)
+        self._store(vector, bias)
+        result.producer = add
+        self.added_nodes.setdefault(node, []).append(add)
+
+    def _connect(self, node: Node, slot: int, value: Value) -> None:
+        while len(node.inputs) <= slot:
+            node.inputs.append(None)
+            node.proto.input.append("")
+        old = node.inputs[slot]
+        node.inputs[slot] = value
+        node.proto.input[slot] = value.name
+        value.readers.append((node, slot))
+        if old is not None:
+            old.readers.remove((node, slot))
+            self._drop_unread_constants([old])
+
+    def _redirect(self, old: Value, new: Value) -> None:
+        """Let everything that reads `old` read `new`."""
+        for reader, slot in old.readers:
+            reader.inputs[slot] = new
+            reader.proto.input[slot] = new.name
+            new.readers.append((reader, slot))
+        old.readers.clear()
+
+    def _remove_node(self, node: Node, keep: Value | None = None) -> None:
+        """Remove a node, and the constants that it alone read; `keep` loses a reader, but stays."""
+        self.removed_nodes.add(node)
+        for slot, value in enumerate(node.inputs):
+            if value is not None:
+                value.readers.remove((node, slot))
+        self._drop_unread_constants([value for value in node.inputs if value is not None and value is not keep])
+
+    def _drop_unread_constants(self, values: list[Value]) -> None:
+        waiting = list(values)
+        while waiting:
+            value = waiting.pop()
+            if value.readers or value.is_output or value.scope.values.get(value.name) is not value:
+                continue
+            producer = value.producer
+            if producer is not None and makes_constant(producer) and len(producer.outputs) == 1:
+                self._forget(value)
+                if producer in self.removed_nodes:
+                    continue
+                self.removed_nodes.add(producer)
+                for slot, source in enumerate(producer.inputs):
+                    if source is not None:
+                        source.readers.remove((producer, slot))
+                        waiting.append(source)
+            elif producer is None and value.is_initializer:
+                self._forget(value)
+
+    def _forget(self, value: Value) -> None:
+        del value.scope.values[value.name]
+        self.removed_values.append(value)
+        self.stored_anew.pop(value, None)
+
+    def _fresh_name(self, wanted: str) -> str:
+        name, number = wanted, 1
+        while name in self.index.names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self.index.names.add(name)
+        return name
+
+
+def _name_for_new_parameter(node: Node, old: Value | None) -> str:
+    """A name that people recognise: the tensor's own with an ending, or the weight's with "weight" made "bias"."""
+    if old is not None:
+        return f"{old.name}_folded"
+    weight = node.inputs[1]
+    stem = weight.name if weight is not None else node.label
+    return stem[: -len("weight")] + "bias" if stem.endswith("weight") else f"{stem}_bias"

@@ -1,0 +1,192 @@
+"""From a meaning back to a node: which parameters change, in the node's own layout, rounded once and checked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from bnfold.affine import Array
+from bnfold.errors import InternalError
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.constant_ops import AnyArray
+from bnfold.frontends.onnx.constants import Constants, NewParameter
+from bnfold.frontends.onnx.graph import Node
+from bnfold.refusal import Refusal
+from bnfold.rules.precision import round_parameter, round_weight
+from bnfold.semantics import AffineMap, Contraction, Form, Meaning
+
+_Layout: TypeAlias = Callable[[AnyArray], AnyArray]
+
+
+@dataclass(frozen=True, eq=False)
+class NodeEdit:
+    """A change of one node that can be carried out without further questions.
+
+    Attributes:
+        node: the node.
+        parameters: new values by input index; an index past the last input adds that input.
+        op_type: what the operator becomes; "" leaves it.
+        factors: float attributes to set, where the node has them: factors that the parameters now contain.
+        bias_behind: whether parameter 2 is no input of the node, but goes into an Add right behind it.
+    """
+
+    node: Node
+    parameters: Mapping[int, NewParameter]
+    op_type: str = ""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    bias_behind: bool = False
+
+
+def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Refusal:
+    """The edit that gives a node this meaning.
+
+    Returns:
+        The edit; OVERFLOW or UNDERFLOW where the stored type cannot hold a new parameter.
+    """
+    match meaning:
+        case Contraction():
+            return _CONTRACTIONS[node.proto.op_type](node, meaning, constants)
+        case AffineMap(form=Form.SCALE_AND_SHIFT):
+            return _batch_norm(node, meaning, constants)
+        case AffineMap():
+            return _arithmetic(node, meaning, constants)
+    raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
+
+
+def _conv(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+    def layout(weight: AnyArray) -> AnyArray:
+        return weight.reshape(meaning.output_channels, *weight.shape[2:])
+
+    return _edit(
+        node,
+        {1: _weight(node, meaning, constants, layout), 2: _bias(node, _per_channel(meaning), constants)},
+    )
+
+
+def _conv_transpose(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+    def layout(weight: AnyArray) -> AnyArray:
+        inputs_first: AnyArray = weight.swapaxes(1, 2)
+        return inputs_first.reshape(-1, *inputs_first.shape[2:])
+
+    return _edit(
+        node,
+        {1: _weight(node, meaning, constants, layout), 2: _bias(node, _per_channel(meaning), constants)},
+    )
+
+
+def _gemm(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+    outputs_first = attribute(node, "transB", 0)
+    weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T)
+    bias = _bias(node, _gemm_bias(node, meaning, constants), constants)
+    return _edit(node, {1: weight, 2: bias}, factors={"alpha": 1.0, "beta": 1.0})
+
+
+def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+    parameters = {
+        1: _weight(node, meaning, constants, lambda stored: stored[0].T),
+        2: _bias(node, _per_channel(meaning), constants),
+    }
+    if meaning.bias is None:
+        return _edit(node, parameters)
+    if meaning.holds_bias:
+        return _edit(node, parameters, op_type="Gemm")
+    return _edit(node, parameters, bias_behind=True)
+
+
+_CONTRACTIONS: dict[str, Callable[[Node, Contraction, Constants], NodeEdit | Refusal]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _mat_mul,
+}
+
+
+def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
+    """Mean and variance stay; scale and bias take the change: gamma = s * sqrt(var + eps), beta = t + s * mean."""
+    mean, variance = (_stored(node, slot, constants).astype(np.float64) for slot in (3, 4))
+    vectors = meaning.affine.along(1)
+    if vectors is None:
+        raise InternalError(f"a map over several axes was to go into {node.label!r}")
+    gamma = vectors.scale * np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+    beta = np.broadcast_to(vectors.shift + vectors.scale * mean, mean.shape)
+    return _edit(node, {slot: _parameter(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))})
+
+
+def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
+    """Mul, Add and Sub keep their operator; Div becomes Mul, because a scale may be zero."""
+    slot = 1 - meaning.source
+    values = _operand(node, meaning)
+    while values.ndim > _stored(node, slot, constants).ndim and values.shape[0] == 1:
+        values = values[0]
+    op_type = "Mul" if node.proto.op_type == "Div" else ""
+    return _edit(node, {slot: _parameter(node, slot, values, constants)}, op_type=op_type)
+
+
+def _operand(node: Node, meaning: AffineMap) -> Array:
+    if meaning.form is Form.SCALE:
+        return meaning.affine.scale
+    subtracts_constant = node.proto.op_type == "Sub" and meaning.source == 0
+    return -meaning.affine.shift if subtracts_constant else meaning.affine.shift
+
+
+def _edit(
+    node: Node,
+    parameters: Mapping[int, NewParameter | Refusal | None],
+    *,
+    op_type: str = "",
+    factors: Mapping[str, float] | None = None,
+    bias_behind: bool = False,
+) -> NodeEdit | Refusal:
+    new: dict[int, NewParameter] = {}
+    for slot, parameter in parameters.items():
+        if isinstance(parameter, Refusal):
+            return parameter
+        if parameter is not None:
+            new[slot] = parameter
+    return NodeEdit(node, new, op_type, factors or {}, bias_behind)
+
+
+def _weight(node: Node, meaning: Contraction, constants: Constants, layout: _Layout) -> NewParameter | Refusal:
+    rounded = round_weight(meaning.weight, _stored(node, 1, constants).dtype)
+    if isinstance(rounded, Refusal):
+        return rounded
+    return NewParameter(layout(meaning.weight).astype(np.float64), layout(rounded))
+
+
+def _bias(node: Node, bias: Array | None, constants: Constants) -> NewParameter | Refusal | None:
+    """An existing bias keeps its type, a new one takes the weight's."""
+    if bias is None:
+        return None
+    return _parameter(node, 2 if _has_input(node, 2) else 1, bias, constants)
+
+
+def _per_channel(meaning: Contraction) -> Array | None:
+    if meaning.bias is None:
+        return None
+    return np.broadcast_to(meaning.bias.reshape(-1), (meaning.output_channels,))
+
+
+def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array | None:
+    """C keeps rank 2 where it had it; otherwise it is a vector over the columns."""
+    if meaning.bias is None:
+        return None
+    had_rank_2 = _has_input(node, 2) and _stored(node, 2, constants).ndim == 2
+    return meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
+
+
+def _parameter(node: Node, slot: int, exact: Array, constants: Constants) -> NewParameter | Refusal:
+    rounded = round_parameter(exact, _stored(node, slot, constants).dtype)
+    return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
+
+
+def _has_input(node: Node, slot: int) -> bool:
+    return slot < len(node.inputs) and node.inputs[slot] is not None
+
+
+def _stored(node: Node, slot: int, constants: Constants) -> AnyArray:
+    value = node.inputs[slot]
+    stored = constants.read(value) if value is not None else None
+    if stored is None or isinstance(stored, Refusal):
+        raise InternalError(f"input {slot} of {node.label!r} was a constant when it was decoded and is none now")
+    return stored

@@ -1,0 +1,171 @@
+"""ONNX files: opened without loading external data, written whole or not at all."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
+from bnfold.frontends.onnx.storage import TensorStore, all_tensors, is_external
+
+_OLDEST_OPSET = 7
+_ZIP_MAGIC = b"PK\x03\x04"
+# Readers map data files page by page; onnx's own external-data helper aligns to the same size.
+_ALIGNMENT = 4096
+# A tensor that becomes larger than this while its neighbours lie in a data file goes there too.
+_LARGEST_EMBEDDED = 1024
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model and where the rest of it lies.
+
+    Attributes:
+        model: the protobuf, external data not loaded.
+        store: reads its tensors.
+    """
+
+    model: onnx.ModelProto
+    store: TensorStore
+
+    @property
+    def data_files(self) -> list[Path]:
+        """The files that hold external data, without repeats."""
+        return self.store.data_files(self.model)
+
+
+def open_model(path: Path) -> OpenModel:
+    """Open an ONNX file.
+
+    Raises:
+        ModelFormatError: it cannot be read, is no ONNX model, or its external data is missing.
+        UnsupportedModelError: its opset is older than 7 or newer than the installed onnx knows.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFormatError(f"cannot be read: {error.strerror or error}") from error
+    if data.startswith(_ZIP_MAGIC):
+        raise UnsupportedModelError("is a zip archive (TorchScript or torch.export); export it to ONNX first")
+    opened = OpenModel(parse_model(data), TensorStore(path.parent))
+    check_external_data(opened)
+    return opened
+
+
+def parse_model(data: bytes) -> onnx.ModelProto:
+    """A ModelProto from bytes.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: as `open_model`.
+    """
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        what = "is empty" if not data else "is not an ONNX model, or is truncated (protobuf cannot parse it)"
+        raise ModelFormatError(what) from error
+    check_versions(model)
+    return model
+
+
+def check_versions(model: onnx.ModelProto) -> None:
+    """Refuse what is no model, and operator sets that bnfold has not been taught."""
+    if not model.ir_version or not model.HasField("graph"):
+        raise ModelFormatError("is not an ONNX model: it has no IR version or no graph")
+    newest = onnx.defs.onnx_opset_version()
+    for entry in model.opset_import:
+        if entry.domain not in ("", "ai.onnx"):
+            continue
+        if entry.version < _OLDEST_OPSET:
+            raise UnsupportedModelError(
+                f"has opset {entry.version}, expected {_OLDEST_OPSET} or newer; convert it with onnx.version_converter"
+            )
+        if entry.version > newest:
+            raise UnsupportedModelError(
+                f"has opset {entry.version}, the installed onnx {onnx.__version__} knows {newest}; upgrade onnx"
+            )
+
+
+def check_external_data(opened: OpenModel) -> None:
+    """Raise ModelFormatError where a tensor's external data is not there in full."""
+    for tensor in all_tensors(opened.model):
+        if is_external(tensor):
+            opened.store.raw_bytes(tensor)
+
+
+def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: Path, name: str) -> list[Path]:
+    """Write a model under its final name into a folder, its external data, if any, as one file beside it.
+
+    Args:
+        opened: the model; the locations in it are changed to the new data file.
+        moved_inside: tensors that lay outside before they were rewritten.
+        folder: an existing folder that nobody else uses.
+        name: of the model file.
+
+    Returns:
+        The files that were written, data first.
+    """
+    data_name = f"{name}.data"
+    has_data = _write_data(opened, moved_inside, folder / data_name)
+    _write_synced(folder / name, [opened.model.SerializeToString(deterministic=True)])
+    return [folder / data_name, folder / name] if has_data else [folder / name]
+
+
+def _write_data(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], path: Path) -> bool:
+    """Repack all external data, each stored piece once however many tensors share it."""
+    outgoing = {id(tensor) for tensor in moved_inside if len(tensor.raw_data) > _LARGEST_EMBEDDED}
+    tensors = [tensor for tensor in all_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
+    if not tensors:
+        return False
+    placed: dict[tuple[str, ...], tuple[int, int]] = {}
+    with path.open("wb") as file:
+        for tensor in tensors:
+            key = _storage_key(tensor)
+            if key not in placed:
+                file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                data = opened.store.raw_bytes(tensor) if is_external(tensor) else tensor.raw_data
+                placed[key] = (file.tell(), len(data))
+                file.write(data)
+            _point_to(tensor, path.name, *placed[key])
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def _storage_key(tensor: onnx.TensorProto) -> tuple[str, ...]:
+    if not is_external(tensor):
+        return ("new", str(id(tensor)))
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return ("old", entries.get("location", ""), entries.get("offset", "0"), entries.get("length", ""))
+
+
+def _point_to(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
+    tensor.ClearField("raw_data")
+    del tensor.external_data[:]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)
+
+
+def _write_synced(path: Path, chunks: Sequence[bytes]) -> None:
+    with path.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def publish(staged: Sequence[Path], folder: Path) -> None:
+    """Move staged files to their place, each in one step, the model last.
+
+    Raises:
+        UsageError: the folder does not take them.
+    """
+    for path in staged:
+        try:
+            os.replace(path, folder / path.name)
+        except OSError as error:
+            raise UsageError(f"{folder / path.name} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,104 @@
+"""The ONNX frontend behind the engine's protocol."""
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+
+import onnx
+
+from bnfold.frontends.onnx.constants import Constants
+from bnfold.frontends.onnx.decode import decode
+from bnfold.frontends.onnx.editor import Editor
+from bnfold.frontends.onnx.encode import NodeEdit, encode
+from bnfold.frontends.onnx.graph import GraphIndex, Node, Value, index_model
+from bnfold.frontends.onnx.ranks import complete_shapes
+from bnfold.frontends.onnx.shapes import infer_shapes
+from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.frontends.onnx.writer import write
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Meaning, Opaque
+
+
+class OnnxPort:
+    """A ModelProto that the engine can fold; the protobuf itself changes only in `finish`.
+
+    Args:
+        model: the model.
+        store: where its tensors lie.
+        exclude: glob patterns of labels of nodes to leave alone.
+        keep_overridable: leave initializers alone that are also graph inputs.
+
+    Raises:
+        ModelFormatError: the graph contradicts itself.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, store: TensorStore, *, exclude: Sequence[str] = (), keep_overridable: bool = False
+    ) -> None:
+        self._index: GraphIndex = index_model(model)
+        self._constants = Constants(store, keep_overridable=keep_overridable)
+        self._editor = Editor(self._index, self._constants)
+        self._exclude = tuple(exclude)
+        infer_shapes(self._index)
+        complete_shapes(self._index, self._constants)
+
+    def finish(self) -> list[onnx.TensorProto]:
+        """Write all changes into the model; see `writer.write`."""
+        return write(self._editor)
+
+    def nodes(self) -> Iterable[Node]:
+        """All nodes, scope by scope, in the order of the file."""
+        return self._index.nodes()
+
+    def decode(self, node: Node) -> Meaning:
+        """What the node means."""
+        if any(fnmatch.fnmatchcase(node.label, pattern) for pattern in self._exclude):
+            return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
+        return decode(node, self._constants)
+
+    def inputs(self, node: Node) -> Sequence[Value | None]:
+        """The node's inputs."""
+        return node.inputs
+
+    def outputs(self, node: Node) -> Sequence[Value | None]:
+        """The node's outputs."""
+        return node.outputs
+
+    def producer(self, value: Value) -> Node | Refusal:
+        """The node that makes this tensor."""
+        if value.producer is not None:
+            return value.producer
+        kind = "an initializer" if value.is_initializer else "an input"
+        return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is {kind} of {value.scope.label}")
+
+    def readers(self, value: Value) -> Sequence[tuple[Node, int]]:
+        """Every use of the tensor's values by a node; a query of its shape is none."""
+        return value.value_readers
+
+    def pinned(self, value: Value) -> Refusal | None:
+        """Graph outputs and captures keep their values."""
+        if value.is_output:
+            return Refusal(
+                Reason.GRAPH_OUTPUT,
+                f"{value.name!r} is an output of {value.scope.label}",
+                hint="take the tensor off the outputs to fold it",
+            )
+        for node, _ in value.value_readers:
+            if node.scope is not value.scope:
+                return Refusal(Reason.CAPTURED, f"{value.name!r} is read by {node.label!r} in {node.scope.label}")
+        return None
+
+    def encode(self, node: Node, meaning: Meaning) -> NodeEdit | Refusal:
+        """The edit that gives the node this meaning."""
+        return encode(node, meaning, self._constants)
+
+    def apply(self, edit: NodeEdit) -> None:
+        """Carry out an edit."""
+        self._editor.apply(edit)
+
+    def bypass_upstream(self, node: Node, source: int) -> None:
+        """Remove a node; its input's producer takes over its output's name."""
+        self._editor.bypass_upstream(node, source)
+
+    def bypass_downstream(self, node: Node, source: int) -> None:
+        """Remove a node; its readers read its input."""
+        self._editor.bypass_downstream(node, source)

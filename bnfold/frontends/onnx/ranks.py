@@ -1,0 +1,98 @@
+"""Ranks that the weights themselves give away, where ONNX's inference knows nothing.
+
+That is the case in model-local functions, whose inputs have no type, and behind graph inputs without a shape.
+"""
+
+from collections.abc import Callable
+
+from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
+from bnfold.frontends.onnx.constants import Constants, makes_constant
+from bnfold.frontends.onnx.graph import GraphIndex, Node, Shape, Value
+from bnfold.refusal import Refusal
+
+
+def complete_shapes(index: GraphIndex, constants: Constants) -> None:
+    """Set the shape of tensors that inference left without one, as far as single operators tell."""
+    for node in index.nodes():
+        output = node.outputs[0] if node.outputs else None
+        if output is None or output.shape is not None or not node.is_standard:
+            continue
+        values = constants.read(output) if makes_constant(node) else None
+        if values is not None and not isinstance(values, Refusal):
+            output.shape = values.shape
+            continue
+        try:
+            output.shape = _RULES.get(node.proto.op_type, _unknown)(node)
+        except ReferenceAttributeError:
+            continue
+
+
+def _unknown(_node: Node) -> None:
+    return None
+
+
+def _convolved(node: Node) -> Shape | None:
+    weight = _input_shape(node, 1)
+    return None if weight is None else (None, weight[0], *(None,) * (len(weight) - 2))
+
+
+def _transpose_convolved(node: Node) -> Shape | None:
+    weight = _input_shape(node, 1)
+    if weight is None or weight[1] is None:
+        return None
+    return (None, weight[1] * attribute(node, "group", 1), *(None,) * (len(weight) - 2))
+
+
+def _product(node: Node) -> Shape | None:
+    weight = _input_shape(node, 1)
+    if weight is None or len(weight) != 2:
+        return None
+    return (None, weight[0 if attribute(node, "transB", 0) else 1])
+
+
+def _normalised(node: Node) -> Shape | None:
+    shape, scale = _input_shape(node, 0), _input_shape(node, 1)
+    return shape if shape is None or scale is None else (shape[0], *scale, *shape[2:])
+
+
+def _same(node: Node) -> Shape | None:
+    return _input_shape(node, 0)
+
+
+def _pooled(node: Node) -> Shape | None:
+    shape = _input_shape(node, 0)
+    return shape if shape is None else (*shape[:2], *(None,) * (len(shape) - 2))
+
+
+def _broadcast(node: Node) -> Shape | None:
+    first, second = _input_shape(node, 0), _input_shape(node, 1)
+    if first is None or second is None:
+        return None
+    rank = max(len(first), len(second))
+    pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
+    return tuple(_broadcast_dimension(*pair) for pair in pairs)
+
+
+def _broadcast_dimension(first: int | None, second: int | None) -> int | None:
+    if first == 1:
+        return second
+    return first if second == 1 or first == second else first or second
+
+
+def _input_shape(node: Node, slot: int) -> Shape | None:
+    value: Value | None = node.inputs[slot] if slot < len(node.inputs) else None
+    return None if value is None else value.shape
+
+
+_RULES: dict[str, Callable[[Node], Shape | None]] = {
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _pooled),
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), _broadcast),
+    **dict.fromkeys(
+        ("Clip", "Dropout", "Elu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Relu", "Sigmoid", "Tanh"),
+        _same,
+    ),
+    "BatchNormalization": _normalised,
+    "Conv": _convolved,
+    "ConvTranspose": _transpose_convolved,
+    "Gemm": _product,
+}

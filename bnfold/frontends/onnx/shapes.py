@@ -1,0 +1,108 @@
+"""Shapes known before run time: ONNX's own inference, on a copy of the graph without the weights."""
+
+import onnx
+import onnx.shape_inference
+
+from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, Scope, Shape, subgraphs
+
+# Enough for every tensor that holds a shape, axes or pads; weights are larger and inference never reads them.
+_LARGEST_SHAPE_TENSOR = 1024
+
+
+def infer_shapes(index: GraphIndex) -> None:
+    """Set `shape` and `element_type` of every tensor where they are known before run time.
+
+    Shapes that the file merely declares are not believed where inference can compute them: a stale value_info would
+    turn into a wrong fold. They count only behind operators that ONNX does not know.
+    """
+    try:
+        inferred = onnx.shape_inference.infer_shapes(_skeleton(index), data_prop=True)
+    except Exception:
+        # Inference is an aid: where it gives up, ranks stay unknown, and what needs them is refused with that reason.
+        return
+    _read(index.main, inferred.graph, index)
+
+
+def _skeleton(index: GraphIndex) -> onnx.ModelProto:
+    model = index.model
+    copy = onnx.ModelProto(ir_version=model.ir_version)
+    copy.opset_import.extend(model.opset_import)
+    copy.functions.extend(model.functions)
+    unknown = {name for node in index.nodes() if not node.is_standard for name in node.proto.output if name}
+    _copy_graph(model.graph, copy.graph, unknown)
+    return copy
+
+
+def _copy_graph(source: onnx.GraphProto, target: onnx.GraphProto, believed: set[str]) -> None:
+    target.name = source.name
+    target.input.extend(source.input)
+    target.value_info.extend(entry for entry in source.value_info if entry.name in believed)
+    for entry in source.output:
+        copied = target.output.add(name=entry.name)
+        if entry.type.HasField("tensor_type"):
+            copied.type.tensor_type.elem_type = entry.type.tensor_type.elem_type
+        else:
+            copied.type.CopyFrom(entry.type)
+    for tensor in source.initializer:
+        _copy_tensor(tensor, target.initializer.add())
+    for node in source.node:
+        _copy_node(node, target.node.add(), believed)
+
+
+def _copy_tensor(source: onnx.TensorProto, target: onnx.TensorProto) -> None:
+    elements = 1
+    for dim in source.dims:
+        elements *= dim
+    if elements <= _LARGEST_SHAPE_TENSOR and source.data_location != onnx.TensorProto.EXTERNAL:
+        target.CopyFrom(source)
+        return
+    target.name = source.name
+    target.data_type = source.data_type
+    target.dims.extend(source.dims)
+
+
+def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto, believed: set[str]) -> None:
+    if not any(True for _ in subgraphs(source)) and source.op_type != "Constant":
+        target.CopyFrom(source)
+        return
+    target.op_type, target.domain, target.name = source.op_type, source.domain, source.name
+    target.input.extend(source.input)
+    target.output.extend(source.output)
+    for attribute in source.attribute:
+        copied = target.attribute.add(name=attribute.name, type=attribute.type)
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            _copy_graph(attribute.g, copied.g, believed)
+        elif attribute.type == onnx.AttributeProto.TENSOR:
+            _copy_tensor(attribute.t, copied.t)
+        else:
+            copied.CopyFrom(attribute)
+
+
+def _read(scope: Scope, inferred: onnx.GraphProto, index: GraphIndex) -> None:
+    for entries in (inferred.input, inferred.value_info, inferred.output):
+        for entry in entries:
+            value = scope.values.get(entry.name)
+            if value is None:
+                continue
+            value.element_type = entry.type.tensor_type.elem_type
+            if entry.type.tensor_type.HasField("shape"):
+                value.shape = _dimensions(entry.type.tensor_type.shape)
+    for value in scope.values.values():
+        if value.initializer is not None:
+            value.shape, value.element_type = tuple(value.initializer.dims), value.initializer.data_type
+    bodies = _bodies(scope.proto, inferred)
+    for child in index.scopes:
+        if child.parent is scope and id(child.proto) in bodies:
+            _read(child, bodies[id(child.proto)], index)
+
+
+def _bodies(original: GraphLike, inferred: onnx.GraphProto) -> dict[int, onnx.GraphProto]:
+    return {
+        id(body): twin
+        for node, copy in zip(original.node, inferred.node, strict=True)
+        for (_, body), (_, twin) in zip(subgraphs(node), subgraphs(copy), strict=True)
+    }
+
+
+def _dimensions(shape: onnx.TensorShapeProto) -> Shape:
+    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in shape.dim)

@@ -1,0 +1,107 @@
+"""Puts what the editor did into the protobuf: only entries that changed are touched."""
+
+from collections.abc import Iterable, MutableSequence
+from typing import Any
+
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+
+from bnfold.frontends.onnx.constants import NewParameter
+from bnfold.frontends.onnx.editor import Editor
+from bnfold.frontends.onnx.graph import Scope, Value
+from bnfold.frontends.onnx.storage import is_external
+
+# Up to this IR version every initializer must also be an input of its graph, and so bodies can have none.
+_LAST_IR_WITH_INITIALIZERS_AS_INPUTS = 3
+
+
+def write(editor: Editor) -> list[onnx.TensorProto]:
+    """Carry the editor's changes over into the model.
+
+    Returns:
+        The rewritten tensors that lay in an external file before and hold their data themselves now.
+    """
+    moved_inside: list[onnx.TensorProto] = []
+    for scope in editor.index.scopes:
+        stored = [value for value in editor.stored_anew if value.scope is scope]
+        removed = {value.name for value in editor.removed_values if value.scope is scope}
+        _write_nodes(editor, scope)
+        for value in stored:
+            parameter = editor.constants.changed[value]
+            if _holds_initializers(editor, scope):
+                moved_inside += _write_initializer(scope, value, parameter)
+            else:
+                scope.proto.node.insert(0, _constant_node(value, parameter))
+        _drop_entries(scope.proto.value_info, removed | {value.name for value in stored})
+        if isinstance(scope.proto, onnx.GraphProto):
+            _drop_entries(scope.proto.initializer, removed)
+            _write_inputs(editor, scope, stored, removed)
+            _drop_annotations(scope.proto, removed)
+    return moved_inside
+
+
+def _write_nodes(editor: Editor, scope: Scope) -> None:
+    for position in reversed(range(len(scope.nodes))):
+        node = scope.nodes[position]
+        for added in reversed(editor.added_nodes.get(node, [])):
+            scope.proto.node.insert(position + 1, added.proto)
+        if node in editor.removed_nodes:
+            del scope.proto.node[position]
+
+
+def _holds_initializers(editor: Editor, scope: Scope) -> bool:
+    if not isinstance(scope.proto, onnx.GraphProto):
+        return False
+    return scope.parent is None or editor.index.model.ir_version > _LAST_IR_WITH_INITIALIZERS_AS_INPUTS
+
+
+def _write_initializer(scope: Scope, value: Value, parameter: NewParameter) -> list[onnx.TensorProto]:
+    new = onnx.numpy_helper.from_array(parameter.rounded, value.name)
+    old = value.initializer
+    if old is None:
+        scope.proto.initializer.append(new)
+        return []
+    was_external = is_external(old)
+    new.doc_string = old.doc_string
+    new.metadata_props.extend(old.metadata_props)
+    old.CopyFrom(new)
+    return [old] if was_external else []
+
+
+def _constant_node(value: Value, parameter: NewParameter) -> onnx.NodeProto:
+    tensor = onnx.numpy_helper.from_array(parameter.rounded, value.name)
+    return onnx.helper.make_node("Constant", [], [value.name], value=tensor)
+
+
+def _write_inputs(editor: Editor, scope: Scope, stored: list[Value], removed: set[str]) -> None:
+    """A folded parameter cannot be overridden any more: the caller's values would be those before the fold."""
+    if scope.parent is not None:
+        return
+    if editor.index.model.ir_version > _LAST_IR_WITH_INITIALIZERS_AS_INPUTS:
+        _drop_entries(scope.proto.input, removed | {value.name for value in stored})
+        return
+    _drop_entries(scope.proto.input, removed)
+    entries = {entry.name: entry for entry in scope.proto.input}
+    for value in stored:
+        parameter = editor.constants.changed[value]
+        element_type = onnx.helper.np_dtype_to_tensor_dtype(parameter.rounded.dtype)
+        entry = entries.get(value.name)
+        described = onnx.helper.make_tensor_type_proto(element_type, parameter.rounded.shape)
+        if entry is None:
+            scope.proto.input.add(name=value.name).type.CopyFrom(described)
+        else:
+            entry.type.CopyFrom(described)
+
+
+def _drop_entries(entries: MutableSequence[Any], names: Iterable[str]) -> None:
+    doomed = set(names)
+    for position in reversed(range(len(entries))):
+        if entries[position].name in doomed:
+            del entries[position]
+
+
+def _drop_annotations(graph: onnx.GraphProto, names: set[str]) -> None:
+    for position in reversed(range(len(graph.quantization_annotation))):
+        if graph.quantization_annotation[position].tensor_name in names:
+            del graph.quantization_annotation[position]

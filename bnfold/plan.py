@@ -1,0 +1,51 @@
+"""What the engine did and did not do, node by node."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bnfold.refusal import Refusal
+
+Direction = Literal["upstream", "downstream", "both", "merged"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One affine node that is gone.
+
+    Attributes:
+        node: label of the node: its name, or its output's where it has no name.
+        op: operator type as the file spells it, such as "BatchNormalization".
+        is_batch_norm: False for a Mul, Add, Sub or Div by a constant.
+        tensor: name of the tensor that held the node's output and, folded upstream, still holds the same values.
+        direction: where the map went.
+        into: labels of the nodes whose parameters took it.
+        through: labels of the nodes that it passed on the way.
+        amplification: max|W'| / max|W|, the largest over the absorbing weights.
+    """
+
+    node: str
+    op: str
+    is_batch_norm: bool
+    tensor: str
+    direction: Direction
+    into: tuple[str, ...]
+    through: tuple[str, ...]
+    amplification: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One affine node that stays, with the reason of every direction that was tried (upstream first)."""
+
+    node: str
+    op: str
+    is_batch_norm: bool
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All affine nodes of a model, in the order of the graph."""
+
+    folds: tuple[Fold, ...]
+    kept: tuple[Kept, ...]

@@ -1,0 +1,76 @@
+"""What the engine needs of a graph, whatever file it came from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from bnfold.refusal import Refusal
+from bnfold.semantics import Meaning
+
+
+class Value(Protocol):
+    """A tensor of the graph."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+
+
+class Node(Protocol):
+    """An operator of the graph."""
+
+    @property
+    def label(self) -> str:
+        """Its name, or the name of its first output where it has none."""
+
+    @property
+    def op(self) -> str:
+        """Its operator type as the file spells it."""
+
+    @property
+    def is_batch_norm(self) -> bool:
+        """Whether it is a batch normalisation, foldable or not."""
+
+
+N = TypeVar("N", bound=Node)
+V = TypeVar("V", bound=Value)
+E = TypeVar("E")
+
+
+class GraphPort(Protocol[N, V, E]):
+    """A graph that can be read as meanings and rewritten. N: its nodes, V: its tensors, E: its edits.
+
+    Everything down to `encode` only looks. The engine calls the rest only when a whole plan holds.
+    """
+
+    def nodes(self) -> Iterable[N]:
+        """All nodes, those of bodies and local functions included, producers before their readers."""
+
+    def decode(self, node: N) -> Meaning:
+        """What the node means."""
+
+    def inputs(self, node: N) -> Sequence[V | None]:
+        """The node's inputs; None where an optional one is absent."""
+
+    def outputs(self, node: N) -> Sequence[V | None]:
+        """The node's outputs; None where an optional one is absent."""
+
+    def producer(self, value: V) -> N | Refusal:
+        """The node of the same graph that makes this tensor, or why there is none."""
+
+    def readers(self, value: V) -> Sequence[tuple[N, int]]:
+        """The nodes that read this tensor's values, each with the input index, once per use."""
+
+    def pinned(self, value: V) -> Refusal | None:
+        """Why the tensor must keep its values for somebody who is no node of this graph, or None."""
+
+    def encode(self, node: N, meaning: Meaning) -> E | Refusal:
+        """The edit that gives the node this meaning, rounded and checked, or why its types cannot hold it."""
+
+    def apply(self, edit: E) -> None:
+        """Carry out an edit."""
+
+    def bypass_upstream(self, node: N, source: int) -> None:
+        """Remove a node: what makes its input now makes the tensor with its output's name."""
+
+    def bypass_downstream(self, node: N, source: int) -> None:
+        """Remove a node: what reads its output now reads its input."""

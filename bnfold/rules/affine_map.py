@@ -1,0 +1,96 @@
+"""BatchNorm, and Mul, Add, Sub, Div by a constant: read as affine maps, and absorbing one another."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bnfold.affine import Affine, Array, per_channel, varying_axes
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import AffineMap, Form
+
+
+def read_batch_norm_as_affine(
+    gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float, *, rank: int
+) -> Affine | Refusal:
+    """A BatchNorm in inference is an affine map over the channels.
+
+    Before::  y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
+    After::   y = scale * x + shift
+    Law:      scale = gamma / sqrt(variance + epsilon), shift = beta - scale * mean
+    Shapes:   gamma, beta, mean, variance: (C,); x: (N, C, ...)
+    Refuses:  NOT_FINITE: a parameter holds NaN or infinity;
+              NON_POSITIVE_VARIANCE: variance + epsilon <= 0 in a channel
+    Source:   ONNX BatchNormalization-15; Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167
+    """
+    named = {"scale": gamma, "bias": beta, "mean": mean, "variance": variance, "epsilon": np.array([epsilon])}
+    for name, values in named.items():
+        if not np.isfinite(values).all():
+            channel = int(np.flatnonzero(~np.isfinite(values))[0])
+            return Refusal(Reason.NOT_FINITE, f"{name} is {values[channel]} in channel {channel}")
+    spread = variance + epsilon
+    if (spread <= 0).any():
+        channel = int(np.argmin(spread))
+        count = int((spread <= 0).sum())
+        return Refusal(
+            Reason.NON_POSITIVE_VARIANCE,
+            f"{count} of {spread.size} channels have variance + epsilon <= 0 "
+            f"(min {spread[channel]:.3g}, channel {channel})",
+        )
+    scale = gamma / np.sqrt(spread)
+    return per_channel(scale, beta - scale * mean, rank=rank)
+
+
+def absorb_output_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Refusal:
+    """A map behind an affine node becomes part of that node's parameters, as far as they can express it.
+
+    Before::  x -- node(a, b) -- affine(s, t) -- y
+    After::   x -- affine(s', 0) -- node(a', b') -- y
+    Law:      BatchNorm: a' = s * a, b' = s * b + t, s' = 1; Mul: a' = s * a, s' = 1, for t = 0;
+              Add: b' = s * b + t, s' = s, since s * (x + b) + t == s * x + (s * b + t)
+    Shapes:   all of the rank of x
+    Refuses:  WRONG_AXIS: the map varies along an axis on which a BatchNorm has no parameters;
+              SHIFT_CANNOT_PASS: a Mul has nowhere to put a shift
+    Source:   ONNX BatchNormalization-15, Mul-14, Add-14, Sub-14, Div-14
+    """
+    after = node.affine.then(affine)
+    if node.form is Form.SCALE_AND_SHIFT:
+        return _wrong_axis(node, affine) or Moved(replace(node, affine=after))
+    if node.form is Form.SCALE:
+        if affine.has_shift:
+            return Refusal(Reason.SHIFT_CANNOT_PASS, "a multiplication has no parameter that could take the shift")
+        return Moved(replace(node, affine=after.scale_alone()))
+    moved = replace(node, affine=Affine(node.affine.scale, after.shift))
+    return Moved(moved, {node.source: affine.scale_alone()} if affine.has_scale else {})
+
+
+def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Refusal:
+    """A map in front of an affine node becomes part of that node's parameters.
+
+    Before::  x -- affine(s, t) -- node(a, b) -- y
+    After::   x -- node(a', b') -- y
+    Law:      a * (s * x + t) + b == (a * s) * x + (a * t + b); a Mul takes it for t = 0, an Add for s = 1
+    Shapes:   all of the rank of x
+    Refuses:  WRONG_AXIS: the map varies along an axis on which a BatchNorm has no parameters;
+              SHIFT_CANNOT_PASS: a Mul has nowhere to put a shift;
+              NOT_LINEAR: an Add has nowhere to put a scale
+    Source:   ONNX BatchNormalization-15, Mul-14, Add-14, Sub-14, Div-14
+    """
+    after = affine.then(node.affine)
+    if node.form is Form.SCALE_AND_SHIFT:
+        return _wrong_axis(node, affine) or Moved(replace(node, affine=after))
+    if node.form is Form.SCALE and affine.has_shift:
+        return Refusal(Reason.SHIFT_CANNOT_PASS, "a multiplication has no parameter that could take the shift")
+    if node.form is Form.SHIFT and affine.has_scale:
+        return Refusal(Reason.NOT_LINEAR, "an addition has no parameter that could take the scale")
+    return Moved(replace(node, affine=after))
+
+
+def _wrong_axis(node: AffineMap, affine: Affine) -> Refusal | None:
+    if node.channel_axis is None or affine.along(node.channel_axis) is not None:
+        return None
+    axes = ", ".join(map(str, varying_axes(affine)))
+    return Refusal(
+        Reason.WRONG_AXIS,
+        f"the map varies along axis {axes}, the BatchNorm's parameters along axis {node.channel_axis}",
+    )

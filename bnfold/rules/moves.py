@@ -1,0 +1,21 @@
+"""What a rule answers when it does not refuse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bnfold.affine import Affine
+from bnfold.semantics import Meaning
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """A map has gone into a node, or through it.
+
+    Attributes:
+        meaning: what the node must mean from now on, or None where it stays as it is.
+        demands: the maps that must now act on the node's inputs (pull) or outputs (push), by index. None left: the
+            node absorbed everything.
+    """
+
+    meaning: Meaning | None
+    demands: Mapping[int, Affine] = field(default_factory=dict)

@@ -1,0 +1,50 @@
+"""What the caller may say about a check."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from bnfold.errors import UsageError
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Inputs and tolerances of a check.
+
+    Attributes:
+        samples: how many input draws to compare, at least 1.
+        seed: of the generator that draws them, at least 0.
+        rtol: tolerated max|a - b| in units of max|a|, per output and sample; None for the default of the dtype.
+        atol: tolerated max|a - b| in units of the output; None for the default of the dtype. With either of the two
+            given, the other counts as 0 and no default applies. Integers, booleans and strings know no tolerance.
+        shapes: full shape of an input, by its name.
+        dims: size of a symbolic dimension, by its name.
+        inputs: real values of an input, by its name. Where the model fixes the first dimension to D, an array of
+            k * D rows holds k samples.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    samples: int = 4
+    seed: int = 0
+    rtol: float | None = None
+    atol: float | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise UsageError(f"a check needs at least 1 sample, got {self.samples}: skip it with --no-verify instead")
+        if self.seed < 0:
+            raise UsageError(f"the seed must be 0 or greater, got {self.seed}")
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{name} must be a finite number, 0 or greater, got {value}")
+        for name, shape in (*((name, (size,)) for name, size in self.dims.items()), *self.shapes.items()):
+            if any(size < 0 for size in shape):
+                raise UsageError(f"sizes must be 0 or greater, got {name}={','.join(map(str, shape))}")

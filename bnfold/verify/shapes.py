@@ -1,0 +1,123 @@
+"""Which sizes the free dimensions of a model get: as the caller says, else the first that the model runs with."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from bnfold.errors import UsageError, VerificationError
+from bnfold.verify.options import VerifyOptions
+from bnfold.verify.signature import Port
+
+Shape = tuple[int, ...]
+
+# Small enough to be quick, large enough that a deep network still has more than one pixel at its end; then the
+# sizes that image networks insist on, then those of short sequences and of lists.
+_SIZES = (64, 224, 32, 128, 256, 16, 8, 3, 2, 1, 299, 320, 384, 512)
+_CHANNELS = (3, 1, 4)
+# Integers may index a table whose length only the graph knows: as many values as it bears.
+_INTEGERS_BELOW = (8, 2, 1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to feed a model: a shape per input, and the bound under which integers stay."""
+
+    shapes: Mapping[str, Shape]
+    integers_below: int
+
+
+def settings(inputs: Sequence[Port], options: VerifyOptions) -> Iterator[Setting]:
+    """Ways to feed a model, the most natural one first.
+
+    A first dimension without a size is taken for the batch and tried as 1 first, the second one of four or more for
+    the channels, every other for an extent. One symbol has one size everywhere.
+
+    Raises:
+        UsageError: options name an input or a symbol that the model does not have, or contradict what it declares.
+        VerificationError: an input is of a type that cannot be drawn.
+    """
+    for port in inputs:
+        if port.dtype is None:
+            raise VerificationError(f"the check cannot draw input {port.name!r} of type {port.type}: use --no-verify")
+    given = _given_shapes(inputs, options)
+    sizes = _given_sizes(inputs, given, options)
+    integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)
+    for shapes in _guesses(inputs, given, sizes):
+        for bound in _INTEGERS_BELOW if integral else _INTEGERS_BELOW[:1]:
+            yield Setting(shapes, bound)
+
+
+def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, Shape]:
+    ports = {port.name: port for port in inputs}
+    given = {name: tuple(shape) for name, shape in options.shapes.items()}
+    for name, array in options.inputs.items():
+        port = ports.get(name)
+        shape = one_sample(port, array.shape) if port is not None else array.shape
+        if given.setdefault(name, shape) != shape:
+            raise UsageError(f"the shape {given[name]} given for input {name!r} is not that of its values, {shape}")
+    for name, shape in given.items():
+        if name not in ports:
+            raise UsageError(f"the model has no input {name!r}: its inputs are {', '.join(ports) or 'none'}")
+        _refuse_contradiction(ports[name], shape)
+    return given
+
+
+def one_sample(port: Port, shape: Shape) -> Shape:
+    """The shape of one sample in an array of several: its first size is the declared one where that divides it."""
+    first = port.shape[0] if port.shape else None
+    if isinstance(first, int) and first > 0 and len(shape) == len(port.shape) and shape[0] and shape[0] % first == 0:
+        return (first, *shape[1:])
+    return shape
+
+
+def _refuse_contradiction(port: Port, shape: Shape) -> None:
+    if not port.shape:
+        return
+    declared = ", ".join("?" if size is None else str(size) for size in port.shape)
+    if len(shape) != len(port.shape):
+        raise UsageError(
+            f"input {port.name!r} has {len(port.shape)} dimensions [{declared}], got {len(shape)}: {list(shape)}"
+        )
+    if any(isinstance(size, int) and size != got for size, got in zip(port.shape, shape, strict=True)):
+        raise UsageError(f"input {port.name!r} is declared [{declared}], got {list(shape)}")
+
+
+def _given_sizes(inputs: Sequence[Port], given: Mapping[str, Shape], options: VerifyOptions) -> dict[str, int]:
+    """Sizes of symbols: those asked for, and those that follow from a shape that was given."""
+    symbols = {size for port in inputs for size in port.shape if isinstance(size, str)}
+    for symbol in options.dims:
+        if symbol not in symbols:
+            known = ", ".join(sorted(symbols)) or "none"
+            raise UsageError(f"no input has a dimension {symbol!r}: the symbolic dimensions are {known}")
+    sizes = dict(options.dims)
+    for port in inputs:
+        for size, got in zip(port.shape, given.get(port.name, ()), strict=False):
+            if isinstance(size, str) and sizes.setdefault(size, got) != got and size in options.dims:
+                raise UsageError(f"{size}={options.dims[size]} contradicts {list(given[port.name])} for {port.name!r}")
+    return sizes
+
+
+def _guesses(
+    inputs: Sequence[Port], given: Mapping[str, Shape], sizes: Mapping[str, int]
+) -> Iterator[dict[str, Shape]]:
+    """Every distinct filling of the dimensions that are still free; exactly one if none is."""
+    seen: list[dict[str, Shape]] = []
+    for batch_is_one, channels, extent in product((True, False), _CHANNELS, _SIZES):
+        filled = dict(sizes)
+        batch = 1 if batch_is_one else extent
+        shapes = {
+            port.name: given[port.name] if port.name in given else _fill(port, filled, batch, channels, extent)
+            for port in inputs
+        }
+        if shapes not in seen:
+            seen.append(shapes)
+            yield shapes
+
+
+def _fill(port: Port, sizes: dict[str, int], batch: int, channels: int, extent: int) -> Shape:
+    """The shape of a port; sizes of symbols that are met first here are entered into the given ones."""
+    shape = []
+    for axis, size in enumerate(port.shape):
+        guess = batch if axis == 0 else channels if axis == 1 and len(port.shape) >= 4 else extent
+        shape.append(size if isinstance(size, int) else guess if size is None else sizes.setdefault(size, guess))
+    return tuple(shape)

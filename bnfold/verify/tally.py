@@ -1,0 +1,108 @@
+"""What the samples say about one output, put together."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from bnfold.verify.compare import Difference, tensors
+from bnfold.verify.noise import NoiseLevel
+from bnfold.verify.options import VerifyOptions
+from bnfold.verify.result import OutputCheck
+from bnfold.verify.tolerance import LIMITS, Verdict, judge, limits, tolerated
+
+
+class Tally:
+    """One output over all samples, sample by sample.
+
+    Args:
+        name: of the output.
+        options: of the check.
+
+    Attributes:
+        name: of the output.
+        varies: whether the original gave more than one finite value, beyond rounding, over all samples seen.
+    """
+
+    def __init__(self, name: str, options: VerifyOptions) -> None:
+        self.name = name
+        self.varies = False
+        self._options = options
+        self._max_abs = self._max_rel = 0.0
+        self._noise = math.nan
+        self._problem = ""
+        self._decided = self._undecided = 0
+        self._low, self._high = math.inf, -math.inf
+
+    def see(self, values: object) -> None:
+        """Note the original's values of one sample, to know in the end whether they ever varied."""
+        for tensor in tensors(values):
+            if tensor.dtype.kind in "OU":
+                self.varies = True
+                continue
+            numbers = tensor.astype(np.float64)
+            numbers = numbers[np.isfinite(numbers)]
+            self._low = min(self._low, float(np.min(numbers, initial=math.inf)))
+            self._high = max(self._high, float(np.max(numbers, initial=-math.inf)))
+            rounding = limits(tensor.dtype).floor * max(abs(self._low), abs(self._high))
+            self.varies |= self._high - self._low > rounding
+
+    def add(self, found: Sequence[Difference], noise: NoiseLevel | None, where: str) -> None:
+        """Count one sample.
+
+        Args:
+            found: one Difference per tensor in the output.
+            noise: the original's own, where it was measured.
+            where: how messages call the sample.
+        """
+        if noise is not None:
+            self._noise = noise.error if math.isnan(self._noise) else max(self._noise, noise.error)
+        verdicts = [judge(difference, self._options, noise) for difference in found]
+        if max(verdicts, default=Verdict.EQUAL) is Verdict.UNDECIDED:
+            self._undecided += 1
+            return
+        self._decided += 1
+        for difference, verdict in zip(found, verdicts, strict=True):
+            self._max_abs = float(np.maximum(self._max_abs, difference.max_abs))
+            self._max_rel = float(np.maximum(self._max_rel, difference.max_rel))
+            if verdict is Verdict.DIFFERENT and not self._problem:
+                self._problem = f"{self._describe(difference)} in {where}"
+
+    def _describe(self, difference: Difference) -> str:
+        if difference.problem:
+            return difference.problem
+        if difference.dtype not in LIMITS:
+            return f"{round(difference.error * difference.values)} of {difference.values} values differ"
+        own = "" if math.isnan(self._noise) else f", the original's own noise is {self._noise:.2g} of max |a|"
+        return (
+            f"max |a - b| is {difference.max_abs:.3g}, {difference.max_rel:.2g} of max |a|; "
+            f"tolerated is {tolerated(difference, self._options):.3g}{own}"
+        )
+
+    @property
+    def warning(self) -> str:
+        """What weakens the evidence for this output; empty if nothing does."""
+        if not self._undecided:
+            return ""
+        total = self._decided + self._undecided
+        return f"output {self.name!r}: {self._undecided} of {total} samples left out, {self._instability}"
+
+    @property
+    def _instability(self) -> str:
+        if math.isinf(self._noise):
+            return "where another rounding of the original gives another shape, NaN or infinity"
+        return f"where the original itself moves by {self._noise:.2g} of its scale under another rounding"
+
+    def result(self) -> OutputCheck:
+        """The output's check over all samples that were added."""
+        problem = self._problem
+        if not self._decided and self._undecided:
+            problem = f"equality cannot be shown, {self._instability}: give real samples with --input"
+        return OutputCheck(
+            name=self.name,
+            max_abs=self._max_abs if self._decided else math.nan,
+            max_rel=self._max_rel if self._decided else math.nan,
+            passed=not problem,
+            problem=problem,
+            noise_floor=self._noise,
+        )

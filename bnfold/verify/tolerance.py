@@ -1,0 +1,109 @@
+"""How much two models may differ, and why.
+
+A difference is judged against the output's own scale: max|a - b| <= rtol * max|a|, sample by sample. Element by
+element, a relative tolerance would either fail wherever a value happens to cross zero, or be so wide that it hides a
+wrong channel. Each dtype has two limits.
+
+The *floor* always passes. onnxruntime with and without its optimisations, which include a BatchNorm fold of its own,
+was compared over eighteen networks of 5 to 121 BatchNorms, with statistics from mild to so wide that outputs reach
+1e30. Outside of attention networks, float32 outputs moved by 1e-7 to 3e-6 of their scale (29 eps), whatever the
+width, and float16 outputs by 3e-4 to 3.3e-3 (3 eps). The floors are the next round figures, 1e-5 and 4e-3; bfloat16
+has float16's, in its own eps.
+
+Above the floor the model's own noise decides: how far the original moves under another legal rounding of the same
+inputs (bnfold.verify.noise). Eight times that passes: a fold rounds every layer anew, and the independent errors of
+64 layers add up to eight times one.
+
+The *ceiling* never passes. Where eight times the noise exceeds it, the sample says nothing about a fold: there are
+networks (attention that saturates on wide inputs) that move by 10 % of their scale when an input moves by its last
+bit. Such a sample is left out, and an output without any other sample fails.
+
+Integers, booleans and strings have floor 0: they must be equal, except where the original does not agree with
+itself under another rounding, such as an ArgMax of two equal scores, and then in at most 0.1 % of the values.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from bnfold.verify.compare import Difference
+from bnfold.verify.noise import NoiseLevel
+from bnfold.verify.options import VerifyOptions
+
+NOISE_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Two tolerances for Difference.error."""
+
+    floor: float
+    ceiling: float
+
+
+LIMITS: dict["np.dtype[Any]", Limits] = {
+    np.dtype(np.float64): Limits(floor=1e-12, ceiling=1e-6),
+    np.dtype(np.float32): Limits(floor=1e-5, ceiling=1e-3),
+    np.dtype(np.float16): Limits(floor=4e-3, ceiling=5e-2),
+    np.dtype(ml_dtypes.bfloat16): Limits(floor=3e-2, ceiling=2.5e-1),
+}
+_EXACT = Limits(floor=0, ceiling=1e-3)
+
+
+def limits(dtype: "np.dtype[Any]") -> Limits:
+    """Of an output of this dtype."""
+    return LIMITS.get(dtype, _EXACT)
+
+
+class Verdict(IntEnum):
+    """On one tensor of one sample, from the least to the most serious."""
+
+    EQUAL = 0
+    UNDECIDED = 1
+    DIFFERENT = 2
+
+
+def noise_matters(difference: Difference, options: VerifyOptions) -> bool:
+    """Whether the verdict depends on the noise: beyond the floor, unless the caller's own tolerance is final."""
+    return not _has_own_tolerance(options) and judge(difference, options) is not Verdict.EQUAL
+
+
+def tolerated(difference: Difference, options: VerifyOptions) -> float:
+    """The largest |a - b| that passes whatever the noise, in units of the output."""
+    if difference.dtype not in LIMITS:
+        return 0.0
+    if _has_own_tolerance(options):
+        return (options.atol or 0) + (options.rtol or 0) * difference.magnitude
+    return LIMITS[difference.dtype].floor * difference.magnitude
+
+
+def judge(difference: Difference, options: VerifyOptions, noise: NoiseLevel | None = None) -> Verdict:
+    """The verdict on one difference, with the original's noise where that matters and was measured."""
+    if _within(difference, options):
+        return Verdict.EQUAL
+    if noise is None:
+        return Verdict.DIFFERENT
+    if difference.problem:
+        return Verdict.UNDECIDED if math.isinf(noise.error) else Verdict.DIFFERENT
+    ceiling = limits(difference.dtype).ceiling
+    if difference.dtype in LIMITS:
+        ceiling = max(ceiling, limits(noise.grain).ceiling)
+    if noise.error * NOISE_FACTOR > ceiling:
+        return Verdict.UNDECIDED
+    return Verdict.EQUAL if difference.error <= noise.error * NOISE_FACTOR else Verdict.DIFFERENT
+
+
+def _has_own_tolerance(options: VerifyOptions) -> bool:
+    return options.rtol is not None or options.atol is not None
+
+
+def _within(difference: Difference, options: VerifyOptions) -> bool:
+    if difference.problem:
+        return False
+    if difference.dtype not in LIMITS:
+        return difference.error == 0
+    return difference.max_abs <= tolerated(difference, options)

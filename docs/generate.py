@@ -1,0 +1,75 @@
+"""Write docs/rules.md from the rules' docstrings and docs/refusals.md from the codes.
+
+    python docs/generate.py            # rewrite both
+    python docs/generate.py --check    # exit 1 if either is out of date
+"""
+
+import argparse
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bnfold import rules
+from bnfold.refusal import Reason
+
+DOCS = Path(__file__).parent
+FAMILIES = {
+    "BNF0": "The node is not a constant affine map",
+    "BNF1": "The algebra forbids the move",
+    "BNF2": "The graph around forbids it",
+    "BNF3": "The weights cannot take it",
+    "BNF4": "An operator is not understood",
+}
+PROVED = (
+    "Each law is a property test over random maps (tests/rules), and each decoder and encoder is compared with "
+    "onnxruntime over a grid of attributes (tests/onnx)."
+)
+
+
+def render_rules() -> str:
+    """docs/rules.md as text."""
+    parts = ["# Rules", "Written by `docs/generate.py` from the docstrings of `bnfold/rules`. Do not edit.", PROVED]
+    parts += [_render_rule(rule) for rule in rules.ALL]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_refusals() -> str:
+    """docs/refusals.md as text."""
+    parts = [
+        "# Refusals",
+        "Written by `docs/generate.py` from `bnfold/refusal.py`. Do not edit.",
+        "Every BatchNorm that stays has one of these codes for each direction that was tried. Codes are never reused.",
+    ]
+    for prefix, title in FAMILIES.items():
+        rows = [f"| {r.code} | {r.slug} | {r.meaning} |" for r in Reason if r.code.startswith(prefix)]
+        parts.append("\n".join([f"## {title}", "", "| code | name | meaning |", "|---|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"rules.md": render_rules, "refusals.md": render_refusals}
+
+
+def _render_rule(rule: Callable[..., object]) -> str:
+    title, _, body = inspect.getdoc(rule).partition("\n\n")
+    return f"## {rule.__name__}\n\n{title}\n\n```\n{body}\n```"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
+    check = parser.parse_args().check
+    stale = []
+    for name, render in PAGES.items():
+        page = DOCS / name
+        if page.exists() and page.read_text() == render():
+            continue
+        stale.append(name)
+        if not check:
+            page.write_text(render())
+    print("\n".join(f"{name}: {'out of date' if check else 'written'}" for name in stale) or "up to date")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

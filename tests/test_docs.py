@@ -1,0 +1,51 @@
+"""The generated pages hold what the code says."""
+
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from bnfold import rules
+from bnfold.refusal import Reason
+
+ROOT = Path(__file__).parents[1]
+
+
+def _generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["rules.md", "refusals.md"])
+def test_generated_page_is_up_to_date(name):
+    assert (ROOT / "docs" / name).read_text() == _generator().PAGES[name](), "run python docs/generate.py"
+
+
+def test_codes_and_slugs_are_unique():
+    assert len({reason.code for reason in Reason}) == len(Reason)
+    assert len({reason.slug for reason in Reason}) == len(Reason)
+
+
+@pytest.mark.parametrize("rule", rules.ALL, ids=lambda rule: rule.__name__)
+def test_rule_docstring_has_every_heading_and_names_real_codes(rule):
+    text = inspect.getdoc(rule)
+    for heading in ("Before::", "After::", "Law:", "Shapes:", "Refuses:", "Source:"):
+        assert heading in text, heading
+    refused = text.split("Refuses:")[1].split("Source:")[0]
+    for name in re.findall(r"\b[A-Z][A-Z_]{3,}\b", refused):
+        assert name in Reason.__members__, name
+
+
+def test_every_rule_is_listed():
+    modules = [module for name, module in vars(rules).items() if inspect.ismodule(module)]
+    written = {
+        function
+        for module in modules
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__ and "Before::" in (function.__doc__ or "")
+    }
+    assert written == set(rules.ALL)
