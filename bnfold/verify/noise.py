@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bnfold.errors import VerificationError
 from bnfold.verify.compare import FLOATS, Array, differences
@@ -55,8 +56,8 @@ class Noise:
     def measure(self, feeds: Feeds, outputs: list[object]) -> list[NoiseLevel]:
         """The noise of every output.
 
-        Three other roundings: onnxruntime's optimised kernels, and every floating point input moved up and down
-        by the spacing of numbers at its largest value.
+        Three other roundings: onnxruntime's optimised kernels, and twice every floating point value in the inputs
+        moved by the last bit of the grain, up or down at random.
 
         Args:
             feeds: the inputs of one sample.
@@ -85,16 +86,19 @@ def _error(output: object, other: object, of_a_problem: float) -> float:
 
 
 def _moved(feeds: Feeds, direction: int, grain: "np.dtype[Any]") -> dict[str, Array]:
-    return {name: _move(array, direction, grain) if array.dtype in FLOATS else array for name, array in feeds.items()}
+    rng = np.random.default_rng(0)
+    return {
+        name: _move(array, direction * rng.choice((-1.0, 1.0), array.shape), grain) if array.dtype in FLOATS else array
+        for name, array in feeds.items()
+    }
 
 
-def _move(array: Array, direction: int, grain: "np.dtype[Any]") -> Array:
-    """Zeros have no spacing of their own: an array of nothing else moves as if its largest value were 1."""
+def _move(array: Array, directions: npt.NDArray[np.float64], grain: "np.dtype[Any]") -> Array:
+    """An array of zeros, which have no last bit to move, moves as if they were ones."""
     values = array.astype(np.float64)
-    largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
-    eps = max(_eps(grain), _eps(array.dtype))
+    step = np.abs(values) if values.any() else np.ones(values.shape)
     with np.errstate(over="ignore"):  # the largest float16 moves to infinity
-        moved: Array = (values + direction * eps * largest).astype(array.dtype)
+        moved: Array = (values + directions * step * max(_eps(grain), _eps(array.dtype))).astype(array.dtype)
     return moved
 
 

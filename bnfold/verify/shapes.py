@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 from bnfold.errors import UsageError, VerificationError
 from bnfold.verify.options import VerifyOptions
@@ -14,6 +15,8 @@ Shape = tuple[int, ...]
 # sizes that image networks insist on, then those of short sequences and of lists.
 _SIZES = (64, 224, 32, 128, 256, 16, 8, 3, 2, 1, 299, 320, 384, 512)
 _CHANNELS = (3, 1, 4)
+# A wrong guess should fail in a moment: no more values than this in an input whose shape is a guess.
+_MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
 _INTEGERS_BELOW = (8, 2, 1)
 
@@ -109,7 +112,7 @@ def _guesses(
             port.name: given[port.name] if port.name in given else _fill(port, filled, batch, channels, extent)
             for port in inputs
         }
-        if shapes not in seen:
+        if shapes not in seen and (not seen or max(map(prod, shapes.values())) <= _MOST_VALUES):
             seen.append(shapes)
             yield shapes
 

@@ -9,7 +9,7 @@ from bnfold.verify.compare import Difference, tensors
 from bnfold.verify.noise import NoiseLevel
 from bnfold.verify.options import VerifyOptions
 from bnfold.verify.result import OutputCheck
-from bnfold.verify.tolerance import LIMITS, Verdict, judge, limits, tolerated
+from bnfold.verify.tolerance import EXACT, LIMITS, Verdict, judge, tolerated
 
 
 class Tally:
@@ -44,7 +44,7 @@ class Tally:
             numbers = numbers[np.isfinite(numbers)]
             self._low = min(self._low, float(np.min(numbers, initial=math.inf)))
             self._high = max(self._high, float(np.max(numbers, initial=-math.inf)))
-            rounding = limits(tensor.dtype).floor * max(abs(self._low), abs(self._high))
+            rounding = LIMITS.get(tensor.dtype, EXACT).floor * max(abs(self._low), abs(self._high))
             self.varies |= self._high - self._low > rounding
 
     def add(self, found: Sequence[Difference], noise: NoiseLevel | None, where: str) -> None:

@@ -14,6 +14,9 @@ Above the floor the model's own noise decides: how far the original moves under 
 inputs (bnfold.verify.noise). Eight times that passes: a fold rounds every layer anew, and the independent errors of
 64 layers add up to eight times one.
 
+A float16 network with float32 outputs is float16 to its last digit but the format's: its coarsest dtype sets the
+limits, once the dtype of the output has been found too strict.
+
 The *ceiling* never passes. Where eight times the noise exceeds it, the sample says nothing about a fold: there are
 networks (attention that saturates on wide inputs) that move by 10 % of their scale when an input moves by its last
 bit. Such a sample is left out, and an output without any other sample fails.
@@ -51,12 +54,7 @@ LIMITS: dict["np.dtype[Any]", Limits] = {
     np.dtype(np.float16): Limits(floor=4e-3, ceiling=5e-2),
     np.dtype(ml_dtypes.bfloat16): Limits(floor=3e-2, ceiling=2.5e-1),
 }
-_EXACT = Limits(floor=0, ceiling=1e-3)
-
-
-def limits(dtype: "np.dtype[Any]") -> Limits:
-    """Of an output of this dtype."""
-    return LIMITS.get(dtype, _EXACT)
+EXACT = Limits(floor=0, ceiling=1e-3)
 
 
 class Verdict(IntEnum):
@@ -89,12 +87,18 @@ def judge(difference: Difference, options: VerifyOptions, noise: NoiseLevel | No
         return Verdict.DIFFERENT
     if difference.problem:
         return Verdict.UNDECIDED if math.isinf(noise.error) else Verdict.DIFFERENT
-    ceiling = limits(difference.dtype).ceiling
-    if difference.dtype in LIMITS:
-        ceiling = max(ceiling, limits(noise.grain).ceiling)
-    if noise.error * NOISE_FACTOR > ceiling:
-        return Verdict.UNDECIDED
-    return Verdict.EQUAL if difference.error <= noise.error * NOISE_FACTOR else Verdict.DIFFERENT
+    limits = _limits(difference.dtype, noise.grain)
+    allowance = NOISE_FACTOR * noise.error
+    if difference.error <= max(limits.floor, min(allowance, limits.ceiling)):
+        return Verdict.EQUAL
+    return Verdict.UNDECIDED if allowance > limits.ceiling else Verdict.DIFFERENT
+
+
+def _limits(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> Limits:
+    """Of an output of one dtype in a model that computes in another: those of the coarser."""
+    if dtype not in LIMITS:
+        return EXACT
+    return max(LIMITS[dtype], LIMITS[grain], key=lambda limits: limits.floor)
 
 
 def _has_own_tolerance(options: VerifyOptions) -> bool:

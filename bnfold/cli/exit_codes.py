@@ -1,0 +1,67 @@
+"""What the command answers: its exit status, and the line that goes with an error."""
+
+import errno
+from collections.abc import Iterable
+from enum import IntEnum
+
+from bnfold.errors import BnfoldError, InternalError, UsageError, VerificationError
+
+
+class ExitCode(IntEnum):
+    """The status of a call."""
+
+    DONE = 0
+    VERIFICATION_FAILED = 1
+    USAGE = 2
+    UNREADABLE = 3
+    KEPT = 4
+    BUG = 70
+    INTERRUPTED = 130
+
+
+_BEST_FIRST = (
+    ExitCode.DONE,
+    ExitCode.KEPT,
+    ExitCode.VERIFICATION_FAILED,
+    ExitCode.USAGE,
+    ExitCode.UNREADABLE,
+    ExitCode.BUG,
+)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The code of a call out of those of its models: 70, 3, 2, 1, 4, 0, whichever of them comes first.
+
+    That is the largest, but for 4: a BatchNorm that stays is a result, and every error outweighs it.
+    """
+    return max(codes, key=_BEST_FIRST.index, default=ExitCode.DONE)
+
+
+def code_of(error: Exception) -> ExitCode:
+    """The code of a model whose fold ended in this error.
+
+    Of the errors that come from the system as they are, those of a disk without room are about the output.
+    """
+    match error:
+        case VerificationError():
+            return ExitCode.VERIFICATION_FAILED
+        case UsageError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EROFS):
+            return ExitCode.USAGE
+        case BnfoldError() | OSError():
+            return ExitCode.UNREADABLE
+        case _:
+            return ExitCode.BUG
+
+
+def message_of(error: Exception) -> str:
+    """What to tell of an error."""
+    match error:
+        case OSError():
+            return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        case BnfoldError() | InternalError():
+            return str(error)
+        case _:
+            return (
+                f"unexpected {type(error).__name__}: {error}; this is a bug in bnfold, please report it with the model "
+                "and with what -v prints"
+            )

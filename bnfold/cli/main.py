@@ -1,0 +1,174 @@
+"""The `bnfold` command. Nothing heavy is imported here: --help and --version must answer at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from bnfold.cli.exit_codes import ExitCode
+from bnfold.cli.parsing import (
+    by_name,
+    parse_dimension,
+    parse_input,
+    parse_output,
+    parse_report,
+    parse_shape,
+    parse_tolerance,
+)
+from bnfold.cli.request import CheckRequest, Request
+from bnfold.cli.run import run
+from bnfold.cli.screen import Screen
+from bnfold.version import __version__
+
+_EPILOG = """\b
+Exit status (of several models, the first that occurs of 70, 3, 2, 1, 4, 0):
+  0   folded and equal, also where there was nothing to fold
+  1   the folded model does not equal the original; nothing was written
+  2   the options are wrong, or the output cannot be written
+  3   the model cannot be read, or is invalid
+  4   a BatchNorm stays, and --fail-on-kept is given
+  70  a bug in bnfold
+  130 interrupted
+
+\b
+Examples:
+  bnfold model.onnx                        writes model.folded.onnx
+  bnfold model.onnx --dry-run -v           explains every node, writes nothing
+  bnfold a.onnx b.onnx -o out --report out.json
+  bnfold model.onnx --dim batch=1 --input image=photos.npy
+"""
+
+_CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs")
+
+
+@click.command("bnfold", epilog=_EPILOG, context_settings={"max_content_width": 100})
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
+@click.option(
+    "-o",
+    "output",
+    metavar="OUT",
+    type=parse_output,
+    help="A file for one model, a folder for several.  [default: MODEL.folded.EXT beside each model]",
+)
+@click.option("--in-place", is_flag=True, help="Let OUT be the model itself; without -o, it is.")
+@click.option("--dry-run", is_flag=True, help="Plan and explain; write and check no model.")
+@click.option(
+    "--report",
+    "reports",
+    metavar="FILE",
+    type=parse_report,
+    multiple=True,
+    help="Write a report, .json or .html; repeatable. Of several models, one file holds all.",
+)
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Run both models and compare.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=FILE",
+    type=parse_input,
+    multiple=True,
+    callback=by_name,
+    help="Real samples of an input, .npy or .npz; repeatable.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    metavar="NAME=1,3,224,224",
+    type=parse_shape,
+    multiple=True,
+    callback=by_name,
+    help="Shape of an input; repeatable.",
+)
+@click.option(
+    "--dim",
+    "dims",
+    metavar="NAME=4",
+    type=parse_dimension,
+    multiple=True,
+    callback=by_name,
+    help="Size of a symbolic dimension; repeatable.",
+)
+@click.option(
+    "--samples", metavar="N", type=click.IntRange(min=1), default=4, show_default=True, help="Input draws to compare."
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of those draws."
+)
+@click.option(
+    "--rtol", metavar="X", type=parse_tolerance, help="Tolerated difference, relative.  [default: by the model's types]"
+)
+@click.option(
+    "--atol", metavar="X", type=parse_tolerance, help="Tolerated difference, absolute.  [default: by the model's types]"
+)
+@click.option("--exclude", metavar="NODE", multiple=True, help="Leave this node alone; a glob pattern; repeatable.")
+@click.option(
+    "--affine/--no-affine",
+    default=True,
+    show_default=True,
+    help="Fold Mul, Add, Sub and Div by constants too, not BatchNorms alone.",
+)
+@click.option("--assume-inference", is_flag=True, help="Treat BatchNorms with training_mode=1 as inference ones.")
+@click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")
+@click.option("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every node and every reason.")
+@click.version_option(__version__, prog_name="bnfold", message="%(prog)s %(version)s")
+@click.pass_context
+def _command(
+    context: click.Context,
+    /,
+    models: tuple[Path, ...],
+    verify: bool,
+    samples: int,
+    seed: int,
+    rtol: float | None,
+    atol: float | None,
+    shapes: dict[str, tuple[int, ...]],
+    dims: dict[str, int],
+    inputs: dict[str, Path],
+    **others: Any,  # noqa: ANN401 - the fields of Request, of as many types
+) -> Request:
+    """Fold every BatchNorm of an ONNX model that mathematics allows to fold, check with onnxruntime that nothing
+    changed, and say of each one that stays why it stays.
+    """
+    if not verify:
+        _refuse_with(context, "--no-verify", _CHECK_OPTIONS)
+    if others["quiet"]:
+        _refuse_with(context, "--quiet", ("verbose",))
+    check = CheckRequest(samples, seed, rtol, atol, shapes, dims, inputs) if verify else None
+    return Request(models=models, check=check, **others)
+
+
+def _refuse_with(context: click.Context, flag: str, names: Sequence[str]) -> None:
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = next(parameter for parameter in context.command.params if parameter.name == name)
+            raise click.UsageError(f"{option.opts[-1]} means nothing with {flag}: leave one of them out")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+
+    Returns:
+        The exit status, see `ExitCode`.
+    """
+    screen = Screen()
+    try:
+        request = _command.main(arguments, prog_name="bnfold", standalone_mode=False)
+        if not isinstance(request, Request):  # --help or --version, which are done by now
+            return ExitCode.DONE
+        screen = Screen(quiet=request.quiet, verbose=request.verbose)
+        return run(request, screen)
+    except click.ClickException as error:
+        screen.complain(f"{error.format_message().rstrip('.')} (see bnfold --help)")
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        screen.complain("interrupted")
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        return screen.complain_of(error)

@@ -1,0 +1,86 @@
+"""Values of options: from the text that was typed to what it means. Every error says what was expected."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+T = TypeVar("T")
+
+_ARRAY_ENDINGS = (".npy", ".npz")
+_REPORT_ENDINGS = (".json", ".html")
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """NAME=1,3,224,224: an input and its full shape."""
+    name, value = _split(text, "NAME=1,3,224,224")
+    sizes = value.split(",")
+    if not all(map(_is_size, sizes)):
+        raise click.BadParameter(f"got {text!r}, expected whole numbers from 1 on such as {name}=1,3,224,224")
+    return name, tuple(map(int, sizes))
+
+
+def parse_dimension(text: str) -> tuple[str, int]:
+    """NAME=4: a symbolic dimension and its size."""
+    name, value = _split(text, "NAME=4")
+    if not _is_size(value):
+        raise click.BadParameter(f"got {text!r}, expected one whole number from 1 on such as {name}=4")
+    return name, int(value)
+
+
+def parse_input(text: str) -> tuple[str, Path]:
+    """NAME=FILE: an input and a file with samples of it."""
+    name, value = _split(text, "NAME=FILE")
+    path = Path(value)
+    if path.suffix.lower() not in _ARRAY_ENDINGS:
+        raise click.BadParameter(f"got {text!r}, expected a file that ends in {' or '.join(_ARRAY_ENDINGS)}")
+    return name, path
+
+
+def parse_report(text: str) -> Path:
+    """FILE.json or FILE.html."""
+    path = Path(text)
+    if path.suffix.lower() not in _REPORT_ENDINGS:
+        raise click.BadParameter(f"got {text!r}, expected a file that ends in {' or '.join(_REPORT_ENDINGS)}")
+    return path
+
+
+def parse_output(text: str) -> str:
+    """A path as it was typed; an empty one is a variable that somebody forgot to set, not the current folder."""
+    if not text:
+        raise click.BadParameter("got an empty name, expected a file or a folder")
+    return text
+
+
+def parse_tolerance(text: str) -> float:
+    """A finite number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise click.BadParameter(f"got {text!r}, expected a finite number from 0 on such as 1e-4")
+    return value
+
+
+def by_name(_context: click.Context, _option: click.Parameter, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """The values of a repeatable option by their names, each given once; a callback of click."""
+    values: dict[str, T] = {}
+    for name, value in pairs:
+        if name in values:
+            raise click.BadParameter(f"{name!r} is given twice")
+        values[name] = value
+    return values
+
+
+def _split(text: str, expected: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise click.BadParameter(f"got {text!r}, expected {expected}")
+    return name, value
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0

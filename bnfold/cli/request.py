@@ -1,0 +1,53 @@
+"""What a command line asks for, parsed but not yet looked up in the file system."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """How to check a folded model; see bnfold.verify.VerifyOptions, to which this adds that samples are still files."""
+
+    samples: int
+    seed: int
+    rtol: float | None
+    atol: float | None
+    shapes: Mapping[str, tuple[int, ...]]
+    dims: Mapping[str, int]
+    inputs: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of the command.
+
+    Attributes:
+        models: paths to fold, at least one.
+        output: a file for one model, a folder for several, as it was typed; None for a file beside each model.
+        in_place: whether a model may be written over.
+        dry_run: write no model.
+        reports: files to write reports to, by their ending .json or .html.
+        check: how to check the result, or None not to.
+        exclude: glob patterns of node names to leave alone.
+        affine: fold Mul, Add, Sub and Div by constants as well.
+        assume_inference: treat BatchNorms with training_mode=1 as inference ones.
+        keep_overridable: leave parameters alone that are also graph inputs.
+        fail_on_kept: whether a BatchNorm that stays is a failure.
+        quiet: print no results.
+        verbose: print every node, and tracebacks of bugs.
+    """
+
+    models: tuple[Path, ...]
+    output: str | None
+    in_place: bool
+    dry_run: bool
+    reports: tuple[Path, ...]
+    check: CheckRequest | None
+    exclude: tuple[str, ...]
+    affine: bool
+    assume_inference: bool
+    keep_overridable: bool
+    fail_on_kept: bool
+    quiet: bool
+    verbose: bool

@@ -1,0 +1,102 @@
+"""What the command prints: results to standard output, everything else to standard error."""
+
+import io
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from bnfold.cli.exit_codes import ExitCode, code_of, message_of
+from bnfold.errors import UsageError
+from bnfold.report.wording import one_line, printable
+
+if TYPE_CHECKING:
+    from bnfold.report.model import Report
+
+_NARROWEST, _WIDEST = 40, 120
+
+
+class Screen:
+    """Prints what a call has to say.
+
+    Args:
+        quiet: print no results and no progress.
+        verbose: print every node, and the tracebacks of bugs.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._shown = 0
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+
+    def show(self, report: "Report") -> None:
+        """Print the result of one model."""
+        if self._quiet:
+            return
+        from bnfold.report.text import render_text
+
+        width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+        text = render_text(report, width=width, color=_has_color(sys.stdout), verbose=self._verbose)
+        _write(sys.stdout, f"\n{text}" if self._shown else text)
+        self._shown += 1
+
+    def complain(self, message: str, subject: object = "") -> None:
+        """Print one line "bnfold: SUBJECT: message" to standard error."""
+        line = ": ".join(filter(None, ["bnfold", str(subject), one_line(message)]))
+        _write(sys.stderr, f"{printable(line)}\n")
+
+    def complain_of(self, error: Exception, subject: object = "") -> ExitCode:
+        """Print what is wrong, and of a bug, to those who want to know, where it happened."""
+        code = code_of(error)
+        self.complain(message_of(error), subject)
+        if code is ExitCode.BUG and self._verbose:
+            _write(sys.stderr, "".join(traceback.format_exception(error)))
+        return code
+
+    @contextmanager
+    def progress(self, subject: object) -> Iterator[None]:
+        """Show on a terminal that a model is being worked on."""
+        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status(Text(f"folding {printable(str(subject))}")):
+            yield
+
+
+def _has_color(stream: TextIO | None) -> bool:
+    return bool(
+        stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write now. A reader that has gone away, such as head, does not end the work: the models are still folded.
+
+    Raises:
+        UsageError: the stream takes nothing for another reason.
+    """
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        _silence(stream)
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(f"the results cannot be printed: {error.strerror or error}") from error
+
+
+def _silence(stream: TextIO) -> None:
+    """Point the stream at nothing, or Python would try again, and complain, when it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, stream.fileno())
+    os.close(nothing)

@@ -1,0 +1,172 @@
+"""The report as a page for the browser: one file that needs no other, every name in it escaped."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from html import escape
+
+from bnfold.plan import Fold, Kept
+from bnfold.report.grouping import group_kept
+from bnfold.report.html_style import STYLE
+from bnfold.report.model import Failure, Report
+from bnfold.report.wording import counted, fate, measured, printable, signed, timing, whole
+from bnfold.verify.result import OutputCheck, Verification
+from bnfold.version import __version__
+
+_OPEN_ROWS = 20
+
+
+def render_html(report: Report) -> str:
+    """One HTML page on one model."""
+    return render_html_of_several([report])
+
+
+def render_html_of_several(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
+    """One HTML page on all models of a call.
+
+    Args:
+        reports: one per model that could be read, in the order of the call.
+        failures: one per model that could not.
+    """
+    title = reports[0].input if len(reports) == 1 else f"{len(reports)} models"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>bnfold: {_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"{''.join(map(_model, reports))}{_failures(failures)}"
+        f"<footer>bnfold {_text(__version__)}</footer>\n</body>\n</html>\n"
+    )
+
+
+def _model(report: Report) -> str:
+    kept = report.outcome.kept
+    return (
+        f"<article>\n{_summary(report)}{_check(report.verification)}{_sizes(report)}"
+        f"{_kept('BatchNorms that stay', [node for node in kept if node.is_batch_norm])}"
+        f"{_kept('Other affine nodes that stay', [node for node in kept if not node.is_batch_norm])}"
+        f"{_folds(report.outcome.folds)}</article>\n"
+    )
+
+
+def _summary(report: Report) -> str:
+    batch_norms, others = report.batch_norms, report.affine_nodes
+    lines = [
+        fate(batch_norms.folded, batch_norms.kept, "BatchNorm"),
+        fate(others.folded, others.kept, "other affine node"),
+        "nothing was written" if report.output is None else f"written to {report.output}",
+        f"{report.format}, {timing(asdict(report.seconds))}",
+    ]
+    return f"<h1>{_text(report.input)}</h1>\n" + "".join(f"<p>{_text(line)}</p>\n" for line in lines)
+
+
+def _check(verification: Verification) -> str:
+    status = f'<span class="{verification.status}">{verification.status}</span>'
+    drawn = f" on {counted(verification.samples, 'sample')}, seed {verification.seed}"
+    lines = [verification.problem] if verification.problem else []
+    lines += [f"warning: {warning}" for warning in verification.warnings]
+    return (
+        f"<h2>Check: {status}{'' if verification.status == 'skipped' else drawn}</h2>\n"
+        f"{''.join(f'<p>{_text(line)}</p>' for line in lines)}{_outputs(verification.outputs)}"
+    )
+
+
+def _outputs(outputs: Sequence[OutputCheck]) -> str:
+    columns = (
+        ("output", "name"),
+        ("max abs", "number"),
+        ("max rel", "number"),
+        ("noise", "number"),
+        ("", ""),
+        ("", "failed"),
+    )
+    rows = [
+        (
+            output.name,
+            measured(output.max_abs),
+            measured(output.max_rel),
+            measured(output.noise_floor),
+            "passed" if output.passed else "failed",
+            output.problem,
+        )
+        for output in outputs
+    ]
+    return _table(columns, rows)
+
+
+def _sizes(report: Report) -> str:
+    sizes = (("nodes", report.nodes), ("parameters", report.parameters), ("bytes", report.bytes))
+    rows = [(name, whole(size.before), whole(size.after), signed(size.after - size.before)) for name, size in sizes]
+    columns = (("", ""), ("before", "number"), ("after", "number"), ("change", "number"))
+    return f"<h2>Sizes</h2>\n{_table(columns, rows)}"
+
+
+def _kept(heading: str, nodes: Sequence[Kept]) -> str:
+    """A table per first reason, one row per refusal."""
+    if not nodes:
+        return ""
+    columns = (("node", "name"), ("operator", ""), ("code", "code"), ("path", "name"), ("because", ""), ("note", ""))
+    groups = "".join(
+        f'<h3><span class="code">{group.reason.code}</span> {group.reason.slug}: {whole(len(group.nodes))}</h3>\n'
+        f'<p class="quiet">{_text(group.reason.meaning)}</p>\n'
+        f"{_table(columns, [row for node in group.nodes for row in _refusal_rows(node)])}"
+        for group in group_kept(nodes)
+    )
+    return _foldable(f"{heading}: {whole(len(nodes))}", groups, len(nodes))
+
+
+def _refusal_rows(node: Kept) -> Iterable[Sequence[str]]:
+    for index, refusal in enumerate(node.refusals):
+        name, op, arrow = (node.node, node.op, "←") if index == 0 else ("", "", "→")
+        path = " ".join(f"{arrow} {label}" for label in refusal.path[1:])
+        yield name, op, refusal.reason.code, path, refusal.evidence, refusal.hint
+
+
+def _folds(folds: Sequence[Fold]) -> str:
+    if not folds:
+        return ""
+    columns = (
+        ("node", "name"),
+        ("operator", ""),
+        ("direction", ""),
+        ("into", "name"),
+        ("through", "name"),
+        ("amplification", "number"),
+    )
+    rows = [
+        (fold.node, fold.op, fold.direction, ", ".join(fold.into), ", ".join(fold.through), f"{fold.amplification:.3g}")
+        for fold in folds
+    ]
+    return _foldable(f"Folded: {whole(len(folds))}", _table(columns, rows), len(folds))
+
+
+def _foldable(heading: str, content: str, rows: int) -> str:
+    """A section that starts closed where it is long."""
+    state = " open" if rows <= _OPEN_ROWS else ""
+    return f"<details{state}><summary><h2>{_text(heading)}</h2></summary>\n{content}</details>\n"
+
+
+def _failures(failures: Sequence[Failure]) -> str:
+    if not failures:
+        return ""
+    columns = (("model", "name"), ("exit code", "number"), ("", "failed"))
+    rows = [(failure.input, str(failure.exit_code), failure.message) for failure in failures]
+    return f"<article>\n<h1>Models without a result</h1>\n{_table(columns, rows)}</article>\n"
+
+
+def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> str:
+    """A table out of (heading, class) pairs and plain text, escaped here; nothing without rows."""
+    body = "".join(
+        "<tr>" + "".join(_cell("td", text, kind) for text, (_, kind) in zip(row, columns, strict=True)) + "</tr>\n"
+        for row in rows
+    )
+    if not body:
+        return ""
+    head = "".join(_cell("th", heading, kind) for heading, kind in columns)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
+
+
+def _cell(tag: str, text: str, kind: str) -> str:
+    return f'<{tag} class="{kind}">{_text(text)}</{tag}>' if kind else f"<{tag}>{_text(text)}</{tag}>"
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

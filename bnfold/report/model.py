@@ -1,0 +1,99 @@
+"""What one run did to one model: the values that text, JSON and HTML are made from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bnfold.plan import Outcome
+from bnfold.verify.result import Verification
+
+Format = Literal["onnx", "torchscript", "torch_export"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A size before and after the fold."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock time of each stage, in seconds; 0 for a stage that did not run."""
+
+    load: float
+    plan: float
+    apply: float
+    verify: float
+    save: float
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many nodes of one kind were found, and what became of them."""
+
+    folded: int
+    kept: int
+
+    @property
+    def found(self) -> int:
+        """All of them."""
+        return self.folded + self.kept
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A model of which there is nothing to report, because it could not be read or written.
+
+    Attributes:
+        input: path of the model.
+        exit_code: what the command would have answered for this model alone.
+        message: one line that says why.
+    """
+
+    input: str
+    exit_code: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run did to one model.
+
+    Attributes:
+        input: path of the model.
+        output: path of the file that was written, or None where nothing was: a dry run or a failed check.
+        format: what kind of file the model is.
+        outcome: every affine node, folded or kept.
+        nodes: how many nodes the model has, those of bodies and local functions included.
+        parameters: how many numbers its weights hold.
+        bytes: size of the file and its external data, in bytes.
+        verification: the verdict of the check.
+        seconds: where the time went.
+    """
+
+    input: str
+    output: str | None
+    format: Format
+    outcome: Outcome
+    nodes: Change
+    parameters: Change
+    bytes: Change
+    verification: Verification
+    seconds: Seconds
+
+    @property
+    def batch_norms(self) -> Tally:
+        """The BatchNorms."""
+        return self._tally(batch_norms=True)
+
+    @property
+    def affine_nodes(self) -> Tally:
+        """The other affine nodes: Mul, Add, Sub and Div by a constant."""
+        return self._tally(batch_norms=False)
+
+    def _tally(self, *, batch_norms: bool) -> Tally:
+        return Tally(
+            folded=sum(fold.is_batch_norm is batch_norms for fold in self.outcome.folds),
+            kept=sum(kept.is_batch_norm is batch_norms for kept in self.outcome.kept),
+        )

@@ -1,0 +1,51 @@
+"""How counts, numbers and names are written for people."""
+
+import math
+from collections.abc import Mapping
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and its noun: 1 node, 2 nodes."""
+    return f"{whole(count)} {noun}" if count == 1 else f"{whole(count)} {noun}s"
+
+
+def whole(value: int) -> str:
+    """A count with its thousands apart."""
+    return f"{value:,}"
+
+
+def signed(value: int) -> str:
+    """A difference of counts with its sign; no difference is 0."""
+    return f"{value:+,}" if value else "0"
+
+
+def measured(value: float) -> str:
+    """A measured number in three digits, such as 1.19e-07; exactly zero is 0, and a dash says that there is none."""
+    if math.isnan(value):
+        return "-"
+    return "0" if value == 0 else f"{value:.2e}"
+
+
+def printable(name: str) -> str:
+    """A name out of a model, its control characters spelled out so that it cannot steer a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+
+
+def one_line(message: str) -> str:
+    """A message of another library, which may have line breaks, without them."""
+    return " ".join(message.split())
+
+
+def fate(folded: int, kept: int, noun: str) -> str:
+    """What became of the nodes of one kind: 59 of 121 BatchNorms folded, 62 stay."""
+    found = folded + kept
+    if not found:
+        return f"no {noun} found"
+    stay = f", {whole(kept)} {'stays' if kept == 1 else 'stay'}" if kept else ""
+    return f"{whole(folded)} of {counted(found, noun)} folded{stay}"
+
+
+def timing(stages: Mapping[str, float]) -> str:
+    """The whole time and the stages that took long enough to show: 1.42 s (load 0.20, plan 1.22)."""
+    longest = ", ".join(f"{stage} {spent:.2f}" for stage, spent in stages.items() if spent >= 0.005)
+    return f"{sum(stages.values()):.2f} s" + (f" ({longest})" if longest else "")

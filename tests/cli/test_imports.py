@@ -1,0 +1,44 @@
+"""Asking for help must not cost the start of onnxruntime."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"onnx", "onnxruntime", "torch", "numpy", "ml_dtypes", "rich"}
+PROBE = """
+import json, sys
+from bnfold.cli.main import main
+code = main(sys.argv[1:])
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def modules_after(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    return done.returncode, set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["--version"], 0), (["m.onnx", "--nonsense"], 2), ([], 2)]
+)
+def test_answers_without_a_model_import_nothing_heavy(arguments, code):
+    answer, modules = modules_after(*arguments)
+
+    assert answer == code
+    assert not HEAVY & modules
+    assert "bnfold.cli.main" in modules
+
+
+def test_onnx_files_are_folded_without_torch(tmp_path):
+    (tmp_path / "m.onnx").write_text("no model")
+
+    answer, modules = modules_after(str(tmp_path / "m.onnx"))
+
+    assert answer == 3
+    assert "onnx" in modules
+    assert "torch" not in modules

@@ -1,0 +1,328 @@
+"""The command in this process, with a fold that only pretends: what it is asked, and what becomes of its answer."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnfold.cli.main import main
+from bnfold.errors import InternalError, ModelFormatError, UsageError, VerificationError
+from bnfold.report.json import to_dict
+from bnfold.verify import VerifyOptions
+from tests.reports import FAILED, fold, kept, report
+
+ERRORS = {
+    "cannot run": VerificationError("the original does not run"),
+    "no room": UsageError("cannot be written: Permission denied"),
+    "broken": ModelFormatError("is not an ONNX model,\nor is truncated"),
+    "lost": InternalError("lost a node"),
+    "odd": KeyError("x"),
+    "interrupt": KeyboardInterrupt(),
+}
+KEPT = {"stays": [kept()], "mul stays": [kept(op="Mul")]}
+
+
+class Pretender:
+    """Stands in for bnfold.api.fold_file. A model's file holds what becomes of it."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, source, target, options, *, in_place=False):
+        self.calls.append((source, target, options, in_place))
+        fate = source.read_text()
+        if fate == "differs":
+            failed = report([fold()], input=str(source), output=None, verification=FAILED)
+            raise VerificationError("output 'y' differs", failed)
+        if fate in ERRORS:
+            raise ERRORS[fate]
+        if target:
+            target.write_text("folded")
+        return report([fold()], KEPT.get(fate, []), input=str(source), output=target and str(target))
+
+
+@pytest.fixture(autouse=True)
+def pretender(monkeypatch):
+    made = Pretender()
+    monkeypatch.setattr("bnfold.api.fold_file", made)
+    return made
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """Makes models in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(content="good", name="m.onnx"):
+        Path(name).write_text(content)
+        return name
+
+    return make
+
+
+def run(capsys, *arguments):
+    code = main(arguments)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_signature_of_the_pretender_is_that_of_the_real_one():
+    from bnfold.api import fold_file
+
+    assert list(inspect.signature(Pretender()).parameters) == list(inspect.signature(fold_file).parameters)
+
+
+def test_results_go_to_stdout(model, capsys):
+    code, out, err = run(capsys, model())
+
+    assert code == 0
+    assert out.startswith("m.onnx\n1 of 1 BatchNorm folded\n")
+    assert "Wrote m.folded.onnx" in out
+    assert err == ""
+    assert Path("m.folded.onnx").read_text() == "folded"
+
+
+def test_defaults(pretender, model, capsys):
+    run(capsys, model())
+
+    ((source, target, options, in_place),) = pretender.calls
+    assert (source, target, in_place) == (Path("m.onnx"), Path("m.folded.onnx"), False)
+    assert (options.affine, options.exclude) == (True, ())
+    assert (options.assume_inference, options.keep_overridable) == (False, False)
+    assert options.verify == VerifyOptions()
+
+
+def test_every_option_arrives(pretender, model, capsys):
+    np.save("x.npy", np.ones((2, 3)))
+
+    code, _, _ = run(
+        capsys,
+        *(model(), "-o", "out.onnx", "--no-affine", "--assume-inference", "--keep-overridable"),
+        *("--exclude", "bn*", "--exclude", "other", "--samples", "2", "--seed", "9", "--rtol", "1e-3", "--atol", "0"),
+        *("--shape", "a=1,3", "--shape", "b=2", "--dim", "n=4", "--input", "x=x.npy"),
+    )
+
+    assert code == 0
+    ((_, target, options, _),) = pretender.calls
+    assert target == Path("out.onnx")
+    assert (options.affine, options.exclude) == (False, ("bn*", "other"))
+    assert (options.assume_inference, options.keep_overridable) == (True, True)
+    check = options.verify
+    assert (check.samples, check.seed, check.rtol, check.atol) == (2, 9, 1e-3, 0.0)
+    assert (check.shapes, check.dims) == ({"a": (1, 3), "b": (2,)}, {"n": 4})
+    np.testing.assert_array_equal(check.inputs["x"], np.ones((2, 3)))
+
+
+def test_no_verify_asks_for_no_check(pretender, model, capsys):
+    run(capsys, model(), "--no-verify")
+
+    assert pretender.calls[0][2].verify is None
+
+
+def test_dry_run_has_no_target_and_makes_no_folder(pretender, model, capsys):
+    code, out, _ = run(capsys, model(name="a.onnx"), model(name="b.onnx"), "--dry-run", "-o", "out")
+
+    assert code == 0
+    assert [call[1] for call in pretender.calls] == [None, None]
+    assert "Nothing was written" in out
+    assert sorted(path.name for path in Path().iterdir()) == ["a.onnx", "b.onnx"]
+
+
+def test_in_place(pretender, model, capsys):
+    code, _, _ = run(capsys, model(), "-o", "m.onnx", "--in-place")
+
+    assert code == 0
+    assert pretender.calls[0][3] is True
+    assert Path("m.onnx").read_text() == "folded"
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("differs", 1, "output 'y' differs"),
+        ("cannot run", 1, "the original does not run"),
+        ("no room", 2, "cannot be written: Permission denied"),
+        ("broken", 3, "is not an ONNX model, or is truncated"),
+        ("lost", 70, "lost a node; this is a bug in bnfold, please report it with the model"),
+        ("odd", 70, "unexpected KeyError: 'x'; this is a bug in bnfold, please report it with the model"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr(model, capsys, content, code, message):
+    answer, out, err = run(capsys, model(content))
+
+    assert answer == code
+    assert err.startswith(f"bnfold: m.onnx: {message}")
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+
+
+def test_the_report_of_a_failed_check_is_printed(model, capsys):
+    _, out, _ = run(capsys, model("differs"))
+
+    assert "Check failed on 3 samples, seed 7" in out
+
+
+def test_a_name_cannot_break_the_line_or_steer_the_terminal(model, capsys):
+    _, _, err = run(capsys, model("broken", "a\n\x1b[2J.onnx"))
+
+    assert err == "bnfold: a\\n\\x1b[2J.onnx: is not an ONNX model, or is truncated\n"
+
+
+@pytest.mark.parametrize(("content", "traced"), [("odd", True), ("lost", True), ("broken", False)])
+def test_verbose_adds_the_traceback_of_bugs_alone(model, capsys, content, traced):
+    _, _, err = run(capsys, model(content), "-v")
+
+    assert ("Traceback" in err) is traced
+
+
+def test_a_missing_model_is_unreadable(model, capsys):
+    model()
+
+    code, out, err = run(capsys, "no.onnx", "m.onnx")
+
+    assert code == 3
+    assert err == "bnfold: no.onnx: no.onnx: No such file or directory\n"
+    assert out.startswith("m.onnx\n")
+
+
+def test_a_bad_model_does_not_stop_the_others(model, capsys):
+    names = [model(content, f"{index}.onnx") for index, content in enumerate(["broken", "differs", "odd", "good"])]
+
+    code, out, err = run(capsys, *names, "-o", "out")
+
+    assert code == 70
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["0.onnx", "1.onnx", "2.onnx"]
+    assert [path.name for path in Path("out").iterdir()] == ["3.folded.onnx"]
+    assert out.index("1.onnx") < out.index("\n\n3.onnx\n")
+
+
+def test_a_folder_for_nothing_is_not_left(model, capsys):
+    run(capsys, model("broken", "a.onnx"), model("broken", "b.onnx"), "-o", "out")
+
+    assert not Path("out").exists()
+
+
+def test_fail_on_kept(model, capsys):
+    assert run(capsys, model("stays"))[0] == 0
+    code, _, err = run(capsys, model("stays"), "--fail-on-kept")
+    assert (code, err) == (4, "bnfold: m.onnx: --fail-on-kept: 1 of 2 BatchNorms stay\n")
+    assert run(capsys, model("mul stays"), "--fail-on-kept")[0] == 0
+    assert run(capsys, model("differs"), "--fail-on-kept")[0] == 1
+
+
+def test_quiet_prints_errors_only(model, capsys):
+    assert run(capsys, model(), "-q") == (0, "", "")
+    _, out, err = run(capsys, model("differs"), "-q")
+    assert out == ""
+    assert err == "bnfold: m.onnx: output 'y' differs\n"
+
+
+def test_interrupt(pretender, model, capsys):
+    code, _, err = run(capsys, model("interrupt", "a.onnx"), model(name="b.onnx"), "-o", "out", "--report", "r.json")
+
+    assert code == 130
+    assert err == "bnfold: interrupted\n"
+    assert len(pretender.calls) == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["a.onnx", "b.onnx"]
+
+
+def test_reports_of_one_model(model, capsys):
+    run(capsys, model(), "--report", "r.json", "--report", "r.html")
+
+    made = report([fold()], input="m.onnx", output="m.folded.onnx")
+    assert json.loads(Path("r.json").read_text()) == to_dict(made)
+    assert Path("r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_report_of_a_failed_check(model, capsys):
+    run(capsys, model("differs"), "--report", "r.json")
+
+    assert json.loads(Path("r.json").read_text())["verification"]["status"] == "failed"
+
+
+def test_no_report_on_a_model_that_cannot_be_read(model, capsys):
+    assert run(capsys, model("broken"), "--report", "r.json")[0] == 3
+    assert not Path("r.json").exists()
+
+
+def test_one_report_of_several_models(model, capsys):
+    run(capsys, model(name="a.onnx"), model("broken", "b.onnx"), model("stays", "c.onnx"), "--report", "r.json")
+
+    value = json.loads(Path("r.json").read_text())
+    assert value["schema_version"] == 1
+    assert [each["input"] for each in value["reports"]] == ["a.onnx", "c.onnx"]
+    assert value["failures"] == [
+        {"input": "b.onnx", "exit_code": 3, "message": "is not an ONNX model, or is truncated"}
+    ]
+
+
+def test_a_report_that_cannot_be_written(model, capsys, monkeypatch):
+    def fail(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("bnfold.report.save.save_report", fail)
+
+    code, _, err = run(capsys, model(), "--report", "r.json")
+
+    assert (code, err) == (2, "bnfold: r.json: the report cannot be written: Permission denied\n")
+    assert Path("m.folded.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Missing argument 'MODEL...'"),
+        (("m.onnx", "--nonsense"), "No such option"),
+        (("m.onnx", "--shape", "a=x"), "Invalid value for '--shape': got 'a=x', expected whole numbers"),
+        (("m.onnx", "--dim", "a=1", "--dim", "a=2"), "Invalid value for '--dim': 'a' is given twice"),
+        (("m.onnx", "--samples", "0"), "Invalid value for '--samples'"),
+        (("m.onnx", "--rtol", "nan"), "Invalid value for '--rtol': got 'nan', expected a finite number"),
+        (("m.onnx", "--report", "r.txt"), "expected a file that ends in .json or .html"),
+        (("m.onnx", "--input", "x=x.npy"), "--input x=x.npy: cannot be read as a NumPy file: No such file"),
+        (("m.onnx", "-o", "m.onnx"), "m.onnx is the model itself"),
+        (("m.onnx", "-o", "no/m.onnx"), "there is no folder no"),
+        (("m.onnx", "--report", "no/r.json"), "there is no folder no"),
+        (("m.onnx", "-q", "-v"), "--verbose means nothing with --quiet"),
+        (("m.onnx", "--no-verify", "--rtol", "1"), "--rtol means nothing with --no-verify"),
+        (("m.onnx", "--no-verify", "--dim", "n=1"), "--dim means nothing with --no-verify"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_nothing_runs(pretender, model, capsys, arguments, message):
+    model()
+
+    code, out, err = run(capsys, *arguments)
+
+    assert code == 2
+    assert err.startswith("bnfold: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert pretender.calls == []
+
+
+def test_the_width_is_that_of_the_terminal(model, capsys, monkeypatch):
+    name = "x" * 60 + ".onnx"
+    monkeypatch.setenv("COLUMNS", "50")
+
+    _, out, _ = run(capsys, model(name=name))
+
+    assert max(map(len, out.splitlines())) == 50
+
+
+def test_help_shows_defaults_that_are_true(capsys):
+    code, out, _ = run(capsys, "--help")
+
+    assert code == 0
+    assert f"[default: {VerifyOptions().samples}; x>=1]" in out
+    assert f"[default: {VerifyOptions().seed}; x>=0]" in out
+    assert "Exit status" in out
+    assert "bnfold model.onnx" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_version(capsys):
+    from bnfold.version import __version__
+
+    assert run(capsys, "--version") == (0, f"bnfold {__version__}\n", "")

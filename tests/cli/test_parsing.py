@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import click
+import pytest
+
+from bnfold.cli.parsing import (
+    by_name,
+    parse_dimension,
+    parse_input,
+    parse_output,
+    parse_report,
+    parse_shape,
+    parse_tolerance,
+)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (parse_shape, "data=1,3,224,224", ("data", (1, 3, 224, 224))),
+        (parse_shape, "x:0=7", ("x:0", (7,))),
+        (parse_dimension, "batch=4", ("batch", 4)),
+        (parse_input, "data=dir/x=1.npy", ("data", Path("dir/x=1.npy"))),
+        (parse_input, "data=X.NPZ", ("data", Path("X.NPZ"))),
+        (parse_report, "out/r.json", Path("out/r.json")),
+        (parse_report, "r.HTML", Path("r.HTML")),
+        (parse_output, "out/", "out/"),
+        (parse_tolerance, "1e-4", 1e-4),
+        (parse_tolerance, "0", 0.0),
+    ],
+)
+def test_values_mean_what_they_say(parse, text, value):
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_shape, "1,3,224,224"),
+        (parse_shape, "=1,3"),
+        (parse_shape, "data="),
+        (parse_shape, "data=1,,3"),
+        (parse_shape, "data=1,-1"),
+        (parse_shape, "data=1,0"),
+        (parse_shape, "data=1,N"),
+        (parse_shape, "data=1.5"),
+        (parse_shape, "data=²"),
+        (parse_dimension, "batch"),
+        (parse_dimension, "batch=1,2"),
+        (parse_dimension, "batch=0"),
+        (parse_input, "photos.npy"),
+        (parse_input, "data=photos.csv"),
+        (parse_report, "report.txt"),
+        (parse_report, "json"),
+        (parse_output, ""),
+        (parse_tolerance, "nan"),
+        (parse_tolerance, "inf"),
+        (parse_tolerance, "-1e-4"),
+        (parse_tolerance, "small"),
+    ],
+)
+def test_errors_say_got_and_expected(parse, text):
+    with pytest.raises(click.BadParameter, match=r"got .*, expected ") as caught:
+        parse(text)
+
+    assert text in caught.value.message
+
+
+def test_repeated_options_become_one_mapping():
+    context = click.Context(click.Command("any"))
+
+    assert by_name(context, None, [("a", 1), ("b", 2)]) == {"a": 1, "b": 2}
+    with pytest.raises(click.BadParameter, match="'a' is given twice"):
+        by_name(context, None, [("a", 1), ("b", 2), ("a", 1)])

@@ -1,0 +1,131 @@
+import json
+
+import pytest
+
+from bnfold.refusal import Reason
+from bnfold.report.json import render_json, render_json_of_several, to_dict
+from bnfold.report.model import Failure
+from bnfold.verify.result import SKIPPED, OutputCheck, Verification
+from bnfold.version import __version__
+from tests.reports import FAILED, fold, kept, refusal, report
+
+
+def strict(text):
+    """Parse as other languages do: the words NaN and Infinity are no JSON."""
+
+    def refuse(word):
+        pytest.fail(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+FULL = report(
+    folds=[fold("bn1", into=("conv1",), through=("flatten_3",)), fold("mul", op="Mul")],
+    stays=[
+        kept(
+            "bn3",
+            refusal(path=("bn3", "pool2"), hint="move the BatchNorm before the pooling to fold it"),
+            refusal(Reason.GRAPH_OUTPUT, "'y' is an output of the graph", ("bn3",)),
+        ),
+        kept("scale", refusal(Reason.NOT_LINEAR, "Softmax", ("scale", "soft")), op="Mul"),
+    ],
+)
+
+
+def test_schema_version_1_has_all_its_keys():
+    value = strict(render_json(FULL))
+
+    assert value["schema_version"] == 1
+    assert value["bnfold"] == __version__
+    assert (value["input"], value["output"], value["format"]) == ("net.onnx", "net.folded.onnx", "onnx")
+    assert value["batch_norms"] == {"found": 2, "folded": 1, "kept": 1}
+    assert value["affine_nodes"]["found"] == 2
+    assert value["affine_nodes"]["folded"] == 1
+    assert value["nodes"] == {"before": 910, "after": 668}
+    assert value["parameters"] == {"before": 8_062_504, "after": 8_020_000}
+    assert value["bytes"] == {"before": 32_600_000, "after": 32_600_000}
+    assert value["seconds"] == {"load": 0.2, "plan": 0.1, "apply": 0.001, "verify": 1.0, "save": 0.119}
+
+
+def test_folds_say_where_each_node_went():
+    first, second = to_dict(FULL)["folds"]
+
+    assert first == {
+        "node": "bn1",
+        "op": "BatchNormalization",
+        "tensor": "bn1_out",
+        "direction": "upstream",
+        "into": ["conv1"],
+        "through": ["flatten_3"],
+        "amplification": 1.7,
+    }
+    assert second["op"] == "Mul"
+
+
+def test_kept_batch_norms_carry_the_first_refusal_and_all_of_them():
+    (entry,) = to_dict(FULL)["kept"]
+
+    assert entry["node"] == "bn3"
+    assert entry["code"] == "BNF104"
+    assert entry["reason"] == "needs-non-negative-scale"
+    assert entry["path"] == ["bn3", "pool2"]
+    assert entry["because"] == "3 of 64 channels have scale < 0"
+    assert entry["hint"] == "move the BatchNorm before the pooling to fold it"
+    assert [(each["code"], each["path"]) for each in entry["refusals"]] == [
+        ("BNF104", ["bn3", "pool2"]),
+        ("BNF202", ["bn3"]),
+    ]
+
+
+def test_other_affine_nodes_that_stay_have_a_list_of_their_own():
+    (entry,) = to_dict(FULL)["kept_affine"]
+
+    assert (entry["node"], entry["op"], entry["code"]) == ("scale", "Mul", "BNF101")
+
+
+def test_verification_has_the_numbers_of_every_output():
+    verification = to_dict(FULL)["verification"]
+
+    assert (verification["status"], verification["samples"], verification["seed"]) == ("passed", 3, 7)
+    assert [(each["name"], each["max_abs"], each["max_rel"], each["passed"]) for each in verification["outputs"]] == [
+        ("logits", 1.19e-7, 3.4e-6, True),
+        ("mask", 0.0, 0.0, True),
+    ]
+
+
+def test_what_is_not_a_number_is_null():
+    value = strict(render_json(report(folds=[fold(amplification=float("inf"))], verification=FAILED, output=None)))
+
+    assert value["output"] is None
+    assert value["folds"][0]["amplification"] is None
+    (output,) = value["verification"]["outputs"]
+    assert (output["max_abs"], output["max_rel"], output["passed"]) == (None, None, False)
+    assert output["problem"] == "shape (1, 3) against (3,)"
+
+
+def test_noise_and_warnings_of_a_check():
+    outputs = (OutputCheck("a", 1e-3, 2e-3, True, noise_floor=4e-3), OutputCheck("b", 0.0, 0.0, True))
+    check = Verification("passed", 4, 0, outputs, warnings=("output 'y' never varied",))
+
+    value = strict(render_json(report(verification=check)))["verification"]
+
+    assert [each["noise_floor"] for each in value["outputs"]] == [4e-3, None]
+    assert value["warnings"] == ["output 'y' never varied"]
+
+
+def test_a_check_that_nobody_asked_for_is_skipped():
+    assert to_dict(report(verification=SKIPPED))["verification"]["status"] == "skipped"
+
+
+def test_names_survive_whatever_they_hold():
+    name = 'a "b"\n\x1b[31m é \udcff'
+
+    assert strict(render_json(report(folds=[fold(name)])))["folds"][0]["node"] == name
+
+
+def test_several_models_share_one_object():
+    value = strict(render_json_of_several([report(), FULL], [Failure("bad.onnx", 3, "is empty")]))
+
+    assert value["schema_version"] == 1
+    assert value["reports"] == [to_dict(report()), to_dict(FULL)]
+    assert value["failures"] == [{"input": "bad.onnx", "exit_code": 3, "message": "is empty"}]

@@ -1,0 +1,42 @@
+"""Hand-made reports for tests of what prints them."""
+
+from dataclasses import replace
+
+from bnfold.plan import Fold, Kept, Outcome
+from bnfold.refusal import Reason, Refusal
+from bnfold.report.model import Change, Report, Seconds
+from bnfold.verify.result import OutputCheck, Verification
+
+PASSED = Verification(
+    "passed", 3, 7, (OutputCheck("logits", 1.19e-7, 3.4e-6, True), OutputCheck("mask", 0.0, 0.0, True))
+)
+FAILED = Verification(
+    "failed", 3, 7, (OutputCheck("logits", float("nan"), float("inf"), False, "shape (1, 3) against (3,)"),)
+)
+
+
+def fold(node="bn1", op="BatchNormalization", direction="upstream", into=("conv1",), through=(), amplification=1.7):
+    return Fold(node, op, op == "BatchNormalization", f"{node}_out", direction, into, through, amplification)
+
+
+def refusal(reason=Reason.NEEDS_NON_NEGATIVE_SCALE, evidence="3 of 64 channels have scale < 0", path=(), hint=""):
+    return Refusal(reason, evidence, path, hint)
+
+
+def kept(node="bn3", *refusals, op="BatchNormalization"):
+    return Kept(node, op, op == "BatchNormalization", refusals or (refusal(path=(node, "pool2")),))
+
+
+def report(folds=(), stays=(), **changes):
+    made = Report(
+        input="net.onnx",
+        output="net.folded.onnx",
+        format="onnx",
+        outcome=Outcome(tuple(folds), tuple(stays)),
+        nodes=Change(910, 668),
+        parameters=Change(8_062_504, 8_020_000),
+        bytes=Change(32_600_000, 32_600_000),
+        verification=PASSED,
+        seconds=Seconds(load=0.2, plan=0.1, apply=0.001, verify=1.0, save=0.119),
+    )
+    return replace(made, **changes)
