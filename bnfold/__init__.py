@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 __all__ = ["FoldOptions", "FoldResult", "__version__", "explain", "fold", "fold_file", "verify"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
     """The API, imported when it is first asked for: `import bnfold` alone loads neither onnx nor onnxruntime."""
     if name in __all__:

@@ -110,10 +110,12 @@ def varying_axes(affine: Affine) -> Sequence[int]:
 
 
 def _varies(values: Array, axis: int) -> bool:
-    return bool(np.any(values != np.take(values, [0], axis=axis)))
+    return values.size > 0 and bool(np.any(values != np.take(values, [0], axis=axis)))
 
 
 def _vector_along(values: Array, axis: int) -> Array | None:
+    if values.size == 0:
+        return np.zeros(values.shape[axis])
     vector = values
     for other in range(values.ndim):
         if other == axis or values.shape[other] == 1:

@@ -13,11 +13,12 @@ from typing import Any
 import onnx
 
 from bnfold.engine import fold_graph
-from bnfold.errors import UsageError, VerificationError
+from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError, VerificationError
 from bnfold.frontends.onnx.file import (
     OpenModel,
     check_external_data,
     check_versions,
+    embed_external_data,
     open_model,
     publish,
     stage,
@@ -52,6 +53,10 @@ class FoldOptions:
     keep_overridable: bool = False
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.exclude, str):
+            raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -84,9 +89,7 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
     """
     chosen = _options(options)
     if isinstance(model, (str, os.PathLike)):
-        path = Path(model)
-        open_model(path)
-        return _fold_proto(onnx.load(path), str(path), chosen)
+        return _fold_proto(_load(Path(model)), str(model), chosen)
     if isinstance(model, onnx.ModelProto):
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
@@ -94,6 +97,8 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
     if type(model).__module__.split(".")[0] == "onnx_ir":
         import onnx_ir
 
+        if not isinstance(model, onnx_ir.Model):
+            raise UsageError(f"cannot fold an onnx_ir.{type(model).__name__}: expected an onnx_ir.Model")
         result = _fold_proto(onnx_ir.to_proto(model), _IN_MEMORY, chosen)
         return replace(result, model=onnx_ir.from_proto(result.model))
     raise UsageError(f"cannot fold a {type(model).__name__}: expected a path, an onnx.ModelProto or an onnx_ir.Model")
@@ -140,8 +145,8 @@ def fold_file(source: Path, target: Path | None, options: FoldOptions, *, in_pla
     """
     watch = _Stopwatch()
     opened = open_model(source)
-    if target is not None and not in_place:
-        _refuse_overwriting([source, *opened.data_files], target)
+    if target is not None:
+        _check_target(source, opened.data_files, target, in_place=in_place)
     size_before = _size([source, *opened.data_files])
     before = _measure(opened.model)
     changed = options.assume_inference and assume_inference(opened.model)
@@ -162,6 +167,15 @@ def fold_file(source: Path, target: Path | None, options: FoldOptions, *, in_pla
         publish(staged, target.parent)
     watch.lap("save")
     return replace(report, seconds=watch.seconds)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        opened = open_model(path)
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{path} {error}") from error
+    embed_external_data(opened)
+    return opened.model
 
 
 def _fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldResult:
@@ -257,7 +271,13 @@ def _stage_reference(opened: OpenModel, folder: Path) -> Path:
     return stage(OpenModel(copy, opened.store), [], folder, "reference.onnx")[-1]
 
 
-def _refuse_overwriting(inputs: Sequence[Path], target: Path) -> None:
+def _check_target(source: Path, data_files: Sequence[Path], target: Path, *, in_place: bool) -> None:
+    """Refuse a target that is a folder, or that would overwrite a file of the source without being the source."""
+    if target.is_dir():
+        raise UsageError(f"{target} cannot be written: it is a folder")
+    if in_place and target.exists() and target.samefile(source):
+        return
+    inputs = [source, *data_files]
     for written in (target, target.with_name(f"{target.name}.data")):
         for path in inputs:
             if written.exists() and path.exists() and written.samefile(path):

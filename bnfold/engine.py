@@ -58,8 +58,9 @@ class _Engine(Generic[N, V, E]):
         waiting = order
         progress = True
         while waiting and progress:
-            for node in waiting:
-                results[node] = self._fold(node)
+            # Numbers beyond float64 become infinite here, and are refused when they are rounded.
+            with np.errstate(over="ignore", invalid="ignore"):
+                results.update((node, self._fold(node)) for node in waiting)
             stay = [node for node in waiting if isinstance(results[node], Kept)]
             progress = len(stay) < len(waiting)
             waiting = stay

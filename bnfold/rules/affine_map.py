@@ -20,7 +20,8 @@ def read_batch_norm_as_affine(
     Law:      scale = gamma / sqrt(variance + epsilon), shift = beta - scale * mean
     Shapes:   gamma, beta, mean, variance: (C,); x: (N, C, ...)
     Refuses:  NOT_FINITE: a parameter holds NaN or infinity;
-              NON_POSITIVE_VARIANCE: variance + epsilon <= 0 in a channel
+              NON_POSITIVE_VARIANCE: variance + epsilon <= 0 in a channel;
+              OVERFLOW: scale or shift exceeds float64
     Source:   ONNX BatchNormalization-15; Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167
     """
     named = {"scale": gamma, "bias": beta, "mean": mean, "variance": variance, "epsilon": np.array([epsilon])}
@@ -37,8 +38,12 @@ def read_batch_norm_as_affine(
             f"{count} of {spread.size} channels have variance + epsilon <= 0 "
             f"(min {spread[channel]:.3g}, channel {channel})",
         )
-    scale = gamma / np.sqrt(spread)
-    return per_channel(scale, beta - scale * mean, rank=rank)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = gamma / np.sqrt(spread)
+        shift = beta - scale * mean
+    if not np.isfinite(scale).all() or not np.isfinite(shift).all():
+        return Refusal(Reason.OVERFLOW, "scale / sqrt(variance + epsilon) exceeds the largest float64")
+    return per_channel(scale, shift, rank=rank)
 
 
 def absorb_output_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Refusal:
@@ -50,12 +55,16 @@ def absorb_output_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Re
               Add: b' = s * b + t, s' = s, since s * (x + b) + t == s * x + (s * b + t)
     Shapes:   all of the rank of x
     Refuses:  WRONG_AXIS: the map varies along an axis on which a BatchNorm has no parameters;
+              MALFORMED: map and node do not agree on the number of channels;
               SHIFT_CANNOT_PASS: a Mul has nowhere to put a shift
     Source:   ONNX BatchNormalization-15, Mul-14, Add-14, Sub-14, Div-14
     """
+    refusal = _mismatch(node, affine)
+    if refusal is not None:
+        return refusal
     after = node.affine.then(affine)
     if node.form is Form.SCALE_AND_SHIFT:
-        return _wrong_axis(node, affine) or Moved(replace(node, affine=after))
+        return Moved(replace(node, affine=after))
     if node.form is Form.SCALE:
         if affine.has_shift:
             return Refusal(Reason.SHIFT_CANNOT_PASS, "a multiplication has no parameter that could take the shift")
@@ -72,13 +81,17 @@ def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Ref
     Law:      a * (s * x + t) + b == (a * s) * x + (a * t + b); a Mul takes it for t = 0, an Add for s = 1
     Shapes:   all of the rank of x
     Refuses:  WRONG_AXIS: the map varies along an axis on which a BatchNorm has no parameters;
+              MALFORMED: map and node do not agree on the number of channels;
               SHIFT_CANNOT_PASS: a Mul has nowhere to put a shift;
               NOT_LINEAR: an Add has nowhere to put a scale
     Source:   ONNX BatchNormalization-15, Mul-14, Add-14, Sub-14, Div-14
     """
+    refusal = _mismatch(node, affine)
+    if refusal is not None:
+        return refusal
     after = affine.then(node.affine)
     if node.form is Form.SCALE_AND_SHIFT:
-        return _wrong_axis(node, affine) or Moved(replace(node, affine=after))
+        return Moved(replace(node, affine=after))
     if node.form is Form.SCALE and affine.has_shift:
         return Refusal(Reason.SHIFT_CANNOT_PASS, "a multiplication has no parameter that could take the shift")
     if node.form is Form.SHIFT and affine.has_scale:
@@ -86,7 +99,13 @@ def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Ref
     return Moved(replace(node, affine=after))
 
 
-def _wrong_axis(node: AffineMap, affine: Affine) -> Refusal | None:
+def _mismatch(node: AffineMap, affine: Affine) -> Refusal | None:
+    """Why the map cannot belong to a tensor of this node at all, or not to its parameters."""
+    shapes = [values.shape for values in (node.affine.scale, node.affine.shift, affine.scale, affine.shift)]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return Refusal(Reason.MALFORMED, f"the map has {_channels(affine)} channels, the node {_channels(node.affine)}")
     if node.channel_axis is None or affine.along(node.channel_axis) is not None:
         return None
     axes = ", ".join(map(str, varying_axes(affine)))
@@ -94,3 +113,7 @@ def _wrong_axis(node: AffineMap, affine: Affine) -> Refusal | None:
         Reason.WRONG_AXIS,
         f"the map varies along axis {axes}, the BatchNorm's parameters along axis {node.channel_axis}",
     )
+
+
+def _channels(affine: Affine) -> int:
+    return max(int(length) for length in (*affine.scale.shape, *affine.shift.shape))

@@ -23,13 +23,26 @@ def round_parameter(values: Array, dtype: np.dtype[np.generic]) -> AnyArray | Re
     Returns:
         The rounded array, or OVERFLOW where a value exceeds the largest finite number of the type.
     """
-    with np.errstate(over="ignore", under="ignore"):
-        rounded = values.astype(dtype)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        source = _to_odd_float32(values) if dtype == ml_dtypes.bfloat16 else values
+        rounded = source.astype(dtype)
     if not np.isfinite(rounded.astype(np.float64)).all():
         limit = float(ml_dtypes.finfo(dtype).max)
         worst = float(np.abs(values).max())
         return Refusal(Reason.OVERFLOW, f"the folded parameter reaches {worst:.4g}, the largest {dtype} is {limit:.4g}")
     return rounded
+
+
+def _to_odd_float32(values: Array) -> npt.NDArray[np.float32]:
+    """Round to float32 so that a second rounding, to fewer bits, errs no more than one rounding would.
+
+    Toward zero, and with the last bit set wherever something was cut off: such a value is never halfway between two
+    numbers of the shorter type. Source: Boldo and Melquiond 2008, https://doi.org/10.1109/TC.2007.70819
+    """
+    nearest = values.astype(np.float32)
+    toward_zero = np.where(np.abs(nearest) > np.abs(values), np.nextafter(nearest, np.float32(0)), nearest)
+    bits = toward_zero.astype(np.float32).view(np.uint32)
+    return np.where(toward_zero == values, bits, bits | 1).astype(np.uint32).view(np.float32)
 
 
 def round_weight(weight: Array, dtype: np.dtype[np.generic]) -> AnyArray | Refusal:

@@ -14,12 +14,12 @@ Above the floor the model's own noise decides: how far the original moves under 
 inputs (bnfold.verify.noise). Eight times that passes: a fold rounds every layer anew, and the independent errors of
 64 layers add up to eight times one.
 
-A float16 network with float32 outputs is float16 to its last digit but the format's: its coarsest dtype sets the
-limits, once the dtype of the output has been found too strict.
+A network that computes in float16 and casts its outputs to float32 is judged as float16: beyond the floor of the
+output, the coarsest dtype in the model sets the limits.
 
-The *ceiling* never passes. Where eight times the noise exceeds it, the sample says nothing about a fold: there are
-networks (attention that saturates on wide inputs) that move by 10 % of their scale when an input moves by its last
-bit. Such a sample is left out, and an output without any other sample fails.
+The *ceiling* never lets a larger difference pass. Where eight times the noise exceeds it as well, that difference says
+nothing about a fold: there are networks (attention that saturates on wide inputs) that move by 10 % of their scale
+when an input moves by its last bit. Such a sample is left out, and an output without any other sample fails.
 
 Integers, booleans and strings have floor 0: they must be equal, except where the original does not agree with
 itself under another rounding, such as an ArgMax of two equal scores, and then in at most 0.1 % of the values.

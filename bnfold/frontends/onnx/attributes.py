@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.helper
 
 from bnfold.frontends.onnx.graph import Node
+
+DEFAULT_EPSILON = float(np.float32(1e-5))
+"""The default of every epsilon attribute, as a file stores it: attributes are float32."""
 
 
 class ReferenceAttributeError(ValueError):

@@ -23,7 +23,7 @@ def identity(_node: Node, operands: Operands) -> AnyArray:
 
 
 def cast(node: Node, operands: Operands) -> AnyArray | Refusal:
-    """Between floating-point types only. Source: ONNX Cast-6 to -25."""
+    """Between numbers, 8-bit floats excepted. Source: ONNX Cast-6 to -25."""
     return _converted(node, operands[0], attribute(node, "to", onnx.TensorProto.UNDEFINED))
 
 
@@ -37,10 +37,9 @@ def cast_like(node: Node, operands: Operands) -> AnyArray | Refusal:
 
 def _converted(node: Node, data: AnyArray, element_type: int) -> AnyArray | Refusal:
     target = onnx.helper.tensor_dtype_to_np_dtype(element_type)
-    source = data.dtype
-    if not is_float(source) or not is_float(target):
-        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} casts {source} to {target}")
-    with np.errstate(over="ignore"):
+    if not _is_number(data.dtype) or not _is_number(target):
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} casts {data.dtype} to {target}")
+    with np.errstate(over="ignore", invalid="ignore"):
         return data.astype(target)
 
 
@@ -86,6 +85,10 @@ def transpose(node: Node, operands: Operands) -> AnyArray:
 def is_float(dtype: np.dtype[np.generic]) -> bool:
     """Whether folding can write this type: float16, bfloat16, float32 or float64."""
     return dtype.name in ("float16", "bfloat16", "float32", "float64")
+
+
+def _is_number(dtype: np.dtype[np.generic]) -> bool:
+    return is_float(dtype) or dtype.kind in "iub"
 
 
 def _axes(node: Node, operands: Operands) -> list[int] | None:

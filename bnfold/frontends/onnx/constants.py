@@ -117,6 +117,10 @@ class Constants:
             return Refusal(Reason.SPARSE, f"{value.name!r} is a sparse initializer")
         if value.initializer is None:
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of {value.scope.label}")
+        if value.is_input and value.scope.parent is not None:
+            return Refusal(
+                Reason.DYNAMIC_PARAMETER, f"{value.name!r} is a state of {value.scope.label}, not a constant"
+            )
         if value.is_input and self._keep_overridable:
             return Refusal(Reason.OVERRIDABLE, f"{value.name!r} is an initializer and a graph input")
         return self._store.read(value.initializer)

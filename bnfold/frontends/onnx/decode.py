@@ -52,6 +52,8 @@ def decode(node: Node, constants: Constants) -> Meaning:
     decoder = DECODERS.get(node.proto.op_type)
     if decoder is None:
         return Opaque(Reason.UNKNOWN_OPERATOR, f"{node.op} has no rule")
+    if not node.outputs or node.outputs[0] is None:
+        return Opaque(Reason.MALFORMED, f"{node.op} has no first output")
     version = _version(node)
     if version not in decoder.versions:
         return Opaque(Reason.UNKNOWN_VERSION, f"{node.op} has version {version} at opset {node.opset}")
@@ -61,6 +63,8 @@ def decode(node: Node, constants: Constants) -> Meaning:
         return stop.opaque
     except ReferenceAttributeError as error:
         return Opaque(Reason.DYNAMIC_PARAMETER, str(error))
+    except (TypeError, ValueError, IndexError) as error:
+        return Opaque(Reason.MALFORMED, f"{node.op} cannot be read: {error}")
 
 
 def _version(node: Node) -> int | None:

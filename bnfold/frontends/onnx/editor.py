@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import onnx.helper
 import onnx.numpy_helper
 
@@ -10,7 +11,7 @@ from bnfold.errors import InternalError
 from bnfold.frontends.onnx.attributes import set_float_attribute
 from bnfold.frontends.onnx.constants import Constants, NewParameter, makes_constant
 from bnfold.frontends.onnx.encode import NodeEdit
-from bnfold.frontends.onnx.graph import GraphIndex, Node, Value
+from bnfold.frontends.onnx.graph import GraphIndex, Node, Scope, Value
 
 
 @dataclass(eq=False)
@@ -24,6 +25,7 @@ class Editor:
         added_nodes: new nodes, each after the one that stands before it.
         removed_values: tensors that are gone.
         stored_anew: tensors whose data must be written.
+        frozen: initializers that the caller could replace before and cannot any more.
     """
 
     index: GraphIndex
@@ -32,6 +34,7 @@ class Editor:
     added_nodes: dict[Node, list[Node]] = field(default_factory=dict)
     removed_values: list[Value] = field(default_factory=list)
     stored_anew: dict[Value, None] = field(default_factory=dict)
+    frozen: dict[Value, None] = field(default_factory=dict)
 
     def apply(self, edit: NodeEdit) -> None:
         """Give a node new parameters."""
@@ -52,6 +55,7 @@ class Editor:
         before, after = node.inputs[source], node.outputs[0]
         if before is None or after is None or before.producer is None:
             raise InternalError(f"{node.label!r} cannot be bypassed upstream")
+        self._clear_name(after)
         self._remove_node(node, keep=before)
         producer = before.producer
         slot = producer.outputs.index(before)
@@ -70,6 +74,29 @@ class Editor:
         self._redirect(after, before)
         self._forget(after)
 
+    def rename(self, value: Value) -> None:
+        """Give a tensor a fresh name, everywhere in the file."""
+        old = value.name
+        value.name = self._fresh_name(f"{old}_folded")
+        del value.scope.values[old]
+        value.scope.values[value.name] = value
+        if value.producer is not None:
+            value.producer.proto.output[value.producer.outputs.index(value)] = value.name
+        for reader, slot in value.readers:
+            reader.proto.input[slot] = value.name
+        graph = value.scope.proto
+        if isinstance(graph, onnx.GraphProto):
+            for entries in (graph.input, graph.output, graph.value_info):
+                for entry in entries:
+                    entry.name = value.name if entry.name == old else entry.name
+
+    def _clear_name(self, value: Value) -> None:
+        """Free a name that a body also uses, before a tensor takes it over that is made ahead of the body."""
+        for scope in self.index.scopes:
+            rival = scope.values.get(value.name)
+            if rival is not None and scope is not value.scope and _lies_within(scope, value.scope):
+                self.rename(rival)
+
     def _set_parameter(self, node: Node, slot: int, parameter: NewParameter) -> None:
         """New values for a constant input: in its own place where nobody else reads it, else under a new name."""
         old = node.inputs[slot] if slot < len(node.inputs) else None
@@ -78,11 +105,23 @@ class Editor:
                 self._own(old)
             self._store(old, parameter)
             return
+        if old is not None:
+            self._freeze(old)
         scope = node.scope
         name = self._fresh_name(_name_for_new_parameter(node, old))
         value = scope.values[name] = Value(name, scope)
         self._connect(node, slot, value)
         self._store(value, parameter)
+
+    def _freeze(self, value: Value) -> None:
+        """The fold has used these values for one reader: the caller can no longer replace them for the others."""
+        waiting = [value]
+        while waiting:
+            source = waiting.pop()
+            if source.initializer is not None and source.is_input:
+                self.frozen[source] = None
+            if source.producer is not None and makes_constant(source.producer):
+                waiting += [entry for entry in source.producer.inputs if entry is not None]
 
     def _refill(self, value: Value, parameter: NewParameter) -> bool:
         """Keep a ConstantOfShape where one number still says it all: light models stay light."""
@@ -121,7 +160,7 @@ class Editor:
         node.proto.output[0] = inner.name
         vector = Value(self._fresh_name(_name_for_new_parameter(node, None)), node.scope)
         node.scope.values[vector.name] = vector
-        proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=f"{node.label}_bias")
+        proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=self._fresh_node_name(f"{node.label}_bias"))
         add = Node(proto, node.scope, [None, None], [result])
         self._connect(add, 0, inner)
         self._connect(add, 1, vector)
@@ -155,6 +194,7 @@ class Editor:
         for slot, value in enumerate(node.inputs):
             if value is not None:
                 value.readers.remove((node, slot))
+                self._freeze(value)
         self._drop_unread_constants([value for value in node.inputs if value is not None and value is not keep])
 
     def _drop_unread_constants(self, values: list[Value]) -> None:
@@ -182,12 +222,26 @@ class Editor:
         self.stored_anew.pop(value, None)
 
     def _fresh_name(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self.index.names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.index.names.add(name)
-        return name
+        return _fresh(wanted, self.index.names)
+
+    def _fresh_node_name(self, wanted: str) -> str:
+        return _fresh(wanted, self.index.node_names)
+
+
+def _lies_within(inner: Scope, outer: Scope) -> bool:
+    scope: Scope | None = inner
+    while scope is not None and scope is not outer:
+        scope = scope.parent
+    return scope is outer
+
+
+def _fresh(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
 
 
 def _name_for_new_parameter(node: Node, old: Value | None) -> str:

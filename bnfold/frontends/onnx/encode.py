@@ -8,7 +8,7 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.constants import Constants, NewParameter
 from bnfold.frontends.onnx.graph import Node
@@ -108,7 +108,7 @@ def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {node.label!r}")
-    gamma = vectors.scale * np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+    gamma = vectors.scale * np.sqrt(variance + attribute(node, "epsilon", DEFAULT_EPSILON))
     beta = np.broadcast_to(vectors.shift + vectors.scale * mean, mean.shape)
     return _edit(node, {slot: _parameter(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))})
 

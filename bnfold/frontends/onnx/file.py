@@ -48,6 +48,8 @@ def open_model(path: Path) -> OpenModel:
         data = path.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise ModelFormatError("is empty")
     if data.startswith(_ZIP_MAGIC):
         raise UnsupportedModelError("is a zip archive (TorchScript or torch.export); export it to ONNX first")
     opened = OpenModel(parse_model(data), TensorStore(path.parent))
@@ -65,8 +67,7 @@ def parse_model(data: bytes) -> onnx.ModelProto:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        what = "is empty" if not data else "is not an ONNX model, or is truncated (protobuf cannot parse it)"
-        raise ModelFormatError(what) from error
+        raise ModelFormatError("is not an ONNX model, or is truncated (protobuf cannot parse it)") from error
     check_versions(model)
     return model
 
@@ -89,6 +90,16 @@ def check_versions(model: onnx.ModelProto) -> None:
             )
 
 
+def embed_external_data(opened: OpenModel) -> None:
+    """Bring all external data into the protobuf, so that the model can live without its files."""
+    for tensor in all_tensors(opened.model):
+        if is_external(tensor):
+            data = bytes(opened.store.raw_bytes(tensor))
+            tensor.ClearField("data_location")
+            del tensor.external_data[:]
+            tensor.raw_data = data
+
+
 def check_external_data(opened: OpenModel) -> None:
     """Raise ModelFormatError where a tensor's external data is not there in full."""
     for tensor in all_tensors(opened.model):
@@ -107,10 +118,16 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
 
     Returns:
         The files that were written, data first.
+
+    Raises:
+        UsageError: the disk is full, or the folder refuses.
     """
     data_name = f"{name}.data"
-    has_data = _write_data(opened, moved_inside, folder / data_name)
-    _write_synced(folder / name, [opened.model.SerializeToString(deterministic=True)])
+    try:
+        has_data = _write_data(opened, moved_inside, folder / data_name)
+        _write_synced(folder / name, opened.model.SerializeToString(deterministic=True))
+    except OSError as error:
+        raise UsageError(f"{name} cannot be written: {error.strerror or error}") from error
     return [folder / data_name, folder / name] if has_data else [folder / name]
 
 
@@ -150,10 +167,9 @@ def _point_to(tensor: onnx.TensorProto, location: str, offset: int, length: int)
         tensor.external_data.add(key=key, value=value)
 
 
-def _write_synced(path: Path, chunks: Sequence[bytes]) -> None:
+def _write_synced(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -139,11 +139,13 @@ class GraphIndex:
         model: the protobuf.
         scopes: main graph first, bodies after the graph that holds them, functions last.
         names: every tensor name anywhere in the model, so that a new one never collides.
+        node_names: the same of the nodes.
     """
 
     model: onnx.ModelProto
     scopes: list[Scope]
     names: set[str]
+    node_names: set[str]
 
     @property
     def main(self) -> Scope:
@@ -168,7 +170,8 @@ def index_model(model: onnx.ModelProto) -> GraphIndex:
     for function in model.functions:
         opsets = {_canonical(entry.domain): entry.version for entry in function.opset_import}
         builder.add_function(function, opsets)
-    return GraphIndex(model, builder.scopes, builder.names)
+    node_names = {node.proto.name for scope in builder.scopes for node in scope.nodes}
+    return GraphIndex(model, builder.scopes, builder.names, node_names)
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
@@ -192,9 +195,11 @@ class _Builder:
         for entry in graph.input:
             self._define(scope, entry.name).is_input = True
         for tensor in graph.initializer:
-            self._input_or_new(scope, tensor.name).initializer = tensor
+            value = self._input_or_new(scope, tensor.name)
+            value.initializer, value.shape, value.element_type = tensor, tuple(tensor.dims), tensor.data_type
         for sparse in graph.sparse_initializer:
-            self._input_or_new(scope, sparse.values.name).is_sparse = True
+            value = self._input_or_new(scope, sparse.values.name)
+            value.is_sparse, value.shape, value.element_type = True, tuple(sparse.dims), sparse.values.data_type
         self._add_nodes(scope, graph.node)
         for entry in graph.output:
             self._resolve(scope, entry.name, f"output {entry.name!r} of {label}").is_output = True

@@ -15,7 +15,7 @@ def complete_shapes(index: GraphIndex, constants: Constants) -> None:
     """Set the shape of tensors that inference left without one, as far as single operators tell."""
     for node in index.nodes():
         output = node.outputs[0] if node.outputs else None
-        if output is None or output.shape is not None or not node.is_standard:
+        if output is None or not node.is_standard or (output.shape is not None and not node.is_batch_norm):
             continue
         values = constants.read(output) if makes_constant(node) else None
         if values is not None and not isinstance(values, Refusal):
@@ -33,12 +33,12 @@ def _unknown(_node: Node) -> None:
 
 def _convolved(node: Node) -> Shape | None:
     weight = _input_shape(node, 1)
-    return None if weight is None else (None, weight[0], *(None,) * (len(weight) - 2))
+    return None if weight is None or len(weight) < 3 else (None, weight[0], *(None,) * (len(weight) - 2))
 
 
 def _transpose_convolved(node: Node) -> Shape | None:
     weight = _input_shape(node, 1)
-    if weight is None or weight[1] is None:
+    if weight is None or len(weight) < 3 or weight[1] is None:
         return None
     return (None, weight[1] * attribute(node, "group", 1), *(None,) * (len(weight) - 2))
 

@@ -12,8 +12,8 @@ _LARGEST_SHAPE_TENSOR = 1024
 def infer_shapes(index: GraphIndex) -> None:
     """Set `shape` and `element_type` of every tensor where they are known before run time.
 
-    Shapes that the file merely declares are not believed where inference can compute them: a stale value_info would
-    turn into a wrong fold. They count only behind operators that ONNX does not know.
+    Shapes that the file merely declares are not believed, only those of the graph's inputs: a stale value_info would
+    turn into a wrong fold.
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(_skeleton(index), data_prop=True)
@@ -28,15 +28,16 @@ def _skeleton(index: GraphIndex) -> onnx.ModelProto:
     copy = onnx.ModelProto(ir_version=model.ir_version)
     copy.opset_import.extend(model.opset_import)
     copy.functions.extend(model.functions)
-    unknown = {name for node in index.nodes() if not node.is_standard for name in node.proto.output if name}
-    _copy_graph(model.graph, copy.graph, unknown)
+    _copy_graph(model.graph, copy.graph)
+    # Without outputs the graph's results are inferred like every other tensor. Inference gives up on the whole model
+    # where an output is an initializer.
+    del copy.graph.output[:]
     return copy
 
 
-def _copy_graph(source: onnx.GraphProto, target: onnx.GraphProto, believed: set[str]) -> None:
+def _copy_graph(source: onnx.GraphProto, target: onnx.GraphProto) -> None:
     target.name = source.name
     target.input.extend(source.input)
-    target.value_info.extend(entry for entry in source.value_info if entry.name in believed)
     for entry in source.output:
         copied = target.output.add(name=entry.name)
         if entry.type.HasField("tensor_type"):
@@ -46,7 +47,7 @@ def _copy_graph(source: onnx.GraphProto, target: onnx.GraphProto, believed: set[
     for tensor in source.initializer:
         _copy_tensor(tensor, target.initializer.add())
     for node in source.node:
-        _copy_node(node, target.node.add(), believed)
+        _copy_node(node, target.node.add())
 
 
 def _copy_tensor(source: onnx.TensorProto, target: onnx.TensorProto) -> None:
@@ -61,7 +62,7 @@ def _copy_tensor(source: onnx.TensorProto, target: onnx.TensorProto) -> None:
     target.dims.extend(source.dims)
 
 
-def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto, believed: set[str]) -> None:
+def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto) -> None:
     if not any(True for _ in subgraphs(source)) and source.op_type != "Constant":
         target.CopyFrom(source)
         return
@@ -71,7 +72,7 @@ def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto, believed: set[str
     for attribute in source.attribute:
         copied = target.attribute.add(name=attribute.name, type=attribute.type)
         if attribute.type == onnx.AttributeProto.GRAPH:
-            _copy_graph(attribute.g, copied.g, believed)
+            _copy_graph(attribute.g, copied.g)
         elif attribute.type == onnx.AttributeProto.TENSOR:
             _copy_tensor(attribute.t, copied.t)
         else:
@@ -87,9 +88,6 @@ def _read(scope: Scope, inferred: onnx.GraphProto, index: GraphIndex) -> None:
             value.element_type = entry.type.tensor_type.elem_type
             if entry.type.tensor_type.HasField("shape"):
                 value.shape = _dimensions(entry.type.tensor_type.shape)
-    for value in scope.values.values():
-        if value.initializer is not None:
-            value.shape, value.element_type = tuple(value.initializer.dims), value.initializer.data_type
     bodies = _bodies(scope.proto, inferred)
     for child in index.scopes:
         if child.parent is scope and id(child.proto) in bodies:

@@ -37,7 +37,7 @@ class TensorStore:
             if is_external(tensor):
                 return self._read_external(tensor)
             return onnx.numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise ModelFormatError(f"tensor {tensor.name!r} cannot be read: {error}") from error
 
     def raw_bytes(self, tensor: onnx.TensorProto) -> memoryview:
@@ -86,9 +86,11 @@ class TensorStore:
                 f"tensor {name!r} lies in {location!r}, beside a model that was given without its path; "
                 "give the path, or load the external data first"
             )
+        if Path(location).is_absolute() or ".." in Path(location).parts:
+            raise ModelFormatError(f"tensor {name!r} lies in {location!r}, outside the model's folder: refused")
         path = self._folder / location
         if path not in self._mapped:
-            self._mapped[path] = _map_file(self._folder, path, name)
+            self._mapped[path] = _map_file(path, name)
         return self._mapped[path]
 
 
@@ -123,10 +125,7 @@ def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
         yield from _graph_tensors(body)
 
 
-def _map_file(folder: Path, path: Path, name: str) -> npt.NDArray[np.uint8]:
-    location = path.relative_to(folder) if path.is_relative_to(folder) else path
-    if location.is_absolute() or ".." in location.parts:
-        raise ModelFormatError(f"tensor {name!r} lies in {str(path)!r}, outside the model's folder: refused")
+def _map_file(path: Path, name: str) -> npt.NDArray[np.uint8]:
     try:
         if path.stat().st_size == 0:
             return np.zeros(0, np.uint8)

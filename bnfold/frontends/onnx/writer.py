@@ -79,7 +79,8 @@ def _write_inputs(editor: Editor, scope: Scope, stored: list[Value], removed: se
     if scope.parent is not None:
         return
     if editor.index.model.ir_version > _LAST_IR_WITH_INITIALIZERS_AS_INPUTS:
-        _drop_entries(scope.proto.input, removed | {value.name for value in stored})
+        frozen = {value.name for value in (*stored, *editor.frozen) if value.scope is scope}
+        _drop_entries(scope.proto.input, removed | frozen)
         return
     _drop_entries(scope.proto.input, removed)
     entries = {entry.name: entry for entry in scope.proto.input}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnfold.affine import Affine, Array
-from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
 from bnfold.frontends.onnx.graph import Shape
@@ -30,11 +30,13 @@ def decode_batch_norm(context: Context) -> AffineMap:
     shapes = {gamma.shape, beta.shape, mean.shape, variance.shape}
     if len(shapes) != 1 or gamma.ndim != 1:
         raise malformed(f"the four parameters have shapes {gamma.shape}, {beta.shape}, {mean.shape}, {variance.shape}")
-    rank = len(context.shape(0))
-    if rank < 2:
-        raise malformed(f"the input has rank {rank}, expected 2 at least")
-    epsilon = attribute(node, "epsilon", 1e-5)
-    affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon, rank=rank)
+    shape = context.shape(0)
+    if len(shape) < 2:
+        raise malformed(f"the input has rank {len(shape)}, expected 2 at least")
+    if shape[_CHANNEL_AXIS] not in (None, gamma.size):
+        raise malformed(f"the input has {shape[_CHANNEL_AXIS]} channels, the parameters {gamma.size}")
+    epsilon = attribute(node, "epsilon", DEFAULT_EPSILON)
+    affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon, rank=len(shape))
     if isinstance(affine, Refusal):
         raise Undecodable(affine.reason, affine.evidence)
     return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS)
@@ -75,6 +77,9 @@ def _operands(context: Context) -> tuple[int, Array]:
     """Which input is the activation, and the other one's values with the activation's rank."""
     first = context.constants.read(context.required(0))
     second = context.constants.read(context.required(1))
+    for refusal in (first, second):
+        if isinstance(refusal, Refusal) and refusal.reason is not Reason.DYNAMIC_PARAMETER:
+            raise Undecodable(refusal.reason, refusal.evidence)
     if isinstance(first, Refusal) == isinstance(second, Refusal):
         raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} needs one constant and one activation")
     constant_slot = 0 if isinstance(second, Refusal) else 1

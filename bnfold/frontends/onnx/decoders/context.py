@@ -57,6 +57,12 @@ class Context:
     def shape(self, slot: int) -> Shape:
         """The shape of an input whose rank must be known."""
         value = self.required(slot)
+        producer = value.producer
+        if value.shape is None and producer is not None and not producer.is_standard:
+            raise Undecodable(
+                Reason.FOREIGN_DOMAIN,
+                f"{value.name!r} is made by {producer.label!r} ({producer.op}), which is not ONNX's own operator",
+            )
         if value.shape is None:
             raise Undecodable(
                 Reason.UNKNOWN_SHAPE,

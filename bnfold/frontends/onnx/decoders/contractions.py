@@ -48,8 +48,8 @@ def decode_gemm(context: Context) -> Contraction:
     weight = outputs_first[None] * attribute(node, "alpha", 1.0)
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     if bias is not None:
-        if bias.ndim > 2:
-            raise malformed(f"Gemm has a C of shape {bias.shape}, expected rank 2 at most")
+        if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
+            raise malformed(f"Gemm has a C of shape {bias.shape} for {weight.shape[1]} columns")
         bias = bias.reshape((1,) * (2 - bias.ndim) + bias.shape) * attribute(node, "beta", 1.0)
     return Contraction(weight, bias, output_rank=2, output_axis=1)
 
