@@ -53,22 +53,25 @@ class _Engine(Generic[N, V, E]):
         self._affine_nodes = affine_nodes
 
     def run(self) -> Outcome:
-        order = [node for node in self._port.nodes() if self._is_candidate(node)]
+        order = waiting = self._candidates()
         results: dict[N, Fold | Kept] = {}
-        waiting = order
         progress = True
         while waiting and progress:
             # Numbers beyond float64 become infinite here, and are refused when they are rounded.
             with np.errstate(over="ignore", invalid="ignore"):
-                results.update((node, self._fold(node)) for node in waiting)
-            stay = [node for node in waiting if isinstance(results[node], Kept)]
-            progress = len(stay) < len(waiting)
-            waiting = stay
+                new = {node: self._fold(node) for node in waiting}
+            results.update(new)
+            progress = any(isinstance(entry, Fold) for entry in new.values())
+            # Asked anew, because a fold can leave an addition behind that the next pass moves on.
+            waiting = self._candidates()
         found = [results[node] for node in order]
         return Outcome(
             folds=tuple(entry for entry in found if isinstance(entry, Fold)),
             kept=tuple(entry for entry in found if isinstance(entry, Kept)),
         )
+
+    def _candidates(self) -> list[N]:
+        return [node for node in self._port.nodes() if self._is_candidate(node)]
 
     def _is_candidate(self, node: N) -> bool:
         if node.is_batch_norm:

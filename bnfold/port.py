@@ -43,7 +43,7 @@ class GraphPort(Protocol[N, V, E]):
     """
 
     def nodes(self) -> Iterable[N]:
-        """All nodes, those of bodies and local functions included, producers before their readers."""
+        """All nodes that are there now, those of bodies and functions included, producers before their readers."""
 
     def decode(self, node: N) -> Meaning:
         """What the node means."""

@@ -1,5 +1,6 @@
 """Edits of the indexed graph. The protobuf's own lists of nodes and tensors change once, at the end, in writer.py."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,13 @@ class Editor:
     removed_values: list[Value] = field(default_factory=list)
     stored_anew: dict[Value, None] = field(default_factory=dict)
     frozen: dict[Value, None] = field(default_factory=dict)
+
+    def nodes(self) -> Iterator[Node]:
+        """The nodes that are there now, scope by scope, in the order of the file."""
+        for node in self.index.nodes():
+            if node not in self.removed_nodes:
+                yield node
+            yield from (added for added in self.added_nodes.get(node, ()) if added not in self.removed_nodes)
 
     def apply(self, edit: NodeEdit) -> None:
         """Give a node new parameters."""

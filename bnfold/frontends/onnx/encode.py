@@ -120,7 +120,11 @@ def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
     while values.ndim > _stored(node, slot, constants).ndim and values.shape[0] == 1:
         values = values[0]
     op_type = "Mul" if node.proto.op_type == "Div" else ""
-    return _edit(node, {slot: _parameter(node, slot, values, constants)}, op_type=op_type)
+    parameter = _parameter(node, slot, values, constants)
+    if not isinstance(parameter, Refusal) and np.all(parameter.rounded == (1 if meaning.form is Form.SCALE else 0)):
+        # Nothing but rounding keeps it from being the identity: let the next pass see that, and remove it.
+        parameter = NewParameter(parameter.rounded.astype(np.float64), parameter.rounded)
+    return _edit(node, {slot: parameter}, op_type=op_type)
 
 
 def _operand(node: Node, meaning: AffineMap) -> Array:

@@ -46,8 +46,8 @@ class OnnxPort:
         return write(self._editor)
 
     def nodes(self) -> Iterable[Node]:
-        """All nodes, scope by scope, in the order of the file."""
-        return self._index.nodes()
+        """All nodes that are there now, scope by scope, in the order of the file."""
+        return self._editor.nodes()
 
     def decode(self, node: Node) -> Meaning:
         """What the node means."""

@@ -45,7 +45,8 @@ def _write_nodes(editor: Editor, scope: Scope) -> None:
     for position in reversed(range(len(scope.nodes))):
         node = scope.nodes[position]
         for added in reversed(editor.added_nodes.get(node, [])):
-            scope.proto.node.insert(position + 1, added.proto)
+            if added not in editor.removed_nodes:
+                scope.proto.node.insert(position + 1, added.proto)
         if node in editor.removed_nodes:
             del scope.proto.node[position]
 
