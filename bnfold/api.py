@@ -27,10 +27,10 @@ from bnfold.frontends.onnx.inference import assume_inference
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.judge import ModelSource, Verification, VerifyOptions, check
+from bnfold.judge.result import SKIPPED
 from bnfold.plan import Outcome
 from bnfold.report.model import Change, Report, Seconds
-from bnfold.verify import ModelSource, Verification, VerifyOptions, check
-from bnfold.verify.result import SKIPPED
 
 _IN_MEMORY = "<memory>"
 
@@ -99,7 +99,9 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
 
         if not isinstance(model, onnx_ir.Model):
             raise UsageError(f"cannot fold an onnx_ir.{type(model).__name__}: expected an onnx_ir.Model")
-        result = _fold_proto(onnx_ir.to_proto(model), _IN_MEMORY, chosen)
+        # A clone shares its tensors with the model; loading replaces those of the clone alone.
+        loaded = onnx_ir.external_data.load_to_model(model.clone())
+        result = _fold_proto(onnx_ir.to_proto(loaded), _IN_MEMORY, chosen)
         return replace(result, model=onnx_ir.from_proto(result.model))
     raise UsageError(f"cannot fold a {type(model).__name__}: expected a path, an onnx.ModelProto or an onnx_ir.Model")
 
@@ -121,10 +123,15 @@ def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, *
         **options: the fields of `VerifyOptions`.
 
     Raises:
+        UsageError: an option is unknown or out of range.
         VerificationError: the reference does not run.
     """
     sources = [model.SerializeToString() if isinstance(model, onnx.ModelProto) else model for model in (a, b)]
-    return check(sources[0], sources[1], VerifyOptions(**options))
+    try:
+        chosen = VerifyOptions(**options)
+    except TypeError as error:
+        raise UsageError(f"unknown option: {error}") from error
+    return check(sources[0], sources[1], chosen)
 
 
 def fold_file(source: Path, target: Path | None, options: FoldOptions, *, in_place: bool = False) -> Report:

@@ -1,7 +1,7 @@
 """Write docs/rules.md from the rules' docstrings and docs/refusals.md from the codes.
 
-    python docs/generate.py            # rewrite both
-    python docs/generate.py --check    # exit 1 if either is out of date
+python docs/generate.py            # rewrite both
+python docs/generate.py --check    # exit 1 if either is out of date
 """
 
 import argparse
@@ -56,6 +56,7 @@ def _render_rule(rule: Callable[..., object]) -> str:
 
 
 def main() -> int:
+    """Write or check both pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     check = parser.parse_args().check

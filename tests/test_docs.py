@@ -46,6 +46,8 @@ def test_every_rule_is_listed():
         function
         for module in modules
         for name, function in vars(module).items()
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and "Before::" in (function.__doc__ or "")
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and "Before::" in (function.__doc__ or "")
     }
     assert written == set(rules.ALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """How to check a folded model; see bnfold.verify.VerifyOptions, to which this adds that samples are still files."""
+    """How to check a folded model; see bnfold.judge.VerifyOptions, to which this adds that samples are still files."""
 
     samples: int
     seed: int

@@ -15,8 +15,8 @@ from bnfold.report.wording import one_line
 
 if TYPE_CHECKING:
     from bnfold.api import FoldOptions
+    from bnfold.judge import VerifyOptions
     from bnfold.report.model import Failure, Report
-    from bnfold.verify import VerifyOptions
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _options(request: Request) -> "FoldOptions":
 
 
 def _verify_options(check: CheckRequest) -> "VerifyOptions":
-    from bnfold.verify import VerifyOptions
+    from bnfold.judge import VerifyOptions
 
     return VerifyOptions(
         samples=check.samples,

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
+from bnfold.judge.result import OutputCheck, Verification
 from bnfold.plan import Fold, Kept
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
 from bnfold.report.model import Failure, Report
 from bnfold.report.wording import counted, fate, measured, printable, signed, timing, whole
-from bnfold.verify.result import OutputCheck, Verification
 from bnfold.version import __version__
 
 _OPEN_ROWS = 20

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bnfold.judge.result import OutputCheck, Verification
 from bnfold.plan import Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.model import Failure, Report, Tally
-from bnfold.verify.result import OutputCheck, Verification
 from bnfold.version import __version__
 
 SCHEMA_VERSION = 1

@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bnfold.judge.result import OutputCheck, Verification
 from bnfold.report.model import Report
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
 from bnfold.report.wording import counted, fate, measured, printable, signed, timing, whole
-from bnfold.verify.result import OutputCheck, Verification
 
 _STATUS_STYLE = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 

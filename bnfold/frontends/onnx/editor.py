@@ -90,6 +90,8 @@ class Editor:
         value.scope.values[value.name] = value
         if value.producer is not None:
             value.producer.proto.output[value.producer.outputs.index(value)] = value.name
+        if value.initializer is not None:
+            value.initializer.name = value.name
         for reader, slot in value.readers:
             reader.proto.input[slot] = value.name
         graph = value.scope.proto
@@ -108,7 +110,7 @@ class Editor:
     def _set_parameter(self, node: Node, slot: int, parameter: NewParameter) -> None:
         """New values for a constant input: in its own place where nobody else reads it, else under a new name."""
         old = node.inputs[slot] if slot < len(node.inputs) else None
-        if old is not None and len(old.value_readers) == 1 and not old.is_output:
+        if old is not None and not old.is_output and _is_alone(old, parameter):
             if not self._refill(old, parameter):
                 self._own(old)
             self._store(old, parameter)
@@ -202,7 +204,8 @@ class Editor:
         for slot, value in enumerate(node.inputs):
             if value is not None:
                 value.readers.remove((node, slot))
-                self._freeze(value)
+                if value is not keep:
+                    self._freeze(value)
         self._drop_unread_constants([value for value in node.inputs if value is not None and value is not keep])
 
     def _drop_unread_constants(self, values: list[Value]) -> None:
@@ -234,6 +237,12 @@ class Editor:
 
     def _fresh_node_name(self, wanted: str) -> str:
         return _fresh(wanted, self.index.node_names)
+
+
+def _is_alone(value: Value, parameter: NewParameter) -> bool:
+    """Whether one reader alone would notice the new parameter; queries of the shape do if it changes."""
+    same_shape = value.shape == parameter.exact.shape
+    return len(value.value_readers if same_shape else value.readers) == 1
 
 
 def _lies_within(inner: Scope, outer: Scope) -> bool:

@@ -52,7 +52,9 @@ def _product(node: Node) -> Shape | None:
 
 def _normalised(node: Node) -> Shape | None:
     shape, scale = _input_shape(node, 0), _input_shape(node, 1)
-    return shape if shape is None or scale is None else (shape[0], *scale, *shape[2:])
+    if shape is None or scale is None or len(shape) < 2:
+        return shape
+    return (shape[0], *scale, *shape[2:])
 
 
 def _same(node: Node) -> Shape | None:

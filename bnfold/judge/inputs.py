@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UsageError
-from bnfold.verify.compare import FLOATS
-from bnfold.verify.options import VerifyOptions
-from bnfold.verify.shapes import Setting, Shape, one_sample
-from bnfold.verify.signature import Port
+from bnfold.judge.compare import FLOATS
+from bnfold.judge.options import VerifyOptions
+from bnfold.judge.shapes import Setting, Shape, one_sample
+from bnfold.judge.signature import Port
 
 Draw = Callable[[np.random.Generator, Shape], npt.NDArray[np.float64]]
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import VerificationError
-from bnfold.verify.compare import FLOATS, Array, differences
-from bnfold.verify.grain import coarsest_float
-from bnfold.verify.sessions import Feeds, ModelSource, Session
+from bnfold.judge.compare import FLOATS, Array, differences
+from bnfold.judge.grain import coarsest_float
+from bnfold.judge.sessions import Feeds, ModelSource, Session
 
 
 @dataclass(frozen=True)

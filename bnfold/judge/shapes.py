@@ -6,8 +6,8 @@ from itertools import product
 from math import prod
 
 from bnfold.errors import UsageError, VerificationError
-from bnfold.verify.options import VerifyOptions
-from bnfold.verify.signature import Port
+from bnfold.judge.options import VerifyOptions
+from bnfold.judge.signature import Port
 
 Shape = tuple[int, ...]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from bnfold.verify.sessions import ModelSource
+from bnfold.judge.sessions import ModelSource
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto

@@ -11,7 +11,7 @@ width, and float16 outputs by 3e-4 to 3.3e-3 (3 eps). The floors are the next ro
 has float16's, in its own eps.
 
 Above the floor the model's own noise decides: how far the original moves under another legal rounding of the same
-inputs (bnfold.verify.noise). Eight times that passes: a fold rounds every layer anew, and the independent errors of
+inputs (bnfold.judge.noise). Eight times that passes: a fold rounds every layer anew, and the independent errors of
 64 layers add up to eight times one.
 
 A network that computes in float16 and casts its outputs to float32 is judged as float16: beyond the floor of the
@@ -33,9 +33,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from bnfold.verify.compare import Difference
-from bnfold.verify.noise import NoiseLevel
-from bnfold.verify.options import VerifyOptions
+from bnfold.judge.compare import Difference
+from bnfold.judge.noise import NoiseLevel
+from bnfold.judge.options import VerifyOptions
 
 NOISE_FACTOR = 8
 

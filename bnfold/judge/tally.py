@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bnfold.verify.compare import Difference, tensors
-from bnfold.verify.noise import NoiseLevel
-from bnfold.verify.options import VerifyOptions
-from bnfold.verify.result import OutputCheck
-from bnfold.verify.tolerance import EXACT, LIMITS, Verdict, judge, tolerated
+from bnfold.judge.compare import Difference, tensors
+from bnfold.judge.noise import NoiseLevel
+from bnfold.judge.options import VerifyOptions
+from bnfold.judge.result import OutputCheck
+from bnfold.judge.tolerance import EXACT, LIMITS, Verdict, judge, tolerated
 
 
 class Tally:

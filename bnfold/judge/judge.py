@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnfold.errors import VerificationError
-from bnfold.verify.compare import differences
-from bnfold.verify.inputs import distinct_samples, draw, name_of_draw
-from bnfold.verify.noise import Noise, NoiseLevel
-from bnfold.verify.options import VerifyOptions
-from bnfold.verify.result import OutputCheck, Verification
-from bnfold.verify.sessions import Feeds, ModelSource, Session
-from bnfold.verify.shapes import Setting, settings
-from bnfold.verify.signature import signature_difference
-from bnfold.verify.tally import Tally
-from bnfold.verify.tolerance import noise_matters
+from bnfold.judge.compare import differences
+from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
+from bnfold.judge.noise import Noise, NoiseLevel
+from bnfold.judge.options import VerifyOptions
+from bnfold.judge.result import OutputCheck, Verification
+from bnfold.judge.sessions import Feeds, ModelSource, Session
+from bnfold.judge.shapes import Setting, settings
+from bnfold.judge.signature import signature_difference
+from bnfold.judge.tally import Tally
+from bnfold.judge.tolerance import noise_matters
 
 _GO_ON = "to go on without a check use --no-verify"
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import VerificationError
-from bnfold.verify.signature import Port, Signature
+from bnfold.judge.signature import Port, Signature
 
 if TYPE_CHECKING:
     import onnxruntime
