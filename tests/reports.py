@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from bnfold.judge.result import OutputCheck, Verification
 from bnfold.plan import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.report.model import Change, Report, Seconds
-from bnfold.verify.result import OutputCheck, Verification
 
 PASSED = Verification(
     "passed", 3, 7, (OutputCheck("logits", 1.19e-7, 3.4e-6, True), OutputCheck("mask", 0.0, 0.0, True))

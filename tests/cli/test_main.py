@@ -9,8 +9,8 @@ import pytest
 
 from bnfold.cli.main import main
 from bnfold.errors import InternalError, ModelFormatError, UsageError, VerificationError
+from bnfold.judge import VerifyOptions
 from bnfold.report.json import to_dict
-from bnfold.verify import VerifyOptions
 from tests.reports import FAILED, fold, kept, report
 
 ERRORS = {

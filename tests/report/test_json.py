@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from bnfold.judge.result import SKIPPED, OutputCheck, Verification
 from bnfold.refusal import Reason
 from bnfold.report.json import render_json, render_json_of_several, to_dict
 from bnfold.report.model import Failure
-from bnfold.verify.result import SKIPPED, OutputCheck, Verification
 from bnfold.version import __version__
 from tests.reports import FAILED, fold, kept, refusal, report
 

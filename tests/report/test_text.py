@@ -1,6 +1,6 @@
+from bnfold.judge.result import SKIPPED, OutputCheck, Verification
 from bnfold.refusal import Reason
 from bnfold.report.text import render_text
-from bnfold.verify.result import SKIPPED, OutputCheck, Verification
 from tests.reports import FAILED, fold, kept, refusal, report
 
 

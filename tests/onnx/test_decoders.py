@@ -1,0 +1,121 @@
+"""What decoders read is what onnxruntime computes; with the laws of the rules, this makes a fold correct."""
+
+import numpy as np
+import onnx.defs
+import pytest
+
+from bnfold.frontends.onnx.decode import DECODERS
+from bnfold.refusal import Reason
+from bnfold.semantics import Contraction, Opaque
+from tests.folding import session
+from tests.networks import Network
+from tests.onnx.checks import decode_all
+from tests.rules.evaluate import evaluate
+
+OLDEST_OPSET = 7
+
+
+@pytest.mark.parametrize("op_type", DECODERS)
+def test_every_version_is_known(op_type):
+    """A new version of an operator must be read before it is listed; until then this test fails."""
+    history = {
+        schema.since_version
+        for schema in onnx.defs.get_all_schemas_with_history()
+        if schema.domain == "" and schema.name == op_type
+    }
+    in_force_at_the_oldest = max(version for version in history if version <= OLDEST_OPSET)
+    assert DECODERS[op_type].versions == {version for version in history if version >= in_force_at_the_oldest}
+
+
+@pytest.mark.parametrize("op_type", ["Concat", "Relu", "LayerNormalization"])
+def test_other_operators_have_no_rule(op_type):
+    network = Network()
+    network.node(op_type, ["x", network.weight("scale", 3)][: 2 if op_type == "LayerNormalization" else 1], "y", axis=1)
+    if op_type == "Relu":
+        del network.nodes[0].attribute[:]
+    meaning = decode_all(network.model({"x": (2, 3)}, ["y"]))["y"]
+    assert meaning == Opaque(Reason.UNKNOWN_OPERATOR, f"{op_type} has no rule")
+
+
+def outputs(model, shapes):
+    """Random inputs and what onnxruntime makes of them."""
+    random = np.random.default_rng(0)
+    feeds = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    (y,) = session(model).run(None, feeds)
+    return feeds["x"].astype(np.float64), y
+
+
+def assert_means(meaning, x, expected):
+    assert isinstance(meaning, Contraction)
+    np.testing.assert_allclose(evaluate(meaning, x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("with_bias", [False, True], ids=["no bias", "bias"])
+def test_conv(rank, groups, with_bias):
+    network = Network()
+    kernel = (2, 3, 1)[:rank]
+    inputs = ["x", network.weight("w", 8, 4 // groups, *kernel), *([network.weight("b", 8)] if with_bias else [])]
+    network.node("Conv", inputs, "y", group=groups)
+    shapes = {"x": (2, 4, *[4] * rank)}
+    model = network.model(shapes, ["y"])
+    assert_means(decode_all(model)["y"], *outputs(model, shapes))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("with_bias", [False, True], ids=["no bias", "bias"])
+def test_conv_transpose(rank, groups, with_bias):
+    """Without strides it is a convolution of the padded input with the kernel turned around."""
+    network = Network()
+    kernel = (2, 3, 1)[:rank]
+    inputs = ["x", network.weight("w", 4, 3, *kernel), *([network.weight("b", 3 * groups)] if with_bias else [])]
+    network.node("ConvTranspose", inputs, "y", group=groups)
+    shapes = {"x": (2, 4, *[4] * rank)}
+    model = network.model(shapes, ["y"])
+    meaning = decode_all(model)["y"]
+    x, expected = outputs(model, shapes)
+    padded = np.pad(x, [(0, 0), (0, 0), *((size - 1, size - 1) for size in kernel)])
+    turned = np.flip(meaning.weight, axis=tuple(range(3, 3 + rank)))
+    assert_means(Contraction(turned, meaning.bias, meaning.output_rank, meaning.output_axis), padded, expected)
+
+
+@pytest.mark.parametrize("trans_a", [0, 1])
+@pytest.mark.parametrize("trans_b", [0, 1])
+@pytest.mark.parametrize("shape_of_c", [None, (), (1,), (4,), (1, 4), (5, 1), (5, 4)], ids=str)
+def test_gemm(trans_a, trans_b, shape_of_c):
+    network = Network()
+    inputs = ["x", network.weight("w", *((4, 3) if trans_b else (3, 4)))]
+    inputs += [] if shape_of_c is None else [network.weight("c", *shape_of_c)]
+    network.node("Gemm", inputs, "y", transA=trans_a, transB=trans_b, alpha=-0.7, beta=0.3)
+    shapes = {"x": (3, 5) if trans_a else (5, 3)}
+    model = network.model(shapes, ["y"])
+    x, expected = outputs(model, shapes)
+    assert_means(decode_all(model)["y"], x.T if trans_a else x, expected)
+
+
+@pytest.mark.parametrize("left", [(3,), (5, 3), (2, 5, 3), (2, 1, 5, 3)], ids=len)
+def test_mat_mul(left):
+    network = Network()
+    network.node("MatMul", ["x", network.weight("w", 3, 4)], "y")
+    model = network.model({"x": left}, ["y"])
+    assert_means(decode_all(model)["y"], *outputs(model, {"x": left}))
+
+
+@pytest.mark.parametrize("op", ["Mul", "Add", "Sub", "Div"])
+@pytest.mark.parametrize("constant_first", [False, True], ids=["x, c", "c, x"])
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1, 1), (1, 3, 1, 1), (2, 1, 5, 1), (2, 3, 5, 4)], ids=str)
+def test_arithmetic(op, constant_first, shape):
+    network = Network()
+    operands = ["x", network.weight("c", *shape)]
+    network.node(op, operands[::-1] if constant_first else operands, "y")
+    shapes = {"x": (2, 3, 5, 4)}
+    model = network.model(shapes, ["y"])
+    meaning = decode_all(model)["y"]
+    if op == "Div" and constant_first:
+        assert meaning == Opaque(Reason.NOT_LINEAR, "a constant divided by the activation is not affine")
+        return
+    x, expected = outputs(model, shapes)
+    np.testing.assert_allclose(evaluate(meaning, x), expected, rtol=1e-4, atol=1e-4)
+    assert meaning.source == int(constant_first)

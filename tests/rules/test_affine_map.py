@@ -1,0 +1,90 @@
+"""Affine nodes absorb a map on either side, as far as their parameters can express it."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bnfold.affine import Affine, per_channel
+from bnfold.refusal import Reason
+from bnfold.rules import pull, push
+from bnfold.semantics import AffineMap, Form
+from tests.rules import values
+from tests.rules.laws import assert_pull_law, assert_push_law, assert_refused
+
+BOTH_LAWS = pytest.mark.parametrize("assert_law", [assert_pull_law, assert_push_law], ids=["pull", "push"])
+BOTH_MOVES = pytest.mark.parametrize("move", [pull, push], ids=["pull", "push"])
+NO_SHIFT = "a multiplication has no parameter that could take the shift"
+
+
+@BOTH_LAWS
+@given(data=st.data(), case=values.batch_norms())
+def test_batch_norm(assert_law, data, case):
+    affine = data.draw(values.maps_along(case.x.ndim, 1, case.x.shape[1]))
+    moved = assert_law(case.node, affine, case.x)
+    assert moved.demands == {}
+    assert (moved.meaning.form, moved.meaning.channel_axis) == (Form.SCALE_AND_SHIFT, 1)
+    assert moved.meaning.affine.along(1).fits(case.x.shape[1])
+
+
+@BOTH_MOVES
+@given(data=st.data(), case=values.batch_norms())
+def test_batch_norm_refuses_another_axis(move, data, case):
+    axis = data.draw(st.sampled_from([axis for axis in range(case.x.ndim) if axis != 1]))
+    affine = per_channel(np.array([1.0, 2.0]), 0.0, rank=case.x.ndim, axis=axis)
+    expected = f"the map varies along axis {axis}, the BatchNorm's parameters along axis 1"
+    assert_refused(move(case.node, affine), Reason.WRONG_AXIS, expected)
+
+
+@BOTH_MOVES
+def test_batch_norm_refuses_another_number_of_channels(move):
+    node = AffineMap(per_channel(np.ones(3), np.ones(3), rank=4), Form.SCALE_AND_SHIFT, channel_axis=1)
+    affine = per_channel(np.arange(4.0), 0.0, rank=4)
+    refusal = move(node, affine)
+    assert refusal.reason is Reason.MALFORMED
+    assert "4 channels" in refusal.evidence
+
+
+@BOTH_LAWS
+@given(data=st.data(), case=values.multiplications())
+def test_multiplication(assert_law, data, case):
+    affine = data.draw(values.maps_of(case.x.shape)).scale_alone()
+    moved = assert_law(case.node, affine, case.x)
+    assert moved.demands == {}
+    assert (moved.meaning.form, moved.meaning.source) == (Form.SCALE, case.node.source)
+    assert not moved.meaning.affine.has_shift
+
+
+@BOTH_MOVES
+@given(data=st.data(), case=values.multiplications())
+def test_multiplication_refuses_a_shift(move, data, case):
+    affine = data.draw(values.maps_of(case.x.shape))
+    assume(affine.has_shift)
+    assert_refused(move(case.node, affine), Reason.SHIFT_CANNOT_PASS, NO_SHIFT)
+
+
+@given(data=st.data(), case=values.additions())
+def test_addition_keeps_the_shift_and_hands_on_the_scale(data, case):
+    affine = data.draw(values.maps_of(case.x.shape))
+    moved = assert_pull_law(case.node, affine, case.x)
+    assert (moved.meaning.form, moved.meaning.source) == (Form.SHIFT, case.node.source)
+    assert np.all(moved.meaning.affine.scale == case.node.affine.scale), "an addition cannot change its scale"
+    assert set(moved.demands) == ({case.node.source} if affine.has_scale else set())
+    assert not any(demand.has_shift for demand in moved.demands.values())
+
+
+@given(data=st.data(), case=values.additions())
+def test_addition_takes_a_shift_in_front(data, case):
+    shift = data.draw(values.parts_of(case.x.shape))
+    moved = assert_push_law(case.node, Affine(np.ones_like(shift), shift), case.x)
+    assert moved.demands == {}
+    assert moved.meaning.form is Form.SHIFT
+    assert np.all(moved.meaning.affine.scale == case.node.affine.scale), "an addition cannot change its scale"
+
+
+@given(data=st.data(), case=values.additions())
+def test_addition_refuses_a_scale_in_front(data, case):
+    affine = data.draw(values.maps_of(case.x.shape))
+    assume(affine.has_scale)
+    expected = "an addition has no parameter that could take the scale"
+    assert_refused(push(case.node, affine), Reason.NOT_LINEAR, expected)

@@ -1,0 +1,144 @@
+"""One rounding, to the nearest number of the stored type, ties to even; what does not fit is refused."""
+
+import math
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.precision import round_parameter, round_weight
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format: bits of the significand and the exponent of the smallest normal number."""
+
+    dtype: np.dtype
+    bits: int
+    lowest: int
+    largest: float
+
+    def nearest(self, number: float) -> float:
+        """The number of this format nearest to a float64, by integer arithmetic alone."""
+        if number == 0.0:
+            return number
+        exponent = max(math.frexp(number)[1] - 1, self.lowest) - (self.bits - 1)
+        return math.ldexp(round(math.ldexp(number, -exponent)), exponent)
+
+
+FORMATS = {
+    "float16": Format(np.dtype(np.float16), 11, -14, 65504.0),
+    "bfloat16": Format(np.dtype(ml_dtypes.bfloat16), 8, -126, (2 - 2.0**-7) * 2.0**127),
+    "float32": Format(np.dtype(np.float32), 24, -126, (2 - 2.0**-23) * 2.0**127),
+    "float64": Format(np.dtype(np.float64), 53, -1022, np.finfo(np.float64).max),
+}
+EVERY_FORMAT = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS.keys())
+NARROW_FORMATS = pytest.mark.parametrize(
+    "form", [form for form in FORMATS.values() if form.bits < 53], ids=[n for n in FORMATS if n != "float64"]
+)
+
+
+@st.composite
+def near_ties(draw, form):
+    """Numbers at, just above and just below the middle between two neighbours: where a second rounding shows."""
+    significand = draw(st.integers(2 ** (form.bits - 1), 2**form.bits - 2)) + 0.5
+    offset = draw(st.sampled_from([0.0, 1.0, -1.0])) * 2.0 ** -draw(st.integers(2, 52 - form.bits))
+    exponent = draw(st.integers(form.lowest - form.bits - 2, -form.lowest - form.bits))
+    return draw(st.sampled_from([1, -1])) * math.ldexp(significand + offset, exponent)
+
+
+@EVERY_FORMAT
+@given(data=st.data())
+def test_any_number_goes_to_the_nearest(form, data):
+    number = data.draw(st.floats(-form.largest, form.largest))
+    rounded = round_parameter(np.array([number]), form.dtype)
+    assert rounded.dtype == form.dtype
+    assert float(rounded[0]) == form.nearest(number)
+
+
+@NARROW_FORMATS
+@given(data=st.data())
+def test_there_is_one_rounding_only(form, data):
+    number = data.draw(near_ties(form))
+    assert float(round_parameter(np.array([number]), form.dtype)[0]) == form.nearest(number)
+
+
+@EVERY_FORMAT
+def test_numbers_of_the_type_stay_as_they_are(form):
+    exact = np.array([0.0, -0.0, 1.0, -1.5, form.largest, -form.largest, 2.0**form.lowest])
+    rounded = round_parameter(exact, form.dtype).astype(np.float64)
+    assert np.array_equal(rounded, exact)
+    assert np.array_equal(np.signbit(rounded), np.signbit(exact))
+
+
+@NARROW_FORMATS
+def test_the_largest_number_and_the_first_that_overflows(form):
+    spacing = form.largest - form.nearest(form.largest * (1 - 2.0**-form.bits))
+    below, beyond = form.largest + 0.499 * spacing, form.largest + 0.5 * spacing
+    assert float(round_parameter(np.array([-below]), form.dtype)[0]) == -form.largest
+    refusal = round_parameter(np.array([1.0, -beyond]), form.dtype)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.OVERFLOW
+    assert refusal.evidence == (
+        f"the folded parameter reaches {beyond:.4g}, the largest {form.dtype} is {form.largest:.4g}"
+    )
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused(form, bad):
+    for round_ in (round_parameter, round_weight):
+        refusal = round_(np.full((1, 2, 3), bad), form.dtype)
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason is Reason.OVERFLOW
+
+
+@EVERY_FORMAT
+@given(data=st.data())
+def test_normal_weights_round_as_parameters_do(form, data):
+    magnitude = st.floats(2.0**form.lowest, form.largest / 2)
+    numbers = st.builds(lambda size, sign: size * sign, magnitude, st.sampled_from([1.0, -1.0]))
+    weight = np.array(data.draw(st.lists(numbers, min_size=12, max_size=12))).reshape(2, 2, 3)
+    rounded = round_weight(weight, form.dtype)
+    assert rounded.dtype == form.dtype
+    assert np.array_equal(rounded, round_parameter(weight, form.dtype))
+
+
+@NARROW_FORMATS
+def test_a_channel_that_underflows_is_refused(form):
+    smallest = 2.0**form.lowest
+    lost = smallest * 2.0 ** -(form.bits - 2) * 0.75  # a bit and a half are left of it
+    weight = np.ones((2, 2, 3))
+    weight[1, 0] = [lost, -lost / 2, 0.0]
+    weight[1, 1] = lost / 2
+    refusal = round_weight(weight, form.dtype)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.UNDERFLOW
+    assert refusal.evidence == (
+        f"2 of 4 channels fall far below {smallest:.3g}, the smallest normal {form.dtype}: "
+        f"max |weight| {lost:.3g} in channel 2"
+    )
+
+
+@NARROW_FORMATS
+def test_a_weight_may_underflow_beside_larger_ones(form):
+    """What counts is the channel: a weight of 0 changes nothing beside a weight of 1."""
+    weight = np.array([1.0, 2.0 ** (form.lowest - form.bits - 3)]).reshape(1, 1, 2)
+    assert np.array_equal(round_weight(weight, form.dtype).astype(np.float64), [[[1.0, 0.0]]])
+
+
+@EVERY_FORMAT
+def test_channels_of_zeros_are_legal(form):
+    """Pruned channels, and BatchNorms with a scale of 0."""
+    weight = np.zeros((1, 2, 3))
+    assert np.array_equal(round_weight(weight, form.dtype), weight)
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("shape", [(1, 0, 3), (1, 2, 0), (1, 2, 3, 0)])
+def test_weights_without_elements_are_legal(form, shape):
+    assert round_weight(np.zeros(shape), form.dtype).shape == shape
