@@ -48,6 +48,10 @@ class Affine:
         """Whether the map changes nothing."""
         return not self.has_scale and not self.has_shift
 
+    def equals(self, other: "Affine") -> bool:
+        """Whether both maps do the same to every place."""
+        return not np.any(self.scale != other.scale) and not np.any(self.shift != other.shift)
+
     def then(self, other: "Affine") -> "Affine":
         """The map that applies this one first and `other` to its result."""
         return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
@@ -55,6 +59,17 @@ class Affine:
     def scale_alone(self) -> "Affine":
         """The same scale without the shift."""
         return Affine(self.scale, np.zeros((1,) * self.rank))
+
+    def shift_alone(self) -> "Affine":
+        """The same shift with scale 1."""
+        return Affine(np.ones((1,) * self.rank), self.shift)
+
+    def constant_along(self, axes: Sequence[int]) -> "Affine":
+        """The same map with length 1 on axes along which it does not vary."""
+        scale, shift = self.scale, self.shift
+        for axis in axes:
+            scale, shift = np.take(scale, [0], axis=axis), np.take(shift, [0], axis=axis)
+        return Affine(scale, shift)
 
     def along(self, axis: int) -> "PerChannel | None":
         """The map as two vectors over one axis, or None where it varies along another.

@@ -1,37 +1,22 @@
-"""Topology: where each affine node's map can go. Plans whole, then commits: nothing is ever half moved.
+"""The choice of direction for each affine node, and the commit. Plans whole, then commits: nothing is ever half moved.
 
 Every commit removes one affine node, so the process ends; passes repeat until one changes nothing, because a fold can
 open the way for a neighbour that was refused before.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, Literal
 
 import numpy as np
 
 from bnfold import rules
-from bnfold.affine import Affine
 from bnfold.errors import InternalError
-from bnfold.plan import Direction, Fold, Kept, Outcome
-from bnfold.port import E, GraphPort, N, Node, V
+from bnfold.plan import Fold, Kept, Outcome
+from bnfold.planning import Plan, Planner
+from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Opaque
-
-_Rule: TypeAlias = Callable[[Meaning, Affine], rules.Moved | Refusal]
-_HINT_CONSUMERS = "let the other node read the output of the BatchNorm, or give it an operator of its own"
-
-
-@dataclass
-class _Move(Generic[E]):
-    """A planned way out for one affine node."""
-
-    direction: Direction
-    form: Form
-    edits: list[E] = field(default_factory=list)
-    into: list[str] = field(default_factory=list)
-    through: list[str] = field(default_factory=list)
-    amplification: float = 0.0
+from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Opaque, Recurrent
 
 
 def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True) -> Outcome:
@@ -45,6 +30,16 @@ def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True) -> Outcom
         Every BatchNorm, and every other affine node where those were asked for, in the order of the graph.
     """
     return _Engine(port, affine_nodes).run()
+
+
+@dataclass(frozen=True)
+class _Move(Generic[N, V, E]):
+    """A plan that can be carried out, its cost included."""
+
+    direction: Literal["upstream", "downstream", "both"]
+    plan: Plan[N, V]
+    edits: list[E]
+    added_nodes: int
 
 
 class _Engine(Generic[N, V, E]):
@@ -76,118 +71,95 @@ class _Engine(Generic[N, V, E]):
     def _is_candidate(self, node: N) -> bool:
         if node.is_batch_norm:
             return True
-        return self._affine_nodes and isinstance(self._port.decode(node), AffineMap)
+        return self._affine_nodes and node.may_be_affine and isinstance(self._port.decode(node), AffineMap)
 
     def _fold(self, node: N) -> Fold | Kept:
-        meaning = self._port.decode(node)
+        planner: Planner[N, V, E] = Planner(self._port)
+        meaning = planner.meaning(node)
         if not isinstance(meaning, AffineMap):
             return _kept(node, [_why_not_affine(meaning).along(node.label)])
-        refusals = []
-        for plan, bypass in (
-            (self._plan_upstream, self._port.bypass_upstream),
-            (self._plan_downstream, self._port.bypass_downstream),
-        ):
-            move = plan(node, meaning)
+        best: _Move[N, V, E] | None = None
+        refusals: list[Refusal] = []
+        for direction, plan in self._plans(planner, node, meaning):
+            move = plan if isinstance(plan, Refusal) else self._priced(planner, node, meaning, direction, plan)
             if isinstance(move, Refusal):
                 refusals.append(move)
-                continue
-            tensor = self._output(node).name
-            for edit in move.edits:
-                self._port.apply(edit)
-            bypass(node, meaning.source)
-            return Fold(
-                node=node.label,
-                op=node.op,
-                is_batch_norm=node.is_batch_norm,
-                tensor=tensor,
-                direction=move.direction,
-                into=tuple(move.into),
-                through=tuple(move.through),
-                amplification=move.amplification,
+            elif best is None or move.added_nodes < best.added_nodes:
+                best = move
+            if best is not None and best.added_nodes == 0:
+                break
+        if best is None:
+            return _kept(node, refusals[:2])
+        self._commit(node, meaning, best)
+        return _folded(planner, node, self._output(node), best)
+
+    def _plans(
+        self, planner: Planner[N, V, E], node: N, meaning: AffineMap
+    ) -> Iterator[tuple[Literal["upstream", "downstream", "both"], Plan[N, V] | Refusal]]:
+        """The ways out, the preferred first. A scale and a shift are planned one after the other.
+
+        Upstream, the node's input first takes the scale, then the shift on top. Downstream, the readers first lose the
+        shift, then the scale under it.
+        """
+        scale, shift = meaning.affine.scale_alone(), meaning.affine.shift_alone()
+        nothing: Plan[N, V] = Plan()
+        if meaning.affine.is_identity:
+            yield "downstream", self._port.pinned(self._output(node)) or nothing
+            return
+        scaled = planner.pull(nothing, node, meaning.source, scale) if scale.has_scale else nothing
+        if isinstance(scaled, Refusal) or not shift.has_shift:
+            yield "upstream", scaled
+        else:
+            yield "upstream", planner.pull(scaled, node, meaning.source, shift)
+        shifted = planner.push(nothing, node, shift) if shift.has_shift else nothing
+        if isinstance(shifted, Refusal) or not scale.has_scale:
+            yield "downstream", shifted
+        else:
+            yield "downstream", planner.push(shifted, node, scale)
+        if scale.has_scale and shift.has_shift and not isinstance(scaled, Refusal):
+            yield "both", planner.push(scaled, node, shift)
+
+    def _priced(
+        self,
+        planner: Planner[N, V, E],
+        node: N,
+        meaning: AffineMap,
+        direction: Literal["upstream", "downstream", "both"],
+        plan: Plan[N, V],
+    ) -> _Move[N, V, E] | Refusal:
+        """Encode a plan, and refuse what would make the graph longer, or only exchange one addition for another."""
+        edits: list[E] = []
+        for target, after in plan.meanings.items():
+            grown = _grown(meaning, planner.meaning(target), after)
+            if grown is not None:
+                return grown.along(node.label, target.label)
+            edit = self._port.encode(target, after)
+            if isinstance(edit, Refusal):
+                return edit.along(node.label, target.label)
+            edits.append(edit)
+        added = sum(self._port.added_nodes(edit) for edit in edits)
+        if added > (1 if meaning.form is Form.SCALE_AND_SHIFT else 0):
+            gaining = next(
+                target for target in plan.meanings if _gains_bias(planner.meaning(target), plan.meanings[target])
             )
-        return _kept(node, refusals)
+            return Refusal(
+                Reason.NO_BIAS, f"{gaining.op} has no bias, and {added} additions would cost as much as what goes"
+            ).along(node.label, gaining.label)
+        return _Move(direction, plan, edits, added)
 
-    def _plan_upstream(self, origin: N, meaning: AffineMap) -> _Move[E] | Refusal:
-        move: _Move[E] = _Move("upstream", meaning.form)
-        waiting: list[tuple[V, Affine, N, tuple[str, ...]]] = [
-            (self._input(origin, meaning.source), meaning.affine, origin, (origin.label,))
-        ]
-        while waiting:
-            value, affine, reader, path = waiting.pop()
-            producer = self._port.producer(value)
-            if isinstance(producer, Refusal):
-                return producer.along(*path)
-            path = (*path, producer.label)
-            moved = self._step(move, producer, rules.pull, affine)
-            if isinstance(moved, Refusal):
-                return moved.along(*path)
-            held = self._read_by_others(value, reader)
-            if held is not None:
-                return held.along(*path)
-            waiting += [
-                (self._input(producer, index), demand, producer, path) for index, demand in moved.demands.items()
-            ]
-        return move
-
-    def _plan_downstream(self, origin: N, meaning: AffineMap) -> _Move[E] | Refusal:
-        move: _Move[E] = _Move("downstream", meaning.form)
-        value = self._output(origin)
-        readers = self._port.readers(value)
-        pinned = self._port.pinned(value)
-        if pinned is not None:
-            return pinned.along(origin.label)
-        if not readers:
-            return Refusal(Reason.NO_READER, f"nothing reads {value.name!r}").along(origin.label)
-        for reader, _ in readers:
-            moved = self._step(move, reader, rules.push, meaning.affine)
-            if isinstance(moved, Refusal):
-                return moved.along(origin.label, reader.label)
-        return move
-
-    def _step(self, move: _Move[E], node: N, rule: _Rule, affine: Affine) -> rules.Moved | Refusal:
-        """Ask one node to take a map, and add what follows to the move."""
-        before = self._port.decode(node)
-        moved = rule(before, affine)
-        if isinstance(moved, Refusal):
-            return moved
-        if moved.meaning is not None:
-            refusal = _costs_as_much(move.form, before, moved.meaning)
-            edit = refusal or self._port.encode(node, moved.meaning)
-            if isinstance(edit, Refusal):
-                return edit
-            move.edits.append(edit)
-            move.amplification = max(move.amplification, _amplification(before, moved.meaning))
-        (move.through if moved.demands else move.into).append(node.label)
-        return moved
-
-    def _read_by_others(self, value: V, reader: N) -> Refusal | None:
-        pinned = self._port.pinned(value)
-        if pinned is not None:
-            return pinned
-        readers = [node for node, _ in self._port.readers(value)]
-        others = [node for node in readers if node is not reader]
-        if others:
-            names = ", ".join(f"{node.label!r} ({node.op})" for node in others[:3])
-            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {names}", hint=_HINT_CONSUMERS)
-        if len(readers) > 1:
-            return Refusal(Reason.OTHER_CONSUMERS, f"{reader.label!r} reads {value.name!r} {len(readers)} times")
-        return None
-
-    def _add_step(self, move: _Move[E], node: N, before: Meaning, moved: rules.Moved) -> Refusal | None:
-        if moved.meaning is not None:
-            edit = self._port.encode(node, moved.meaning)
-            if isinstance(edit, Refusal):
-                return edit
-            move.edits.append(edit)
-            move.amplification = max(move.amplification, _amplification(before, moved.meaning))
-        (move.through if moved.demands else move.into).append(node.label)
-        return None
-
-    def _input(self, node: N, index: int) -> V:
-        value = self._port.inputs(node)[index]
-        if value is None:
-            raise InternalError(f"node {node.label!r} has no input {index}, but its meaning reads it")
-        return value
+    def _commit(self, node: N, meaning: AffineMap, move: _Move[N, V, E]) -> None:
+        changed = dict(move.plan.changed)
+        before = self._port.inputs(node)[meaning.source]
+        for edit in move.edits:
+            self._port.apply(edit)
+        if move.direction == "upstream":
+            if before is not None:
+                changed.pop(before, None)
+            self._port.bypass_upstream(node, meaning.source)
+        else:
+            self._port.bypass_downstream(node, meaning.source)
+        for value in changed:
+            self._port.rename(value)
 
     def _output(self, node: N) -> V:
         value = self._port.outputs(node)[0]
@@ -196,7 +168,22 @@ class _Engine(Generic[N, V, E]):
         return value
 
 
-def _kept(node: Node, refusals: Sequence[Refusal]) -> Kept:
+def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E]) -> Fold:
+    plan = move.plan
+    growth = [_amplification(planner.meaning(target), after) for target, after in plan.meanings.items()]
+    return Fold(
+        node=node.label,
+        op=node.op,
+        is_batch_norm=node.is_batch_norm,
+        tensor=output.name,
+        direction=move.direction,
+        into=tuple(target.label for target in plan.into),
+        through=tuple(target.label for target in plan.through if target not in plan.into),
+        amplification=max(growth, default=1.0),
+    )
+
+
+def _kept(node: N, refusals: list[Refusal]) -> Kept:
     return Kept(node=node.label, op=node.op, is_batch_norm=node.is_batch_norm, refusals=tuple(refusals))
 
 
@@ -206,26 +193,35 @@ def _why_not_affine(meaning: Meaning) -> Refusal:
     raise InternalError(f"a BatchNorm was decoded as {type(meaning).__name__}")
 
 
-def _costs_as_much(form: Form, before: Meaning, after: Meaning) -> Refusal | None:
-    """An Add would only become another Add: the bias of an operator that has no room for one."""
-    if form is not Form.SHIFT or not isinstance(before, Contraction) or not isinstance(after, Contraction):
+def _grown(origin: AffineMap, before: Meaning, after: Meaning) -> Refusal | None:
+    """A constant over the width that takes a map over the channels would be one over both."""
+    if not isinstance(before, AffineMap) or not isinstance(after, AffineMap):
         return None
-    if before.holds_bias or before.bias is not None or after.bias is None:
+    old, new = _constant_size(before), _constant_size(after)
+    if new <= max(old, _constant_size(origin)):
         return None
-    return Refusal(Reason.NO_BIAS, "an addition is the cheapest bias that the operator before it can have")
+    return Refusal(Reason.PARAMETER_GROWS, f"a constant of {old} numbers would become one of {new}")
+
+
+def _constant_size(node: AffineMap) -> int:
+    return max(node.affine.scale.size, node.affine.shift.size)
+
+
+def _gains_bias(before: Meaning, after: Meaning) -> bool:
+    return isinstance(before, Contraction) and isinstance(after, Contraction) and after.bias is not None
 
 
 def _amplification(before: Meaning, after: Meaning) -> float:
     """max|W'| / max|W|, or 1 where nothing can grow."""
-    old, new = (_largest_factor(meaning) for meaning in (before, after))
+    old, new = _largest_factor(before), _largest_factor(after)
     return new / old if old > 0 else 1.0
 
 
 def _largest_factor(meaning: Meaning) -> float:
     match meaning:
-        case Contraction():
+        case Contraction() | Recurrent():
             return float(np.abs(meaning.weight).max(initial=0.0))
         case AffineMap():
             return float(np.abs(meaning.affine.scale).max(initial=0.0))
-        case Opaque():
+        case _:
             return 0.0

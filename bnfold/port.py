@@ -27,6 +27,10 @@ class Node(Protocol):
         """Its operator type as the file spells it."""
 
     @property
+    def may_be_affine(self) -> bool:
+        """Whether it is of an operator that can be an affine map, judged without its parameters."""
+
+    @property
     def is_batch_norm(self) -> bool:
         """Whether it is a batch normalisation, foldable or not."""
 
@@ -68,6 +72,15 @@ class GraphPort(Protocol[N, V, E]):
 
     def apply(self, edit: E) -> None:
         """Carry out an edit."""
+
+    def added_nodes(self, edit: E) -> int:
+        """How many nodes an edit adds to the graph."""
+
+    def position(self, node: N) -> tuple[int, ...]:
+        """Where the node stands: smaller than the position of every node that reads what it makes."""
+
+    def rename(self, value: V) -> None:
+        """Give a tensor that holds other values from now on a fresh name."""
 
     def bypass_upstream(self, node: N, source: int) -> None:
         """Remove a node: what makes its input now makes the tensor with its output's name."""

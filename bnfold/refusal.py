@@ -34,6 +34,8 @@ class Reason(Enum):
     WRONG_AXIS = ("BNF102", "wrong-axis", "the map varies along an axis that the operator mixes or does not have")
     SHIFT_CANNOT_PASS = ("BNF103", "shift-cannot-pass", "a scale may move through the operator, a shift may not")
     NEEDS_NON_NEGATIVE_SCALE = ("BNF104", "needs-non-negative-scale", "only a scale >= 0 commutes with the operator")
+    OTHER_BRANCH = ("BNF106", "other-branch", "another branch of a sum does not carry the same scale")
+    PARAMETER_GROWS = ("BNF107", "parameter-grows", "a constant would become larger than it and the map are")
     NO_BIAS = ("BNF105", "no-bias", "the operator has nowhere to put a shift and another node would cost as much")
 
     OTHER_CONSUMERS = ("BNF201", "other-consumers", "another node reads the tensor that would change")
@@ -47,6 +49,7 @@ class Reason(Enum):
     OVERFLOW = ("BNF303", "overflow", "a folded weight exceeds the largest number of its type")
     UNDERFLOW = ("BNF304", "underflow", "a folded weight would lose precision below the smallest normal number")
     SPARSE = ("BNF306", "sparse", "the parameter is stored as a sparse tensor")
+    QUANTIZED = ("BNF307", "quantized", "the parameter is stored as integers that cannot take the map exactly")
     OVERRIDABLE = ("BNF305", "overridable", "the parameter is also a graph input and --keep-overridable is given")
 
     UNKNOWN_OPERATOR = ("BNF401", "unknown-operator", "bnfold has no rule for this operator")

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from bnfold.affine import Affine, Array
+from bnfold.rearrange import Step
 from bnfold.refusal import Reason
 
 
@@ -62,7 +63,9 @@ class Contraction:
         bias: of the rank of y, broadcastable against it, or None where the node has none.
         output_rank: rank of y.
         output_axis: axis of y that holds the output channels.
+        input_axis: axis of x that holds the input channels.
         holds_bias: whether the node can take a bias if it has none, without another node.
+        why_no_shift: why a shift of x would not reach every place of y in full, such as zero padding; "" if it does.
         source: index of the input that holds x.
     """
 
@@ -70,7 +73,9 @@ class Contraction:
     bias: Array | None
     output_rank: int
     output_axis: int
+    input_axis: int = 1
     holds_bias: bool = True
+    why_no_shift: str = ""
     source: int = 0
 
     @property
@@ -78,5 +83,161 @@ class Contraction:
         """Length of the output axis."""
         return int(self.weight.shape[0] * self.weight.shape[1])
 
+    @property
+    def input_channels(self) -> int:
+        """Length of the input axis."""
+        return int(self.weight.shape[0] * self.weight.shape[2])
 
-Meaning: TypeAlias = Opaque | AffineMap | Contraction
+
+@dataclass(frozen=True, eq=False)
+class Commuting:
+    """y = f(x) with f(s * x + t) == s * f(x) + k * t: activations, pooling, padding, resampling, reductions.
+
+    Attributes:
+        rank: of x.
+        mixed_axes: axes of x along which f mixes values, so that the map must be constant along them.
+        removed_axes: those of the mixed axes that y does not have any more.
+        needs_non_negative_scale: whether the law holds for s >= 0 only.
+        shift_factor: k, or None where no shift passes.
+        why_no_shift: said where a shift does not pass.
+    """
+
+    rank: int
+    mixed_axes: tuple[int, ...] = ()
+    removed_axes: tuple[int, ...] = ()
+    needs_non_negative_scale: bool = False
+    shift_factor: float | None = 1.0
+    why_no_shift: str = ""
+    source: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Rearrangement:
+    """y has the values of x in other places: one or more steps, first to last (bnfold.rearrange)."""
+
+    steps: tuple[Step, ...]
+    source: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenation:
+    """y is its inputs one behind the other.
+
+    Attributes:
+        axis: of y, from 0.
+        rank: of y.
+        sizes: length of each input on that axis, None where it is not known before run time.
+    """
+
+    axis: int
+    rank: int
+    sizes: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Each output is a part of x.
+
+    Attributes:
+        axis: of x, from 0.
+        rank: of x.
+        parts: (start, stop) of each output on that axis.
+        length: of x on that axis.
+    """
+
+    axis: int
+    rank: int
+    parts: tuple[tuple[int, int], ...]
+    length: int
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One input of a sum or product.
+
+    Attributes:
+        aligned_shape: its shape with ones in front up to the rank of the result; None where a length is not known.
+        rank: its own rank.
+        sign: -1 where it is subtracted.
+    """
+
+    aligned_shape: tuple[int | None, ...]
+    rank: int
+    sign: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sum:
+    """y is a signed sum of tensors that are all computed at run time. rank: of y."""
+
+    operands: tuple[Operand, ...]
+    rank: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """y is a product of tensors that are all computed at run time. rank: of y."""
+
+    operands: tuple[Operand, ...]
+    rank: int
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """y = scale * n(x) + shift, where n fixes mean and variance at run time: instance, group and layer norm.
+
+    Attributes:
+        affine: scale and shift, of the rank of y.
+        axes: the axes of y along which they may vary.
+    """
+
+    affine: Affine
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """y = values[i]: rows of a constant table, looked up at run time.
+
+    Attributes:
+        values: the table.
+        axis: of the table that the index walks.
+        index_rank: rank of the index, whose axes replace `axis` in y.
+    """
+
+    values: Array
+    axis: int
+    index_rank: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent:
+    """An LSTM, GRU or RNN: only its input side is linear.
+
+    Attributes:
+        weight: (directions, gates * hidden, inputs).
+        bias: (directions, gates * hidden), the input half, or None where the node has none.
+        input_axis: axis of x that holds the inputs.
+    """
+
+    weight: Array
+    bias: Array | None
+    input_axis: int
+    source: int = 0
+
+
+Meaning: TypeAlias = (
+    Opaque
+    | AffineMap
+    | Contraction
+    | Commuting
+    | Rearrangement
+    | Concatenation
+    | Partition
+    | Sum
+    | Product
+    | Normalisation
+    | Table
+    | Recurrent
+)

@@ -7,7 +7,7 @@ import numpy as np
 from bnfold.affine import Affine, Array, PerChannel, varying_axes
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, Recurrent
 
 
 def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved | Refusal:
@@ -18,10 +18,11 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
     Law:      s * (W x + b) + t == (s * W) x + (s * b + t)
     Shapes:   s, t: one per output channel; weight: (groups, outputs, inputs, *kernel)
     Refuses:  WRONG_AXIS: the map varies along another axis than that of the output channels;
-              NOT_FINITE: the weight or the bias holds NaN or infinity
+              NOT_FINITE: the weight or the bias holds NaN or infinity;
+              OVERFLOW: a folded parameter exceeds float64
     Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13, MatMul-13
     """
-    channels = _output_vectors(node, affine)
+    channels = _vectors(affine, node.output_axis, node.output_channels, "output channels")
     if isinstance(channels, Refusal):
         return channels
     if not _all_finite(node):
@@ -29,19 +30,76 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
     scale = np.broadcast_to(channels.scale, (node.output_channels,))
     groups, outputs = node.weight.shape[:2]
     weight = node.weight * scale.reshape(groups, outputs, *(1,) * (node.weight.ndim - 2))
-    return Moved(replace(node, weight=weight, bias=_moved_bias(node, channels)))
+    return _finite(replace(node, weight=weight, bias=_moved_bias(node, channels)))
 
 
-def _output_vectors(node: Contraction, affine: Affine) -> PerChannel | Refusal:
-    channels = affine.along(node.output_axis)
+def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | Refusal:
+    """A map in front of a contraction becomes part of its weight and bias.
+
+    Before::  x -- affine(s, t) -- contract(weight, bias) -- y
+    After::   x -- contract(weight', bias') -- y
+    Law:      W (s * x + t) + b == (W * s) x + (b + W t)
+    Shapes:   s, t: one per input channel; W t: summed over the input channels and the kernel
+    Refuses:  WRONG_AXIS: the map varies along another axis than that of the input channels;
+              SHIFT_CANNOT_PASS: zero padding, or a transposed kernel, gives border places less of the shift;
+              NOT_FINITE: the weight or the bias holds NaN or infinity;
+              OVERFLOW: a folded parameter exceeds float64
+    Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13, MatMul-13
+    """
+    channels = _vectors(affine, node.input_axis, node.input_channels, "input channels")
+    if isinstance(channels, Refusal):
+        return channels
+    if not _all_finite(node):
+        return Refusal(Reason.NOT_FINITE, "the weight or the bias holds NaN or infinity before anything is folded")
+    if affine.has_shift and node.why_no_shift:
+        largest = int(np.argmax(np.abs(channels.shift)))
+        return Refusal(
+            Reason.SHIFT_CANNOT_PASS,
+            f"{node.why_no_shift}; max |shift| {abs(channels.shift[largest]):.3g}, channel {largest}",
+        )
+    groups, _, inputs, *kernel = node.weight.shape
+    per_input = (groups, 1, inputs, *(1,) * len(kernel))
+    scale, shift = (np.broadcast_to(v, (groups * inputs,)).reshape(per_input) for v in (channels.scale, channels.shift))
+    bias = node.bias
+    if affine.has_shift:
+        gained = (node.weight * shift).sum(axis=tuple(range(2, node.weight.ndim))).reshape(-1)
+        on_output = PerChannel(np.ones(1), gained).on_axis(node.output_rank, node.output_axis).shift
+        bias = on_output if bias is None else bias + on_output
+    return _finite(replace(node, weight=node.weight * scale, bias=bias))
+
+
+def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refusal:
+    """A map in front of an LSTM, GRU or RNN becomes part of its input weights and biases, per direction and gate.
+
+    Before::  x -- affine(s, t) -- recurrent(W, B) -- y
+    After::   x -- recurrent(W * s, B + W t) -- y
+    Law:      W (s * x + t) + b == (W * s) x + (b + W t), in every gate of every direction
+    Shapes:   s, t: one per input; W: (directions, gates * hidden, inputs)
+    Refuses:  WRONG_AXIS: the map varies along the sequence or the batch;
+              NOT_FINITE: the weight or the bias holds NaN or infinity;
+              OVERFLOW: a folded parameter exceeds float64
+    Source:   ONNX LSTM-22, GRU-22, RNN-22
+    """
+    channels = _vectors(affine, node.input_axis, node.weight.shape[2], "inputs")
+    if isinstance(channels, Refusal):
+        return channels
+    if not _all_finite(node):
+        return Refusal(Reason.NOT_FINITE, "the weight or the bias holds NaN or infinity before anything is folded")
+    bias = node.bias
+    if affine.has_shift:
+        gained = (node.weight * channels.shift).sum(axis=2)
+        bias = gained if bias is None else bias + gained
+    return _finite(replace(node, weight=node.weight * channels.scale, bias=bias))
+
+
+def _vectors(affine: Affine, axis: int, length: int, what: str) -> PerChannel | Refusal:
+    channels = affine.along(axis)
     if channels is None:
         axes = ", ".join(map(str, varying_axes(affine)))
-        return Refusal(
-            Reason.WRONG_AXIS, f"the map varies along axis {axes}, the output channels are on axis {node.output_axis}"
-        )
-    if not channels.fits(node.output_channels):
+        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {axes}, the {what} are on axis {axis}")
+    if not channels.fits(length):
         entries = max(channels.scale.size, channels.shift.size)
-        return Refusal(Reason.MALFORMED, f"the map has {entries} channels, the operator makes {node.output_channels}")
+        return Refusal(Reason.MALFORMED, f"the map has {entries} channels, the operator has {length} {what}")
     return channels
 
 
@@ -52,5 +110,11 @@ def _moved_bias(node: Contraction, channels: PerChannel) -> Array | None:
     return on_output.shift if on_output.has_shift else None
 
 
-def _all_finite(node: Contraction) -> bool:
+def _finite(moved: Contraction | Recurrent) -> Moved | Refusal:
+    if _all_finite(moved):
+        return Moved(moved)
+    return Refusal(Reason.OVERFLOW, "a folded parameter exceeds the largest float64")
+
+
+def _all_finite(node: Contraction | Recurrent) -> bool:
     return bool(np.isfinite(node.weight).all()) and (node.bias is None or bool(np.isfinite(node.bias).all()))

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from bnfold.refusal import Reason
-from bnfold.semantics import Opaque
+from bnfold.semantics import Opaque, Product, Sum
 from tests.folding import count, fold, fold_and_compare
 from tests.networks import Network
 from tests.onnx.checks import assert_folds_to, assert_stays, decode_all, operators
@@ -141,7 +141,8 @@ def test_two_activations_are_no_affine_map(op):
     network.node("Conv", ["x", network.weight("weight", CHANNELS, 3, 1, 1)], "c")
     network.node(op, ["c", "z"], "y")
     model = network.model({"x": (2, 3, 4, 4), "z": (1, CHANNELS, 1, 1)}, ["y"])
-    assert why_it_stays(model) == (Reason.NOT_LINEAR, f"{op} needs one constant and one activation")
+    expected = {"Add": Sum, "Sub": Sum, "Mul": Product, "Div": Opaque}[op]
+    assert isinstance(decode_all(model)["y"], expected)
 
 
 @pytest.mark.parametrize("op", OPERATORS)
@@ -150,7 +151,9 @@ def test_two_constants_are_no_affine_map(op):
     network.node(op, [network.weight("a", CHANNELS, 1, 1), network.weight("b", CHANNELS, 1, 1)], "computed")
     network.node("Mul", ["x", "computed"], "y")
     model = network.model({"x": (2, CHANNELS, 4, 4)}, ["y"])
-    assert why_it_stays(model) == (Reason.NOT_LINEAR, "Mul needs one constant and one activation")
+    expected = Opaque(Reason.NOT_LINEAR, f"{op} needs one constant and one activation")
+    assert decode_all(model)["computed"] == expected
+    assert isinstance(decode_all(model)["y"], Product)
 
 
 @pytest.mark.parametrize("op", OPERATORS)
@@ -172,7 +175,7 @@ def test_division_by_zero(zero):
 
 
 @pytest.mark.parametrize("op", ["Mul", "Div"])
-def test_a_shift_cannot_pass_a_multiplication(op):
+def test_a_factor_along_the_width_takes_no_map_over_the_channels(op):
     network = Network()
     network.node("Conv", ["x", network.weight("weight", CHANNELS, 3, 1, 1)], "c")
     network.node(op, ["c", network.weight("constant", 5)], "m")
@@ -189,3 +192,12 @@ def test_without_affine_nodes_only_batch_norms_fold():
     folded = assert_folds_to(network.model({"x": (2, 3, 4, 4)}, ["y"]), "Conv", "Mul", affine=False)
     assert count(folded.model, "Mul") == 1
     assert folded.kept == ()
+
+
+def test_an_addend_along_the_width_takes_no_map_over_the_channels():
+    network = Network()
+    network.node("Conv", ["x", network.weight("weight", CHANNELS, 3, 1, 1)], "c")
+    network.node("Add", ["c", network.weight("constant", 5)], "m")
+    network.batch_norm("m", "y", CHANNELS)
+    model = network.model({"x": (2, 3, 6, 5)}, ["y"])
+    assert_stays(model, Reason.PARAMETER_GROWS, "a constant of 5 numbers would become one of 20")

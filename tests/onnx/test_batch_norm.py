@@ -33,7 +33,9 @@ def test_meaning(opset, shape):
     assert (meaning.form, meaning.source, meaning.channel_axis) == (Form.SCALE_AND_SHIFT, 0, 1)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     (expected,) = session(model).run(None, {"x": x})
-    np.testing.assert_allclose(evaluate(meaning, x.astype(np.float64)), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        evaluate(meaning, {meaning.source: x.astype(np.float64)})[0], expected, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("epsilon", [None, 1e-3, 0.5])

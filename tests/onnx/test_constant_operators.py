@@ -6,6 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import index_model
+from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason, Refusal
 from tests.folding import session
@@ -44,7 +45,12 @@ SPELLINGS_FROM_13 = {
 }
 
 
+SPELLINGS_FROM_8 = {
+    "Expand": ((1,), [("Expand", {}, ([CHANNELS],))]),
+    "Expand 1": ((CHANNELS,), [("Expand", {}, ([1, 1],)), ("Reshape", {}, ([-1],))]),
+}
 GRID = [
+    *((opset, name, spelling) for opset in (8, 13, 21) for name, spelling in SPELLINGS_FROM_8.items()),
     *((opset, name, spelling) for opset in (7, 13, 21) for name, spelling in SPELLINGS.items()),
     *((opset, name, spelling) for opset in (7, 11, 12) for name, spelling in SPELLINGS_BEFORE_13.items()),
     *((opset, name, spelling) for opset in (13, 21) for name, spelling in SPELLINGS_FROM_13.items()),
@@ -121,6 +127,48 @@ def test_a_cast_from_integers_is_a_constant_too():
     assert_folds_to(network.model(inputs, ["z"]), "Conv")
 
 
+@pytest.mark.parametrize("opset", [15, 19, 22])
+def test_cast_like(opset):
+    network, inputs = conv_and_batch_norm(opset)
+    for parameter in ("weight", "y.scale", "y.var"):
+        network.constant(f"{parameter}.stored", network.initializers.pop(parameter), "float16")
+        network.nodes.insert(0, helper.make_node("CastLike", [f"{parameter}.stored", "x"], [parameter]))
+    folded = assert_folds_to(network.model(inputs, ["y"]), "Conv")
+    assert {(tensor.name, tensor.data_type) for tensor in folded.model.graph.initializer} == {
+        ("weight", TensorProto.FLOAT),
+        ("bias", TensorProto.FLOAT),
+    }
+
+
+def test_cast_like_a_tensor_of_unknown_type_is_refused():
+    network, inputs = conv_and_batch_norm()
+    network.constant("stored", network.initializers.pop("y.scale"))
+    network.nodes.insert(0, helper.make_node("CastLike", ["stored", "own"], ["y.scale"], name="cast"))
+    network.nodes.insert(0, helper.make_node("Mystery", ["x"], ["own"], domain="elsewhere"))
+    model = network.model(inputs, {"y": (2, CHANNELS, 4, 4)}, domains={"elsewhere": 1})
+    assert_stays(model, Reason.DYNAMIC_PARAMETER, "'cast' casts to a type that is not known before run time")
+
+
+@pytest.mark.parametrize(
+    ("opset", "part"), [(15, {"start": 1, "end": 2}), (21, {"start": -3, "end": -2}), (25, {"start": 1, "end": -2})]
+)
+def test_a_shape_known_before_run_time(opset, part):
+    network, inputs = conv_and_batch_norm(opset)
+    network.constant("one", network.initializers.pop("y.bias")[:1])
+    channels = helper.make_node("Shape", ["c"], ["channels"], **part)
+    network.nodes[1:1] = [channels, helper.make_node("Expand", ["one", "channels"], ["y.bias"])]
+    assert_folds_to(network.model({"x": ("batch", 3, "height", "width")}, ["y"]), "Conv", shapes=inputs)
+
+
+def test_a_shape_of_run_time_is_refused():
+    network, _ = conv_and_batch_norm(opset=15)
+    network.constant("one", network.initializers.pop("y.bias")[:1])
+    height = helper.make_node("Shape", ["c"], ["height"], name="shape", start=2, end=3)
+    network.nodes[1:1] = [height, helper.make_node("Expand", ["one", "height"], ["y.bias"])]
+    model = network.model({"x": ("batch", 3, "height", "width")}, ["y"])
+    assert_stays(model, Reason.DYNAMIC_PARAMETER, "'shape' reads a shape that is not known before run time")
+
+
 @pytest.mark.parametrize("value", [None, 0.5, -2.0])
 @pytest.mark.parametrize("opset", [9, 13, 20, 22])
 def test_constant_of_shape(value, opset):
@@ -178,6 +226,30 @@ def test_a_chain_of_identities_from_the_caller_does_not_recurse():
     network.nodes[:0] = identities("stored", "weight", 3000)
     model = network.model({**inputs, "stored": (CHANNELS, 3, 1, 1)}, ["y"])
     assert_stays(model, Reason.DYNAMIC_WEIGHT, "'stored' is an input of graph")
+
+
+class CountingStore(TensorStore):
+    reads = 0
+
+    def read(self, tensor):
+        self.reads += 1
+        return super().read(tensor)
+
+
+def test_a_chain_in_a_function_is_not_read_once_per_link():
+    """Inference knows no shapes there; finding them must not take a time that grows with the square of the length."""
+    network = Network()
+    network.node("Block", ["x"], "y", domain="own")
+    stored = numpy_helper.from_array(np.ones((CHANNELS, 3, 1, 1), np.float32), "anything")
+    body = [helper.make_node("Constant", [], ["stored"], value=stored), *identities("stored", "weight", 100)]
+    body.append(helper.make_node("Conv", ["x", "weight"], ["y"]))
+    function = helper.make_function("own", "Block", ["x"], ["y"], body, [helper.make_opsetid("", 17)])
+    model = network.model({"x": (2, 3, 4, 4)}, {"y": (2, CHANNELS, 4, 4)}, functions=[function], domains={"own": 1})
+    store = CountingStore(None)
+    port = OnnxPort(model, store)
+    for node in port.nodes():
+        port.decode(node)
+    assert 0 < store.reads < 10
 
 
 @pytest.mark.parametrize(

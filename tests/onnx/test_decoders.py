@@ -15,6 +15,12 @@ from tests.rules.evaluate import evaluate
 OLDEST_OPSET = 7
 
 
+LEFT_OUT = {
+    "GroupNormalization": {18},  # one scale per group, not per channel
+    "Upsample": {10},  # deprecated at once, and no graph may hold it
+}
+
+
 @pytest.mark.parametrize("op_type", DECODERS)
 def test_every_version_is_known(op_type):
     """A new version of an operator must be read before it is listed; until then this test fails."""
@@ -23,18 +29,29 @@ def test_every_version_is_known(op_type):
         for schema in onnx.defs.get_all_schemas_with_history()
         if schema.domain == "" and schema.name == op_type
     }
-    in_force_at_the_oldest = max(version for version in history if version <= OLDEST_OPSET)
-    assert DECODERS[op_type].versions == {version for version in history if version >= in_force_at_the_oldest}
+    in_force_at_the_oldest = max((version for version in history if version <= OLDEST_OPSET), default=OLDEST_OPSET)
+    left_out = LEFT_OUT.get(op_type, set())
+    assert (
+        DECODERS[op_type].versions == {version for version in history if version >= in_force_at_the_oldest} - left_out
+    )
 
 
-@pytest.mark.parametrize("op_type", ["Concat", "Relu", "LayerNormalization"])
+@pytest.mark.parametrize("op_type", ["TopK", "Det"])
 def test_other_operators_have_no_rule(op_type):
     network = Network()
-    network.node(op_type, ["x", network.weight("scale", 3)][: 2 if op_type == "LayerNormalization" else 1], "y", axis=1)
-    if op_type == "Relu":
-        del network.nodes[0].attribute[:]
-    meaning = decode_all(network.model({"x": (2, 3)}, ["y"]))["y"]
+    network.node(op_type, ["x", network.constant("k", [1], "int64")][: 2 if op_type == "TopK" else 1], "y")
+    if op_type == "TopK":
+        network.nodes[0].output.append("places")
+    meaning = decode_all(network.model({"x": (3, 3)}, ["y"]))["y"]
     assert meaning == Opaque(Reason.UNKNOWN_OPERATOR, f"{op_type} has no rule")
+
+
+@pytest.mark.parametrize("op_type", ["Sigmoid", "Exp", "Erf"])
+def test_operators_that_let_nothing_pass_are_known_as_such(op_type):
+    network = Network()
+    network.node(op_type, ["x"], "y")
+    meaning = decode_all(network.model({"x": (3, 3)}, ["y"]))["y"]
+    assert meaning == Opaque(Reason.NOT_LINEAR, f"{op_type} is not linear")
 
 
 def outputs(model, shapes):
@@ -47,7 +64,7 @@ def outputs(model, shapes):
 
 def assert_means(meaning, x, expected):
     assert isinstance(meaning, Contraction)
-    np.testing.assert_allclose(evaluate(meaning, x), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(evaluate(meaning, {meaning.source: x})[0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -92,7 +109,7 @@ def test_gemm(trans_a, trans_b, shape_of_c):
     shapes = {"x": (3, 5) if trans_a else (5, 3)}
     model = network.model(shapes, ["y"])
     x, expected = outputs(model, shapes)
-    assert_means(decode_all(model)["y"], x.T if trans_a else x, expected)
+    assert_means(decode_all(model)["y"], x, expected)
 
 
 @pytest.mark.parametrize("left", [(3,), (5, 3), (2, 5, 3), (2, 1, 5, 3)], ids=len)
@@ -117,5 +134,5 @@ def test_arithmetic(op, constant_first, shape):
         assert meaning == Opaque(Reason.NOT_LINEAR, "a constant divided by the activation is not affine")
         return
     x, expected = outputs(model, shapes)
-    np.testing.assert_allclose(evaluate(meaning, x), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(evaluate(meaning, {meaning.source: x})[0], expected, rtol=1e-4, atol=1e-4)
     assert meaning.source == int(constant_first)

@@ -176,7 +176,7 @@ def test_beyond_float64_is_refused_without_a_warning():
     network.initializers["weight"].flat[0] = 1e300
     network.batch_norm("c", "y", CHANNELS, dtype="float64")
     network.initializers["y.scale"][:] = 1e300
-    assert_stays(network.model(inputs, ["y"], dtype="float64"), Reason.OVERFLOW, "the largest float64 is 1.798e+308")
+    assert_stays(network.model(inputs, ["y"], dtype="float64"), Reason.OVERFLOW, "exceeds the largest float64")
 
 
 def test_a_scale_beyond_float64_is_refused_without_a_warning():

@@ -121,11 +121,12 @@ def test_only_a_right_hand_side_of_rank_2_folds(shape):
     assert folded.kept[0].refusals[0].evidence == expected
 
 
-def test_a_constant_on_the_left_is_no_weight():
+def test_a_constant_on_the_left_makes_rows_and_the_batch_norm_acts_on_columns():
     network = Network()
     network.node("MatMul", [network.weight("weight", 5, INNER), "x"], "product")
     network.batch_norm("product", "y", COLUMNS)
-    assert_stays(network.model({"x": (INNER, COLUMNS)}, ["y"]), Reason.DYNAMIC_WEIGHT, "'x' is an input of graph")
+    evidence = "the map varies along axis 1, the output channels are on axis 0"
+    assert_stays(network.model({"x": (INNER, COLUMNS)}, ["y"]), Reason.WRONG_AXIS, evidence)
 
 
 def test_an_unknown_rank_is_refused():

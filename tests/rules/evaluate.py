@@ -1,12 +1,26 @@
 """What the meanings compute, in float64 and as plainly as can be: the ground on which laws are tested."""
 
 from dataclasses import replace
-from functools import singledispatch
+from functools import reduce, singledispatch
+from operator import mul
 
 import numpy as np
 
 from bnfold.affine import Affine
-from bnfold.semantics import AffineMap, Contraction
+from bnfold.rearrange import Regrouping, Repetition, Taking, Transposition
+from bnfold.semantics import (
+    AffineMap,
+    Commuting,
+    Concatenation,
+    Contraction,
+    Normalisation,
+    Partition,
+    Product,
+    Rearrangement,
+    Recurrent,
+    Sum,
+    Table,
+)
 
 
 def apply(affine, x):
@@ -18,26 +32,129 @@ def apply(affine, x):
 
 
 @singledispatch
-def evaluate(meaning, x):  # noqa: ARG001
-    """The output of a node of this meaning for the activation x."""
+def evaluate(meaning, inputs, core=None):  # noqa: ARG001
+    """The outputs of a node of this meaning.
+
+    inputs: tensors by index. core: the function that the meaning leaves open, such as which activation it is.
+    """
     raise TypeError(f"{type(meaning).__name__} computes nothing")
 
 
 @evaluate.register
-def _(meaning: AffineMap, x):
-    return apply(meaning.affine, x)
+def _(meaning: AffineMap, inputs, core=None):  # noqa: ARG001
+    return (apply(meaning.affine, inputs[meaning.source]),)
 
 
 @evaluate.register
-def _(meaning: Contraction, x):
-    y = _convolve(meaning.weight, x) if meaning.weight.ndim > 3 else x @ meaning.weight[0].T
+def _(meaning: Contraction, inputs, core=None):
+    """core, if any, pads x before it is contracted."""
+    x = inputs[meaning.source] if core is None else core(inputs[meaning.source])
+    y = _convolve(meaning.weight, x) if meaning.weight.ndim > 3 else _multiply(meaning, x)
     assert y.ndim == meaning.output_rank
     assert y.shape[meaning.output_axis] == meaning.output_channels
     if meaning.bias is None:
-        return y
+        return (y,)
     biased = y + meaning.bias
     assert biased.shape == y.shape, f"a bias of shape {meaning.bias.shape} widened the output of shape {y.shape}"
-    return biased
+    return (biased,)
+
+
+@evaluate.register
+def _(meaning: Commuting, inputs, core):
+    x = inputs[meaning.source]
+    assert x.ndim == meaning.rank
+    y = core(x)
+    assert y.ndim == x.ndim - len(meaning.removed_axes)
+    return (y,)
+
+
+@evaluate.register
+def _(meaning: Rearrangement, inputs, core=None):
+    """core, if any, holds the same steps with every length known."""
+    x = inputs[meaning.source]
+    for step in meaning.steps if core is None else core:
+        x = move(step, x)
+    return (x,)
+
+
+@evaluate.register
+def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
+    return (np.concatenate([inputs[index] for index in range(len(meaning.sizes))], axis=meaning.axis),)
+
+
+@evaluate.register
+def _(meaning: Partition, inputs, core=None):  # noqa: ARG001
+    x = inputs[meaning.source]
+    assert x.shape[meaning.axis] == meaning.length
+    return tuple(np.take(x, range(start, stop), axis=meaning.axis) for start, stop in meaning.parts)
+
+
+@evaluate.register
+def _(meaning: Sum, inputs, core=None):  # noqa: ARG001
+    return (sum(operand.sign * inputs[index] for index, operand in enumerate(meaning.operands)),)
+
+
+@evaluate.register
+def _(meaning: Product, inputs, core=None):  # noqa: ARG001
+    return (reduce(mul, (inputs[index] for index in range(len(meaning.operands)))),)
+
+
+@evaluate.register
+def _(meaning: Normalisation, inputs, core):
+    return (apply(meaning.affine, core(inputs[0])),)
+
+
+@evaluate.register
+def _(meaning: Table, inputs, core=None):  # noqa: ARG001
+    index = inputs[1]
+    assert index.ndim == meaning.index_rank
+    return (np.take(meaning.values, index, axis=meaning.axis),)
+
+
+@evaluate.register
+def _(meaning: Recurrent, inputs, core=None):  # noqa: ARG001
+    """What the gates see of the input: (directions, gates * hidden, sequence, batch)."""
+    x = np.moveaxis(inputs[meaning.source], meaning.input_axis, 0)
+    y = np.tensordot(meaning.weight, x, axes=1)
+    return (y if meaning.bias is None else y + meaning.bias[:, :, None, None],)
+
+
+@singledispatch
+def move(step, x):  # noqa: ARG001
+    """A step on data; every length must be known."""
+    raise TypeError(f"{type(step).__name__} moves nothing")
+
+
+@move.register
+def _(step: Transposition, x):
+    return np.transpose(x, step.permutation)
+
+
+@move.register
+def _(step: Regrouping, x):
+    assert x.shape == step.source
+    return x.reshape(step.target)
+
+
+@move.register
+def _(step: Taking, x):
+    assert x.shape[step.axis] == step.length
+    places = [step.start + step.step * place for place in range(step.count)]
+    assert all(0 <= place < step.length for place in places)
+    return np.take(x, np.array(places, np.intp), axis=step.axis)
+
+
+@move.register
+def _(step: Repetition, x):
+    assert (1,) * (len(step.target) - step.source_rank) + x.shape == step.source
+    return np.broadcast_to(x, step.target)
+
+
+def _multiply(meaning, x):
+    """One group, no kernel: the input channels of x become the output channels of y."""
+    assert meaning.weight.shape[0] == 1
+    y = np.moveaxis(x, meaning.input_axis, -1) @ meaning.weight[0].T
+    return np.moveaxis(y, -1, meaning.output_axis)
 
 
 def _convolve(weight, x):
@@ -55,7 +172,7 @@ def _convolve(weight, x):
 @singledispatch
 def absolute(value):
     """The same with the absolute value of every parameter: what bounds the rounding errors of an evaluation."""
-    raise TypeError(f"no bound for {type(value).__name__}")
+    return value
 
 
 @absolute.register
@@ -63,11 +180,23 @@ def _(value: Affine):
     return Affine(np.abs(value.scale), np.abs(value.shift))
 
 
-@absolute.register
-def _(value: AffineMap):
+@absolute.register(AffineMap)
+@absolute.register(Normalisation)
+def _(value):
     return replace(value, affine=absolute(value.affine))
 
 
-@absolute.register
-def _(value: Contraction):
+@absolute.register(Contraction)
+@absolute.register(Recurrent)
+def _(value):
     return replace(value, weight=np.abs(value.weight), bias=None if value.bias is None else np.abs(value.bias))
+
+
+@absolute.register
+def _(value: Table):
+    return replace(value, values=np.abs(value.values))
+
+
+@absolute.register
+def _(value: Sum):
+    return replace(value, operands=tuple(replace(operand, sign=1.0) for operand in value.operands))

@@ -10,30 +10,73 @@ from tests.rules.evaluate import absolute, apply, evaluate
 RELATIVE_ERROR = 1e-13
 
 
-def assert_pull_law(node, affine, x) -> Moved:
-    """affine(evaluate(node, x)) == evaluate(moved, demands(x))"""
-    moved = pull(node, affine)
+def pull_one(node, affine):
+    """A map behind output 0 alone."""
+    return pull(node, {0: affine})
+
+
+def push_one(node, affine):
+    """A map in front of the activation alone."""
+    return push(node, {node.source: affine})
+
+
+def assert_pull_one(case, affine) -> Moved:
+    """The law for a map behind output 0 alone."""
+    return assert_pull_law(case, {0: affine})
+
+
+def assert_push_one(case, affine) -> Moved:
+    """The law for a map in front of the activation alone."""
+    return assert_push_law(case, {case.node.source: affine})
+
+
+def assert_pull_law(case, outputs) -> Moved:
+    """outputs(evaluate(node, inputs)) == evaluate(moved, demands(inputs)), whichever demands are chosen."""
+    moved = pull(case.node, outputs)
     assert isinstance(moved, Moved), moved
-    assert moved.demands.keys() <= {node.source}
-    after = moved.meaning if moved.meaning is not None else node
-    demanded = moved.demands.get(node.source)
-    fed = x if demanded is None else apply(demanded, x)
-    bound = apply(absolute(affine), evaluate(absolute(node), np.abs(x)))
-    assert_same(apply(affine, evaluate(node, x)), evaluate(after, fed), bound)
+    after = case.node if moved.meaning is None else moved.meaning
+    left = _under(outputs, evaluate(case.node, case.inputs, case.core))
+    bounds = _under(_absolute(outputs), evaluate(absolute(case.node), _absolute_inputs(case), case.bound))
+    for demands in moved.choices:
+        assert demands.keys() <= case.inputs.keys()
+        fed = {index: apply(demands[index], x) if index in demands else x for index, x in case.inputs.items()}
+        _assert_all_same(left, evaluate(after, fed, case.core), bounds)
     return moved
 
 
-def assert_push_law(node, affine, x) -> Moved:
-    """evaluate(node, affine(x)) == demands(evaluate(moved, x))"""
-    moved = push(node, affine)
+def assert_push_law(case, inputs) -> Moved:
+    """evaluate(node, inputs(x)) == demands(evaluate(moved, x)), whichever demands are chosen."""
+    moved = push(case.node, inputs)
     assert isinstance(moved, Moved), moved
-    assert moved.demands.keys() <= {0}
-    after = moved.meaning if moved.meaning is not None else node
-    computed = evaluate(after, x)
-    demanded = moved.demands.get(0)
-    bound = evaluate(absolute(node), apply(absolute(affine), np.abs(x)))
-    assert_same(evaluate(node, apply(affine, x)), computed if demanded is None else apply(demanded, computed), bound)
+    after = case.node if moved.meaning is None else moved.meaning
+    fed = {index: apply(inputs[index], x) if index in inputs else x for index, x in case.inputs.items()}
+    left = evaluate(case.node, fed, case.core)
+    widest = {
+        index: apply(absolute(inputs[index]), np.abs(x)) if index in inputs else np.abs(x)
+        for index, x in case.inputs.items()
+    }
+    bounds = evaluate(absolute(case.node), widest, case.bound)
+    for demands in moved.choices:
+        assert demands.keys() <= set(range(len(left)))
+        _assert_all_same(left, _under(demands, evaluate(after, case.inputs, case.core)), bounds)
     return moved
+
+
+def _under(maps, tensors):
+    return [apply(maps[index], y) if index in maps else y for index, y in enumerate(tensors)]
+
+
+def _absolute(maps):
+    return {index: absolute(affine) for index, affine in maps.items()}
+
+
+def _absolute_inputs(case):
+    return {index: np.abs(x) for index, x in case.inputs.items()}
+
+
+def _assert_all_same(left, right, bounds):
+    for one, other, bound in zip(left, right, bounds, strict=True):
+        assert_same(one, other, np.abs(bound))
 
 
 def assert_same(left, right, bound):

@@ -1,15 +1,90 @@
-"""Whatever is not understood lets nothing pass, and says why."""
+"""Which way a meaning lets a map go at all; what it does not let pass, it refuses and says why."""
 
+import typing
+
+import numpy as np
 import pytest
 
-from bnfold.affine import identity
+from bnfold import rules
+from bnfold.affine import identity, per_channel
+from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules import pull, push
-from bnfold.semantics import Opaque
+from bnfold.semantics import (
+    AffineMap,
+    Commuting,
+    Contraction,
+    Form,
+    Meaning,
+    Normalisation,
+    Opaque,
+    Partition,
+    Rearrangement,
+    Recurrent,
+    Table,
+)
+from tests.rules.laws import assert_refused
+
+SCALE = per_channel(np.array([2.0, 3.0]), 0.0, rank=2)
+CONTRACTION = Contraction(np.ones((1, 2, 2)), None, output_rank=2, output_axis=1)
+RECURRENT = Recurrent(np.ones((1, 4, 2)), None, input_axis=2)
 
 
-@pytest.mark.parametrize("move", [pull, push])
+@pytest.mark.parametrize("move", [rules.pull, rules.push])
 @pytest.mark.parametrize("reason", Reason)
 def test_opaque(move, reason):
-    refusal = move(Opaque(reason, "what was seen", hint="what helps"), identity(4))
+    refusal = move(Opaque(reason, "what was seen", hint="what helps"), {0: identity(4)})
     assert refusal == Refusal(reason, "what was seen", path=(), hint="what helps")
+
+
+def test_nothing_moves_out_of_the_gates_of_a_recurrent_operator():
+    assert_refused(rules.pull(RECURRENT, {0: SCALE}), Reason.NOT_LINEAR, "a recurrent operator ends in nonlinear gates")
+
+
+def test_nothing_moves_through_the_statistics_of_a_normalisation():
+    expected = "a normalisation takes its statistics from what it reads"
+    assert_refused(rules.push(Normalisation(SCALE, (1,)), {0: SCALE}), Reason.NOT_LINEAR, expected)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_nothing_moves_through_an_index(index):
+    answer = rules.push(Table(np.ones((5, 2)), 0, 1), {index: SCALE})
+    assert_refused(answer, Reason.NOT_LINEAR, "the tensor is an index")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        CONTRACTION,
+        RECURRENT,
+        AffineMap(SCALE, Form.SCALE),
+        Commuting(2),
+        Partition(1, 2, ((0, 1), (1, 2)), 2),
+        Rearrangement(()),
+    ],
+    ids=lambda node: type(node).__name__,
+)
+@pytest.mark.parametrize("indices", [(1,), (0, 1)], ids=["parameter", "both"])
+def test_a_map_does_not_enter_through_a_parameter(node, indices):
+    """MatMul(x, weight) whose weight is computed; PRelu whose slope is; Expand whose shape is."""
+    answer = rules.push(node, dict.fromkeys(indices, SCALE))
+    assert_refused(answer, Reason.NOT_LINEAR, "the operator reads the tensor as one of its parameters")
+
+
+@pytest.mark.parametrize("outputs", [(), (1,), (0, 1)])
+def test_only_a_partition_has_several_outputs(outputs):
+    with pytest.raises(InternalError, match=r"expected one map at index 0, got some at \["):
+        rules.pull(CONTRACTION, dict.fromkeys(outputs, SCALE))
+
+
+def test_every_meaning_has_an_answer_in_both_directions():
+    """A rule for it, or one of the refusals above."""
+    meanings = set(typing.get_args(Meaning))
+    assert rules._PULL.keys() == meanings - {Opaque, Partition, Recurrent}
+    assert rules._PUSH.keys() | rules._PUSH_JOINED.keys() == meanings - {Opaque, Normalisation, Table}
+
+
+def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
+    taken = {*rules._PULL.values(), *rules._PUSH.values(), *rules._PUSH_JOINED.values()}
+    taken |= {rules.read_batch_norm_as_affine, rules.pull_through_partition}
+    assert len(set(rules.ALL)) == len(rules.ALL)
+    assert set(rules.ALL) == taken

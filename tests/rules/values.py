@@ -1,13 +1,15 @@
 """Hypothesis strategies for maps, meanings and tensors: small shapes, numbers from 1e-25 to 1e25 and zero."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bnfold.affine import Affine
-from bnfold.semantics import AffineMap, Contraction, Form
+from bnfold.semantics import AffineMap, Contraction, Form, Meaning
 
 _MAGNITUDES = st.floats(1e-25, 1e25) | st.floats(0.1, 10.0) | st.sampled_from([1e-25, 1.0, 1e25])
 NUMBERS = st.builds(lambda sign, size: sign * size, st.sampled_from([1.0, -1.0, 0.0]), _MAGNITUDES)
@@ -55,10 +57,53 @@ def maps_of(draw, shape):
 
 @dataclass(frozen=True)
 class Case:
-    """A node, and an activation that it can take."""
+    """A node, the tensors that it reads, and the function that its meaning leaves open (see `evaluate`).
 
-    node: AffineMap | Contraction
-    x: np.ndarray
+    bounding: the function that bounds rounding errors, where it is another than the function itself.
+    """
+
+    node: Meaning
+    inputs: Mapping[int, np.ndarray]
+    core: Any = None
+    bounding: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def x(self):
+        """The activation."""
+        return self.inputs[getattr(self.node, "source", 0)]
+
+    @property
+    def bound(self):
+        return self.bounding or self.core
+
+
+def numbers(shape, seed):
+    """Numbers of all sizes, signs and zero: as `arrays`, but fast; shrinking changes the shape and the seed."""
+    rng = np.random.default_rng(seed)
+    sizes = np.where(rng.random(shape) < 0.5, 10 ** rng.uniform(-25, 25, shape), rng.uniform(0.1, 10, shape))
+    return rng.choice([1.0, -1.0, 0.0], size=shape, p=[0.5, 0.4, 0.1]) * sizes
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+SHAPES = st.lists(LENGTHS, max_size=4).map(tuple)
+
+
+@st.composite
+def parameters(draw, shape, neutral, axes=None):
+    """A scale or a shift: neutral, uniform or varying along some of the axes, with one or all entries along others."""
+    kind = draw(st.sampled_from(["neutral", "uniform", "varying", "varying", "varying"]))
+    allowed = range(len(shape)) if axes is None else axes
+    varying = [axis for axis in allowed if draw(st.booleans())] if kind == "varying" else []
+    compact = tuple(length if axis in varying else 1 for axis, length in enumerate(shape))
+    values = np.full(compact, neutral) if kind == "neutral" else numbers(compact, draw(SEEDS))
+    stored = tuple(draw(st.sampled_from([old, length])) for old, length in zip(compact, shape, strict=True))
+    return np.broadcast_to(values, stored).copy()
+
+
+@st.composite
+def maps(draw, shape, axes=None):
+    """A map for a tensor of this shape that varies along no other than these axes; see `parameters`."""
+    return Affine(draw(parameters(shape, 1.0, axes)), draw(parameters(shape, 0.0, axes)))
 
 
 @st.composite
@@ -67,7 +112,7 @@ def batch_norms(draw):
     rank, channels = draw(st.integers(2, 5)), draw(LENGTHS)
     vectors = [draw(arrays(channels)).reshape(channels, *(1,) * (rank - 2))[None] for _ in range(2)]
     node = AffineMap(Affine(*vectors), Form.SCALE_AND_SHIFT, channel_axis=1)
-    return Case(node, draw(tensors(rank, channels, 1)))
+    return Case(node, {0: draw(tensors(rank, channels, 1))})
 
 
 @st.composite
@@ -75,7 +120,8 @@ def multiplications(draw):
     """Mul or Div by a constant along any axes, on either side."""
     x = draw(any_tensors())
     scale = draw(parts_of(x.shape))
-    return Case(AffineMap(Affine(scale, np.zeros_like(scale)), Form.SCALE, draw(st.integers(0, 1))), x)
+    source = draw(st.integers(0, 1))
+    return Case(AffineMap(Affine(scale, np.zeros_like(scale)), Form.SCALE, source), {source: x})
 
 
 @st.composite
@@ -83,7 +129,8 @@ def additions(draw):
     """Add or Sub of a constant along any axes, on either side: c - x has scale -1."""
     x = draw(any_tensors())
     sign = np.full((1,) * x.ndim, draw(st.sampled_from([1.0, -1.0])))
-    return Case(AffineMap(Affine(sign, draw(parts_of(x.shape))), Form.SHIFT, draw(st.integers(0, 1))), x)
+    source = draw(st.integers(0, 1))
+    return Case(AffineMap(Affine(sign, draw(parts_of(x.shape))), Form.SHIFT, source), {source: x})
 
 
 @st.composite
@@ -96,7 +143,7 @@ def convolutions(draw):
     bias = draw(st.none() | arrays(1, groups * outputs, *(1,) * len(kernel)))
     space = [size + draw(st.integers(0, 1)) for size in kernel]
     x = draw(arrays(draw(st.integers(1, 2)), groups * inputs, *space))
-    return Case(Contraction(weight, bias, output_rank=rank, output_axis=1), x)
+    return Case(Contraction(weight, bias, output_rank=rank, output_axis=1), {0: x})
 
 
 @st.composite
@@ -106,9 +153,25 @@ def products(draw):
     x = draw(tensors(rank, inputs, rank - 1))
     bias = draw(st.none() | parts_of((*x.shape[:-1], outputs)))
     node = Contraction(
-        draw(arrays(1, outputs, inputs)), bias, output_rank=rank, output_axis=rank - 1, holds_bias=rank == 2
+        draw(arrays(1, outputs, inputs)),
+        bias,
+        output_rank=rank,
+        output_axis=rank - 1,
+        input_axis=rank - 1,
+        holds_bias=rank == 2,
     )
-    return Case(node, x)
+    return Case(node, {0: x})
 
 
-CONTRACTIONS = convolutions() | products()
+@st.composite
+def products_from_the_left(draw):
+    """MatMul with the constant on the left: the input channels are on the axis before the last, as the output's are."""
+    inputs, outputs, rank = draw(LENGTHS), draw(LENGTHS), draw(st.integers(2, 4))
+    x = draw(tensors(rank, inputs, rank - 2))
+    bias = draw(st.none() | parts_of((*x.shape[:-2], outputs, x.shape[-1])))
+    weight = draw(arrays(1, outputs, inputs))
+    axes = {"output_axis": rank - 2, "input_axis": rank - 2, "source": 1}
+    return Case(Contraction(weight, bias, output_rank=rank, holds_bias=False, **axes), {1: x})
+
+
+CONTRACTIONS = convolutions() | products() | products_from_the_left()

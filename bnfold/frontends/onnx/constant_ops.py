@@ -51,6 +51,20 @@ def reshape(node: Node, operands: Operands) -> AnyArray:
     return operands[0].reshape(lengths)
 
 
+def dequantize_linear(node: Node, operands: Operands) -> AnyArray | Refusal:
+    """Per tensor or per axis, not per block. Source: ONNX DequantizeLinear-10 to -28."""
+    quantized, scale = operands[:2]
+    if attribute(node, "block_size", 0) or scale.ndim > 1 or quantized.dtype.kind not in "iu":
+        return Refusal(Reason.QUANTIZED, f"{node.label!r} dequantises in blocks or from {quantized.dtype}")
+    shape = [1] * quantized.ndim
+    if scale.ndim and scale.size > 1:
+        shape[attribute(node, "axis", 1)] = -1
+    centred = quantized.astype(np.float64)
+    if len(operands) > 2:
+        centred = centred - operands[2].astype(np.float64).reshape(shape if operands[2].size > 1 else ())
+    return (centred * scale.astype(np.float64).reshape(shape if scale.size > 1 else ())).astype(scale.dtype)
+
+
 def expand(_node: Node, operands: Operands) -> AnyArray:
     """Source: ONNX Expand-8, -13."""
     lengths = [int(length) for length in operands[1].tolist()]
@@ -61,7 +75,7 @@ def shape(node: Node, _operands: Operands) -> AnyArray | Refusal:
     """Of a tensor whose asked-for dimensions are known before run time. Source: ONNX Shape-1 to -25."""
     known = node.inputs[0].shape if node.inputs[0] is not None else None
     part = None if known is None else known[attribute(node, "start", 0) : attribute(node, "end", None)]
-    if part is None or None in part:
+    if part is None or not all(isinstance(length, int) for length in part):
         return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} reads a shape that is not known before run time")
     return np.array(part, np.int64)
 
@@ -114,6 +128,7 @@ class Evaluator:
 EVALUATORS: dict[str, Evaluator] = {
     "Cast": Evaluator(cast),
     "CastLike": Evaluator(cast_like, reads=1),
+    "DequantizeLinear": Evaluator(dequantize_linear),
     "Expand": Evaluator(expand),
     "Identity": Evaluator(identity),
     "Reshape": Evaluator(reshape),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx
 import onnx.helper
 
+from bnfold.errors import InternalError
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float
 from bnfold.frontends.onnx.graph import Node, Value
@@ -68,6 +69,17 @@ class Constants:
         if not is_float(values.dtype):
             return Refusal(Reason.MALFORMED, f"{value.name!r} is {values.dtype}, not a floating-point tensor")
         return values.astype(np.float64)
+
+    def stored_type(self, value: Value) -> np.dtype[np.generic]:
+        """The type in which the file stores a constant.
+
+        Raises:
+            InternalError: the tensor is none.
+        """
+        values = self.read(value)
+        if isinstance(values, Refusal):
+            raise InternalError(f"{value.name!r} is no constant: {values.evidence}")
+        return values.dtype
 
     def read(self, value: Value) -> AnyArray | Refusal:
         """The values of a tensor in its own type, as the file has them.

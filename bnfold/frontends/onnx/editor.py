@@ -51,6 +51,8 @@ class Editor:
         for slot in sorted(edit.parameters, reverse=True):
             if not (edit.bias_behind and slot == 2):
                 self._set_parameter(node, slot, edit.parameters[slot])
+        for dequantizer, scales in edit.dequantizers.items():
+            self._set_parameter(dequantizer, 1, scales)
         if edit.bias_behind:
             self._add_behind(node, edit.parameters[2])
         if edit.op_type:
@@ -171,7 +173,7 @@ class Editor:
         vector = Value(self._fresh_name(_name_for_new_parameter(node, None)), node.scope)
         node.scope.values[vector.name] = vector
         proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=self._fresh_node_name(f"{node.label}_bias"))
-        add = Node(proto, node.scope, [None, None], [result])
+        add = Node(proto, node.scope, [None, None], [result], (node.position[0], node.position[1] + 1))
         self._connect(add, 0, inner)
         self._connect(add, 1, vector)
         self._store(vector, bias)

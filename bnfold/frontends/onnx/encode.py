@@ -12,9 +12,10 @@ from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.constants import Constants, NewParameter
 from bnfold.frontends.onnx.graph import Node
-from bnfold.refusal import Refusal
+from bnfold.frontends.onnx.requantize import dequantizer, same_factors, scaled_quantization
+from bnfold.refusal import Reason, Refusal
 from bnfold.rules.precision import round_parameter, round_weight
-from bnfold.semantics import AffineMap, Contraction, Form, Meaning
+from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
 
 _Layout: TypeAlias = Callable[[AnyArray], AnyArray]
 
@@ -29,6 +30,7 @@ class NodeEdit:
         op_type: what the operator becomes; "" leaves it.
         factors: float attributes to set, where the node has them: factors that the parameters now contain.
         bias_behind: whether parameter 2 is no input of the node, but goes into an Add right behind it.
+        dequantizers: new scales of the DequantizeLinear nodes that make the node's parameters.
     """
 
     node: Node
@@ -36,6 +38,7 @@ class NodeEdit:
     op_type: str = ""
     factors: Mapping[str, float] = field(default_factory=dict)
     bias_behind: bool = False
+    dequantizers: Mapping[Node, NewParameter] = field(default_factory=dict)
 
 
 def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Refusal:
@@ -47,6 +50,12 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
     match meaning:
         case Contraction():
             return _CONTRACTIONS[node.proto.op_type](node, meaning, constants)
+        case Recurrent():
+            return _recurrent(node, meaning, constants)
+        case Normalisation():
+            return _normalisation(node, meaning, constants)
+        case Table():
+            return _table(node, meaning, constants)
         case AffineMap(form=Form.SCALE_AND_SHIFT):
             return _batch_norm(node, meaning, constants)
         case AffineMap():
@@ -58,10 +67,8 @@ def _conv(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | 
     def layout(weight: AnyArray) -> AnyArray:
         return weight.reshape(meaning.output_channels, *weight.shape[2:])
 
-    return _edit(
-        node,
-        {1: _weight(node, meaning, constants, layout), 2: _bias(node, _per_channel(meaning), constants)},
-    )
+    bias = None if meaning.bias is None else _bias(node, _per_channel(meaning), constants)
+    return _edit(node, {1: _weight(node, meaning, constants, layout), 2: bias}, constants)
 
 
 def _conv_transpose(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
@@ -69,37 +76,82 @@ def _conv_transpose(node: Node, meaning: Contraction, constants: Constants) -> N
         inputs_first: AnyArray = weight.swapaxes(1, 2)
         return inputs_first.reshape(-1, *inputs_first.shape[2:])
 
-    return _edit(
-        node,
-        {1: _weight(node, meaning, constants, layout), 2: _bias(node, _per_channel(meaning), constants)},
-    )
+    bias = None if meaning.bias is None else _bias(node, _per_channel(meaning), constants)
+    return _edit(node, {1: _weight(node, meaning, constants, layout), 2: bias}, constants)
 
 
 def _gemm(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
     outputs_first = attribute(node, "transB", 0)
     weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T)
     bias = _bias(node, _gemm_bias(node, meaning, constants), constants)
-    return _edit(node, {1: weight, 2: bias}, factors={"alpha": 1.0, "beta": 1.0})
+    return _edit(node, {1: weight, 2: bias}, constants, factors={"alpha": 1.0, "beta": 1.0})
 
 
 def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
-    parameters = {
-        1: _weight(node, meaning, constants, lambda stored: stored[0].T),
-        2: _bias(node, _per_channel(meaning), constants),
-    }
+    slot = 1 - meaning.source
+    weight = _weight(node, meaning, constants, lambda stored: stored[0].T if slot else stored[0], slot=slot)
     if meaning.bias is None:
-        return _edit(node, parameters)
+        return _edit(node, {slot: weight}, constants)
+    vector = _per_channel(meaning)
     if meaning.holds_bias:
-        return _edit(node, parameters, op_type="Gemm")
-    return _edit(node, parameters, bias_behind=True)
+        return _edit(node, {slot: weight, 2: _bias(node, vector, constants)}, constants, op_type="Gemm")
+    along_output = vector if slot else vector[:, None]
+    return _edit(node, {slot: weight, 2: _bias(node, along_output, constants, like=slot)}, constants, bias_behind=True)
+
+
+def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+    """A bias goes into an Add behind, along the axis of the outputs."""
+    slot = 1 - meaning.source
+    terms, _, result = attribute(node, "equation", b"").decode().replace(" ", "").partition("->")
+    outputs_first = terms.split(",")[slot][0] in result
+    weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T, slot=slot)
+    if meaning.bias is None:
+        return _edit(node, {slot: weight}, constants)
+    shape = [1] * (meaning.output_rank - meaning.output_axis)
+    shape[0] = meaning.output_channels
+    bias = _bias(node, _per_channel(meaning).reshape(shape), constants, like=slot)
+    return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
 
 
 _CONTRACTIONS: dict[str, Callable[[Node, Contraction, Constants], NodeEdit | Refusal]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "Einsum": _einsum,
     "Gemm": _gemm,
     "MatMul": _mat_mul,
 }
+
+
+def _recurrent(node: Node, meaning: Recurrent, constants: Constants) -> NodeEdit | Refusal:
+    """B holds the input half and the recurrent half side by side; only the first has changed."""
+    weight = _weight(node, meaning, constants, lambda stored: stored)
+    if meaning.bias is None:
+        return _edit(node, {1: weight}, constants)
+    rest = np.zeros_like(meaning.bias)
+    if _has_input(node, 3):
+        rest = _exact(node, 3, constants)[:, meaning.bias.shape[1] :]
+    both = np.concatenate([meaning.bias, rest], axis=1)
+    return _edit(node, {1: weight, 3: _parameter(node, 3 if _has_input(node, 3) else 1, both, constants)}, constants)
+
+
+def _normalisation(node: Node, meaning: Normalisation, constants: Constants) -> NodeEdit | Refusal:
+    """The norm's own scale and bias, over the axes that its scale covered before."""
+    covered = _stored(node, 1, constants)
+    first = meaning.affine.rank - covered.ndim if node.proto.op_type == "LayerNormalization" else 1
+    own = slice(first, first + covered.ndim)
+    scale, bias = meaning.affine.scale, meaning.affine.shift
+    shape = np.broadcast_shapes(covered.shape, scale.shape[own], bias.shape[own])
+    parameters: dict[int, NewParameter | Refusal | None] = {
+        1: _parameter(node, 1, np.broadcast_to(scale.reshape(scale.shape[own]), shape), constants)
+    }
+    if _has_input(node, 2) or meaning.affine.has_shift:
+        like = 2 if _has_input(node, 2) else 1
+        parameters[2] = _parameter(node, like, np.broadcast_to(bias.reshape(bias.shape[own]), shape), constants)
+    return _edit(node, parameters, constants)
+
+
+def _table(node: Node, meaning: Table, constants: Constants) -> NodeEdit | Refusal:
+    return _edit(node, {0: _parameter(node, 0, meaning.values, constants)}, constants)
 
 
 def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
@@ -110,7 +162,9 @@ def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
         raise InternalError(f"a map over several axes was to go into {node.label!r}")
     gamma = vectors.scale * np.sqrt(variance + attribute(node, "epsilon", DEFAULT_EPSILON))
     beta = np.broadcast_to(vectors.shift + vectors.scale * mean, mean.shape)
-    return _edit(node, {slot: _parameter(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))})
+    return _edit(
+        node, {slot: _parameter(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))}, constants
+    )
 
 
 def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
@@ -124,7 +178,7 @@ def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
     if not isinstance(parameter, Refusal) and np.all(parameter.rounded == (1 if meaning.form is Form.SCALE else 0)):
         # Nothing but rounding keeps it from being the identity: let the next pass see that, and remove it.
         parameter = NewParameter(parameter.rounded.astype(np.float64), parameter.rounded)
-    return _edit(node, {slot: parameter}, op_type=op_type)
+    return _edit(node, {slot: parameter}, constants, op_type=op_type)
 
 
 def _operand(node: Node, meaning: AffineMap) -> Array:
@@ -137,37 +191,50 @@ def _operand(node: Node, meaning: AffineMap) -> Array:
 def _edit(
     node: Node,
     parameters: Mapping[int, NewParameter | Refusal | None],
+    constants: Constants,
     *,
     op_type: str = "",
     factors: Mapping[str, float] | None = None,
     bias_behind: bool = False,
 ) -> NodeEdit | Refusal:
     new: dict[int, NewParameter] = {}
+    dequantizers: dict[Node, NewParameter] = {}
     for slot, parameter in parameters.items():
-        if isinstance(parameter, Refusal):
+        quantized = dequantizer(node.inputs[slot]) if _has_input(node, slot) else None
+        if quantized is not None and isinstance(parameter, NewParameter):
+            scales = scaled_quantization(quantized, _stored(node, slot, constants), parameter.exact, constants)
+            if isinstance(scales, Refusal):
+                return scales
+            if scales is not None:
+                dequantizers[quantized] = scales
+        elif isinstance(parameter, Refusal):
             return parameter
-        if parameter is not None:
+        elif parameter is not None:
             new[slot] = parameter
-    return NodeEdit(node, new, op_type, factors or {}, bias_behind)
+    if len(dequantizers) > 1 and not same_factors(dequantizers, constants):
+        return Refusal(Reason.QUANTIZED, "an integer bias takes the scale of its weight, and no shift")
+    return NodeEdit(node, new, op_type, factors or {}, bias_behind, dequantizers)
 
 
-def _weight(node: Node, meaning: Contraction, constants: Constants, layout: _Layout) -> NewParameter | Refusal:
-    rounded = round_weight(meaning.weight, _stored(node, 1, constants).dtype)
+def _weight(
+    node: Node, meaning: Contraction | Recurrent, constants: Constants, layout: _Layout, *, slot: int = 1
+) -> NewParameter | Refusal:
+    rounded = round_weight(meaning.weight, _stored(node, slot, constants).dtype)
     if isinstance(rounded, Refusal):
         return rounded
     return NewParameter(layout(meaning.weight).astype(np.float64), layout(rounded))
 
 
-def _bias(node: Node, bias: Array | None, constants: Constants) -> NewParameter | Refusal | None:
-    """An existing bias keeps its type, a new one takes the weight's."""
+def _bias(node: Node, bias: Array | None, constants: Constants, *, like: int = 1) -> NewParameter | Refusal | None:
+    """An existing bias keeps its type, a new one takes that of the weight, which is input `like`."""
     if bias is None:
         return None
-    return _parameter(node, 2 if _has_input(node, 2) else 1, bias, constants)
+    return _parameter(node, 2 if _has_input(node, 2) else like, bias, constants)
 
 
-def _per_channel(meaning: Contraction) -> Array | None:
+def _per_channel(meaning: Contraction) -> Array:
     if meaning.bias is None:
-        return None
+        raise InternalError("a bias was asked for that is not there")
     return np.broadcast_to(meaning.bias.reshape(-1), (meaning.output_channels,))
 
 
@@ -186,6 +253,14 @@ def _parameter(node: Node, slot: int, exact: Array, constants: Constants) -> New
 
 def _has_input(node: Node, slot: int) -> bool:
     return slot < len(node.inputs) and node.inputs[slot] is not None
+
+
+def _exact(node: Node, slot: int, constants: Constants) -> Array:
+    value = node.inputs[slot]
+    exact = constants.read_exact(value) if value is not None else None
+    if exact is None or isinstance(exact, Refusal):
+        raise InternalError(f"input {slot} of {node.label!r} was a constant when it was decoded and is none now")
+    return exact
 
 
 def _stored(node: Node, slot: int, constants: Constants) -> AnyArray:

@@ -13,7 +13,8 @@ import onnx
 from bnfold.errors import ModelFormatError
 
 GraphLike: TypeAlias = onnx.GraphProto | onnx.FunctionProto
-Shape: TypeAlias = tuple[int | None, ...]
+Shape: TypeAlias = tuple[int | str | None, ...]
+"""Lengths: a number, the name of one that is not known before run time, or None where it has not even a name."""
 
 
 @dataclass(eq=False)
@@ -57,7 +58,7 @@ class Value:
         is_output: whether it is an output of some scope.
         is_sparse: whether it is a sparse initializer.
         readers: every use as a node input: (node, input index).
-        shape: dimensions known before run time, None where even the rank is not known.
+        shape: what is known of it before run time, None where even the rank is not.
         element_type: TensorProto.DataType known before run time, UNDEFINED where it is not.
     """
 
@@ -90,6 +91,7 @@ class Node:
     Attributes:
         proto: the node in the file.
         scope: the graph that holds it.
+        position: smaller than that of every node of the scope that reads what it makes.
         calls_function: whether a model-local function of the file defines it, whatever its name.
     """
 
@@ -97,6 +99,7 @@ class Node:
     scope: Scope
     inputs: list[Value | None]
     outputs: list[Value | None]
+    position: tuple[int, int]
     calls_function: bool = False
 
     @property
@@ -118,6 +121,11 @@ class Node:
     def is_batch_norm(self) -> bool:
         """Whether it is a BatchNormalization of the ONNX standard, foldable or not."""
         return self.is_standard and self.proto.op_type == "BatchNormalization"
+
+    @property
+    def may_be_affine(self) -> bool:
+        """Whether it is of an operator that can be an affine map."""
+        return self.is_standard and self.proto.op_type in ("Add", "BatchNormalization", "Div", "Mul", "Sub")
 
     @property
     def opset(self) -> int:
@@ -216,7 +224,7 @@ class _Builder:
     def _add_nodes(self, scope: Scope, protos: Iterable[onnx.NodeProto]) -> None:
         for proto in protos:
             key = (_canonical(proto.domain), proto.op_type)
-            node = Node(proto, scope, [], [], calls_function=key in self._functions)
+            node = Node(proto, scope, [], [], (len(scope.nodes), 0), calls_function=key in self._functions)
             scope.nodes.append(node)
             for slot, name in enumerate(proto.input):
                 value = self._resolve(scope, name, f"input {slot} of node {proto.name!r}") if name else None

@@ -95,6 +95,18 @@ class OnnxPort:
         """Carry out an edit."""
         self._editor.apply(edit)
 
+    def added_nodes(self, edit: NodeEdit) -> int:
+        """An Add, where the node has no room for a bias."""
+        return int(edit.bias_behind)
+
+    def position(self, node: Node) -> tuple[int, ...]:
+        """Where the node stands in its graph."""
+        return node.position
+
+    def rename(self, value: Value) -> None:
+        """Give a tensor with other values a fresh name."""
+        self._editor.rename(value)
+
     def bypass_upstream(self, node: Node, source: int) -> None:
         """Remove a node; its input's producer takes over its output's name."""
         self._editor.bypass_upstream(node, source)

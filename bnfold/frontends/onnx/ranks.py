@@ -17,14 +17,14 @@ def complete_shapes(index: GraphIndex, constants: Constants) -> None:
         output = node.outputs[0] if node.outputs else None
         if output is None or not node.is_standard or (output.shape is not None and not node.is_batch_norm):
             continue
-        values = constants.read(output) if makes_constant(node) else None
-        if values is not None and not isinstance(values, Refusal):
-            output.shape = values.shape
-            continue
         try:
             output.shape = _RULES.get(node.proto.op_type, _unknown)(node)
         except ReferenceAttributeError:
             continue
+        if output.shape is None and makes_constant(node):
+            # Only where no rule answers: reading every link of a chain would read its first tensor as many times.
+            values = constants.read(output)
+            output.shape = None if isinstance(values, Refusal) else values.shape
 
 
 def _unknown(_node: Node) -> None:
@@ -38,7 +38,7 @@ def _convolved(node: Node) -> Shape | None:
 
 def _transpose_convolved(node: Node) -> Shape | None:
     weight = _input_shape(node, 1)
-    if weight is None or len(weight) < 3 or weight[1] is None:
+    if weight is None or len(weight) < 3 or not isinstance(weight[1], int):
         return None
     return (None, weight[1] * attribute(node, "group", 1), *(None,) * (len(weight) - 2))
 
@@ -75,10 +75,11 @@ def _broadcast(node: Node) -> Shape | None:
     return tuple(_broadcast_dimension(*pair) for pair in pairs)
 
 
-def _broadcast_dimension(first: int | None, second: int | None) -> int | None:
-    if first == 1:
-        return second
-    return first if second == 1 or first == second else first or second
+def _broadcast_dimension(first: int | str | None, second: int | str | None) -> int | str | None:
+    if first == second:
+        return first
+    known = [length for length in (first, second) if isinstance(length, int) and length != 1]
+    return known[0] if known else None
 
 
 def _input_shape(node: Node, slot: int) -> Shape | None:
@@ -86,13 +87,12 @@ def _input_shape(node: Node, slot: int) -> Shape | None:
     return None if value is None else value.shape
 
 
+_SHAPE_KEEPING = ("Cast", "CastLike", "Clip", "Dropout", "Elu", "HardSwish", "Identity", "Relu", "Sigmoid", "Tanh")
+
 _RULES: dict[str, Callable[[Node], Shape | None]] = {
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _pooled),
     **dict.fromkeys(("Add", "Div", "Mul", "Sub"), _broadcast),
-    **dict.fromkeys(
-        ("Clip", "Dropout", "Elu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Relu", "Sigmoid", "Tanh"),
-        _same,
-    ),
+    **dict.fromkeys(_SHAPE_KEEPING, _same),
     "BatchNormalization": _normalised,
     "Conv": _convolved,
     "ConvTranspose": _transpose_convolved,

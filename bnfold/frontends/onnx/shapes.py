@@ -63,6 +63,12 @@ def _copy_tensor(source: onnx.TensorProto, target: onnx.TensorProto) -> None:
 
 
 def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto) -> None:
+    if source.op_type == "GroupNormalization" and source.domain in ("", "ai.onnx"):
+        # ONNX infers nothing for it, and then nothing behind it; its output has the shape of its input.
+        target.op_type, target.name = "Identity", source.name
+        target.input.extend(source.input[:1])
+        target.output.extend(source.output)
+        return
     if not any(True for _ in subgraphs(source)) and source.op_type != "Constant":
         target.CopyFrom(source)
         return
@@ -103,4 +109,7 @@ def _bodies(original: GraphLike, inferred: onnx.GraphProto) -> dict[int, onnx.Gr
 
 
 def _dimensions(shape: onnx.TensorShapeProto) -> Shape:
-    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in shape.dim)
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        for dim in shape.dim
+    )

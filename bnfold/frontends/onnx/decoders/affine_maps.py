@@ -33,7 +33,7 @@ def decode_batch_norm(context: Context) -> AffineMap:
     shape = context.shape(0)
     if len(shape) < 2:
         raise malformed(f"the input has rank {len(shape)}, expected 2 at least")
-    if shape[_CHANNEL_AXIS] not in (None, gamma.size):
+    if isinstance(shape[_CHANNEL_AXIS], int) and shape[_CHANNEL_AXIS] != gamma.size:
         raise malformed(f"the input has {shape[_CHANNEL_AXIS]} channels, the parameters {gamma.size}")
     epsilon = attribute(node, "epsilon", DEFAULT_EPSILON)
     affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon, rank=len(shape))
@@ -103,7 +103,7 @@ def _with_rank_of(constant: Array, activation: Shape) -> Array:
         length = int(aligned.shape[axis])
         if length == 1 or length == known:
             continue
-        if known is None:
+        if not isinstance(known, int):
             raise Undecodable(
                 Reason.UNKNOWN_SHAPE, f"axis {axis} of the activation may be 1, then the constant would widen it"
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Shape, Value
 from bnfold.refusal import Reason, Refusal
@@ -70,6 +71,29 @@ class Context:
                 hint="give the graph's inputs a shape, if only with symbolic dimensions",
             )
         return value.shape
+
+    def output_shape(self) -> Shape:
+        """The shape of the first output, whose rank must be known."""
+        value = self.node.outputs[0]
+        if value is None or value.shape is None:
+            raise Undecodable(Reason.UNKNOWN_SHAPE, "the rank of its output is not known before run time")
+        return value.shape
+
+    def integers(self, slot: int) -> list[int]:
+        """The values of an input that must be a constant list of integers: axes, pads, bounds."""
+        values = self.constants.read(self.required(slot))
+        if isinstance(values, Refusal):
+            raise Undecodable(Reason.UNKNOWN_SHAPE, f"input {slot} is not known before run time: {values.evidence}")
+        return [int(value) for value in values.reshape(-1).tolist()]
+
+    def optional_integers(self, slot: int) -> list[int] | None:
+        """The same for an input that may be absent."""
+        return None if self.input(slot) is None else self.integers(slot)
+
+    def axes(self) -> list[int] | None:
+        """Axes from input 1 or, in older versions of the operators, from an attribute; None where neither is given."""
+        given = attribute(self.node, "axes", None)
+        return self.optional_integers(1) if given is None else list(given)
 
 
 def malformed(evidence: str) -> Undecodable:

@@ -1,0 +1,185 @@
+"""Activations, pooling, padding, resampling and reductions: operators without weights that scales or shifts pass."""
+
+import math
+
+import numpy as np
+
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.refusal import Reason
+from bnfold.semantics import Commuting
+
+
+def decode_ramp(context: Context) -> Commuting:
+    """Relu, LeakyRelu, PRelu, Abs: f(s * x) == s * f(x) for s >= 0.
+
+    Source: ONNX Relu-6 to -14, LeakyRelu-6, -16, PRelu-7 to -16, Abs-6, -13.
+    """
+    return Commuting(
+        len(context.shape(0)),
+        needs_non_negative_scale=True,
+        shift_factor=None,
+        why_no_shift=f"{context.node.op} bends at zero, and a shift moves the bend",
+    )
+
+
+def decode_neg(context: Context) -> Commuting:
+    """-(s * x + t) == s * (-x) - t. Source: ONNX Neg-13."""
+    return Commuting(len(context.shape(0)), shift_factor=-1.0)
+
+
+def decode_average_pool(context: Context) -> Commuting:
+    """AveragePool: zeros of the padding count where count_include_pad is 1. Source: ONNX AveragePool-7 to -22."""
+    rank = len(context.shape(0))
+    counts_padding = attribute(context.node, "count_include_pad", 0) and _may_pad(context)
+    return Commuting(
+        rank,
+        mixed_axes=tuple(range(2, rank)),
+        shift_factor=None if counts_padding else 1.0,
+        why_no_shift="the average counts the zeros of the padding" if counts_padding else "",
+    )
+
+
+def decode_global_average_pool(context: Context) -> Commuting:
+    """Source: ONNX GlobalAveragePool-1, -22."""
+    rank = len(context.shape(0))
+    return Commuting(rank, mixed_axes=tuple(range(2, rank)))
+
+
+def decode_max_pool(context: Context) -> Commuting:
+    """MaxPool, GlobalMaxPool: padding is minus infinity. Source: ONNX MaxPool-1 to -22, GlobalMaxPool-1, -22."""
+    indices = context.node.outputs[1] if len(context.node.outputs) > 1 else None
+    if indices is not None and (indices.readers or indices.is_output):
+        raise Undecodable(Reason.NOT_LINEAR, "the places of the maxima are read, and equal scales could move them")
+    rank = len(context.shape(0))
+    return Commuting(rank, mixed_axes=tuple(range(2, rank)), needs_non_negative_scale=True)
+
+
+def decode_reduce_mean(context: Context) -> Commuting:
+    """Source: ONNX ReduceMean-1 to -18."""
+    return _reduction(context, shift_factor=1.0)
+
+
+def decode_reduce_extreme(context: Context) -> Commuting:
+    """ReduceMax and ReduceMin. Source: ONNX ReduceMax-1 to -20, ReduceMin-1 to -20."""
+    return _reduction(context, shift_factor=1.0, needs_non_negative_scale=True)
+
+
+def decode_reduce_sum(context: Context) -> Commuting:
+    """A shift comes out once for every place summed. Source: ONNX ReduceSum-1, -11, -13."""
+    shape = context.shape(0)
+    lengths = [shape[axis] for axis in _reduced_axes(context)]
+    known = [length for length in lengths if isinstance(length, int)]
+    factor = float(math.prod(known)) if len(known) == len(lengths) and 0 not in known else None
+    return _reduction(context, shift_factor=factor)
+
+
+def decode_cum_sum(context: Context) -> Commuting:
+    """CumSum: the shift would grow along the axis. Source: ONNX CumSum-11, -14."""
+    rank = len(context.shape(0))
+    (axis,) = context.integers(1)
+    return Commuting(
+        rank, mixed_axes=(axis % rank,), shift_factor=None, why_no_shift="a cumulative sum adds the shift up"
+    )
+
+
+def decode_pad(context: Context) -> Commuting:
+    """Pad. Source: ONNX Pad-2 to -25."""
+    node = context.node
+    rank = len(context.shape(0))
+    pads = attribute(node, "pads", None) if node.opset < 11 else context.integers(1)
+    axes = list(range(rank))
+    if node.opset >= 18 and context.input(3) is not None:
+        axes = [axis % rank for axis in context.integers(3)]
+    if pads is None or len(pads) != 2 * len(axes):
+        raise malformed(f"Pad has {pads} for {len(axes)} axes")
+    padded = tuple(axis for place, axis in enumerate(axes) if pads[place] or pads[place + len(axes)])
+    if attribute(node, "mode", b"constant") != b"constant" or not padded:
+        return Commuting(rank, mixed_axes=padded)
+    if _pad_value(context) != 0.0:
+        raise Undecodable(Reason.NOT_LINEAR, "the tensor is padded with a constant other than 0")
+    return Commuting(
+        rank, mixed_axes=padded, shift_factor=None, why_no_shift="zeros are padded, and would be shifted too"
+    )
+
+
+def decode_resize(context: Context) -> Commuting:
+    """Resize and Upsample: every place of y is a weighted mean of places of x.
+
+    Source: ONNX Resize-10 to -19, Upsample-7, -9.
+    """
+    node = context.node
+    rank = len(context.shape(0))
+    axes = [axis % rank for axis in attribute(node, "axes", None) or range(rank)]
+    resampled = _resampled_axes(context, axes)
+    if attribute(node, "coordinate_transformation_mode", b"half_pixel") != b"tf_crop_and_resize":
+        return Commuting(rank, mixed_axes=resampled)
+    if attribute(node, "extrapolation_value", 0.0) != 0.0:
+        raise Undecodable(Reason.NOT_LINEAR, "places outside of the tensor get a constant other than 0")
+    bounds = context.parameter(1, dynamic=Reason.DYNAMIC_PARAMETER).reshape(2, len(axes))
+    cropped = {axis for axis, start, stop in zip(axes, *bounds, strict=True) if (start, stop) != (0, 1)}
+    return Commuting(
+        rank,
+        mixed_axes=tuple(sorted({*resampled, *cropped})),
+        shift_factor=None,
+        why_no_shift="places outside get zeros",
+    )
+
+
+def _resampled_axes(context: Context, axes: list[int]) -> tuple[int, ...]:
+    """Axes along which places are mixed; equal lengths prove nothing, because 4 * 1.2 is rounded down to 4."""
+    node = context.node
+    factors = _factors(context)
+    if factors:
+        return tuple(axis for axis, factor in zip(axes, factors, strict=True) if factor != 1.0)
+    if attribute(node, "keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        return tuple(axes)
+    shape = context.shape(0)
+    result = node.outputs[0].shape if node.outputs[0] is not None else None
+    if result is None or len(result) != len(shape):
+        return tuple(axes)
+    return tuple(axis for axis in axes if shape[axis] is None or shape[axis] != result[axis])
+
+
+def _factors(context: Context) -> list[float]:
+    """The scales of a Resize or Upsample; none where it has sizes instead."""
+    slot = 1 if context.node.opset < 11 else 2
+    if context.input(slot) is None:
+        return list(attribute(context.node, "scales", ()))
+    values = context.parameter(slot, dynamic=Reason.UNKNOWN_SHAPE)
+    return [float(value) for value in values.reshape(-1)]
+
+
+def _reduction(context: Context, *, shift_factor: float | None, needs_non_negative_scale: bool = False) -> Commuting:
+    axes = _reduced_axes(context)
+    return Commuting(
+        len(context.shape(0)),
+        mixed_axes=axes,
+        removed_axes=() if attribute(context.node, "keepdims", 1) else axes,
+        needs_non_negative_scale=needs_non_negative_scale,
+        shift_factor=shift_factor,
+        why_no_shift="" if shift_factor else "how many places are summed is not known before run time",
+    )
+
+
+def _reduced_axes(context: Context) -> tuple[int, ...]:
+    rank = len(context.shape(0))
+    axes = context.axes()
+    if not axes:
+        return () if attribute(context.node, "noop_with_empty_axes", 0) else tuple(range(rank))
+    return tuple(sorted({axis % rank for axis in axes}))
+
+
+def _pad_value(context: Context) -> float:
+    if context.node.opset < 11:
+        return float(attribute(context.node, "value", 0.0))
+    if context.input(2) is None:
+        return 0.0
+    value = context.parameter(2, dynamic=Reason.DYNAMIC_PARAMETER)
+    return float(np.ravel(value)[0]) if value.size else 0.0
+
+
+def _may_pad(context: Context) -> bool:
+    automatic = attribute(context.node, "auto_pad", b"NOTSET")
+    explicit = any(attribute(context.node, "pads", None) or ())
+    return explicit or automatic.startswith(b"SAME") or bool(attribute(context.node, "ceil_mode", 0))

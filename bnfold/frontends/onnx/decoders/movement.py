@@ -1,0 +1,204 @@
+"""Data movement, Concat and Split: the same values in other places."""
+
+import itertools
+
+import onnx
+
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.onnx.graph import Shape
+from bnfold.frontends.onnx.reshape_target import read_target
+from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Concatenation, Partition, Rearrangement, Table
+
+_REAL = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+
+
+def decode_identity(_context: Context) -> Rearrangement:
+    """Source: ONNX Identity-1 to -25."""
+    return Rearrangement(())
+
+
+def decode_dropout(context: Context) -> Rearrangement:
+    """Dropout in inference passes its input on. Source: ONNX Dropout-7 to -22."""
+    node = context.node
+    mask = node.outputs[1] if len(node.outputs) > 1 else None
+    if mask is not None and (mask.readers or mask.is_output):
+        raise Undecodable(Reason.NOT_LINEAR, "the mask of the Dropout is read")
+    if context.input(2) is not None:
+        training = context.constants.read(context.required(2))
+        if isinstance(training, Refusal) or training.any():
+            raise Undecodable(Reason.TRAINING_MODE, "the Dropout may be in training mode")
+    return Rearrangement(())
+
+
+def decode_cast(context: Context) -> Rearrangement:
+    """Cast between float32 and float64, whose ranges hold what inference computes. Source: ONNX Cast-6 to -28."""
+    source, target = context.required(0).element_type, attribute(context.node, "to", 0)
+    if source not in _REAL or target not in _REAL:
+        raise Undecodable(
+            Reason.NOT_LINEAR, "only a cast between float32 and float64 keeps range and digits of the map"
+        )
+    return Rearrangement(())
+
+
+def decode_transpose(context: Context) -> Rearrangement:
+    """Source: ONNX Transpose-1 to -25."""
+    rank = len(context.shape(0))
+    permutation = attribute(context.node, "perm", None) or range(rank)[::-1]
+    if sorted(permutation) != list(range(rank)):
+        raise malformed(f"Transpose has perm {list(permutation)} for rank {rank}")
+    return Rearrangement((Transposition(tuple(permutation)),))
+
+
+def decode_regrouping(context: Context) -> Rearrangement:
+    """Flatten, Squeeze, Unsqueeze.
+
+    Source: ONNX Flatten-1 to -25, Squeeze-1 to -25, Unsqueeze-1 to -25.
+    """
+    return Rearrangement((Regrouping(context.shape(0), context.output_shape()),))
+
+
+def decode_reshape(context: Context) -> Rearrangement:
+    """Reshape, also to a shape that is computed from shapes. Source: ONNX Reshape-5 to -25."""
+    source = context.shape(0)
+    target = read_target(context.node, source, context.constants) or context.output_shape()
+    return Rearrangement((Regrouping(source, target),))
+
+
+def decode_expand(context: Context) -> Rearrangement:
+    """Source: ONNX Expand-8, -13."""
+    source, target = context.shape(0), context.output_shape()
+    aligned = (1,) * (len(target) - len(source)) + source
+    return Rearrangement((Repetition(aligned, target, len(source)),))
+
+
+def decode_slice(context: Context) -> Rearrangement:
+    """Slice with constant bounds. Source: ONNX Slice-1, -10, -11, -13."""
+    node = context.node
+    shape = context.shape(0)
+    if node.opset < 10:
+        starts, stops = attribute(node, "starts", ()), attribute(node, "ends", ())
+        axes, steps = attribute(node, "axes", None), None
+    else:
+        starts, stops = context.integers(1), context.integers(2)
+        axes, steps = context.optional_integers(3), context.optional_integers(4)
+    axes = list(range(len(starts))) if axes is None else [axis % len(shape) for axis in axes]
+    steps = [1] * len(starts) if steps is None else steps
+    parts = zip(axes, starts, stops, steps, strict=True)
+    return Rearrangement(tuple(_taking(shape, axis, slice(start, stop, step)) for axis, start, stop, step in parts))
+
+
+def decode_gather(context: Context) -> Rearrangement | Table:
+    """One constant place of an axis, or rows of a constant table. Source: ONNX Gather-1, -11, -13."""
+    axis = attribute(context.node, "axis", 0)
+    table = context.constants.read_exact(context.required(0))
+    if not isinstance(table, Refusal):
+        return Table(table, axis % table.ndim, len(context.shape(1)))
+    index = context.constants.read(context.required(1))
+    if isinstance(index, Refusal) or index.size != 1:
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, "Gather of several places, or of places known only at run time")
+    shape = context.shape(0)
+    axis %= len(shape)
+    length = shape[axis]
+    if not isinstance(length, int):
+        raise Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")
+    place = int(index.reshape(-1)[0]) % length
+    one = (*shape[:axis], 1, *shape[axis + 1 :])
+    return Rearrangement((Taking(axis, place, 1, 1, length), Regrouping(one, context.output_shape())))
+
+
+def decode_split(context: Context) -> Partition:
+    """Source: ONNX Split-2, -11, -13, -18."""
+    shape = context.shape(0)
+    axis = attribute(context.node, "axis", 0) % len(shape)
+    length = shape[axis]
+    sizes = [_length_of(output, axis) for output in context.node.outputs]
+    known = [size for size in sizes if size is not None]
+    if not isinstance(length, int) or len(known) < len(sizes) or sum(known) != length:
+        raise Undecodable(
+            Reason.UNKNOWN_SHAPE, f"the lengths of the parts on axis {axis} are not known before run time"
+        )
+    stops = list(itertools.accumulate(known))
+    return Partition(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
+
+
+def decode_concat(context: Context) -> Concatenation:
+    """Source: ONNX Concat-4, -11, -13."""
+    rank = len(context.output_shape())
+    axis = attribute(context.node, "axis", 1) % rank
+    return Concatenation(axis, rank, tuple(_length_of(value, axis) for value in context.node.inputs))
+
+
+def decode_depth_to_space(context: Context) -> Rearrangement:
+    """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""
+    block = attribute(context.node, "blocksize", 1)
+    depth_first = attribute(context.node, "mode", b"DCR") == b"DCR"
+    batch, channels, height, width = _image(context)
+    if not isinstance(channels, int) or channels % (block * block):
+        raise Undecodable(
+            Reason.UNKNOWN_SHAPE, f"{channels} channels are not known to be a multiple of {block * block}"
+        )
+    inner = channels // (block * block)
+    split = (batch, block, block, inner, height, width) if depth_first else (batch, inner, block, block, height, width)
+    permutation = (0, 3, 4, 1, 5, 2) if depth_first else (0, 1, 4, 2, 5, 3)
+    spread = (batch, inner, height, block, width, block)
+    return Rearrangement(
+        (
+            Regrouping((batch, channels, height, width), split),
+            Transposition(permutation),
+            Regrouping(spread, (batch, inner, _times(height, block), _times(width, block))),
+        )
+    )
+
+
+def decode_space_to_depth(context: Context) -> Rearrangement:
+    """Places become channels, in DCR or, from version 28 on, CRD order. Source: ONNX SpaceToDepth-1, -13, -28."""
+    block = attribute(context.node, "blocksize", 1)
+    depth_first = attribute(context.node, "mode", b"DCR") == b"DCR"
+    batch, channels, height, width = _image(context)
+    if not isinstance(height, int) or not isinstance(width, int) or not isinstance(channels, int):
+        raise Undecodable(Reason.UNKNOWN_SHAPE, "height, width or channels are not known before run time")
+    rows, columns = height // block, width // block
+    blocks = (block, block, channels) if depth_first else (channels, block, block)
+    return Rearrangement(
+        (
+            Regrouping((batch, channels, height, width), (batch, channels, rows, block, columns, block)),
+            Transposition((0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)),
+            Regrouping((batch, *blocks, rows, columns), (batch, channels * block * block, rows, columns)),
+        )
+    )
+
+
+def _image(context: Context) -> Shape:
+    shape = context.shape(0)
+    if len(shape) != 4:
+        raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 4")
+    # A length without a name gets one here: the operator itself says that it stays what it is.
+    return tuple(f"axis {axis}" if length is None else length for axis, length in enumerate(shape))
+
+
+def _times(length: int | str | None, factor: int) -> int | str:
+    return length * factor if isinstance(length, int) else f"{length} * {factor}"
+
+
+def _taking(shape: Shape, axis: int, part: slice) -> Step:
+    length = shape[axis]
+    if not isinstance(length, int):
+        raise Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")
+    places = _places(length, part.start, part.stop, part.step)
+    return Taking(axis, places.start, places.step, len(places), length)
+
+
+def _places(length: int, start: int, stop: int, step: int) -> range:
+    """Bounds as ONNX clamps them; not as Python does, where no place is left of a start far below zero."""
+    last = length if step > 0 else length - 1
+    first, before = (bound + length if bound < 0 else bound for bound in (start, stop))
+    return range(min(max(first, 0), last), min(max(before, 0 if step > 0 else -1), last), step)
+
+
+def _length_of(value: object, axis: int) -> int | None:
+    shape = getattr(value, "shape", None)
+    length = shape[axis] if shape is not None else None
+    return length if isinstance(length, int) else None

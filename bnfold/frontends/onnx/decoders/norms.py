@@ -1,0 +1,49 @@
+"""Instance, group and layer norm: they end in a scale and a bias of their own."""
+
+import numpy as np
+
+from bnfold.affine import Affine, Array, per_channel
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.refusal import Reason
+from bnfold.semantics import Normalisation
+
+
+def decode_channel_norm(context: Context) -> Normalisation:
+    """InstanceNormalization and GroupNormalization, one scale per channel.
+
+    Source: ONNX InstanceNormalization-6, -22, GroupNormalization-21.
+    """
+    scale, bias = _parameters(context)
+    if scale.ndim != 1 or scale.shape != bias.shape:
+        raise malformed(f"scale and bias have shapes {scale.shape} and {bias.shape}")
+    return Normalisation(per_channel(scale, bias, rank=len(context.shape(0))), (1,))
+
+
+def decode_layer_norm(context: Context) -> Normalisation:
+    """LayerNormalization over the last axes. Source: ONNX LayerNormalization-17."""
+    statistics = [value for value in context.node.outputs[1:] if value is not None]
+    if any(value.readers or value.is_output for value in statistics):
+        raise Undecodable(Reason.STATISTICS_OUTPUTS, "its mean or deviation is read")
+    rank = len(context.shape(0))
+    axis = attribute(context.node, "axis", -1) % rank
+    scale = context.parameter(1, dynamic=Reason.DYNAMIC_PARAMETER)
+    bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_PARAMETER)
+    if scale.ndim != rank - axis:
+        raise Undecodable(
+            Reason.UNKNOWN_SHAPE, f"its scale has rank {scale.ndim}, its normalised axes are {rank - axis}"
+        )
+    return Normalisation(
+        Affine(_aligned(scale, rank), _aligned(np.zeros(1) if bias is None else bias, rank)), tuple(range(axis, rank))
+    )
+
+
+def _parameters(context: Context) -> tuple[Array, Array]:
+    return (
+        context.parameter(1, dynamic=Reason.DYNAMIC_PARAMETER),
+        context.parameter(2, dynamic=Reason.DYNAMIC_PARAMETER),
+    )
+
+
+def _aligned(values: Array, rank: int) -> Array:
+    return values.reshape((1,) * (rank - values.ndim) + values.shape)

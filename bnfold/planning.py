@@ -1,0 +1,263 @@
+"""How a map gets from one place of the graph to operators that absorb it: plans, which change nothing yet."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic
+
+from bnfold import rules
+from bnfold.affine import Affine
+from bnfold.errors import InternalError
+from bnfold.port import E, GraphPort, N, V
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Contraction, Meaning, Normalisation, Table
+
+# How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
+_MOST_ATTEMPTS = 16
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The nodes from the origin to here, the last first: paths share their beginnings, so that long ones are cheap."""
+
+    label: str
+    before: "_Path | None"
+
+    def labels(self) -> list[str]:
+        """All labels, the origin's first."""
+        labels: list[str] = []
+        step: _Path | None = self
+        while step is not None:
+            labels.append(step.label)
+            step = step.before
+        return labels[::-1]
+
+
+@dataclass
+class Plan(Generic[N, V]):
+    """A set of moves that holds together.
+
+    Attributes:
+        meanings: what nodes will mean.
+        changed: tensors that will hold other values.
+        into: nodes that absorb.
+        through: nodes that a map only passes.
+    """
+
+    meanings: dict[N, Meaning] = field(default_factory=dict)
+    changed: dict[V, None] = field(default_factory=dict)
+    into: dict[N, None] = field(default_factory=dict)
+    through: dict[N, None] = field(default_factory=dict)
+
+    def copy(self) -> "Plan[N, V]":
+        """A plan that can go on without this one."""
+        return Plan(dict(self.meanings), dict(self.changed), dict(self.into), dict(self.through))
+
+    def visit(self, node: N, moved: rules.Moved, demands: Mapping[int, Affine]) -> None:
+        """Note what a node does with a map."""
+        if moved.meaning is not None:
+            self.meanings[node] = moved.meaning
+        (self.through if demands else self.into)[node] = None
+
+
+class Planner(Generic[N, V, E]):
+    """Plans moves on one graph as it is now; it reads meanings once, so it must not outlive a change of the graph.
+
+    Args:
+        port: the graph.
+    """
+
+    def __init__(self, port: GraphPort[N, V, E]) -> None:
+        self._port = port
+        self._meanings: dict[N, Meaning] = {}
+
+    def meaning(self, node: N) -> Meaning:
+        """What a node means now."""
+        if node not in self._meanings:
+            self._meanings[node] = self._port.decode(node)
+        return self._meanings[node]
+
+    def pull(self, plan: Plan[N, V], origin: N, source: int, affine: Affine) -> Plan[N, V] | Refusal:
+        """Extend a plan so that input `source` of `origin` carries `affine` on top of its values.
+
+        Where the algebra leaves a choice, other choices are tried until one holds; the refusal is that of the first.
+        """
+        picks = _Picks()
+        first: Refusal | None = None
+        for _ in range(_MOST_ATTEMPTS):
+            attempt = plan.copy()
+            refusal = self._pull_once(attempt, origin, source, affine, picks)
+            if refusal is None:
+                return attempt
+            first = first or refusal
+            if not picks.advance():
+                break
+        return first or Refusal(Reason.NOT_LINEAR, "no choice was left")
+
+    def push(self, plan: Plan[N, V], origin: N, affine: Affine) -> Plan[N, V] | Refusal:
+        """Extend a plan so that everything that reads output 0 of `origin` bears it without `affine`."""
+        attempt = plan.copy()
+        return self._push_once(attempt, origin, affine) or attempt
+
+    def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: "_Picks") -> Refusal | None:
+        start = _present(self._port.inputs(origin), source)
+        front = _Front[N, V]({start: {(origin, source): affine}}, {start: _Path(origin.label, None)})
+        picks.restart()
+        refusal = self._enqueue(front, start)
+        while refusal is None and front.queue:
+            node = front.pop()
+            refusal = self._pull_node(plan, front, node, picks)
+        return refusal
+
+    def _pull_node(self, plan: Plan[N, V], front: "_Front[N, V]", node: N, picks: "_Picks") -> Refusal | None:
+        outputs: dict[int, Affine] = {}
+        path = _Path("", None)
+        for index, value in enumerate(self._port.outputs(node)):
+            if value is None or value not in front.demands:
+                continue
+            path = front.paths[value]
+            agreed = self._agreed(value, front.demands[value])
+            if isinstance(agreed, Refusal):
+                return agreed.along(*_Path(node.label, path).labels())
+            outputs[index] = agreed
+            plan.changed[value] = None
+        path = _Path(node.label, path)
+        moved = rules.pull(plan.meanings.get(node) or self.meaning(node), outputs)
+        if isinstance(moved, Refusal):
+            return moved.along(*path.labels())
+        choice = picks.choose(self._absorbers_first(node, moved.choices))
+        demands = {index: affine for index, affine in choice.items() if not affine.is_identity}
+        plan.visit(node, moved, demands)
+        for index, affine in demands.items():
+            value = _present(self._port.inputs(node), index)
+            front.demands.setdefault(value, {})[(node, index)] = affine
+            front.paths.setdefault(value, path)
+            refusal = self._enqueue(front, value)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _enqueue(self, front: "_Front[N, V]", value: V) -> Refusal | None:
+        producer = self._port.producer(value)
+        if isinstance(producer, Refusal):
+            return producer.along(*front.paths[value].labels())
+        front.add(producer, tuple(-step for step in self._port.position(producer)))
+        return None
+
+    def _agreed(self, value: V, demands: Mapping[tuple[N, int], Affine]) -> Affine | Refusal:
+        """The one map that all readers want, or why there is none."""
+        pinned = self._port.pinned(value)
+        if pinned is not None:
+            return pinned
+        others = [node for node, slot in self._port.readers(value) if (node, slot) not in demands]
+        if others:
+            names = ", ".join(f"{node.label!r} ({node.op})" for node in others[:3])
+            return Refusal(
+                Reason.OTHER_CONSUMERS,
+                f"{value.name!r} is also read by {names}",
+                hint="let the other node read the output of the BatchNorm, or give it an operator of its own",
+            )
+        first, *rest = demands.values()
+        if any(not first.equals(other) for other in rest):
+            return Refusal(Reason.OTHER_CONSUMERS, f"the readers of {value.name!r} would need different maps")
+        return first
+
+    def _absorbers_first(self, node: N, choices: tuple[Mapping[int, Affine], ...]) -> list[Mapping[int, Affine]]:
+        if len(choices) == 1:
+            return list(choices)
+        return sorted(choices, key=lambda choice: not any(self._ends_at(node, index) for index in choice))
+
+    def _ends_at(self, node: N, index: int) -> bool:
+        producer = self._port.producer(_present(self._port.inputs(node), index))
+        return not isinstance(producer, Refusal) and isinstance(
+            self.meaning(producer), (Contraction, Normalisation, Table)
+        )
+
+    def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine) -> Refusal | None:
+        front = _Front[N, V]({}, {})
+        start = _present(self._port.outputs(origin), 0)
+        if not self._port.readers(start) and self._port.pinned(start) is None:
+            return Refusal(Reason.NO_READER, f"nothing reads {start.name!r}").along(origin.label)
+        refusal = self._demand_of_readers(front, start, affine, _Path(origin.label, None))
+        while refusal is None and front.queue:
+            node = front.pop()
+            path = _Path(node.label, front.node_paths[node])
+            moved = rules.push(plan.meanings.get(node) or self.meaning(node), front.inputs[node])
+            if isinstance(moved, Refusal):
+                return moved.along(*path.labels())
+            demands = {index: part for index, part in moved.demands.items() if not part.is_identity}
+            plan.visit(node, moved, demands)
+            for index, part in demands.items():
+                value = self._port.outputs(node)[index]
+                if value is None:
+                    continue
+                plan.changed[value] = None
+                refusal = refusal or self._demand_of_readers(front, value, part, path)
+        return refusal
+
+    def _demand_of_readers(self, front: "_Front[N, V]", value: V, affine: Affine, path: _Path) -> Refusal | None:
+        pinned = self._port.pinned(value)
+        if pinned is not None:
+            return pinned.along(*path.labels())
+        readers = self._port.readers(value)
+        for node, slot in readers:
+            front.inputs.setdefault(node, {})[slot] = affine
+            front.node_paths.setdefault(node, path)
+            front.add(node, self._port.position(node))
+        return None
+
+
+@dataclass
+class _Front(Generic[N, V]):
+    """The edge of a plan that is being made: who still has to answer, in the order of the graph."""
+
+    demands: dict[V, dict[tuple[N, int], Affine]]
+    paths: dict[V, _Path]
+    inputs: dict[N, dict[int, Affine]] = field(default_factory=dict)
+    node_paths: dict[N, _Path] = field(default_factory=dict)
+    queue: list[tuple[tuple[int, ...], int, N]] = field(default_factory=list)
+    queued: set[N] = field(default_factory=set)
+
+    def add(self, node: N, order: tuple[int, ...]) -> None:
+        if node not in self.queued:
+            self.queued.add(node)
+            heapq.heappush(self.queue, (order, len(self.queued), node))
+
+    def pop(self) -> N:
+        return heapq.heappop(self.queue)[2]
+
+
+@dataclass
+class _Picks:
+    """Which choice to take at each place that has one: counts through all combinations, the last place fastest."""
+
+    taken: list[int] = field(default_factory=list)
+    available: list[int] = field(default_factory=list)
+    _place: int = 0
+
+    def restart(self) -> None:
+        self._place = 0
+
+    def choose(self, choices: list[Mapping[int, Affine]]) -> Mapping[int, Affine]:
+        if len(choices) == 1:
+            return choices[0]
+        if self._place == len(self.taken):
+            self.taken.append(0)
+            self.available.append(len(choices))
+        self._place += 1
+        return choices[self.taken[self._place - 1]]
+
+    def advance(self) -> bool:
+        while self.taken and self.taken[-1] + 1 == self.available[-1]:
+            self.taken.pop()
+            self.available.pop()
+        if self.taken:
+            self.taken[-1] += 1
+        return bool(self.taken)
+
+
+def _present(values: Sequence[V | None], index: int) -> V:
+    value = values[index] if index < len(values) else None
+    if value is None:
+        raise InternalError(f"a map was sent to tensor {index} of a node that has none there")
+    return value

@@ -1,0 +1,224 @@
+"""Steps that put the values of a tensor in other places: parameters move as the data moves.
+
+Each step carries the parameters of a map (a scale or a shift, of the tensor's rank, every dimension 1 or full) through
+itself: `push` from its input's places to its output's, `pull` back.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.affine import Array
+from bnfold.refusal import Reason, Refusal
+
+Dim: TypeAlias = int | str | None
+"""A length, the name of a length that is not known before run time, or None where there is not even a name."""
+
+
+class Step(ABC):
+    """One rearrangement."""
+
+    @abstractmethod
+    def push(self, values: Array) -> Array | Refusal:
+        """Parameters for the input, as parameters for the output."""
+
+    @abstractmethod
+    def pull(self, values: Array, neutral: float) -> Array | Refusal:
+        """Parameters for the output, as parameters for the input.
+
+        Args:
+            values: of the output's rank.
+            neutral: what input places get that the output does not show: 1 for a scale, 0 for a shift.
+        """
+
+
+@dataclass(frozen=True)
+class Transposition(Step):
+    """Axis i of the output is axis permutation[i] of the input."""
+
+    permutation: tuple[int, ...]
+
+    def push(self, values: Array) -> Array:
+        """See Step."""
+        return np.transpose(values, self.permutation)
+
+    def pull(self, values: Array, neutral: float) -> Array:  # noqa: ARG002
+        """See Step."""
+        return np.transpose(values, np.argsort(self.permutation))
+
+
+@dataclass(frozen=True)
+class Regrouping(Step):
+    """The same values in row-major order under another shape: Reshape, Flatten, Squeeze, Unsqueeze."""
+
+    source: tuple[Dim, ...]
+    target: tuple[Dim, ...]
+
+    def push(self, values: Array) -> Array | Refusal:
+        """See Step."""
+        return _regroup(values, self.source, self.target)
+
+    def pull(self, values: Array, neutral: float) -> Array | Refusal:  # noqa: ARG002
+        """See Step."""
+        return _regroup(values, self.target, self.source)
+
+
+@dataclass(frozen=True)
+class Taking(Step):
+    """Every step-th place of one axis, from start: Slice, or Gather of one index."""
+
+    axis: int
+    start: int
+    step: int
+    count: int
+    length: int
+
+    def push(self, values: Array) -> Array:
+        """See Step."""
+        return values if values.shape[self.axis] == 1 else np.take(values, self._places(), axis=self.axis)
+
+    def pull(self, values: Array, neutral: float) -> Array:
+        """See Step. What varies nowhere on the axis may as well act on the places that nobody sees."""
+        if values.shape[self.axis] == 1:
+            return values
+        shape = list(values.shape)
+        shape[self.axis] = self.length
+        whole = np.full(shape, neutral)
+        index: list[slice | npt.NDArray[np.intp]] = [slice(None)] * values.ndim
+        index[self.axis] = self._places()
+        whole[tuple(index)] = values
+        return whole
+
+    def _places(self) -> npt.NDArray[np.intp]:
+        return np.asarray(self.start + self.step * np.arange(self.count), np.intp)
+
+
+@dataclass(frozen=True)
+class Repetition(Step):
+    """Axes of length 1 stretched to another length, and new axes in front: Expand.
+
+    Attributes:
+        source: shape of the input, with ones in front up to the output's rank.
+        target: shape of the output.
+        source_rank: rank of the input.
+    """
+
+    source: tuple[Dim, ...]
+    target: tuple[Dim, ...]
+    source_rank: int
+
+    def push(self, values: Array) -> Array:
+        """See Step."""
+        return values.reshape((1,) * (len(self.target) - self.source_rank) + values.shape)
+
+    def pull(self, values: Array, neutral: float) -> Array | Refusal:  # noqa: ARG002
+        """See Step."""
+        for axis, (old, new) in enumerate(zip(self.source, self.target, strict=True)):
+            if values.shape[axis] == 1 or (old is not None and old in (new, values.shape[axis])):
+                continue
+            first = np.take(values, [0], axis=axis)
+            if np.any(values != first):
+                return _varies_along_repetition(axis, known=isinstance(old, int))
+            values = first
+        return values.reshape(values.shape[len(self.target) - self.source_rank :])
+
+
+def _varies_along_repetition(axis: int, *, known: bool) -> Refusal:
+    if known:
+        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {axis}, along which values are repeated")
+    return Refusal(
+        Reason.UNKNOWN_SHAPE,
+        f"whether values are repeated along axis {axis}, along which the map varies, is not known before run time",
+    )
+
+
+def _regroup(values: Array, source: tuple[Dim, ...], target: tuple[Dim, ...]) -> Array | Refusal:
+    values = _compact(values)
+    expanded: list[int] = []
+    regrouped: list[int] = []
+    for old, new in _groups(source, target):
+        lengths = [values.shape[axis] for axis in old]
+        if prod(lengths) == 1:
+            expanded += lengths
+            regrouped += [1] * len(new)
+        elif len(old) == len(new) == 1:
+            expanded += lengths
+            regrouped += lengths
+        else:
+            full_old, full_new = [source[axis] for axis in old], [target[axis] for axis in new]
+            known_old = [length for length in full_old if isinstance(length, int)]
+            known_new = [length for length in full_new if isinstance(length, int)]
+            if len(known_old) < len(full_old) or len(known_new) < len(full_new):
+                return Refusal(
+                    Reason.UNKNOWN_SHAPE,
+                    f"the map varies along an axis that is regrouped from {_text(full_old)} to {_text(full_new)}",
+                )
+            expanded += known_old
+            regrouped += known_new
+    return np.broadcast_to(values, expanded).reshape(regrouped)
+
+
+def _compact(values: Array) -> Array:
+    """The same parameters with length 1 on axes along which they only repeat, whose lengths then need not be known."""
+    for axis, length in enumerate(values.shape):
+        first = values[(slice(None),) * axis + (slice(0, 1),)]
+        if length > 1 and not np.any(values != first):
+            values = first
+    return values
+
+
+def _groups(source: tuple[Dim, ...], target: tuple[Dim, ...]) -> list[tuple[range, range]]:
+    """Runs of axes on both sides that hold the same values: found from the left and from the right, the rest as one."""
+    left = _runs(source, target)
+    i, j = (left[-1][0].stop, left[-1][1].stop) if left else (0, 0)
+    right = _runs(source[i:][::-1], target[j:][::-1])
+    end_i, end_j = len(source), len(target)
+    mirrored = []
+    for old, new in right:
+        mirrored.append(
+            (
+                range(len(source) - old.stop, len(source) - old.start),
+                range(len(target) - new.stop, len(target) - new.start),
+            )
+        )
+        end_i, end_j = mirrored[-1][0].start, mirrored[-1][1].start
+    middle = [(range(i, end_i), range(j, end_j))] if i < end_i or j < end_j else []
+    return [*left, *middle, *reversed(mirrored)]
+
+
+def _runs(source: tuple[Dim, ...], target: tuple[Dim, ...]) -> list[tuple[range, range]]:
+    runs: list[tuple[range, range]] = []
+    i = j = 0
+    while i < len(source) and j < len(target):
+        run = _first_run(source, target, i, j)
+        if run is None:
+            break
+        runs.append(run)
+        i, j = run[0].stop, run[1].stop
+    return runs
+
+
+def _first_run(source: tuple[Dim, ...], target: tuple[Dim, ...], i: int, j: int) -> tuple[range, range] | None:
+    old, new = source[i], target[j]
+    if old is not None and old == new:
+        return range(i, i + 1), range(j, j + 1)
+    if not isinstance(old, int) or not isinstance(new, int) or old == 0 or new == 0:
+        return None
+    stop_i, stop_j = i + 1, j + 1
+    while old != new:
+        grown = source[stop_i : stop_i + 1] if old < new else target[stop_j : stop_j + 1]
+        if not grown or not isinstance(grown[0], int) or grown[0] == 0:
+            return None
+        if old < new:
+            old, stop_i = old * grown[0], stop_i + 1
+        else:
+            new, stop_j = new * grown[0], stop_j + 1
+    return range(i, stop_i), range(j, stop_j)
+
+
+def _text(lengths: list[Dim]) -> str:
+    return "(" + ", ".join("?" if length is None else str(length) for length in lengths) + ")"

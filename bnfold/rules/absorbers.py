@@ -1,0 +1,54 @@
+"""Operators that end in parameters of their own: normalisations and tables. A map goes in, none ever passes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bnfold.affine import Affine, varying_axes
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import Normalisation, Table
+
+
+def absorb_output_into_normalisation(node: Normalisation, affine: Affine) -> Moved | Refusal:
+    """A map behind an instance, group or layer norm becomes part of that norm's own scale and bias.
+
+    Before::  x -- n -- scale a, bias b -- affine(s, t) -- y
+    After::   x -- n -- scale s * a, bias s * b + t -- y
+    Law:      s * (a * n(x) + b) + t == (s * a) * n(x) + (s * b + t)
+    Shapes:   all of the rank of y
+    Refuses:  WRONG_AXIS: the map varies along an axis on which the norm has no parameters
+    Source:   ONNX InstanceNormalization-22, GroupNormalization-21, LayerNormalization-17
+    """
+    wrong = [axis for axis in varying_axes(affine) if axis not in node.axes]
+    if wrong:
+        return Refusal(
+            Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, the norm's parameters along {list(node.axes)}"
+        )
+    collapsed = affine.constant_along([axis for axis in range(affine.rank) if axis not in node.axes])
+    return Moved(replace(node, affine=node.affine.then(collapsed)))
+
+
+def absorb_output_into_table(node: Table, affine: Affine) -> Moved | Refusal:
+    """A map behind a lookup becomes part of every row of the table.
+
+    Before::  i -- table[i] -- affine(s, t) -- y
+    After::   i -- (s * table + t)[i] -- y
+    Law:      s * table[i] + t == (s * table + t)[i]
+    Shapes:   s, t: of the rank of y; they must not vary along the axes of the index
+    Refuses:  WRONG_AXIS: the map varies along an axis of the index;
+              NOT_FINITE: the table holds NaN or infinity
+    Source:   ONNX Gather-13
+    """
+    index_axes = range(node.axis, node.axis + node.index_rank)
+    wrong = [axis for axis in varying_axes(affine) if axis in index_axes]
+    if wrong:
+        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, which is an axis of the index")
+    if not np.isfinite(node.values).all():
+        return Refusal(Reason.NOT_FINITE, "the table holds NaN or infinity before anything is folded")
+    collapsed = affine.constant_along(list(index_axes))
+    scale, shift = (
+        values.reshape(*values.shape[: node.axis], 1, *values.shape[node.axis + node.index_rank :])
+        for values in (collapsed.scale, collapsed.shift)
+    )
+    return Moved(replace(node, values=node.values * scale + shift))

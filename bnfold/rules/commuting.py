@@ -1,0 +1,80 @@
+"""Operators without weights that a map passes: activations, pooling, padding, resampling, reductions."""
+
+import numpy as np
+
+from bnfold.affine import Affine, Array, varying_axes
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import Commuting
+
+
+def pull_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
+    """A map behind an operator that commutes with it acts in front of it instead.
+
+    Before::  x -- f -- affine(s, t) -- y
+    After::   x -- affine(s, t / k) -- f -- y
+    Law:      s * f(x) + t == f(s * x + t / k), where f(s * x + u) == s * f(x) + k * u
+    Shapes:   s, t: of the rank of y; axes that f removed come back with length 1
+    Refuses:  WRONG_AXIS: the map varies along an axis on which f mixes values;
+              NEEDS_NON_NEGATIVE_SCALE: f is no mean, but a maximum or a ramp, and a scale is negative;
+              SHIFT_CANNOT_PASS: f keeps no shift, such as Relu, or padding with zeros
+    Source:   ONNX Relu-14, LeakyRelu-16, PRelu-16, MaxPool-22, AveragePool-22, ReduceMean-18, Pad-24, Resize-19, Neg-13
+    """
+    kept = tuple(axis for axis in range(node.rank) if axis not in node.removed_axes)
+    scale = _with_axes(affine.scale, node.rank, kept)
+    shift = _with_axes(affine.shift, node.rank, kept)
+    return _carry(node, Affine(scale, shift), 1.0 / (node.shift_factor or 1.0))
+
+
+def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
+    """A map in front of an operator that commutes with it acts behind it instead.
+
+    Before::  x -- affine(s, t) -- f -- y
+    After::   x -- f -- affine(s, k * t) -- y
+    Law:      f(s * x + t) == s * f(x) + k * t
+    Shapes:   s, t: of the rank of x; axes that f removes vanish
+    Refuses:  WRONG_AXIS, NEEDS_NON_NEGATIVE_SCALE, SHIFT_CANNOT_PASS: as in the other direction
+    Source:   ONNX Relu-14, LeakyRelu-16, PRelu-16, MaxPool-22, AveragePool-22, ReduceMean-18, Pad-24, Resize-19, Neg-13
+    """
+    moved = _carry(node, affine, node.shift_factor or 0.0)
+    if isinstance(moved, Refusal):
+        return moved
+    (carried,) = moved.demands.values()
+    reduced = [np.squeeze(values, axis=node.removed_axes) for values in (carried.scale, carried.shift)]
+    return Moved(None, {0: Affine(*reduced)})
+
+
+def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:
+    wrong = [axis for axis in varying_axes(affine) if axis in node.mixed_axes]
+    if wrong:
+        return Refusal(
+            Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, along which the operator mixes values"
+        )
+    # Exporters store copies along the mixed axes: what is counted from here on are places that differ.
+    affine = affine.constant_along(node.mixed_axes)
+    negative = np.flatnonzero(affine.scale < 0)
+    if node.needs_non_negative_scale and negative.size:
+        lowest = int(np.argmin(affine.scale))
+        return Refusal(
+            Reason.NEEDS_NON_NEGATIVE_SCALE,
+            f"{negative.size} of {affine.scale.size} channels have scale < 0 "
+            f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
+            hint="move the BatchNorm to the other side of this operator to fold it",
+        )
+    if node.shift_factor is None and affine.has_shift:
+        largest = int(np.argmax(np.abs(affine.shift)))
+        return Refusal(
+            Reason.SHIFT_CANNOT_PASS,
+            f"{node.why_no_shift or 'the operator keeps no shift'}; "
+            f"max |shift| {abs(affine.shift.reshape(-1)[largest]):.3g}, channel {largest}",
+        )
+    return Moved(None, {node.source: Affine(affine.scale, affine.shift * factor)})
+
+
+def _with_axes(values: Array, rank: int, kept: tuple[int, ...]) -> Array:
+    if len(kept) == rank:
+        return values
+    shape = [1] * rank
+    for axis, length in zip(kept, values.shape, strict=True):
+        shape[axis] = length
+    return values.reshape(shape)

@@ -1,0 +1,126 @@
+"""Add, Sub, Sum and Mul of tensors that are all computed at run time."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bnfold.affine import Affine, Array
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import Operand, Product, Sum
+
+
+def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
+    """A scale behind a sum goes to every branch, a shift to any one of them.
+
+    Before::  a, b -- a + b -- affine(s, t) -- y
+    After::   a -- affine(s, t); b -- scale s; a + b -- y
+    Law:      s * (a + b) + t == (s * a + t) + s * b
+    Shapes:   s, t: of the rank of y
+    Refuses:  WRONG_AXIS: s varies along an axis on which a branch is repeated, or t does so for every branch;
+              UNKNOWN_SHAPE: whether it does is not known before run time
+    Source:   ONNX Add-14, Sub-14, Sum-13
+    """
+    scales: dict[int, Affine] = {}
+    if affine.has_scale:
+        for index, operand in enumerate(node.operands):
+            scale = _on_operand(affine.scale, operand)
+            if isinstance(scale, Refusal):
+                return scale
+            scales[index] = Affine(scale, np.zeros((1,) * operand.rank))
+    if not affine.has_shift:
+        return Moved(None, scales)
+    shifts = [_on_operand(affine.shift, operand) for operand in node.operands]
+    choices = []
+    for index, (shift, operand) in enumerate(zip(shifts, node.operands, strict=True)):
+        if not isinstance(shift, Refusal):
+            scale = scales[index].scale if index in scales else np.ones((1,) * operand.rank)
+            choices.append({**scales, index: Affine(scale, operand.sign * shift)})
+    if not choices:
+        return next(shift for shift in shifts if isinstance(shift, Refusal))
+    return Moved(None, choices[0], tuple(choices[1:]))
+
+
+def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal:
+    """A shift in front of a sum acts behind it; a scale only if every branch has the same.
+
+    Before::  a -- shift t; b; a + b -- y
+    After::   a, b -- a + b -- shift t -- y
+    Law:      (a + t) + b == (a + b) + t; s * a + s * b == s * (a + b)
+    Shapes:   t: of the rank of a
+    Refuses:  OTHER_BRANCH: another branch does not have the same scale
+    Source:   ONNX Add-14, Sub-14, Sum-13
+    """
+    aligned = {index: _aligned(affine, node.rank) for index, affine in inputs.items()}
+    scales = [
+        aligned[index].scale if index in aligned else np.ones((1,) * node.rank) for index in range(len(node.operands))
+    ]
+    if any(np.any(scale != scales[0]) for scale in scales):
+        return Refusal(Reason.OTHER_BRANCH, "the branches of the sum do not have the same scale")
+    shift: Array = np.zeros((1,) * node.rank)
+    for index, affine in aligned.items():
+        shift = shift + node.operands[index].sign * affine.shift
+    return Moved(None, {0: Affine(scales[0], shift)})
+
+
+def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
+    """A scale behind a product goes to any one factor.
+
+    Before::  a, b -- a * b -- scale s -- y
+    After::   a -- scale s; a * b -- y
+    Law:      s * (a * b) == (s * a) * b
+    Shapes:   s: of the rank of y
+    Refuses:  SHIFT_CANNOT_PASS: a shift belongs to no factor;
+              WRONG_AXIS, UNKNOWN_SHAPE: as for a sum, for every factor
+    Source:   ONNX Mul-14
+    """
+    if affine.has_shift:
+        return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
+    scales = [_on_operand(affine.scale, operand) for operand in node.operands]
+    choices = [
+        {index: Affine(scale, np.zeros((1,) * scale.ndim))}
+        for index, scale in enumerate(scales)
+        if not isinstance(scale, Refusal)
+    ]
+    if not choices:
+        return next(scale for scale in scales if isinstance(scale, Refusal))
+    return Moved(None, choices[0], tuple(choices[1:]))
+
+
+def push_through_product(node: Product, inputs: Mapping[int, Affine]) -> Moved | Refusal:
+    """Scales in front of a product act behind it, multiplied.
+
+    Before::  a -- scale s; b; a * b -- y
+    After::   a, b -- a * b -- scale s -- y
+    Law:      (s * a) * b == s * (a * b)
+    Shapes:   s: of the rank of a
+    Refuses:  SHIFT_CANNOT_PASS: (a + t) * b is not a * b plus a constant
+    Source:   ONNX Mul-14
+    """
+    scale: Array = np.ones((1,) * node.rank)
+    for affine in inputs.values():
+        if affine.has_shift:
+            return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
+        scale = scale * _aligned(affine, node.rank).scale
+    return Moved(None, {0: Affine(scale, np.zeros((1,) * node.rank))})
+
+
+def _aligned(affine: Affine, rank: int) -> Affine:
+    shape = (1,) * (rank - affine.rank)
+    return Affine(affine.scale.reshape(shape + affine.scale.shape), affine.shift.reshape(shape + affine.shift.shape))
+
+
+def _on_operand(values: Array, operand: Operand) -> Array | Refusal:
+    """Parameters for the result, as parameters for one operand of it."""
+    for axis in range(values.ndim):
+        if values.shape[axis] == 1 or values.shape[axis] == operand.aligned_shape[axis]:
+            continue
+        first = np.take(values, [0], axis=axis)
+        if np.any(values != first):
+            if operand.aligned_shape[axis] is None:
+                return Refusal(
+                    Reason.UNKNOWN_SHAPE, f"the length of a branch on axis {axis} is not known before run time"
+                )
+            return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {axis}, on which a branch is repeated")
+        values = first
+    return values.reshape(values.shape[values.ndim - operand.rank :])

@@ -1,0 +1,110 @@
+"""Concat and Split: every part has its own piece of the map."""
+
+from collections.abc import Mapping
+from itertools import accumulate
+
+import numpy as np
+
+from bnfold.affine import Affine, Array, varying_axes
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import Concatenation, Partition
+
+
+def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | Refusal:
+    """A map behind a concatenation becomes one map for each of its inputs.
+
+    Before::  a, b -- concat -- affine(s, t) -- y
+    After::   a -- affine(s1, t1); b -- affine(s2, t2); concat -- y
+    Law:      s * concat(a, b) + t == concat(s1 * a + t1, s2 * b + t2), where s = concat(s1, s2), t = concat(t1, t2)
+    Shapes:   s, t: of the rank of y
+    Refuses:  UNKNOWN_SHAPE: the map varies along the joined axis, and the length of an input there is not known
+    Source:   ONNX Concat-13
+    """
+    sizes = [size for size in node.sizes if size is not None]
+    if len(sizes) == len(node.sizes):
+        stops = list(accumulate(sizes))
+        parts = zip([0, *stops], stops, strict=False)
+        return Moved(None, {index: _part(affine, node.axis, *part) for index, part in enumerate(parts)})
+    if node.axis in varying_axes(affine):
+        return Refusal(Reason.UNKNOWN_SHAPE, f"the length of an input on axis {node.axis} is not known before run time")
+    return Moved(None, dict.fromkeys(range(len(node.sizes)), affine.constant_along([node.axis])))
+
+
+def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]) -> Moved | Refusal:
+    """Maps in front of a concatenation become one map behind it; a part without a map gets scale 1 and shift 0.
+
+    Before::  a -- affine(s1, t1); b; concat -- y
+    After::   a, b -- concat -- affine(concat(s1, 1), concat(t1, 0)) -- y
+    Law:      as in the other direction
+    Shapes:   s1, t1: of the rank of a
+    Refuses:  UNKNOWN_SHAPE: the length of an input on the joined axis is not known
+    Source:   ONNX Concat-13
+    """
+    sizes = [size for size in node.sizes if size is not None]
+    if len(sizes) < len(node.sizes):
+        return Refusal(Reason.UNKNOWN_SHAPE, f"the length of an input on axis {node.axis} is not known before run time")
+    scales = {index: affine.scale for index, affine in inputs.items()}
+    shifts = {index: affine.shift for index, affine in inputs.items()}
+    return Moved(None, {0: Affine(_joined(node, sizes, scales, 1.0), _joined(node, sizes, shifts, 0.0))})
+
+
+def pull_through_partition(node: Partition, outputs: Mapping[int, Affine]) -> Moved:
+    """Maps behind the parts of a split become one map in front of it; a part without one gets scale 1 and shift 0.
+
+    Before::  x -- split -- a -- affine(s1, t1); b
+    After::   x -- affine(concat(s1, 1), concat(t1, 0)) -- split -- a, b
+    Law:      split(concat(s1, 1) * x + concat(t1, 0)) == s1 * a + t1, b
+    Shapes:   s1, t1: of the rank of x
+    Refuses:  nothing
+    Source:   ONNX Split-18
+    """
+    scale = _whole(node, {index: affine.scale for index, affine in outputs.items()}, 1.0)
+    shift = _whole(node, {index: affine.shift for index, affine in outputs.items()}, 0.0)
+    return Moved(None, {node.source: Affine(scale, shift)})
+
+
+def push_through_partition(node: Partition, affine: Affine) -> Moved:
+    """A map in front of a split becomes one map for each part.
+
+    Before::  x -- affine(s, t) -- split -- a, b
+    After::   x -- split -- a -- affine(s1, t1); b -- affine(s2, t2)
+    Law:      split(s * x + t) == s1 * a + t1, s2 * b + t2
+    Shapes:   s, t: of the rank of x
+    Refuses:  nothing
+    Source:   ONNX Split-18
+    """
+    return Moved(None, {index: _part(affine, node.axis, *part) for index, part in enumerate(node.parts)})
+
+
+def _part(affine: Affine, axis: int, start: int, stop: int) -> Affine:
+    places = range(start, stop)
+    return Affine(
+        *(
+            values if values.shape[axis] == 1 else np.take(values, places, axis=axis)
+            for values in (affine.scale, affine.shift)
+        )
+    )
+
+
+def _joined(node: Concatenation, sizes: list[int], given: Mapping[int, Array], neutral: float) -> Array:
+    stops = list(accumulate(sizes))
+    parts = list(zip([0, *stops], stops, strict=False))
+    return _filled(node.rank, node.axis, stops[-1], {parts[index]: values for index, values in given.items()}, neutral)
+
+
+def _whole(node: Partition, given: Mapping[int, Array], neutral: float) -> Array:
+    pieces = {node.parts[index]: values for index, values in given.items()}
+    return _filled(node.rank, node.axis, node.length, pieces, neutral)
+
+
+def _filled(rank: int, axis: int, length: int, pieces: Mapping[tuple[int, int], Array], neutral: float) -> Array:
+    shapes = [(*values.shape[:axis], 1, *values.shape[axis + 1 :]) for values in pieces.values()]
+    shape = list(np.broadcast_shapes((1,) * rank, *shapes))
+    shape[axis] = length
+    whole = np.full(shape, neutral)
+    for (start, stop), values in pieces.items():
+        index: list[slice] = [slice(None)] * rank
+        index[axis] = slice(start, stop)
+        whole[tuple(index)] = values
+    return whole

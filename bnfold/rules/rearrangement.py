@@ -1,0 +1,63 @@
+"""Data movement: any map passes, its parameters move as the data moves."""
+
+from bnfold.affine import Affine, Array
+from bnfold.rearrange import Step
+from bnfold.refusal import Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import Rearrangement
+
+
+def pull_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | Refusal:
+    """A map behind a data movement acts in front of it instead.
+
+    Before::  x -- move -- affine(s, t) -- y
+    After::   x -- affine(unmove(s), unmove(t)) -- move -- y
+    Law:      s * move(x) + t == move(unmove(s) * x + unmove(t))
+    Shapes:   s, t: of the rank of y; unmove(s): of the rank of x
+    Refuses:  UNKNOWN_SHAPE: the map varies along an axis that is regrouped with lengths not known before run time,
+              or along which values may be repeated;
+              WRONG_AXIS: the map varies along an axis along which values are repeated
+    Source:   ONNX Transpose-24, Reshape-24, Flatten-24, Squeeze-24, Unsqueeze-24, Slice-13, Expand-13, Identity-24
+    """
+    scale = _pulled(node.steps, affine.scale, 1.0)
+    shift = _pulled(node.steps, affine.shift, 0.0)
+    return _moved(scale, shift, node.source)
+
+
+def push_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | Refusal:
+    """A map in front of a data movement acts behind it instead.
+
+    Before::  x -- affine(s, t) -- move -- y
+    After::   x -- move -- affine(move(s), move(t)) -- y
+    Law:      move(s * x + t) == move(s) * move(x) + move(t)
+    Shapes:   s, t: of the rank of x; move(s): of the rank of y
+    Refuses:  UNKNOWN_SHAPE: as in the other direction
+    Source:   ONNX Transpose-24, Reshape-24, Flatten-24, Squeeze-24, Unsqueeze-24, Slice-13, Expand-13, Identity-24
+    """
+    scale = _pushed(node.steps, affine.scale)
+    shift = _pushed(node.steps, affine.shift)
+    return _moved(scale, shift, 0)
+
+
+def _pulled(steps: tuple[Step, ...], values: Array, neutral: float) -> Array | Refusal:
+    for step in reversed(steps):
+        moved = step.pull(values, neutral)
+        if isinstance(moved, Refusal):
+            return moved
+        values = moved
+    return values
+
+
+def _pushed(steps: tuple[Step, ...], values: Array) -> Array | Refusal:
+    for step in steps:
+        moved = step.push(values)
+        if isinstance(moved, Refusal):
+            return moved
+        values = moved
+    return values
+
+
+def _moved(scale: Array | Refusal, shift: Array | Refusal, index: int) -> Moved | Refusal:
+    if isinstance(scale, Refusal):
+        return scale
+    return shift if isinstance(shift, Refusal) else Moved(None, {index: Affine(scale, shift)})

@@ -1,0 +1,297 @@
+"""Fold a random model and look for anything wrong with the result; shrink what is found to a small model.
+
+Every tensor of either model becomes an output, so that one run of each shows all values: what has the same name in
+both models must have the same values, the graph's own outputs among them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from bnfold.engine import fold_graph
+from bnfold.frontends.onnx.port import OnnxPort
+from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.plan import Outcome
+from tests.differential.generator import BATCH
+from tests.folding import session
+
+# Of the largest value in a channel; the coarsest dtype in a model holds for all of its tensors.
+TOLERANCE = {"float16": 5e-2, "float32": 2e-4, "float64": 1e-9}
+# A channel that is small against the rest of its tensor is measured at least on this part of the rest.
+SMALLEST_CHANNEL = 1e-3
+# Beyond the tolerance, what the model itself moves when its inputs and parameters are rounded otherwise, this many
+# times over, passes as well, up to this part of the largest value in the model: the difference of two tensors may be
+# nothing but rounding errors.
+NOISE_FACTOR = 8
+NOISE_DRAWS = 4
+NOISE_CEILING = {"float16": 0.25, "float32": 5e-3, "float64": 1e-7}
+
+Values = dict[str, np.ndarray]
+
+_FLOATS = {1: np.float32, 10: np.float16, 11: np.float64}
+
+
+class UnusableModelError(Exception):
+    """The model itself is at fault: invalid, not for onnxruntime, or without finite values."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What became of one model.
+
+    Attributes:
+        outcome: folds and kept nodes, None where folding crashed.
+        kind: "" where all is well, otherwise "wrong", "invalid", "crashed" or "longer".
+        evidence: what was seen.
+        compared: how many tensors of both models were compared.
+    """
+
+    outcome: Outcome | None
+    kind: str = ""
+    evidence: str = ""
+    compared: int = 0
+
+
+def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
+    """Fold a copy and compare it with the model.
+
+    Raises:
+        UnusableModelError: the model cannot be judged.
+    """
+    feeds = _feeds(model, seed)
+    expected = _run_original(model, feeds)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    try:
+        port = OnnxPort(copy, TensorStore(None))
+        outcome = fold_graph(port)
+        port.finish()
+    except Exception as error:
+        return Examination(None, "crashed", f"{type(error).__name__}: {error}")
+    try:
+        onnx.checker.check_model(copy)
+        found = _run(copy, feeds)
+    except Exception as error:
+        return Examination(outcome, "invalid", str(error))
+    problem = _structural_problem(model, copy)
+    if problem:
+        return Examination(outcome, *problem)
+    evidence = _wrong_values(model, feeds, expected, found)
+    return Examination(outcome, "wrong" if evidence else "", evidence, len(expected.keys() & found.keys()))
+
+
+def _structural_problem(model: onnx.ModelProto, folded: onnx.ModelProto) -> tuple[str, str] | None:
+    if [entry.name for entry in model.graph.output] != [entry.name for entry in folded.graph.output]:
+        return "invalid", "the outputs have other names or another order"
+    if len(folded.graph.node) > len(model.graph.node):
+        return "longer", f"{len(folded.graph.node)} nodes, there were {len(model.graph.node)}"
+    return None
+
+
+def _wrong_values(model: onnx.ModelProto, feeds: Values, expected: Values, found: Values) -> str:
+    """Which tensor of both models differs; "" where none does, or by no more than another rounding would change it."""
+    dtypes = {values.dtype.name for values in expected.values()} & TOLERANCE.keys()
+    coarsest = max(dtypes, key=lambda dtype: TOLERANCE[dtype])
+    problems = {
+        name: problem
+        for name in expected.keys() & found.keys()
+        if (problem := difference(expected[name], found[name], TOLERANCE[coarsest]))
+    }
+    if not problems:
+        return ""
+    noise = _noise(model, feeds, expected)
+    ceiling = NOISE_CEILING[coarsest] * max(np.abs(expected[name]).max() for name in expected)
+    for name in filter(problems.__contains__, expected):
+        if expected[name].dtype.name not in TOLERANCE or expected[name].shape != found[name].shape:
+            return f"{name}: {problems[name]}"
+        if not _distance(expected[name], found[name]) <= min(NOISE_FACTOR * noise[name], ceiling):
+            return f"{name}: {problems[name]}"
+    return ""
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
+
+
+def _noise(model: onnx.ModelProto, feeds: Values, expected: Values) -> dict[str, float]:
+    """How far each tensor moves when every input and parameter moves by one unit in its last place."""
+    random = np.random.default_rng(0)
+    noise = dict.fromkeys(expected, 0.0)
+    for _ in range(NOISE_DRAWS):
+        nudged = _copy(model)
+        for tensor in _parameters(nudged):
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(_nudged(onnx.numpy_helper.to_array(tensor), random), tensor.name)
+            )
+        values = _run(nudged, {name: _nudged(array, random) for name, array in feeds.items()})
+        for name, array in values.items():
+            if array.dtype.kind == "f" and array.shape == expected[name].shape:
+                noise[name] = max(noise[name], _distance(expected[name], array))
+    return noise
+
+
+def _parameters(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """All constants but the factors of a Resize, which decide about a shape."""
+    resizes = [node for node in model.graph.node if node.op_type in ("Resize", "Upsample")]
+    factors = {name for node in resizes for name in node.input[1:]}
+    literals = [node for node in model.graph.node if node.op_type == "Constant"]
+    constants = [*model.graph.initializer, *(node.attribute[0].t for node in literals)]
+    names = [*(tensor.name for tensor in model.graph.initializer), *(node.output[0] for node in literals)]
+    return (tensor for name, tensor in zip(names, constants, strict=True) if name not in factors)
+
+
+def _nudged(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """By one unit in the last place, up or down; a zero stays."""
+    if array.dtype.kind != "f":
+        return array
+    towards = np.where(random.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
+    return np.where(array == 0, array, np.nextafter(array, towards)).astype(array.dtype)
+
+
+def difference(expected: np.ndarray, found: np.ndarray, tolerance: float) -> str:
+    """How two tensors differ beyond their tolerance, place by place of axis 1; "" where they agree."""
+    if expected.dtype != found.dtype or expected.shape != found.shape:
+        return f"{expected.dtype}{expected.shape} became {found.dtype}{found.shape}"
+    if expected.dtype.name not in TOLERANCE:
+        return "" if np.array_equal(expected, found) else "other values"
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    if not np.isfinite(b).all():
+        return "not finite"
+    axes = tuple(axis for axis in range(a.ndim) if axis != 1)
+    error, magnitude = (np.abs(values).max(axis=axes, initial=0.0) for values in (a - b, a))
+    allowed = tolerance * (magnitude + SMALLEST_CHANNEL * magnitude.max(initial=0.0))
+    if (error <= allowed).all():
+        return ""
+    worst = int(np.argmax(np.ravel(error / np.maximum(allowed, 1e-300))))
+    return f"error {np.ravel(error)[worst]:.3g} where values reach {np.ravel(magnitude)[worst]:.3g}, channel {worst}"
+
+
+def _feeds(model: onnx.ModelProto, seed: int) -> Values:
+    random = np.random.default_rng(seed)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    feeds: Values = {}
+    for entry in model.graph.input:
+        tensor = entry.type.tensor_type
+        shape = [dim.dim_value or BATCH for dim in tensor.shape.dim]
+        if entry.name in constants:
+            continue
+        if tensor.elem_type in _FLOATS:
+            feeds[entry.name] = (random.normal(size=shape) * 3).astype(_FLOATS[tensor.elem_type])
+        elif tensor.elem_type == onnx.TensorProto.BOOL:
+            feeds[entry.name] = np.asarray(random.random(shape) < 0.5)
+        else:
+            feeds[entry.name] = random.integers(0, 7, size=shape)
+    return feeds
+
+
+def _run_original(model: onnx.ModelProto, feeds: Values) -> Values:
+    try:
+        onnx.checker.check_model(model)
+        values = _run(model, feeds)
+    except Exception as error:
+        raise UnusableModelError(str(error)) from error
+    for name, array in values.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UnusableModelError(f"{name} is not finite")
+        if array.size == 0:  # onnxruntime lets shapes that do not fit pass then, and returns what was in memory
+            raise UnusableModelError(f"{name} is empty")
+    return values
+
+
+def _run(model: onnx.ModelProto, feeds: Values) -> Values:
+    """The values of all tensors of the main graph."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    known = {entry.name for entry in exposed.graph.output}
+    made = {name: None for node in exposed.graph.node if node.op_type != "Constant" for name in node.output}
+    exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made if name and name not in known)
+    runner = session(exposed)
+    names = [entry.name for entry in runner.get_outputs()]
+    return dict(zip(names, runner.run(names, feeds), strict=True))
+
+
+def shrink(model: onnx.ModelProto, kind: str, seed: int = 0) -> onnx.ModelProto:
+    """The smallest model found that shows the same kind of finding: fewer outputs, fewer nodes, nearer inputs."""
+    progress = True
+    while progress:
+        progress = False
+        for smaller in _smaller(model, seed):
+            if _kind(smaller, seed) == kind:
+                model, progress = smaller, True
+                break
+    return model
+
+
+def _kind(model: onnx.ModelProto, seed: int) -> str:
+    try:
+        return examine(model, seed).kind
+    except UnusableModelError:
+        return ""
+
+
+def _smaller(model: onnx.ModelProto, seed: int) -> Iterator[onnx.ModelProto]:
+    for index in range(len(model.graph.output)):
+        if len(model.graph.output) > 1:
+            candidate = _copy(model)
+            del candidate.graph.output[index]
+            yield _without_dead_nodes(candidate)
+    values = _run(model, _feeds(model, seed))
+    for index in range(len(model.graph.node))[::-1]:
+        yield from _without_node(model, index, values)
+
+
+def _without_node(model: onnx.ModelProto, index: int, values: Values) -> Iterator[onnx.ModelProto]:
+    """The node's outputs come from outside, or whoever wanted its first output takes the node's input."""
+    node = model.graph.node[index]
+    if node.op_type == "Constant":
+        return
+    cut = _copy(model)
+    del cut.graph.node[index]
+    for name in filter(None, node.output):
+        array = values[name]
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        cut.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+    yield _without_dead_nodes(cut)
+    for source in node.input:
+        bypassed = _copy(model)
+        del bypassed.graph.node[index]
+        for reader in bypassed.graph.node:
+            for slot, name in enumerate(reader.input):
+                if name == node.output[0]:
+                    reader.input[slot] = source
+        for entry in bypassed.graph.output:
+            if entry.name == node.output[0] and source in values:
+                kind = onnx.helper.np_dtype_to_tensor_dtype(values[source].dtype)
+                entry.CopyFrom(onnx.helper.make_tensor_value_info(source, kind, values[source].shape))
+        yield _without_dead_nodes(bypassed)
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    graph = model.graph
+    needed = {entry.name for entry in graph.output}
+    for index in range(len(graph.node))[::-1]:
+        if needed.isdisjoint(graph.node[index].output):
+            del graph.node[index]
+        else:
+            needed |= _reads(graph.node[index])
+    for entries in (graph.input, graph.initializer):
+        for index in range(len(entries))[::-1]:
+            if entries[index].name not in needed:
+                del entries[index]
+    return model
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            names |= _reads(inner)
+    return names

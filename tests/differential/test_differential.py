@@ -1,0 +1,111 @@
+"""Random graphs, folded and compared with onnxruntime. The seeds are fixed: the same 2,000 graphs every time.
+
+To look into a finding: `python -m benchmarks.differential --start SEED --seeds 1` prints its smallest model.
+"""
+
+import numpy as np
+import onnx
+import pytest
+
+from bnfold.frontends.onnx.decode import DECODERS
+from tests.differential.compare import difference, examine, shrink
+from tests.differential.generator import generate
+from tests.differential.tally import Tally, examine_seeds
+from tests.networks import Network
+
+SEEDS = 2000
+CHUNK = 100
+# Other seeds, to see that the generator reaches all that it should.
+SAMPLE = 1500
+
+# Operators that read and end a map, and never pass one on.
+_NEVER_PASSED = {
+    *("BatchNormalization", "Conv", "ConvTranspose", "Div", "Einsum", "GRU", "Gemm", "GroupNormalization"),
+    *("InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "RNN"),
+}
+
+
+@pytest.mark.parametrize("start", range(0, SEEDS, CHUNK))
+def test_no_random_graph_is_folded_wrongly(start):
+    tally = examine_seeds(range(start, start + CHUNK))
+    assert tally.findings == []
+    assert tally.unusable == {}
+
+
+@pytest.fixture(scope="module")
+def sample() -> Tally:
+    return examine_seeds(range(SEEDS, SEEDS + SAMPLE))
+
+
+@pytest.mark.parametrize(
+    ("direction", "share"), [("upstream", 0.4), ("downstream", 0.3), ("upstream and downstream", 0.1)]
+)
+def test_many_graphs_fold_in_each_direction(sample, direction, share):
+    assert sample.folded_graphs[direction] >= share * sample.graphs
+
+
+def test_some_maps_are_split_between_both_directions(sample):
+    assert sample.folds["both"] >= 1
+
+
+def test_batch_norms_fold_and_stay(sample):
+    assert 0.3 <= sample.batch_norms["folded"] / sample.batch_norms["found"] <= 0.9
+
+
+def test_tensors_between_inputs_and_outputs_are_compared(sample):
+    assert sample.compared >= 5 * sample.graphs
+
+
+def test_every_operator_with_a_rule_is_passed_or_absorbs(sample):
+    used = sample.passed.keys() | sample.absorbed.keys()
+    assert set(DECODERS) - used == set()
+    assert set(DECODERS) - sample.passed.keys() - _NEVER_PASSED == set()
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    assert generate(5).SerializeToString() == generate(5).SerializeToString()
+
+
+def test_one_small_channel_that_is_wrong_is_seen():
+    expected = np.array([[1000.0, 1.0], [-2000.0, 2.0]])
+    found = expected + np.array([[0.0, 1e-3], [0.0, 0.0]])
+    assert difference(expected, found, 2e-4)
+    assert not difference(expected, expected * (1 + 1e-5), 2e-4)
+
+
+def test_other_shapes_and_dtypes_are_seen():
+    assert difference(np.zeros((1, 3)), np.zeros((3,)), 1.0)
+    assert difference(np.zeros(3), np.zeros(3, np.float32), 1.0)
+
+
+def test_a_wrong_fold_is_found_and_shrunk(monkeypatch):
+    """A rule with a mistake in it: MaxPool lets negative scales pass."""
+    monkeypatch.setattr("bnfold.rules.commuting._carry", _carry_whatever_the_sign)
+    model = _pool_and_batch_norm()
+    assert examine(model).kind == "wrong"
+    smallest = shrink(model, "wrong")
+    assert sorted(node.op_type for node in smallest.graph.node) == ["BatchNormalization", "Conv", "MaxPool"]
+
+
+def test_a_crash_is_found(monkeypatch):
+    def crash(*_arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("bnfold.rules.commuting._carry", crash)
+    assert examine(_pool_and_batch_norm()).kind == "crashed"
+
+
+def _pool_and_batch_norm() -> onnx.ModelProto:
+    net = Network()
+    net.node("Conv", ["x", net.weight("w", 4, 3, 1, 1)], "convolved")
+    net.node("MaxPool", ["convolved"], "pooled", kernel_shape=[2, 2])
+    net.batch_norm("pooled", "normal", 4)
+    net.node("Sigmoid", ["normal"], "y")
+    net.node("Relu", ["normal"], "z")
+    return net.model({"x": (2, 3, 4, 4)}, ["y", "z"])
+
+
+def _carry_whatever_the_sign(node, affine, _factor):
+    from bnfold.rules.moves import Moved
+
+    return Moved(None, {node.source: affine})

@@ -1,0 +1,118 @@
+"""Contractions absorb a map in front of them, over the input channels and over nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnfold.affine import Affine, identity, per_channel
+from bnfold.refusal import Reason
+from bnfold.semantics import Contraction
+from tests.rules import values
+from tests.rules.laws import assert_push_one, assert_refused, pull_one, push_one
+
+CONVOLUTION = Contraction(np.ones((2, 2, 2, 3)), None, output_rank=3, output_axis=1)
+OVERFLOW = "a folded parameter exceeds the largest float64"
+
+
+def zero_padded(x):
+    return np.pad(x, [(0, 0), (0, 0), *[(1, 1)] * (x.ndim - 2)])
+
+
+@given(data=st.data(), case=values.CONTRACTIONS)
+def test_law(data, case):
+    node = case.node
+    affine = data.draw(values.maps(case.x.shape, [node.input_axis]))
+    moved = assert_push_one(case, affine)
+    assert moved.choices == ({},)
+    assert moved.meaning.weight.shape == node.weight.shape
+    assert (moved.meaning.bias is None) == (node.bias is None and not affine.has_shift)
+    for field in ("output_rank", "output_axis", "input_axis", "holds_bias", "why_no_shift", "source"):
+        assert getattr(moved.meaning, field) == getattr(node, field)
+
+
+@given(data=st.data(), case=values.convolutions())
+def test_a_scale_passes_zero_padding(data, case):
+    node = replace(case.node, why_no_shift="zeros are padded")
+    scale = data.draw(values.maps(case.x.shape, [1])).scale_alone()
+    moved = assert_push_one(values.Case(node, case.inputs, zero_padded), scale)
+    assert moved.meaning.bias is node.bias
+
+
+@given(data=st.data(), case=values.CONTRACTIONS)
+def test_both_sides_together(data, case):
+    """A map in front, absorbed, leaves a node that still absorbs one behind; either order means the same node."""
+    node = case.node
+    front = data.draw(values.maps(case.x.shape, [node.input_axis]))
+    behind = data.draw(values.maps_along(node.output_rank, node.output_axis, node.output_channels)).scale_alone()
+    one, other = (
+        pull_one(push_one(node, front).meaning, behind).meaning,
+        push_one(pull_one(node, behind).meaning, front).meaning,
+    )
+    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-13)
+    assert (one.bias is None) == (other.bias is None)
+
+
+@given(case=values.CONTRACTIONS)
+def test_the_identity_changes_nothing(case):
+    moved = push_one(case.node, identity(case.x.ndim)).meaning
+    assert np.array_equal(moved.weight, case.node.weight)
+    assert moved.bias is case.node.bias
+
+
+def test_groups_keep_their_channels():
+    """Group 1 reads input channels 2 and 3, and nothing of it reaches the outputs of group 0."""
+    moved = push_one(CONVOLUTION, per_channel([2.0, 3.0, 5.0, 7.0], [0.0, 0.0, 0.0, 1.0], rank=3)).meaning
+    assert np.array_equal(moved.weight[:, 0, :, 0], [[2.0, 3.0], [5.0, 7.0]])
+    assert np.array_equal(moved.bias, [[[0.0], [0.0], [3.0], [3.0]]])
+
+
+def test_a_shift_does_not_pass_zero_padding():
+    node = replace(CONVOLUTION, why_no_shift="zeros are padded, and would be shifted too")
+    expected = "zeros are padded, and would be shifted too; max |shift| 0.75, channel 2"
+    for copies in (1, 5):
+        affine = Affine(np.ones((1, 1, 1)), np.tile(np.array([0.5, 0.0, -0.75, 0.0]).reshape(1, 4, 1), (1, 1, copies)))
+        assert_refused(push_one(node, affine), Reason.SHIFT_CANNOT_PASS, expected)
+
+
+@pytest.mark.parametrize("part", ["scale", "shift"])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_wrong_axis(part, axis):
+    affine = per_channel(**{"scale": 1.0, "shift": 0.0, part: [1.0, 1.0, 2.0]}, rank=3, axis=axis)
+    expected = f"the map varies along axis {axis}, the input channels are on axis 1"
+    assert_refused(push_one(CONVOLUTION, affine), Reason.WRONG_AXIS, expected)
+
+
+def test_wrong_axis_although_the_lengths_agree():
+    """x @ W with x of (batch, 2, 2): the rows are no input channels."""
+    node = Contraction(np.ones((1, 4, 2)), None, output_rank=3, output_axis=2, input_axis=2, holds_bias=False)
+    expected = "the map varies along axis 1, the input channels are on axis 2"
+    assert_refused(push_one(node, per_channel([1.0, 2.0], 0.0, rank=3, axis=1)), Reason.WRONG_AXIS, expected)
+
+
+@pytest.mark.parametrize("shift", [0.0, np.arange(3.0)], ids=["one shift", "three shifts"])
+def test_another_number_of_channels(shift):
+    expected = "the map has 3 channels, the operator has 4 input channels"
+    assert_refused(push_one(CONVOLUTION, per_channel(np.arange(3.0), shift, rank=3)), Reason.MALFORMED, expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["weight", "bias"])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_not_finite(bad, where, scale):
+    parameters = {"weight": np.ones((1, 2, 1, 3)), "bias": np.ones((1, 2, 1))}
+    parameters[where][0, 1, 0] = bad
+    node = Contraction(**parameters, output_rank=3, output_axis=1)
+    expected = "the weight or the bias holds NaN or infinity before anything is folded"
+    assert_refused(push_one(node, per_channel(scale, 0.0, rank=3)), Reason.NOT_FINITE, expected)
+
+
+@pytest.mark.parametrize("move", [pull_one, push_one], ids=["pull", "push"])
+@pytest.mark.parametrize("part", ["scale", "shift"])
+def test_overflow(move, part):
+    """Refused without a warning: an overflow here is expected, and dealt with."""
+    node = replace(CONVOLUTION, weight=np.full((2, 2, 2, 3), 1e200), bias=np.full((1, 4, 1), 1.6e308))
+    affine = per_channel(**{"scale": 1.0, "shift": 0.0, part: 1.6e308}, rank=3)
+    assert_refused(move(node, affine), Reason.OVERFLOW, OVERFLOW)
