@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import numpy_helper
 
 import bnfold
 from bnfold.errors import ModelFormatError
@@ -94,6 +96,19 @@ def test_data_that_cannot_be_read(two_convs, folders, damage, call):
     assert "\n" not in str(caught.value)
     assert any(repr(tensor.name) in str(caught.value) for tensor in moved.graph.initializer)
     assert snapshot(given) == before
+    assert snapshot(out) == {}
+
+
+@pytest.mark.parametrize("lost", [1, 4, 4000])
+def test_truncated_data_that_no_fold_reads(two_convs, folders, lost):
+    """The new data file would be short without a word."""
+    given, out = folders
+    two_convs.graph.initializer.append(numpy_helper.from_array(np.ones(1000, np.float32), "table"))
+    source = save(externalize(two_convs, given), given / "model.onnx")
+    data = (given / "weights.bin").read_bytes()
+    (given / "weights.bin").write_bytes(data[:-lost])
+    with pytest.raises(ModelFormatError, match=f"'table' needs bytes .* which has {len(data) - lost}"):
+        bnfold.fold_file(source, out / "small.onnx", OPTIONS)
     assert snapshot(out) == {}
 
 
