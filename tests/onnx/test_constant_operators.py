@@ -39,6 +39,11 @@ SPELLINGS_BEFORE_13 = {
     ),
 }
 SPELLINGS_FROM_13 = {
+    "Slice": ((CHANNELS + 3,), [("Slice", {}, ([2], [CHANNELS + 2]))]),
+    "Slice steps": (
+        (2, 2 * CHANNELS),
+        [("Slice", {}, ([-1, 1], [2**62, 2**62], [0, 1], [1, 2])), ("Reshape", {}, ([-1],))],
+    ),
     "Squeeze": ((1, CHANNELS, 1), [("Squeeze", {}, ())]),
     "Squeeze axes": ((1, CHANNELS, 1), [("Squeeze", {}, ([0, -1],))]),
     "Unsqueeze": ((CHANNELS,), [("Unsqueeze", {}, ([0, -1],)), ("Squeeze", {}, ([2],)), ("Squeeze", {}, ([0],))]),
@@ -272,3 +277,25 @@ def test_operators_that_contradict_their_operands(op, inputs, attributes):
     assert isinstance(answer, Refusal)
     assert answer.reason is Reason.MALFORMED
     assert answer.evidence.startswith(f"'made_node' ({op}) cannot be evaluated: ")
+
+
+def test_a_weight_joined_from_two_halves_per_gate():
+    """PyTorch's exporter reorders the gates of an LSTM with Slice and Concat where constant folding is off."""
+    network = Network()
+    network.node("Mul", ["x", network.weight("k", 3)], "m")
+    network.node("Add", ["m", network.weight("a", 3)], "n")
+    halves = []
+    for gate in range(4):
+        bounds = [
+            network.constant(f"{name}{gate}", [value], "int64")
+            for name, value in zip("se", (gate, gate + 1), strict=True)
+        ]
+        halves.append(network.node("Slice", [f"w{gate % 2}", *bounds], f"gate{gate}"))
+    for name in ("w0", "w1"):
+        network.weight(name, 4, 3)
+    weight = network.node("Concat", halves, "joined", axis=0)
+    weight = network.node("Unsqueeze", [weight, network.constant("first", [0], "int64")], "w")
+    network.node("LSTM", ["n", weight, network.weight("r", 1, 4, 1)], ["y"], hidden_size=1)
+    order = ["Slice", "Concat", "Unsqueeze", "Mul", "Add", "LSTM"]
+    network.nodes.sort(key=lambda node: order.index(node.op_type))
+    assert_folds_to(network.model({"x": (5, 3, 3)}, {"y": (5, 1, 3, 1)}), "LSTM")

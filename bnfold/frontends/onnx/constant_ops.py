@@ -65,6 +65,29 @@ def dequantize_linear(node: Node, operands: Operands) -> AnyArray | Refusal:
     return (centred * scale.astype(np.float64).reshape(shape if scale.size > 1 else ())).astype(scale.dtype)
 
 
+def concat(node: Node, operands: Operands) -> AnyArray:
+    """Source: ONNX Concat-4 to -13."""
+    return np.concatenate(operands, axis=attribute(node, "axis", 1))
+
+
+def slice_(node: Node, operands: Operands) -> AnyArray | Refusal:
+    """Bounds as attributes or inputs, forward only. Source: ONNX Slice-1, -10, -11, -13."""
+    data, *bounds = operands
+    if bounds:
+        starts, stops, *rest = ([int(number) for number in values.reshape(-1).tolist()] for values in bounds)
+    else:
+        starts, stops, rest = list(attribute(node, "starts", ())), list(attribute(node, "ends", ())), []
+    axes = rest[0] if rest else list(attribute(node, "axes", None) or range(len(starts)))
+    steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    if any(step < 1 for step in steps):
+        # Python's bounds are not ONNX's there, and no exporter slices weights backwards.
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} slices backwards")
+    places = [slice(None)] * data.ndim
+    for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
+        places[axis] = slice(start, stop, step)
+    return data[tuple(places)]
+
+
 def expand(_node: Node, operands: Operands) -> AnyArray:
     """Source: ONNX Expand-8, -13."""
     lengths = [int(length) for length in operands[1].tolist()]
@@ -128,11 +151,13 @@ class Evaluator:
 EVALUATORS: dict[str, Evaluator] = {
     "Cast": Evaluator(cast),
     "CastLike": Evaluator(cast_like, reads=1),
+    "Concat": Evaluator(concat),
     "DequantizeLinear": Evaluator(dequantize_linear),
     "Expand": Evaluator(expand),
     "Identity": Evaluator(identity),
     "Reshape": Evaluator(reshape),
     "Shape": Evaluator(shape, reads=0),
+    "Slice": Evaluator(slice_),
     "Squeeze": Evaluator(squeeze),
     "Transpose": Evaluator(transpose),
     "Unsqueeze": Evaluator(unsqueeze),
