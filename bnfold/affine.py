@@ -68,7 +68,8 @@ class Affine:
         """The same map with length 1 on axes along which it does not vary."""
         scale, shift = self.scale, self.shift
         for axis in axes:
-            scale, shift = np.take(scale, [0], axis=axis), np.take(shift, [0], axis=axis)
+            first = (slice(None),) * axis + (slice(0, 1),)
+            scale, shift = scale[first], shift[first]
         return Affine(scale, shift)
 
     def along(self, axis: int) -> "PerChannel | None":

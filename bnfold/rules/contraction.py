@@ -22,11 +22,9 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
               OVERFLOW: a folded parameter exceeds float64
     Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13, MatMul-13
     """
-    channels = _vectors(affine, node.output_axis, node.output_channels, "output channels")
+    channels = _vectors(node, affine, node.output_axis, node.output_channels, "output channels")
     if isinstance(channels, Refusal):
         return channels
-    if not _all_finite(node):
-        return Refusal(Reason.NOT_FINITE, "the weight or the bias holds NaN or infinity before anything is folded")
     scale = np.broadcast_to(channels.scale, (node.output_channels,))
     groups, outputs = node.weight.shape[:2]
     weight = node.weight * scale.reshape(groups, outputs, *(1,) * (node.weight.ndim - 2))
@@ -46,11 +44,9 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
               OVERFLOW: a folded parameter exceeds float64
     Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13, MatMul-13
     """
-    channels = _vectors(affine, node.input_axis, node.input_channels, "input channels")
+    channels = _vectors(node, affine, node.input_axis, node.input_channels, "input channels")
     if isinstance(channels, Refusal):
         return channels
-    if not _all_finite(node):
-        return Refusal(Reason.NOT_FINITE, "the weight or the bias holds NaN or infinity before anything is folded")
     if affine.has_shift and node.why_no_shift:
         largest = int(np.argmax(np.abs(channels.shift)))
         return Refusal(
@@ -80,11 +76,9 @@ def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refu
               OVERFLOW: a folded parameter exceeds float64
     Source:   ONNX LSTM-22, GRU-22, RNN-22
     """
-    channels = _vectors(affine, node.input_axis, node.weight.shape[2], "inputs")
+    channels = _vectors(node, affine, node.input_axis, node.weight.shape[2], "inputs")
     if isinstance(channels, Refusal):
         return channels
-    if not _all_finite(node):
-        return Refusal(Reason.NOT_FINITE, "the weight or the bias holds NaN or infinity before anything is folded")
     bias = node.bias
     if affine.has_shift:
         gained = (node.weight * channels.shift).sum(axis=2)
@@ -92,7 +86,8 @@ def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refu
     return _finite(replace(node, weight=node.weight * channels.scale, bias=bias))
 
 
-def _vectors(affine: Affine, axis: int, length: int, what: str) -> PerChannel | Refusal:
+def _vectors(node: Contraction | Recurrent, affine: Affine, axis: int, length: int, what: str) -> PerChannel | Refusal:
+    """The map as vectors over one axis of a node that is fit to absorb it."""
     channels = affine.along(axis)
     if channels is None:
         axes = ", ".join(map(str, varying_axes(affine)))
@@ -100,6 +95,8 @@ def _vectors(affine: Affine, axis: int, length: int, what: str) -> PerChannel | 
     if not channels.fits(length):
         entries = max(channels.scale.size, channels.shift.size)
         return Refusal(Reason.MALFORMED, f"the map has {entries} channels, the operator has {length} {what}")
+    if not _all_finite(node):
+        return Refusal(Reason.NOT_FINITE, "the weight or the bias holds NaN or infinity before anything is folded")
     return channels
 
 

@@ -55,8 +55,13 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
     scales = [
         aligned[index].scale if index in aligned else np.ones((1,) * node.rank) for index in range(len(node.operands))
     ]
-    if any(np.any(scale != scales[0]) for scale in scales):
-        return Refusal(Reason.OTHER_BRANCH, "the branches of the sum do not have the same scale")
+    other = next((index for index, scale in enumerate(scales) if np.any(scale != scales[0])), None)
+    if other is not None:
+        furthest = np.abs(scales[other] - scales[0]).max()
+        return Refusal(
+            Reason.OTHER_BRANCH,
+            f"branch {other} of the sum does not have the scale of branch 0: they differ by {furthest:.3g}",
+        )
     shift: Array = np.zeros((1,) * node.rank)
     for index, affine in aligned.items():
         shift = shift + node.operands[index].sign * affine.shift

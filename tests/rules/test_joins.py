@@ -15,7 +15,6 @@ from bnfold.semantics import Operand, Product, Sum
 from tests.rules import values
 from tests.rules.laws import assert_pull_one, assert_push_law, assert_refused
 
-BRANCHES = "the branches of the sum do not have the same scale"
 NO_SHIFT = "a product of two activations keeps no shift"
 
 
@@ -122,10 +121,14 @@ def branches(kind, *shapes):
     return kind(tuple(Operand(aligned(shape, rank), len(shape)) for shape in shapes), rank)
 
 
-@pytest.mark.parametrize("others", [{}, {1: per_channel([2.0, 4.0], 0.0, rank=2)}, {1: per_channel(2.0, 0.0, rank=2)}])
-def test_push_refuses_unequal_scales(others):
+@pytest.mark.parametrize(
+    ("others", "by"),
+    [({}, 2), ({1: per_channel([2.0, 4.0], 0.0, rank=2)}, 1), ({1: per_channel(2.0, 0.0, rank=2)}, 1)],
+)
+def test_push_refuses_unequal_scales(others, by):
     inputs = {0: per_channel([2.0, 3.0], 0.0, rank=2), **others}
-    assert_refused(push(branches(Sum, (5, 2), (5, 2)), inputs), Reason.OTHER_BRANCH, BRANCHES)
+    expected = f"branch 1 of the sum does not have the scale of branch 0: they differ by {by}"
+    assert_refused(push(branches(Sum, (5, 2), (5, 2)), inputs), Reason.OTHER_BRANCH, expected)
 
 
 def test_push_takes_equal_scales_however_they_are_stored():

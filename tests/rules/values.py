@@ -164,14 +164,16 @@ def products(draw):
 
 
 @st.composite
-def products_from_the_left(draw):
-    """MatMul with the constant on the left: the input channels are on the axis before the last, as the output's are."""
-    inputs, outputs, rank = draw(LENGTHS), draw(LENGTHS), draw(st.integers(2, 4))
-    x = draw(tensors(rank, inputs, rank - 2))
-    bias = draw(st.none() | parts_of((*x.shape[:-2], outputs, x.shape[-1])))
-    weight = draw(arrays(1, outputs, inputs))
-    axes = {"output_axis": rank - 2, "input_axis": rank - 2, "source": 1}
-    return Case(Contraction(weight, bias, output_rank=rank, holds_bias=False, **axes), {1: x})
+def einsums(draw):
+    """Channels on any axis of either side: Gemm with transA, MatMul with the constant on the left, Einsum."""
+    inputs, outputs, rank = draw(LENGTHS), draw(LENGTHS), draw(st.integers(1, 4))
+    input_axis, output_axis = draw(st.integers(0, rank - 1)), draw(st.integers(0, rank - 1))
+    x = draw(tensors(rank, inputs, input_axis))
+    kept = [length for axis, length in enumerate(x.shape) if axis != input_axis]
+    bias = draw(st.none() | parts_of((*kept[:output_axis], outputs, *kept[output_axis:])))
+    weight, source = draw(arrays(1, outputs, inputs)), draw(st.integers(0, 1))
+    axes = {"output_axis": output_axis, "input_axis": input_axis, "source": source}
+    return Case(Contraction(weight, bias, output_rank=rank, holds_bias=False, **axes), {source: x})
 
 
-CONTRACTIONS = convolutions() | products() | products_from_the_left()
+CONTRACTIONS = convolutions() | products() | einsums()

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason, Refusal
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +73,21 @@ class Constants:
             return Refusal(Reason.MALFORMED, f"{value.name!r} is {values.dtype}, not a floating-point tensor")
         return values.astype(np.float64)
 
-    def stored_type(self, value: Value) -> np.dtype[np.generic]:
-        """The type in which the file stores a constant.
+    def require(self, value: Value | None) -> AnyArray:
+        """As `read`, for a tensor that is known to be a constant.
 
         Raises:
-            InternalError: the tensor is none.
+            InternalError: it is none.
         """
-        values = self.read(value)
-        if isinstance(values, Refusal):
-            raise InternalError(f"{value.name!r} is no constant: {values.evidence}")
-        return values.dtype
+        return _required(value, None if value is None else self.read(value))
+
+    def require_exact(self, value: Value | None) -> npt.NDArray[np.float64]:
+        """As `read_exact`, for a tensor that is known to be a constant.
+
+        Raises:
+            InternalError: it is none.
+        """
+        return _required(value, None if value is None else self.read_exact(value))
 
     def read(self, value: Value) -> AnyArray | Refusal:
         """The values of a tensor in its own type, as the file has them.
@@ -188,6 +196,13 @@ def _sources(node: Node) -> list[Value]:
     evaluator = EVALUATORS.get(node.proto.op_type)
     read = node.inputs if evaluator is None or evaluator.reads is None else node.inputs[: evaluator.reads]
     return [source for source in read if source is not None]
+
+
+def _required(value: Value | None, values: _Answer | Refusal | None) -> _Answer:
+    if values is None or isinstance(values, Refusal):
+        name = "an absent input" if value is None else repr(value.name)
+        raise InternalError(f"{name} was a constant when its node was decoded, and is none now")
+    return values
 
 
 def _computed(value: Value, node: Node) -> Refusal:

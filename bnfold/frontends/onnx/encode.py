@@ -129,14 +129,14 @@ def _recurrent(node: Node, meaning: Recurrent, constants: Constants) -> NodeEdit
         return _edit(node, {1: weight}, constants)
     rest = np.zeros_like(meaning.bias)
     if _has_input(node, 3):
-        rest = _exact(node, 3, constants)[:, meaning.bias.shape[1] :]
+        rest = constants.require_exact(node.inputs[3])[:, meaning.bias.shape[1] :]
     both = np.concatenate([meaning.bias, rest], axis=1)
     return _edit(node, {1: weight, 3: _parameter(node, 3 if _has_input(node, 3) else 1, both, constants)}, constants)
 
 
 def _normalisation(node: Node, meaning: Normalisation, constants: Constants) -> NodeEdit | Refusal:
     """The norm's own scale and bias, over the axes that its scale covered before."""
-    covered = _stored(node, 1, constants)
+    covered = constants.require(node.inputs[1])
     first = meaning.affine.rank - covered.ndim if node.proto.op_type == "LayerNormalization" else 1
     own = slice(first, first + covered.ndim)
     scale, bias = meaning.affine.scale, meaning.affine.shift
@@ -156,7 +156,7 @@ def _table(node: Node, meaning: Table, constants: Constants) -> NodeEdit | Refus
 
 def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
     """Mean and variance stay; scale and bias take the change: gamma = s * sqrt(var + eps), beta = t + s * mean."""
-    mean, variance = (_stored(node, slot, constants).astype(np.float64) for slot in (3, 4))
+    mean, variance = (constants.require(node.inputs[slot]).astype(np.float64) for slot in (3, 4))
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {node.label!r}")
@@ -171,7 +171,7 @@ def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
     """Mul, Add and Sub keep their operator; Div becomes Mul, because a scale may be zero."""
     slot = 1 - meaning.source
     values = _operand(node, meaning)
-    while values.ndim > _stored(node, slot, constants).ndim and values.shape[0] == 1:
+    while values.ndim > constants.require(node.inputs[slot]).ndim and values.shape[0] == 1:
         values = values[0]
     op_type = "Mul" if node.proto.op_type == "Div" else ""
     parameter = _parameter(node, slot, values, constants)
@@ -202,7 +202,7 @@ def _edit(
     for slot, parameter in parameters.items():
         quantized = dequantizer(node.inputs[slot]) if _has_input(node, slot) else None
         if quantized is not None and isinstance(parameter, NewParameter):
-            scales = scaled_quantization(quantized, _stored(node, slot, constants), parameter.exact, constants)
+            scales = scaled_quantization(quantized, constants.require(node.inputs[slot]), parameter.exact, constants)
             if isinstance(scales, Refusal):
                 return scales
             if scales is not None:
@@ -219,7 +219,7 @@ def _edit(
 def _weight(
     node: Node, meaning: Contraction | Recurrent, constants: Constants, layout: _Layout, *, slot: int = 1
 ) -> NewParameter | Refusal:
-    rounded = round_weight(meaning.weight, _stored(node, slot, constants).dtype)
+    rounded = round_weight(meaning.weight, constants.require(node.inputs[slot]).dtype)
     if isinstance(rounded, Refusal):
         return rounded
     return NewParameter(layout(meaning.weight).astype(np.float64), layout(rounded))
@@ -242,30 +242,14 @@ def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array 
     """C keeps rank 2 where it had it; otherwise it is a vector over the columns."""
     if meaning.bias is None:
         return None
-    had_rank_2 = _has_input(node, 2) and _stored(node, 2, constants).ndim == 2
+    had_rank_2 = _has_input(node, 2) and constants.require(node.inputs[2]).ndim == 2
     return meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
 
 
 def _parameter(node: Node, slot: int, exact: Array, constants: Constants) -> NewParameter | Refusal:
-    rounded = round_parameter(exact, _stored(node, slot, constants).dtype)
+    rounded = round_parameter(exact, constants.require(node.inputs[slot]).dtype)
     return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
 
 
 def _has_input(node: Node, slot: int) -> bool:
     return slot < len(node.inputs) and node.inputs[slot] is not None
-
-
-def _exact(node: Node, slot: int, constants: Constants) -> Array:
-    value = node.inputs[slot]
-    exact = constants.read_exact(value) if value is not None else None
-    if exact is None or isinstance(exact, Refusal):
-        raise InternalError(f"input {slot} of {node.label!r} was a constant when it was decoded and is none now")
-    return exact
-
-
-def _stored(node: Node, slot: int, constants: Constants) -> AnyArray:
-    value = node.inputs[slot]
-    stored = constants.read(value) if value is not None else None
-    if stored is None or isinstance(stored, Refusal):
-        raise InternalError(f"input {slot} of {node.label!r} was a constant when it was decoded and is none now")
-    return stored

@@ -59,7 +59,7 @@ def scaled_quantization(
             f"scale {worst} of {node.label!r} would change by {factors[worst]:.3g}, not positive",
         )
     exact = stored * factors.reshape(stored.shape)
-    rounded = round_parameter(exact, constants.stored_type(scale))
+    rounded = round_parameter(exact, constants.require(scale).dtype)
     return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
 
 
