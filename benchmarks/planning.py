@@ -52,7 +52,9 @@ class Builder:
         shape = [1, CHANNELS, 4, 4]
         inputs, outputs = ([helper.make_tensor_value_info(name, 1, shape)] for name in ("x", output))
         graph = helper.make_graph(self.nodes, "graph", inputs, outputs, self.tensors)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        # Exporters declare the shape of every tensor, and a fold renames or drops such entries.
+        return onnx.shape_inference.infer_shapes(model)
 
 
 def folded(build: Builder, source: str) -> str:

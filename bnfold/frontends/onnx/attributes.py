@@ -30,6 +30,12 @@ def attribute(node: Node, name: str, default: Any) -> Any:  # noqa: ANN401 - wha
     return default
 
 
+def equation(node: Node) -> tuple[list[str], str]:
+    """The operands and the result of an Einsum, letters only; the result is "" where the equation does not name it."""
+    operands, _, result = attribute(node, "equation", b"").decode().replace(" ", "").partition("->")
+    return operands.split(","), result
+
+
 def set_float_attribute(proto: onnx.NodeProto, name: str, value: float) -> None:
     """Give a float attribute that the node already has another value; where it has none, add nothing."""
     for entry in proto.attribute:

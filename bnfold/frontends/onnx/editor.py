@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnx
 import onnx.helper
 import onnx.numpy_helper
 
@@ -27,6 +26,7 @@ class Editor:
         removed_values: tensors that are gone.
         stored_anew: tensors whose data must be written.
         frozen: initializers that the caller could replace before and cannot any more.
+        renamed: tensors with another name than in the file, and the name there.
     """
 
     index: GraphIndex
@@ -36,6 +36,7 @@ class Editor:
     removed_values: list[Value] = field(default_factory=list)
     stored_anew: dict[Value, None] = field(default_factory=dict)
     frozen: dict[Value, None] = field(default_factory=dict)
+    renamed: dict[Value, str] = field(default_factory=dict)
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that are there now, scope by scope, in the order of the file."""
@@ -85,8 +86,9 @@ class Editor:
         self._forget(after)
 
     def rename(self, value: Value) -> None:
-        """Give a tensor a fresh name, everywhere in the file."""
+        """Give a tensor a fresh name. Entries that only describe it follow at the end, all at once, in writer.py."""
         old = value.name
+        self.renamed.setdefault(value, old)
         value.name = self._fresh_name(f"{old}_folded")
         del value.scope.values[old]
         value.scope.values[value.name] = value
@@ -96,11 +98,6 @@ class Editor:
             value.initializer.name = value.name
         for reader, slot in value.readers:
             reader.proto.input[slot] = value.name
-        graph = value.scope.proto
-        if isinstance(graph, onnx.GraphProto):
-            for entries in (graph.input, graph.output, graph.value_info):
-                for entry in entries:
-                    entry.name = value.name if entry.name == old else entry.name
 
     def _clear_name(self, value: Value) -> None:
         """Free a name that a body also uses, before a tensor takes it over that is made ahead of the body."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
+from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute, equation
 from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.constants import Constants, NewParameter
 from bnfold.frontends.onnx.graph import Node
@@ -92,24 +92,21 @@ def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit
     weight = _weight(node, meaning, constants, lambda stored: stored[0].T if slot else stored[0], slot=slot)
     if meaning.bias is None:
         return _edit(node, {slot: weight}, constants)
-    vector = _per_channel(meaning)
     if meaning.holds_bias:
-        return _edit(node, {slot: weight, 2: _bias(node, vector, constants)}, constants, op_type="Gemm")
-    along_output = vector if slot else vector[:, None]
-    return _edit(node, {slot: weight, 2: _bias(node, along_output, constants, like=slot)}, constants, bias_behind=True)
+        bias = _bias(node, _per_channel(meaning), constants)
+        return _edit(node, {slot: weight, 2: bias}, constants, op_type="Gemm")
+    bias = _bias(node, _along_output(meaning), constants, like=slot)
+    return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
 
 
 def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
-    """A bias goes into an Add behind, along the axis of the outputs."""
     slot = 1 - meaning.source
-    terms, _, result = attribute(node, "equation", b"").decode().replace(" ", "").partition("->")
-    outputs_first = terms.split(",")[slot][0] in result
+    operands, result = equation(node)
+    outputs_first = operands[slot][0] in result
     weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T, slot=slot)
     if meaning.bias is None:
         return _edit(node, {slot: weight}, constants)
-    shape = [1] * (meaning.output_rank - meaning.output_axis)
-    shape[0] = meaning.output_channels
-    bias = _bias(node, _per_channel(meaning).reshape(shape), constants, like=slot)
+    bias = _bias(node, _along_output(meaning), constants, like=slot)
     return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
 
 
@@ -236,6 +233,11 @@ def _per_channel(meaning: Contraction) -> Array:
     if meaning.bias is None:
         raise InternalError("a bias was asked for that is not there")
     return np.broadcast_to(meaning.bias.reshape(-1), (meaning.output_channels,))
+
+
+def _along_output(meaning: Contraction) -> Array:
+    """The bias as an Add behind the node takes it: over the output axis, with a one for each axis after that."""
+    return _per_channel(meaning).reshape(-1, *(1,) * (meaning.output_rank - meaning.output_axis - 1))
 
 
 def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array | None:

@@ -1,6 +1,6 @@
 """Puts what the editor did into the protobuf: only entries that changed are touched."""
 
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable, Mapping, MutableSequence
 from typing import Any
 
 import onnx
@@ -26,6 +26,7 @@ def write(editor: Editor) -> list[onnx.TensorProto]:
     for scope in editor.index.scopes:
         stored = [value for value in editor.stored_anew if value.scope is scope]
         removed = {value.name for value in editor.removed_values if value.scope is scope}
+        _write_names(scope, {old: value.name for value, old in editor.renamed.items() if value.scope is scope})
         _write_nodes(editor, scope)
         for value in stored:
             parameter = editor.constants.changed[value]
@@ -39,6 +40,16 @@ def write(editor: Editor) -> list[onnx.TensorProto]:
             _write_inputs(editor, scope, stored, removed)
             _drop_annotations(scope.proto, removed)
     return moved_inside
+
+
+def _write_names(scope: Scope, names: Mapping[str, str]) -> None:
+    """Let the entries that describe tensors follow their new names."""
+    graph = scope.proto
+    if not names or not isinstance(graph, onnx.GraphProto):
+        return
+    for entries in (graph.input, graph.output, graph.value_info):
+        for entry in entries:
+            entry.name = names.get(entry.name, entry.name)
 
 
 def _write_nodes(editor: Editor, scope: Scope) -> None:

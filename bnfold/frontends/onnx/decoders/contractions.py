@@ -1,7 +1,7 @@
 """Conv, ConvTranspose, Gemm and MatMul, read as contractions with one layout of the weight."""
 
 from bnfold.affine import Array
-from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.attributes import attribute, equation
 from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
@@ -96,18 +96,17 @@ def _constant_on_the_left(context: Context) -> Contraction:
 
 def decode_einsum(context: Context) -> Contraction:
     """Einsum of an activation and a constant matrix from inputs to outputs. Source: ONNX Einsum-12, -28."""
-    equation = attribute(context.node, "equation", b"").decode().replace(" ", "")
-    terms, arrow, result = equation.partition("->")
-    operands = terms.split(",")
-    if not arrow or len(operands) != 2 or "." in equation:
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {equation!r} is not one activation and one constant")
+    operands, result = equation(context.node)
+    text = f"{','.join(operands)}->{result}"
+    if not result or len(operands) != 2 or "." in text:
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {text!r} is not one activation and one constant")
     slot = 0 if not isinstance(context.constants.read(context.required(0)), Refusal) else 1
     weight, activation = operands[slot], operands[1 - slot]
     stored = context.parameter(slot, dynamic=Reason.DYNAMIC_WEIGHT)
     outputs = [letter for letter in weight if letter in result and letter not in activation]
     inputs = [letter for letter in weight if letter in activation and letter not in result]
     if len(outputs) != 1 or len(inputs) != 1 or stored.ndim != 2 or len(set(activation)) != len(activation):
-        raise Undecodable(Reason.WRONG_AXIS, f"in Einsum {equation!r} the constant is no matrix from inputs to outputs")
+        raise Undecodable(Reason.WRONG_AXIS, f"in Einsum {text!r} the constant is no matrix from inputs to outputs")
     return Contraction(
         (stored if weight[0] == outputs[0] else stored.T)[None],
         None,

@@ -14,7 +14,7 @@ def decode_channel_norm(context: Context) -> Normalisation:
 
     Source: ONNX InstanceNormalization-6, -22, GroupNormalization-21.
     """
-    scale, bias = _parameters(context)
+    scale, bias = (context.parameter(slot, dynamic=Reason.DYNAMIC_PARAMETER) for slot in (1, 2))
     if scale.ndim != 1 or scale.shape != bias.shape:
         raise malformed(f"scale and bias have shapes {scale.shape} and {bias.shape}")
     return Normalisation(per_channel(scale, bias, rank=len(context.shape(0))), (1,))
@@ -35,13 +35,6 @@ def decode_layer_norm(context: Context) -> Normalisation:
         )
     return Normalisation(
         Affine(_aligned(scale, rank), _aligned(np.zeros(1) if bias is None else bias, rank)), tuple(range(axis, rank))
-    )
-
-
-def _parameters(context: Context) -> tuple[Array, Array]:
-    return (
-        context.parameter(1, dynamic=Reason.DYNAMIC_PARAMETER),
-        context.parameter(2, dynamic=Reason.DYNAMIC_PARAMETER),
     )
 
 
