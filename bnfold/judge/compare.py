@@ -126,11 +126,14 @@ def _float_difference(dtype: "np.dtype[Any]", a: Array, b: Array) -> Difference:
     with np.errstate(over="ignore"):  # two finite float64 may be infinitely far apart
         max_abs = float(np.max(np.abs(a[comparable] - b[comparable]), initial=0))
     magnitude = float(np.max(np.abs(a[np.isfinite(a)]), initial=0))
-    problem = _non_finite_difference(a, b)
+    problem = non_finite_difference(a, b)
     return Difference(dtype, max_abs, magnitude, _ratio(max_abs, magnitude), a.size, problem)
 
 
-def _non_finite_difference(a: Array, b: Array) -> str:
+def non_finite_difference(a: Array, b: Array) -> str:
+    """Where NaN and infinities came or went, in words; "" where they stand in the same places."""
+    if np.isfinite(a).all() and np.isfinite(b).all():
+        return ""
     counts = {
         "new NaN": np.isnan(b) & ~np.isnan(a),
         "NaN gone": np.isnan(a) & ~np.isnan(b),

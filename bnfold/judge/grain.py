@@ -1,13 +1,12 @@
 """The precision that a model computes in, read from its file."""
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
-from bnfold.judge.sessions import ModelSource
+from bnfold.judge.model import Model
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -21,21 +20,13 @@ _FLOATS: dict[int, "np.dtype[Any]"] = {
 }
 
 
-def coarsest_float(source: ModelSource) -> "np.dtype[Any]":
+def coarsest_float(model: Model) -> "np.dtype[Any]":
     """The coarsest floating point dtype among the weights, constants and casts; float32 if there is none.
 
     A float16 network often has float32 inputs and outputs: its ports do not tell.
     """
-    found = _types_in_model(_read_without_data(source))
+    found = _types_in_model(model.proto)
     return next((dtype for element, dtype in _FLOATS.items() if element in found), np.dtype(np.float32))
-
-
-def _read_without_data(source: ModelSource) -> "ModelProto":
-    import onnx
-
-    if isinstance(source, bytes):
-        return onnx.load_model_from_string(source)
-    return onnx.load_model(os.fspath(source), load_external_data=False)
 
 
 def _types_in_model(model: "ModelProto") -> set[int]:

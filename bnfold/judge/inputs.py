@@ -20,6 +20,7 @@ DISTRIBUTIONS: tuple[tuple[str, Draw], ...] = (
     ("all negative", lambda rng, shape: -np.abs(rng.standard_normal(shape))),
     ("all zero", lambda _rng, shape: np.zeros(shape)),
     ("constant", lambda rng, shape: np.full(shape, rng.standard_normal())),
+    ("large", lambda rng, shape: 100 * rng.standard_normal(shape)),
 )
 """Of floating point inputs: sample i takes number i, and begins again after the last."""
 
@@ -43,7 +44,7 @@ def draw(ports: Sequence[Port], setting: Setting, options: VerifyOptions, sample
     return {
         port.name: _given(port, options.inputs[port.name], sample)
         if port.name in options.inputs
-        else _drawn(rng, _dtype(port), setting.shapes[port.name], setting.integers_below, sample)
+        else _drawn(rng, _dtype(port), setting, port.name, sample)
         for port in ports
     }
 
@@ -78,14 +79,15 @@ def _given(port: Port, array: npt.NDArray[Any], sample: int) -> npt.NDArray[Any]
 
 
 def _drawn(
-    rng: np.random.Generator, dtype: "np.dtype[Any]", shape: Shape, integers_below: int, sample: int
+    rng: np.random.Generator, dtype: "np.dtype[Any]", setting: Setting, name: str, sample: int
 ) -> npt.NDArray[Any]:
+    shape = setting.shapes[name]
     if dtype.kind == "O":
         return np.asarray(rng.integers(0, 10, shape)).astype(str).astype(object)
     if dtype.kind == "b":
         return np.asarray(rng.integers(0, 2, shape), dtype)
     if dtype.kind in "iu" and dtype.itemsize >= 4:
-        return np.asarray(rng.integers(0, integers_below, shape), dtype)
+        return np.asarray(rng.integers(0, setting.bounds.get(name, setting.integers_below), shape), dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.asarray(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))

@@ -1,7 +1,7 @@
 """The original's own noise: how far it moves when nothing changes but the rounding."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import VerificationError
+from bnfold.judge.channels import eps
 from bnfold.judge.compare import FLOATS, Array, differences
 from bnfold.judge.grain import coarsest_float
-from bnfold.judge.sessions import Feeds, ModelSource, Session
+from bnfold.judge.model import Model
+from bnfold.judge.sessions import CPU, Feeds, Level, Observation, Session
 
 
 @dataclass(frozen=True)
@@ -31,56 +33,83 @@ class NoiseLevel:
 
 
 class Noise:
-    """Measures it, on demand: most checks never need to know.
+    """Measures it.
 
     Args:
-        source: the original.
-        session: the original, as it is written.
+        model: the original.
+        session: the same, as it is written.
+        provider: the execution provider of the optimised kernels.
     """
 
-    def __init__(self, source: ModelSource, session: Session) -> None:
-        self._source = source
+    def __init__(self, model: Model, session: Session, provider: str = CPU) -> None:
+        self._model = model
+        self._provider = provider
         self._session = session
 
     @cached_property
-    def _grain(self) -> "np.dtype[Any]":
-        return coarsest_float(self._source)
+    def grain(self) -> "np.dtype[Any]":
+        """The coarsest floating point dtype that the original computes in."""
+        return coarsest_float(self._model)
 
     @cached_property
     def _optimised(self) -> Session | None:
         try:
-            return Session("the original, optimised", self._source, optimised=True)
+            return Session(self._model, level=Level.DEFAULT, provider=self._provider)
         except VerificationError:
             return None
 
-    def measure(self, feeds: Feeds, outputs: list[object]) -> list[NoiseLevel]:
+    def moved(self, feeds: Feeds, session: Session, tensors: Sequence[str]) -> list[Observation]:
+        """What the original makes of inputs of which every floating point value is moved by the last bit of the grain.
+
+        Each value moves up or down at random, and then the other way. There may be none of the two: a moved input may
+        leave the domain of a lookup.
+        """
+        seen = []
+        for direction in (+1, -1):
+            with suppress(VerificationError):
+                seen.append(session.observe(_moved(feeds, direction, self.grain), tensors))
+        return seen
+
+    def measure(
+        self, feeds: Feeds, outputs: list[object], moved: Sequence[Observation] | None = None
+    ) -> list[NoiseLevel]:
         """The noise of every output.
 
-        Three other roundings: onnxruntime's optimised kernels, and twice every floating point value in the inputs
-        moved by the last bit of the grain, up or down at random.
+        Three other roundings: onnxruntime's optimised kernels, and the inputs moved twice.
 
         Args:
             feeds: the inputs of one sample.
             outputs: what the original made of them.
+            moved: what `moved` gave for them; None to find out.
         """
-        errors = [0.0] * len(outputs)
-        for others, of_a_problem in self._other_roundings(feeds):
-            found = (_error(a, b, of_a_problem) for a, b in zip(outputs, others, strict=True))
+        seen = self.moved(feeds, self._session, ()) if moved is None else moved
+        errors = _largest_errors(outputs, seen)
+        for others in self._optimised_outputs(feeds):
+            # Where the optimised graph overflows, that is no rounding: it excuses nothing.
+            found = (_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True))
             errors = list(map(max, errors, found))
-        return [NoiseLevel(error, self._grain) for error in errors]
+        return [NoiseLevel(error, self.grain) for error in errors]
 
-    def _other_roundings(self, feeds: Feeds) -> Iterator[tuple[list[object], float]]:
-        """Other outputs of the original, and how large an error it is there that a NaN or an infinity comes or goes."""
-        for direction in (+1, -1):
-            with suppress(VerificationError):  # a moved input may leave the domain of a lookup
-                yield self._session.run(_moved(feeds, direction, self._grain)), math.inf
+    def of_moved(self, outputs: list[object], moved: Sequence[Observation]) -> list[NoiseLevel]:
+        """The noise of every output by moved inputs alone."""
+        return [NoiseLevel(error, self.grain) for error in _largest_errors(outputs, moved)]
+
+    def _optimised_outputs(self, feeds: Feeds) -> Iterator[list[object]]:
         if self._optimised is not None:
             with suppress(VerificationError):
-                # Where the optimised graph overflows, that is no rounding: it excuses nothing.
-                yield self._optimised.run(feeds), 0.0
+                yield self._optimised.run(feeds)
 
 
-def _error(output: object, other: object, of_a_problem: float) -> float:
+def _largest_errors(outputs: list[object], moved: Sequence[Observation]) -> list[float]:
+    errors = [0.0] * len(outputs)
+    for others in moved:
+        found = (_error(a, b, of_a_problem=math.inf) for a, b in zip(outputs, others.outputs, strict=True))
+        errors = list(map(max, errors, found))
+    return errors
+
+
+def _error(output: object, other: object, *, of_a_problem: float) -> float:
+    """The largest error; where a NaN or an infinity comes or goes, the one given for that."""
     found = differences(output, other)
     return max((of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
 
@@ -98,10 +127,5 @@ def _move(array: Array, directions: npt.NDArray[np.float64], grain: "np.dtype[An
     values = array.astype(np.float64)
     step = np.abs(values) if values.any() else np.ones(values.shape)
     with np.errstate(over="ignore"):  # the largest float16 moves to infinity
-        moved: Array = (values + directions * step * max(_eps(grain), _eps(array.dtype))).astype(array.dtype)
+        moved: Array = (values + directions * step * max(eps(grain), eps(array.dtype))).astype(array.dtype)
     return moved
-
-
-def _eps(dtype: "np.dtype[Any]") -> float:
-    one, two = np.ones((), dtype), np.full((), 2, dtype)
-    return float(np.nextafter(one, two)) - 1

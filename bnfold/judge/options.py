@@ -24,6 +24,10 @@ class VerifyOptions:
         dims: size of a symbolic dimension, by its name.
         inputs: real values of an input, by its name. Where the model fixes the first dimension to D, an array of
             k * D rows holds k samples.
+        probe: judge the parts that differ on values of the check's own choice as well, not only on those that the
+            samples bring there. Off, models may differ where no sample goes.
+        memory: bytes that the tensors inside the graph may take while they are compared.
+        provider: onnxruntime's execution provider for the run at its default settings.
 
     Raises:
         UsageError: a number is out of its range.
@@ -36,12 +40,17 @@ class VerifyOptions:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dims: Mapping[str, int] = field(default_factory=dict)
     inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    probe: bool = True
+    memory: int = 2 * 2**30
+    provider: str = "CPUExecutionProvider"
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise UsageError(f"a check needs at least 1 sample, got {self.samples}: skip it with --no-verify instead")
         if self.seed < 0:
             raise UsageError(f"the seed must be 0 or greater, got {self.seed}")
+        if self.memory < 1:
+            raise UsageError(f"the check needs memory, got {self.memory} bytes")
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UsageError(f"{name} must be a finite number, 0 or greater, got {value}")

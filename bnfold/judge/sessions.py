@@ -4,83 +4,138 @@ onnxruntime is imported when the first session is made, not when this module is.
 """
 
 import ctypes
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.errors import VerificationError
+from bnfold.errors import UsageError, VerificationError
+from bnfold.judge.model import Model
 from bnfold.judge.signature import Port, Signature
 
 if TYPE_CHECKING:
     import onnxruntime
 
-ModelSource = str | os.PathLike[str] | bytes
-"""A path, so that external data beside it is found and size is no limit, or a serialised ModelProto."""
-
 Feeds = Mapping[str, npt.NDArray[Any]]
 
+CPU = "CPUExecutionProvider"
 _BFLOAT16 = "tensor(bfloat16)"
 _ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
+_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class Level(Enum):
+    """How much onnxruntime may change a graph before it runs it."""
+
+    AS_WRITTEN = "ORT_DISABLE_ALL"
+    """Nothing. At any other level onnxruntime folds BatchNorms itself, and a comparison with that proves nothing."""
+    DEFAULT = "ORT_ENABLE_ALL"
+    """What a session does to whom nobody says otherwise: what a deployed model meets."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run of a model.
+
+    Attributes:
+        outputs: of the graph, in order: an array each, or a list, dict or None of them where the model says so.
+        tensors: further tensors of the graph by name.
+    """
+
+    outputs: list[object]
+    tensors: dict[str, object]
 
 
 class Session:
-    """One model on onnxruntime's CPU provider.
+    """One model on onnxruntime.
 
     Args:
-        role: how messages call the model: "the original".
-        source: the model.
-        optimised: False runs the graph as it is written (ORT_DISABLE_ALL). By default onnxruntime folds BatchNorms
-            itself, and a comparison with that would prove nothing. True is for measuring its rounding.
+        model: the model.
+        exposed: tensors of its graph to be seen; not its outputs.
+        level: what onnxruntime may change.
+        provider: the execution provider; what it has no kernel for runs on the CPU.
+
+    Attributes:
+        exposed: the same.
+        signature: inputs and outputs of the model itself.
 
     Raises:
         VerificationError: onnxruntime does not take the model.
     """
 
-    def __init__(self, role: str, source: ModelSource, *, optimised: bool = False) -> None:
-        self.role = role
+    def __init__(
+        self, model: Model, *, exposed: Sequence[str] = (), level: Level = Level.AS_WRITTEN, provider: str = CPU
+    ) -> None:
+        self.role = model.role
+        self.exposed = tuple(exposed)
+        data = model.exposing(exposed) if exposed else model.data
         try:
-            self._session = _open(source, optimised)
+            self._session = _open(data, model, level, provider)
         except Exception as error:  # onnxruntime's exceptions have no common base
-            raise VerificationError(f"onnxruntime cannot load {role}: {_one_line(error)}") from error
+            raise VerificationError(f"onnxruntime cannot load {self.role}: {_one_line(error)}") from error
+        outputs = _ports(self._session.get_outputs())
+        own = len(outputs) - len(self.exposed)
         self.signature = Signature(
             inputs=_ports(self._session.get_inputs()),
             overridable=_ports(self._session.get_overridable_initializers()),
-            outputs=_ports(self._session.get_outputs()),
+            outputs=outputs[:own],
         )
-        ports = self.signature.inputs + self.signature.outputs
-        self._has_bfloat16 = any(port.type == _BFLOAT16 for port in ports)
+        self._has_bfloat16 = any(port.type == _BFLOAT16 for port in self.signature.inputs + outputs)
 
     def run(self, feeds: Feeds) -> list[object]:
-        """The outputs, in order: an array each, or a list, dict or None of them where the model says so.
+        """The outputs of the graph.
 
         Raises:
             VerificationError: onnxruntime cannot run the model on these inputs.
         """
+        return self.observe(feeds, ()).outputs
+
+    def observe(self, feeds: Feeds, tensors: Sequence[str]) -> Observation:
+        """The outputs of the graph, and some of its exposed tensors.
+
+        Raises:
+            VerificationError: as `run`.
+        """
+        own = [port.name for port in self.signature.outputs]
+        names = [*own, *tensors]
         try:
-            return self._run_as_bits(feeds) if self._has_bfloat16 else list(self._session.run(None, dict(feeds)))
+            values = self._run_as_bits(names, feeds) if self._has_bfloat16 else self._session.run(names, dict(feeds))
         except Exception as error:
             raise VerificationError(f"onnxruntime cannot run {self.role}: {_one_line(error)}") from error
+        return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
 
-    def _run_as_bits(self, feeds: Feeds) -> list[object]:
+    def _run_as_bits(self, names: Sequence[str], feeds: Feeds) -> list[object]:
         """Numpy has no bfloat16 of its own, and onnxruntime does not know the one of ml_dtypes: pass the bits."""
         values = {name: _to_value(array) for name, array in feeds.items()}
-        return [_to_array(value) for value in self._session.run_with_ort_values(None, values)]
+        return [_to_array(value) for value in self._session.run_with_ort_values(list(names), values)]
 
 
-def _open(source: ModelSource, optimised: bool) -> "onnxruntime.InferenceSession":
+def require_provider(provider: str) -> None:
+    """Raise UsageError where this onnxruntime does not have an execution provider."""
     import onnxruntime
 
-    levels = onnxruntime.GraphOptimizationLevel
+    known = onnxruntime.get_available_providers()
+    if provider not in known:
+        raise UsageError(f"this onnxruntime has no provider {provider!r}: it has {', '.join(known)}")
+
+
+def _open(data: bytes, model: Model, level: Level, provider: str) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
     settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level.value)
     settings.log_severity_level = 4  # fatal only: what matters comes as an exception
-    model = source if isinstance(source, bytes) else os.fspath(source)
+    external = model.external
+    if external:
+        settings.add_external_initializers(list(external), [_to_value(values) for values in external.values()])
+        settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
-    return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"], enable_fallback=0)
+    providers = list(dict.fromkeys((provider, CPU)))
+    return onnxruntime.InferenceSession(data, settings, providers=providers, enable_fallback=0)
 
 
 def _ports(arguments: list[Any]) -> tuple[Port, ...]:

@@ -1,7 +1,7 @@
 """Which sizes the free dimensions of a model get: as the caller says, else the first that the model runs with."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 
@@ -19,17 +19,34 @@ _CHANNELS = (3, 1, 4)
 _MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
 _INTEGERS_BELOW = (8, 2, 1)
+# A second setting: a batch that is not 1, and extents that are not the first ones.
+_OTHER_BATCH = 3
+_OTHER_EXTENTS: tuple[Callable[[int], int], ...] = (
+    lambda size: size + size // 2 if size > 1 else 2,
+    lambda size: 2 * size,
+    lambda size: max(1, size // 2),
+)
+_SAME_EXTENT: tuple[Callable[[int], int], ...] = (lambda size: size,)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to feed a model: a shape per input, and the bound under which integers stay."""
+    """One way to feed a model.
+
+    Attributes:
+        shapes: of each input.
+        integers_below: the bound under which integers stay of which the graph does not say one.
+        bounds: those of which it does, by the name of the input.
+    """
 
     shapes: Mapping[str, Shape]
     integers_below: int
+    bounds: Mapping[str, int] = field(default_factory=dict)
 
 
-def settings(inputs: Sequence[Port], options: VerifyOptions) -> Iterator[Setting]:
+def settings(
+    inputs: Sequence[Port], options: VerifyOptions, bounds: Mapping[str, int] | None = None
+) -> Iterator[Setting]:
     """Ways to feed a model, the most natural one first.
 
     A first dimension without a size is taken for the batch and tried as 1 first, the second one of four or more for
@@ -47,7 +64,51 @@ def settings(inputs: Sequence[Port], options: VerifyOptions) -> Iterator[Setting
     integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)
     for shapes in _guesses(inputs, given, sizes):
         for bound in _INTEGERS_BELOW if integral else _INTEGERS_BELOW[:1]:
-            yield Setting(shapes, bound)
+            yield Setting(shapes, bound, bounds or {})
+
+
+def other_settings(inputs: Sequence[Port], options: VerifyOptions, first: Setting) -> Iterator[Setting]:
+    """Ways to feed a model with other sizes wherever it leaves them free: batch and extents, either alone.
+
+    Nothing where nothing is free, or where the caller has said all sizes. The second dimension of four or more is taken
+    for the channels again, and stays.
+    """
+    given = _given_shapes(inputs, options)
+    sizes = _given_sizes(inputs, given, options)
+    for batch, extents in product((True, False), (_OTHER_EXTENTS, _SAME_EXTENT)):
+        for change in extents:
+            shapes = _changed(inputs, given, sizes, first, batch, change)
+            small = max(map(prod, shapes.values()), default=0) <= _MOST_VALUES
+            if shapes != dict(first.shapes) and small:
+                yield Setting(shapes, first.integers_below, first.bounds)
+
+
+def _changed(
+    inputs: Sequence[Port],
+    given: Mapping[str, Shape],
+    sizes: Mapping[str, int],
+    first: Setting,
+    batch: bool,
+    change: Callable[[int], int],
+) -> dict[str, Shape]:
+    """The first shapes with other sizes where they are free; one symbol has one size everywhere."""
+    filled = dict(sizes)
+
+    def other(port: Port, axis: int, size: int | str | None, now: int) -> int:
+        if port.name in given or isinstance(size, int) or (axis == 1 and len(port.shape) >= 4):
+            return now
+        new = (_OTHER_BATCH if now != _OTHER_BATCH else 1) if axis == 0 and batch else now if axis == 0 else change(now)
+        return new if size is None else filled.setdefault(size, new)
+
+    return {
+        port.name: tuple(
+            other(port, axis, size, now)
+            for axis, (size, now) in enumerate(zip(port.shape, first.shapes[port.name], strict=True))
+        )
+        if port.shape
+        else first.shapes[port.name]
+        for port in inputs
+    }
 
 
 def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, Shape]:

@@ -80,6 +80,11 @@ class Tally:
         )
 
     @property
+    def is_undecided(self) -> bool:
+        """Whether the original is too unstable in every sample for any verdict."""
+        return bool(self._undecided and not self._decided)
+
+    @property
     def warning(self) -> str:
         """What weakens the evidence for this output; empty if nothing does."""
         if not self._undecided:
@@ -96,7 +101,7 @@ class Tally:
     def result(self) -> OutputCheck:
         """The output's check over all samples that were added."""
         problem = self._problem
-        if not self._decided and self._undecided:
+        if self.is_undecided:
             problem = f"equality cannot be shown, {self._instability}: give real samples with --input"
         return OutputCheck(
             name=self.name,

@@ -33,6 +33,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from bnfold.judge.channels import Array, ratios
 from bnfold.judge.compare import Difference
 from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.options import VerifyOptions
@@ -57,6 +58,25 @@ LIMITS: dict["np.dtype[Any]", Limits] = {
 EXACT = Limits(floor=0, ceiling=1e-3)
 
 
+@dataclass(frozen=True)
+class OwnTolerance:
+    """What the caller tolerates: |b - a| <= atol + rtol * max|a|, in every output and in every channel of a site."""
+
+    rtol: float
+    atol: float
+
+    def excess(self, error: Array, scale: Array) -> Array:
+        """Errors in units of what is tolerated."""
+        return ratios(error, self.atol + self.rtol * np.asarray(scale, np.float64))
+
+
+def own_tolerance(options: VerifyOptions) -> OwnTolerance | None:
+    """The caller's tolerance; None where the defaults hold."""
+    if options.rtol is None and options.atol is None:
+        return None
+    return OwnTolerance(options.rtol or 0.0, options.atol or 0.0)
+
+
 class Verdict(IntEnum):
     """On one tensor of one sample, from the least to the most serious."""
 
@@ -67,15 +87,16 @@ class Verdict(IntEnum):
 
 def noise_matters(difference: Difference, options: VerifyOptions) -> bool:
     """Whether the verdict depends on the noise: beyond the floor, unless the caller's own tolerance is final."""
-    return not _has_own_tolerance(options) and judge(difference, options) is not Verdict.EQUAL
+    return own_tolerance(options) is None and judge(difference, options) is not Verdict.EQUAL
 
 
 def tolerated(difference: Difference, options: VerifyOptions) -> float:
     """The largest |a - b| that passes whatever the noise, in units of the output."""
     if difference.dtype not in LIMITS:
         return 0.0
-    if _has_own_tolerance(options):
-        return (options.atol or 0) + (options.rtol or 0) * difference.magnitude
+    own = own_tolerance(options)
+    if own is not None:
+        return own.atol + own.rtol * difference.magnitude
     return LIMITS[difference.dtype].floor * difference.magnitude
 
 
@@ -99,10 +120,6 @@ def _limits(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> Limits:
     if dtype not in LIMITS:
         return EXACT
     return max(LIMITS[dtype], LIMITS[grain], key=lambda limits: limits.floor)
-
-
-def _has_own_tolerance(options: VerifyOptions) -> bool:
-    return options.rtol is not None or options.atol is not None
 
 
 def _within(difference: Difference, options: VerifyOptions) -> bool:

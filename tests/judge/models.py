@@ -50,7 +50,7 @@ def unary(op_type: str, element: int = FLOAT, shape: Sequence[int | str | None] 
 
 
 class ConvBatchNorm:
-    """y = BatchNorm(Conv(x)) with wide statistics, and the same folded by hand in float64."""
+    """y = BatchNorm(Conv(x)) with wide statistics, and the same folded by hand in float64 from the stored numbers."""
 
     def __init__(self, seed: int = 0, channels: int = 4) -> None:
         random = np.random.default_rng(seed)
@@ -74,9 +74,13 @@ class ConvBatchNorm:
 
     def folded(self, dtype=np.float32, *, spoil_weight=None, spoil_bias=None) -> bytes:
         """Each spoil function changes its array in place before rounding."""
-        scale = self.gamma / np.sqrt(self.var + self.epsilon)
-        weight = self.weight * scale[:, None, None, None]
-        bias = (self.bias - self.mean) * scale + self.beta
+        weight, bias, gamma, beta, mean, var = (
+            values.astype(dtype).astype(np.float64)
+            for values in (self.weight, self.bias, self.gamma, self.beta, self.mean, self.var)
+        )
+        scale = gamma / np.sqrt(var + self.epsilon)
+        weight = weight * scale[:, None, None, None]
+        bias = (bias - mean) * scale + beta
         for spoil, array in ((spoil_weight, weight), (spoil_bias, bias)):
             if spoil is not None:
                 spoil(array)

@@ -1,6 +1,7 @@
 """How much may differ: floors, the caller's own tolerances, noise, and samples that say nothing."""
 
 import math
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -8,11 +9,13 @@ import onnx
 import pytest
 from onnx import helper
 
+from bnfold.errors import VerificationError
 from bnfold.judge import VerifyOptions, check, judge
+from bnfold.judge.feeding import choose_feeding
 from bnfold.judge.grain import coarsest_float
+from bnfold.judge.model import Model
 from bnfold.judge.noise import Noise, NoiseLevel
 from bnfold.judge.sessions import Session
-from bnfold.judge.shapes import Setting
 from tests.judge.models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT64, UINT8, ConvBatchNorm, model, node
 
 ELEMENTS = {FLOAT: np.float32, DOUBLE: np.float64, HALF: np.float16}
@@ -30,8 +33,8 @@ def scaled(factor: float, element: int = FLOAT) -> bytes:
     ids=["float32", "float64", "float16"],
 )
 def test_each_dtype_has_its_own_floor(element, passes, fails):
-    assert check(scaled(1, element), scaled(1 + passes, element), VerifyOptions()).passed
-    assert not check(scaled(1, element), scaled(1 + fails, element), VerifyOptions()).passed
+    assert check(scaled(1, element), scaled(1 + passes, element), VerifyOptions(probe=False)).passed
+    assert not check(scaled(1, element), scaled(1 + fails, element), VerifyOptions(probe=False)).passed
 
 
 def test_the_callers_tolerance_takes_the_place_of_the_floor():
@@ -83,7 +86,7 @@ def test_a_difference_within_the_originals_own_noise_passes():
 def test_a_difference_beyond_the_originals_own_noise_fails():
     verdict = check(sine(300), sine(300, detour=True, change=0.01), VerifyOptions(samples=1))
     assert not verdict.passed
-    assert "the original's own noise is " in verdict.problem
+    assert "the original's own noise is " in verdict.outputs[0].problem
 
 
 def test_noise_excuses_nothing_where_the_caller_has_set_a_tolerance():
@@ -107,7 +110,7 @@ def test_a_chaotic_sample_does_not_excuse_the_others():
     options = VerifyOptions(inputs={"x": np.stack([np.linspace(1, 2, 64), np.linspace(-1, 1, 64) * 1e-9])})
     verdict = check(sine(CHAOS), sine(CHAOS, detour=True, change=1e-3), options)
     assert not verdict.passed
-    assert "in sample 1" in verdict.problem
+    assert "in sample 1" in verdict.outputs[0].problem
 
 
 def test_an_original_that_is_chaotic_in_every_sample_cannot_be_shown_equal():
@@ -129,7 +132,7 @@ def best_of(values) -> bytes:
 
 def test_an_argmax_that_flips_fails_where_the_original_is_sure():
     verdict = check(best_of([1, 0]), best_of([0, 1]), VerifyOptions(samples=1))
-    assert "4 of 4 values differ" in verdict.problem
+    assert "4 of 4 values differ" in verdict.outputs[0].problem
 
 
 def tie(change: float) -> bytes:
@@ -184,7 +187,7 @@ def half_inside(build) -> bytes:
 def test_a_float16_network_with_float32_ends_is_judged_as_float16(seed):
     network = ConvBatchNorm(seed)
     original = half_inside(network.original)
-    assert coarsest_float(original) == np.float16
+    assert coarsest_float(Model("a model", original)) == np.float16
     verdict = check(original, half_inside(network.folded), VerifyOptions(seed=seed))
     assert verdict.passed, verdict
     assert verdict.outputs[0].max_rel > 1e-5
@@ -208,18 +211,21 @@ def test_the_coarsest_float_is_found_in_weights_constants_casts_bodies_and_funct
                                     [helper.make_opsetid("", 17)])  # fmt: skip
     in_function = onnx.load_model_from_string(scaled(1))
     in_function.functions.append(function)
-    assert coarsest_float(scaled(1)) == np.float32
-    assert coarsest_float(scaled(1, DOUBLE)) == np.float64
-    assert coarsest_float(scaled(1, HALF)) == np.float16
-    assert coarsest_float(in_body) == np.float16
-    assert coarsest_float(in_constant) == bf16
-    assert coarsest_float(in_function.SerializeToString()) == bf16
-    assert coarsest_float(model([node("Relu", "x", "y")], {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])})) == np.float32
+    assert coarsest_float(Model("a model", scaled(1))) == np.float32
+    assert coarsest_float(Model("a model", scaled(1, DOUBLE))) == np.float64
+    assert coarsest_float(Model("a model", scaled(1, HALF))) == np.float16
+    assert coarsest_float(Model("a model", in_body)) == np.float16
+    assert coarsest_float(Model("a model", in_constant)) == bf16
+    assert coarsest_float(Model("a model", in_function.SerializeToString())) == bf16
+    assert (
+        coarsest_float(Model("a model", model([node("Relu", "x", "y")], {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])})))
+        == np.float32
+    )
 
 
 def noise(source: bytes, x) -> NoiseLevel:
-    session = Session("the original", source)
-    (level,) = Noise(source, session).measure({"x": x}, session.run({"x": x}))
+    session = Session(Model("the original", source))
+    (level,) = Noise(Model("the original", source), session).measure({"x": x}, session.run({"x": x}))
     return level
 
 
@@ -262,8 +268,12 @@ def test_noise_of_integers_is_the_share_that_changes():
 
 
 def test_a_check_without_a_single_sample_fails(monkeypatch):
-    refused = Setting({"x": (2, 2, 2)}, 1)
-    monkeypatch.setattr(judge, "_first_that_runs", lambda *_: refused)
+    def refuse(*_):
+        raise VerificationError("no")
+
+    chosen = choose_feeding(Session(Model("the original", scaled(1))), VerifyOptions(), {})
+    monkeypatch.setattr(judge, "choose_feeding", lambda *_: replace(chosen, observation=None))
+    monkeypatch.setattr(Session, "observe", refuse)
     verdict = check(scaled(1), scaled(1), VerifyOptions())
     assert verdict.status == "failed"
     assert (verdict.samples, verdict.problem) == (0, "the original refused every sample")

@@ -63,7 +63,8 @@ def test_a_wrong_channel_fails(spoil, seed):
     verdict = check(network.original(), network.folded(**spoil), VerifyOptions(seed=seed))
     assert verdict.status == "failed"
     assert not verdict.passed
-    assert verdict.problem.startswith("output 'y': max |a - b| is ")
+    assert verdict.problem.startswith("tensor 'y': channel ")
+    assert " in the original" in verdict.problem
     assert not verdict.outputs[0].passed
     assert verdict.outputs[0].max_rel > 1e-5
     assert 0 <= verdict.outputs[0].noise_floor < 1e-5
@@ -117,7 +118,7 @@ def test_an_infinity_of_the_other_sign_fails():
         return model([node("Mul", "x zero", "z"), node("Abs", "z", "p"), node("Div", "n p", "y")], X,
                      {"y": (FLOAT, [2, 3])}, {"zero": np.float32(0), "n": np.float32(numerator)})  # fmt: skip
 
-    assert check(divided(1), divided(2), VerifyOptions()).passed
+    assert check(divided(1), divided(2), VerifyOptions(probe=False)).passed
     assert "6 new infinities" in check(divided(1), divided(-1), VerifyOptions()).problem
 
 
@@ -145,9 +146,9 @@ def test_a_shift_that_shows_without_signal_only_fails():
         weights = {"c": np.float32(100), "t": np.float32(shift)}
         return model([node("Mul", "x c", "s"), node("Add", "s t", "y")], X, {"y": (FLOAT, [2, 3])}, weights)
 
-    verdict = check(network(1), network(1.0005), VerifyOptions())
+    verdict = check(network(1), network(1.0005), VerifyOptions(probe=False))
     assert not verdict.passed
-    assert "in sample 3 (all zero)" in verdict.problem
+    assert "in sample 3 (all zero)" in verdict.outputs[0].problem
 
 
 def test_the_reference_is_not_folded_by_onnxruntime():

@@ -1,0 +1,148 @@
+"""Two tensors channel by channel: how far they are apart, and whether one is systematically more than the other.
+
+A wrong fold is wrong in the same way in every place of a channel: a factor, or an offset. Rounding is not. So two
+figures are taken of each channel: the largest difference, and the slope of the difference against the value, the
+least-squares k in b - a = k * a + const. A factor of 1 + 1e-5, an epsilon forgotten, drowns in the largest rounding
+error of a channel of float32, and stands out in its slope, where the rounding errors of all places cancel.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_NARROW = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+# Fewer places say nothing about a slope.
+_FEWEST_PLACES = 8
+
+
+def channel_axes(rank: int) -> tuple[int, ...]:
+    """Where the channels can be: axis 1, and the last axis of rank 3, where both orders are common."""
+    return () if rank < 2 else (1,) if rank != 3 else (1, 2)
+
+
+def in_channels(tensor: Array, axis: int | None) -> Array:
+    """A tensor as (channels, places), in at least float32; axis None takes it for one channel."""
+    wide = tensor.astype(np.float32) if tensor.dtype in _NARROW else tensor
+    if axis is None:
+        return wide.reshape(1, -1)
+    return np.moveaxis(wide, axis, 0).reshape(wide.shape[axis], -1)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The largest values of two tensors, channel by channel.
+
+    Attributes:
+        axis: of the channels; None where the whole tensor is one.
+        scale: of `scales`, (C,).
+        error: max |b - a|, (C,).
+    """
+
+    axis: int | None
+    scale: Array
+    error: Array
+
+
+def extents(a: Array, b: Array) -> list[Extent]:
+    """One Extent for each axis that may hold the channels.
+
+    Args:
+        a: floating-point.
+        b: of the same shape and dtype, and finite in the same places.
+    """
+    return [_extent(in_channels(a, axis), in_channels(b, axis), axis) for axis in channel_axes(a.ndim) or (None,)]
+
+
+def _extent(a: Array, b: Array, axis: int | None) -> Extent:
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.abs(b - a)
+    if not np.isfinite(difference).all():  # infinities and NaN stand in the same places, or we would not be here
+        finite = np.isfinite(a)
+        difference, a = np.where(finite, difference, 0), np.where(finite, a, 0)
+    return Extent(axis, scales(a), largest(difference))
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The systematic part of a difference, channel by channel.
+
+    Attributes:
+        value: k of the fit, (C,); 0 where the channel has too few places, or does not vary.
+        uncertainty: the standard error of k that the scatter around the fit leaves, (C,).
+    """
+
+    value: Array
+    uncertainty: Array
+
+
+def slopes(a: Array, b: Array) -> Slope:
+    """The slope of b - a against a in each channel.
+
+    Args:
+        a: (channels, places), finite.
+        b: the same.
+    """
+    places = a.shape[1]
+    nothing = np.zeros(a.shape[0])
+    if places < _FEWEST_PLACES:
+        return Slope(nothing, nothing)
+    centred = a - a.mean(axis=1, keepdims=True)
+    difference = b - a
+    difference -= difference.mean(axis=1, keepdims=True)
+    # Means of squares, because their sums could overflow float32.
+    variance = _mean_product(centred, centred)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = _mean_product(centred, difference) / variance
+        scatter = np.maximum(_mean_product(difference, difference) / variance - value**2, 0) / places
+    # What varies by no more than its own rounding has no slope.
+    noise = (8 * eps(a.dtype) * np.abs(a).max(axis=1, initial=0).astype(np.float64)) ** 2
+    varies = np.isfinite(value) & np.isfinite(scatter) & (variance > noise)
+    return Slope(np.where(varies, value, 0), np.where(varies, np.sqrt(scatter), 0))
+
+
+def eps(dtype: "np.dtype[Any]") -> float:
+    """From 1 to the next number of a floating-point type."""
+    one, two = np.ones((), dtype), np.full((), 2, dtype)
+    return float(np.nextafter(one, two)) - 1
+
+
+def largest(values: Array) -> Array:
+    """The largest magnitude of each channel, in float64.
+
+    Args:
+        values: (channels, places).
+    """
+    return np.asarray(np.max(np.abs(values), axis=1, initial=0), np.float64)
+
+
+def scales(values: Array) -> Array:
+    """What the errors of each channel are measured by: its largest magnitude.
+
+    A channel of few places may be near zero in all of them by chance. There the root mean square of all channels
+    counts, where it is larger.
+    """
+    own = largest(values)
+    if values.shape[1] >= _FEWEST_PLACES or not values.size:
+        return own
+    return np.maximum(own, math.sqrt(float(np.mean(np.square(values, dtype=np.float64)))))
+
+
+def _mean_product(a: Array, b: Array) -> Array:
+    return np.asarray(np.einsum("cp,cp->c", a, b) / a.shape[1], np.float64)
+
+
+def ratios(error: Array, allowed: Array) -> Array:
+    """Error / allowed in float64; 0 / 0 is 0, and anything else / 0 is infinite."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(error > 0, np.asarray(error, np.float64) / allowed, 0.0), np.float64)
+
+
+def finite(values: Array) -> Array:
+    """NaN and infinities as zeros, for tensors that have them in the same places."""
+    return values if np.isfinite(values).all() else np.asarray(np.where(np.isfinite(values), values, 0))

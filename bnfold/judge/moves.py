@@ -1,0 +1,71 @@
+"""Parameters moved by as little as their type allows: another rounding of the same model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.judge.channels import eps
+from bnfold.judge.compare import FLOATS
+from bnfold.judge.excerpt import TO_SINGLE
+from bnfold.judge.structure import Structure
+
+Array = npt.NDArray[Any]
+
+
+def moved_by_one(graph: Structure, nodes: Iterable[int], seed: int) -> dict[str, Array]:
+    """The parameters over one axis of nodes that have no others, each number moved up or down by one ulp.
+
+    Those are the scales and shifts. Moving large weights would run large operators twice, and tell the same.
+    """
+    rng = np.random.default_rng(seed)
+    moved: dict[str, Array] = {}
+    for index in nodes:
+        arrays = _float_parameters(graph, index)
+        if all(_axes(values) <= 1 for values in arrays.values()):
+            moved |= {name: _moved(values, rng.choice((-1.0, 1.0), values.shape)) for name, values in arrays.items()}
+    return moved
+
+
+def moved_within(graph: Structure, nodes: Iterable[int], unchanged: set[str]) -> dict[str, Array]:
+    """The half-precision parameters as float32, each number moved by half an ulp of its own type.
+
+    Args:
+        graph: the model.
+        nodes: of a part of it.
+        unchanged: parameters to leave alone.
+    """
+    rng = np.random.default_rng(0)
+    moved: dict[str, Array] = {}
+    for index in nodes:
+        for name, values in _float_parameters(graph, index).items():
+            tensor = graph.parameter(name)
+            if name in unchanged or tensor is None or tensor.data_type not in TO_SINGLE:
+                continue
+            steps = rng.choice((-0.5, 0.5), values.shape) * _ulp(values)
+            moved[name] = (values.astype(np.float64) + steps).astype(np.float32)
+    return moved
+
+
+def _float_parameters(graph: Structure, index: int) -> dict[str, Array]:
+    names = [name for name in graph.nodes[index].input if name and graph.parameter(name) is not None]
+    arrays = {name: graph.array(name) for name in names}
+    return {name: values for name, values in arrays.items() if values.dtype in FLOATS}
+
+
+def _axes(values: Array) -> int:
+    return sum(length > 1 for length in values.shape)
+
+
+def _moved(values: Array, directions: npt.NDArray[np.float64]) -> Array:
+    with np.errstate(over="ignore"):
+        return (values.astype(np.float64) * (1 + directions * eps(values.dtype))).astype(values.dtype)
+
+
+def _ulp(values: Array) -> npt.NDArray[np.float64]:
+    """The distance to the next larger number of the type, of each number."""
+    magnitude = np.abs(np.where(np.isfinite(values), values, 0)).astype(values.dtype)
+    above = np.nextafter(magnitude, np.full((), np.inf, values.dtype))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(above), above.astype(np.float64) - magnitude.astype(np.float64), 0)
