@@ -98,6 +98,8 @@ def _other_epsilon(site: Site, times: float, what: str) -> Wrong | NotHere:
     if own is None or exact is None:
         return _NO_BATCH_NORM if own is None else _NOT_EXACT
     wrong: Statistics = own.with_epsilon(times * own.epsilon)
+    if np.any(wrong.variance + wrong.epsilon <= 0):
+        return NotHere("a variance of 0 needs its eps")
     return _wrong(site, exact, exact.with_map(exact.reach(wrong.map())), what)
 
 

@@ -45,8 +45,7 @@ class Statistics:
     epsilon: float
 
     def map(self) -> Map:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = self.gamma / np.sqrt(self.variance + self.epsilon)
+        scale = self.gamma / np.sqrt(self.variance + self.epsilon)
         return Map(scale, self.beta - scale * self.mean)
 
     def with_epsilon(self, epsilon: float) -> "Statistics":

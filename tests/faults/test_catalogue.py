@@ -122,6 +122,11 @@ def test_a_change_within_rounding_is_no_fault():
     assert isinstance(inject("eps added twice", of, of.folds[0], ONCE(0)), NoFault)
 
 
+def test_a_variance_of_zero_needs_its_epsilon():
+    of = subject(plain(variance=0.0))
+    assert isinstance(inject("eps forgotten", of, of.folds[0], ONCE(0)), NotHere)
+
+
 def test_nothing_is_wrong_with_channels_that_compute_nothing():
     of = subject(plain(gamma=0.0, beta=0.0))
     answers = [inject(kind, of, of.folds[0], ONCE(0)) for kind in KINDS]
