@@ -4,11 +4,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 
@@ -20,6 +20,7 @@ from bnfold.frontends.onnx.file import (
     check_versions,
     embed_external_data,
     open_model,
+    parse_model,
     publish,
     stage,
 )
@@ -31,6 +32,10 @@ from bnfold.judge import ModelSource, Verification, VerifyOptions, check
 from bnfold.judge.result import SKIPPED
 from bnfold.plan import Outcome
 from bnfold.report.model import Change, Report, Seconds
+from bnfold.reverting import Attempt, fold_what_holds
+
+Progress = Callable[[str], None]
+T = TypeVar("T")
 
 _IN_MEMORY = "<memory>"
 
@@ -45,6 +50,8 @@ class FoldOptions:
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
         verify: how to check the result; None skips the check.
+        on_mismatch: what to do if the check fails: "fail" gives nothing, "revert" drops the folds that are to blame and
+            keeps the rest.
     """
 
     affine: bool = True
@@ -52,8 +59,11 @@ class FoldOptions:
     assume_inference: bool = False
     keep_overridable: bool = False
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
+    on_mismatch: str = "fail"
 
     def __post_init__(self) -> None:
+        if self.on_mismatch not in ("fail", "revert"):
+            raise UsageError(f"on_mismatch must be 'fail' or 'revert', got {self.on_mismatch!r}")
         if isinstance(self.exclude, str):
             raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
 
@@ -134,7 +144,14 @@ def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, *
     return check(sources[0], sources[1], chosen)
 
 
-def fold_file(source: Path, target: Path | None, options: FoldOptions, *, in_place: bool = False) -> Report:
+def fold_file(
+    source: Path,
+    target: Path | None,
+    options: FoldOptions,
+    *,
+    in_place: bool = False,
+    progress: Progress = lambda _: None,
+) -> Report:
     """Fold a file into another.
 
     The result is written beside its target under a temporary name, checked as written, and only then moved there.
@@ -144,6 +161,7 @@ def fold_file(source: Path, target: Path | None, options: FoldOptions, *, in_pla
         target: where to write; None plans only, and neither checks nor writes.
         options: what to fold and how to check it.
         in_place: whether target may be source.
+        progress: told what is being done.
 
     Raises:
         ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
@@ -163,13 +181,22 @@ def fold_file(source: Path, target: Path | None, options: FoldOptions, *, in_pla
         return _report(source, None, outcome, before, opened.model, Change(size_before, size_before), SKIPPED, watch)
     with _staging_folder(target) as folder:
         reference = _stage_reference(opened, folder) if changed else source
-        outcome, moved_inside = _run_engine(opened, options, watch)
-        staged = stage(opened, moved_inside, folder, target.name)
-        watch.lap("save")
-        verdict = SKIPPED if options.verify is None else check(reference, staged[-1], options.verify)
-        watch.lap("verify")
+        fresh = [opened]
+
+        def attempt(without: tuple[str, ...]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
+            model = fresh.pop() if fresh else open_model(Path(reference))
+            progress("folding")
+            outcome, moved_inside = _run_engine(model, _without(options, without), watch)
+            staged = stage(model, moved_inside, folder, target.name)
+            watch.lap("save")
+            verdict = _judged(reference, staged[-1], options, progress)
+            watch.lap("verify")
+            return Attempt(outcome, verdict, (model.model, staged))
+
+        found = _attempt(attempt, options)
+        model, staged = found.result
         bytes_ = Change(size_before, _size(staged))
-        report = _report(source, target, outcome, before, opened.model, bytes_, verdict, watch)
+        report = _report(source, target, found.outcome, before, model, bytes_, found.verdict, watch)
         _raise_if_failed(report)
         publish(staged, target.parent)
     watch.lap("save")
@@ -195,13 +222,34 @@ def _fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> Fold
         assume_inference(model)
     reference = model.SerializeToString(deterministic=True)
     watch.lap("load")
-    outcome, _ = _run_engine(opened, options, watch)
-    folded = model.SerializeToString(deterministic=True)
-    verdict = SKIPPED if options.verify is None else check(reference, folded, options.verify)
-    watch.lap("verify")
-    report = _report(name, None, outcome, before, model, Change(len(reference), len(folded)), verdict, watch)
+    fresh = [model]
+
+    def attempt(without: tuple[str, ...]) -> Attempt[tuple[onnx.ModelProto, int]]:
+        copy = fresh.pop() if fresh else parse_model(reference)
+        outcome, _ = _run_engine(OpenModel(copy, TensorStore(None)), _without(options, without), watch)
+        folded = copy.SerializeToString(deterministic=True)
+        verdict = _judged(reference, folded, options, lambda _: None)
+        watch.lap("verify")
+        return Attempt(outcome, verdict, (copy, len(folded)))
+
+    found = _attempt(attempt, options)
+    folded, size = found.result
+    report = _report(name, None, found.outcome, before, folded, Change(len(reference), size), found.verdict, watch)
     _raise_if_failed(report)
-    return FoldResult(model, report)
+    return FoldResult(folded, report)
+
+
+def _attempt(attempt: Callable[[tuple[str, ...]], Attempt[T]], options: FoldOptions) -> Attempt[T]:
+    """Fold as the options say: everything, or what holds."""
+    return fold_what_holds(attempt) if options.on_mismatch == "revert" else attempt(())
+
+
+def _without(options: FoldOptions, patterns: tuple[str, ...]) -> FoldOptions:
+    return replace(options, exclude=(*options.exclude, *patterns))
+
+
+def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, progress: Progress) -> Verification:
+    return SKIPPED if options.verify is None else check(reference, folded, options.verify, progress)
 
 
 def _run_engine(

@@ -9,6 +9,7 @@ class Reason(Enum):
 
     BNF0xx: the node is not a constant affine map. BNF1xx: the algebra forbids the move. BNF2xx: the graph around
     forbids it. BNF3xx: the weights cannot take it. BNF4xx: an operator that bnfold does not understand is in the way.
+    BNF5xx: the check was against it.
     """
 
     code: str
@@ -56,6 +57,8 @@ class Reason(Enum):
     FOREIGN_DOMAIN = ("BNF402", "foreign-domain", "the operator belongs to another domain, whatever its name says")
     UNKNOWN_VERSION = ("BNF403", "unknown-version", "bnfold has not been taught this version of the operator")
     MALFORMED = ("BNF404", "malformed", "the node contradicts its operator's specification")
+
+    REVERTED = ("BNF501", "reverted", "the fold was made, failed the check, and was dropped (--on-mismatch revert)")
 
 
 @dataclass(frozen=True)

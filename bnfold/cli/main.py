@@ -15,6 +15,7 @@ from bnfold.cli.parsing import (
     parse_output,
     parse_report,
     parse_shape,
+    parse_size,
     parse_tolerance,
 )
 from bnfold.cli.request import CheckRequest, Request
@@ -40,7 +41,7 @@ Examples:
   bnfold model.onnx --dim batch=1 --input image=photos.npy
 """
 
-_CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs")
+_CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs", "provider", "memory", "on_mismatch")
 
 
 @click.command("bnfold", epilog=_EPILOG, context_settings={"max_content_width": 100})
@@ -91,7 +92,7 @@ _CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs")
     help="Size of a symbolic dimension; repeatable.",
 )
 @click.option(
-    "--samples", metavar="N", type=click.IntRange(min=1), default=4, show_default=True, help="Input draws to compare."
+    "--samples", metavar="N", type=click.IntRange(min=1), default=6, show_default=True, help="Input draws to compare."
 )
 @click.option(
     "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of those draws."
@@ -101,6 +102,29 @@ _CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs")
 )
 @click.option(
     "--atol", metavar="X", type=parse_tolerance, help="Tolerated difference, absolute.  [default: by the model's types]"
+)
+@click.option(
+    "--provider",
+    metavar="NAME",
+    default="CPUExecutionProvider",
+    show_default=True,
+    help="Execution provider of onnxruntime for the run at its default settings.",
+)
+@click.option(
+    "--verify-memory",
+    "memory",
+    metavar="SIZE",
+    type=parse_size,
+    default="2GiB",
+    show_default=True,
+    help="Memory for the tensors inside the graph while they are compared.",
+)
+@click.option(
+    "--on-mismatch",
+    type=click.Choice(["fail", "revert"]),
+    default="fail",
+    show_default=True,
+    help="If the check fails: write nothing, or drop the folds that are to blame and keep the rest.",
 )
 @click.option("--exclude", metavar="NODE", multiple=True, help="Leave this node alone; a glob pattern; repeatable.")
 @click.option(
@@ -128,6 +152,8 @@ def _command(
     shapes: dict[str, tuple[int, ...]],
     dims: dict[str, int],
     inputs: dict[str, Path],
+    provider: str,
+    memory: int,
     **others: Any,  # noqa: ANN401 - the fields of Request, of as many types
 ) -> Request:
     """Fold every BatchNorm of an ONNX model that mathematics allows to fold, check with onnxruntime that nothing
@@ -137,7 +163,7 @@ def _command(
         _refuse_with(context, "--no-verify", _CHECK_OPTIONS)
     if others["quiet"]:
         _refuse_with(context, "--quiet", ("verbose",))
-    check = CheckRequest(samples, seed, rtol, atol, shapes, dims, inputs) if verify else None
+    check = CheckRequest(samples, seed, rtol, atol, shapes, dims, inputs, provider, memory) if verify else None
     return Request(models=models, check=check, **others)
 
 

@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 _ARRAY_ENDINGS = (".npy", ".npz")
 _REPORT_ENDINGS = (".json", ".html")
+_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -63,6 +64,15 @@ def parse_tolerance(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise click.BadParameter(f"got {text!r}, expected a finite number from 0 on such as 1e-4")
     return value
+
+
+def parse_size(text: str) -> int:
+    """Bytes: a whole number with B, KiB, MiB or GiB behind it, or none for bytes."""
+    number = text.rstrip("KMGiB")
+    unit = text[len(number) :]
+    if unit not in _UNITS or not _is_size(number):
+        raise click.BadParameter(f"got {text!r}, expected a size such as 512MiB or 2GiB")
+    return int(number) * _UNITS[unit]
 
 
 def by_name(_context: click.Context, _option: click.Parameter, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

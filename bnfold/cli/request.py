@@ -16,6 +16,8 @@ class CheckRequest:
     shapes: Mapping[str, tuple[int, ...]]
     dims: Mapping[str, int]
     inputs: Mapping[str, Path]
+    provider: str
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Request:
         reports: files to write reports to, by their ending .json or .html.
         check: how to check the result, or None not to.
         exclude: glob patterns of node names to leave alone.
+        on_mismatch: what to do if the check fails, "fail" or "revert".
         affine: fold Mul, Add, Sub and Div by constants as well.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
@@ -45,6 +48,7 @@ class Request:
     reports: tuple[Path, ...]
     check: CheckRequest | None
     exclude: tuple[str, ...]
+    on_mismatch: str
     affine: bool
     assume_inference: bool
     keep_overridable: bool

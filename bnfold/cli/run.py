@@ -56,6 +56,7 @@ def _options(request: Request) -> "FoldOptions":
         assume_inference=request.assume_inference,
         keep_overridable=request.keep_overridable,
         verify=None if request.check is None else _verify_options(request.check),
+        on_mismatch=request.on_mismatch,
     )
 
 
@@ -70,6 +71,8 @@ def _verify_options(check: CheckRequest) -> "VerifyOptions":
         shapes=check.shapes,
         dims=check.dims,
         inputs={name: read_samples(name, path) for name, path in check.inputs.items()},
+        provider=check.provider,
+        memory=check.memory,
     )
 
 
@@ -78,8 +81,8 @@ def _fold(job: Job, options: "FoldOptions", request: Request, screen: Screen) ->
     from bnfold.api import fold_file
 
     try:
-        with screen.progress(job.source):
-            report = fold_file(job.source, job.target, options, in_place=job.in_place)
+        with screen.progress(job.source) as progress:
+            report = fold_file(job.source, job.target, options, in_place=job.in_place, progress=progress)
     except Exception as error:
         return _failed(job.source, error, screen)
     screen.show(report)

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -60,16 +60,17 @@ class Screen:
         return code
 
     @contextmanager
-    def progress(self, subject: object) -> Iterator[None]:
-        """Show on a terminal that a model is being worked on."""
+    def progress(self, subject: object) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal that a model is being worked on; what is being done there is told to the function."""
         if self._quiet or sys.stderr is None or not sys.stderr.isatty():
-            yield
+            yield lambda _: None
             return
         from rich.console import Console
         from rich.text import Text
 
-        with Console(stderr=True).status(Text(f"folding {printable(str(subject))}")):
-            yield
+        name = printable(str(subject))
+        with Console(stderr=True).status(Text(f"{name}: reading")) as status:
+            yield lambda doing: status.update(Text(f"{name}: {printable(doing)}"))
 
 
 def _has_color(stream: TextIO | None) -> bool:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnfold.judge.channels import Array, channel_axes, finite, in_channels, largest
+from bnfold.judge.channels import Array
 from bnfold.judge.compare import non_finite_difference
-from bnfold.judge.tolerance import OwnTolerance
 
 
 @dataclass(frozen=True)
@@ -70,18 +69,6 @@ def incomparable_because(a: Array, b: Array) -> str:
         return f"has shape {b.shape} and dtype {b.dtype} against {a.shape} and {a.dtype}"
     problem = non_finite_difference(a, b)
     return f"has {problem}" if problem else ""
-
-
-def compare_by(tolerance: OwnTolerance, tensor: str, a: Array, b: Array) -> LocalFinding:
-    """Compare by what the caller tolerates."""
-    findings = []
-    for axis in channel_axes(a.ndim) or (None,):
-        left, right = (finite(in_channels(values, axis)) for values in (a, b))
-        if left.size:
-            excess = tolerance.excess(largest(right - left), largest(left))
-            channel = int(np.argmax(excess))
-            findings.append(finding_at(tensor, axis, channel, left, right, float(excess[channel]), "differs"))
-    return max(findings, key=lambda finding: finding.excess, default=nothing_found(tensor))
 
 
 def incomparable(tensor: str, what: str) -> LocalFinding:

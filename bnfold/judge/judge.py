@@ -171,10 +171,11 @@ class _Trial:
                 continue
             if first:
                 self._compare_outputs(number, feeds, sample)
+            if number == 0:
+                self._judge_parts(records, _arrays(feeds, sample.original))
             survey.see(sample)
             if number == 0:
                 survey.measure_noise(sample)
-                self._judge_parts(records, _arrays(feeds, sample.original))
         return records
 
     def _sample(
@@ -213,22 +214,28 @@ class _Trial:
 
     def _local_judge(self, sites: Sequence[Site], like: Mapping[str, Array]) -> LocalJudge:
         possible = [site for site in sites if self._can_be_cut_out(site, like)]
-        return LocalJudge(self._original, self._new, possible, like, own_tolerance(self._options))
+        return LocalJudge(self._original, self._new, possible, like)
 
     def _can_be_cut_out(self, site: Site, like: Mapping[str, Array]) -> bool:
         random = any(self._original.is_random(index) for index in site.original)
         return not random and all(name in like for name in site.boundary)
 
     def _judge_parts(self, records: Sequence[SiteRecord], seen: Mapping[str, Array]) -> None:
-        """Cut the parts out and compare them on values of our own choice."""
-        if not self._options.probe:
+        """Cut the parts out and compare them on values of our own choice.
+
+        A tolerance of the caller's speaks of values that occur, not of these.
+        """
+        if not self._options.probe or own_tolerance(self._options) is not None:
             return
         judge = self._local_judge([record.site for record in records], seen)
-        for where, values in probes(seen, self._options.seed, self._options.inputs):
-            findings = judge.judge(values)
+        for probe in probes(seen, self._options.seed, self._options.inputs):
+            findings = judge.judge(probe.values, probe.random)
             for record in records:
                 if record.site.tensor in findings:
-                    record.see_local(findings[record.site.tensor], where)
+                    record.see_local(findings[record.site.tensor], probe.where)
+        places = {record.site.tensor: record for record in records}
+        for finding in judge.read(seen):
+            places[finding.tensor].see_local(finding, "")
 
     def _compare_outputs(self, number: int, feeds: Feeds, sample: Sample) -> None:
         expected, got = sample.original.outputs, sample.new.outputs

@@ -1,30 +1,34 @@
 """Each place where two models part, judged by itself: both parts cut out and run on equal inputs."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
 
 from bnfold.errors import VerificationError
-from bnfold.judge.channels import Array
+from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.excerpt import AS_STORED, TO_SINGLE, Excerpt
-from bnfold.judge.finding import LocalFinding, compare_by, incomparable, incomparable_because
-from bnfold.judge.limits import Limits, appeal
+from bnfold.judge.finding import LocalFinding, incomparable, incomparable_because
+from bnfold.judge.impulses import Readable, Response, impulses, read_bias, read_weights, readable
+from bnfold.judge.laws import appeal, can_vouch, judge_by
+from bnfold.judge.limits import Places, Slopes
 from bnfold.judge.model import Model
 from bnfold.judge.moves import moved_by_one, moved_within
-from bnfold.judge.rounding import compare_rounding
+from bnfold.judge.rounding import RoundedPlaces, RoundedSlopes, SlopesTogether
 from bnfold.judge.sessions import Session
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, same_parameter
-from bnfold.judge.tolerance import OwnTolerance
 from bnfold.judge.truth import exact_values
 
 Values = Mapping[str, Array]
 
 # One random move may leave a channel where it was.
-_MOVES = 2
+_MOVES = 3
+# What another implementation in float64 may be off from the original: four times what a place may.
+_BELIEVED = 64.0
 
 
 class LocalJudge:
@@ -34,36 +38,38 @@ class LocalJudge:
         original, new: the models.
         sites: no site whose part gives other values each time.
         like: tensors of the boundaries, of the shapes and types that all values will have.
-        tolerance: the caller's own, in place of the limits above; None for those.
     """
 
-    def __init__(
-        self,
-        original: Structure,
-        new: Structure,
-        sites: Sequence[Site],
-        like: Values,
-        tolerance: OwnTolerance | None = None,
-    ) -> None:
+    def __init__(self, original: Structure, new: Structure, sites: Sequence[Site], like: Values) -> None:
         narrow = {site.tensor for site in sites if any(_is_narrow(new, index) for index in site.new)}
         wide = [site for site in sites if site.tensor not in narrow]
         self._benches: list[_Bench] = []
         if wide:
-            self._benches.append(_WideBench(original, new, wide, like, tolerance))
+            self._benches.append(_WideBench(original, new, wide, like))
         if narrow:
             halves = [site for site in sites if site.tensor in narrow]
-            self._benches.append(_NarrowBench(original, new, halves, like, tolerance))
+            self._benches.append(_NarrowBench(original, new, halves, like))
 
-    def judge(self, values: Values) -> dict[str, LocalFinding]:
+    def judge(self, values: Values, random: Container[str] = ()) -> dict[str, LocalFinding]:
         """Judge all sites on given inputs.
 
         Args:
             values: of every tensor in their boundaries.
+            random: those whose values are independent of each other. Only parts that begin with one are judged by
+                slopes as well: elsewhere places may repeat each other, and so do their rounding errors.
 
         Returns:
             A finding by tensor for each site with floating-point values whose parts run; none for the others.
         """
-        return {finding.tensor: finding for bench in self._benches for finding in bench.judge(values)}
+        return {finding.tensor: finding for bench in self._benches for finding in bench.judge(values, random)}
+
+    def read(self, like: Values) -> list[LocalFinding]:
+        """What the single weights of half precision say, where they can be read.
+
+        Args:
+            like: tensors of the boundaries.
+        """
+        return [finding for bench in self._benches for finding in bench.read(like)]
 
 
 class _Bench:
@@ -72,10 +78,8 @@ class _Bench:
     precision: ClassVar[Mapping[int, int]] = AS_STORED
     moves_the_original: ClassVar[bool] = True
 
-    def __init__(
-        self, original: Structure, new: Structure, sites: Sequence[Site], like: Values, tolerance: OwnTolerance | None
-    ) -> None:
-        self._original, self._new, self._sites, self._tolerance = original, new, sites, tolerance
+    def __init__(self, original: Structure, new: Structure, sites: Sequence[Site], like: Values) -> None:
+        self._original, self._new, self._sites = original, new, sites
         ours, theirs = Excerpt(original, self.precision), Excerpt(new, self.precision)
         self._names = [self._add(site, number, ours, theirs) for number, site in enumerate(sites)]
         self._ours, self._theirs = _Running("the original", ours, like), _Running("the new model", theirs, like)
@@ -84,10 +88,11 @@ class _Bench:
         """The original's tensor, the new one's, and moved ones."""
         raise NotImplementedError
 
-    def _compare(self, site: Site, values: Values, a: Array, b: Array, moved: Sequence[Array]) -> LocalFinding:
-        raise NotImplementedError
+    def _u(self, site: Site, a: Array) -> float:
+        return eps(a.dtype) * math.sqrt(_depth(self._original, site))
 
-    def judge(self, values: Values) -> list[LocalFinding]:
+    def judge(self, values: Values, random: Container[str]) -> list[LocalFinding]:
+        """As LocalJudge.judge."""
         ours, theirs = self._ours.run(values), self._theirs.run(values)
         if not ours or not theirs:
             return []
@@ -100,11 +105,28 @@ class _Bench:
             problem = incomparable_because(left, right)
             if problem:
                 findings.append(incomparable(site.tensor, problem))
-            elif self._tolerance is not None:
-                findings.append(compare_by(self._tolerance, site.tensor, left, right))
             else:
-                findings.append(self._compare(site, values, left, right, [moving[name] for name in moved]))
+                others = [moving[name] for name in moved]
+                is_random = any(name in random for name in site.boundary)
+                findings.append(self.judge_site(site, values, (left, right, others), random=is_random))
         return findings
+
+    def read(self, like: Values) -> list[LocalFinding]:  # noqa: ARG002 - those of higher precision have nothing to say
+        """As LocalJudge.read."""
+        return []
+
+    def judge_site(
+        self, site: Site, values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+    ) -> LocalFinding:
+        """Judge one site.
+
+        Args:
+            site: the site.
+            values: what its parts were fed with.
+            seen: what they made: the original's, the new one's, the moved ones.
+            random: whether they were fed with random values.
+        """
+        raise NotImplementedError
 
 
 class _WideBench(_Bench):
@@ -116,15 +138,20 @@ class _WideBench(_Bench):
         moved = [ours.add_moved(site, site.original, number, f"~{way}", move) for way, move in enumerate(moves)]
         return plain, theirs.add(site, site.new, number), moved
 
-    def _compare(self, site: Site, values: Values, a: Array, b: Array, moved: Sequence[Array]) -> LocalFinding:
-        limits = Limits(a, moved, _depth(self._original, site))
-        finding = limits.compare(site.tensor, b)
-        if finding.excess <= 1 or not np.isfinite(finding.excess):
+    def judge_site(
+        self, site: Site, values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+    ) -> LocalFinding:
+        """By the arithmetic's limits, and in doubt by the same part in float64."""
+        a, b, moved = seen
+        laws = (Places(), Slopes()) if random else (Places(),)
+        u = self._u(site, a)
+        finding = judge_by(laws, site.tensor, a, b, moved, u)
+        if finding.excess <= 1:
             return finding
-        truth = exact_values(self._original, site, values)
-        if truth is None or not limits.vouch_for(truth):
+        exact = exact_values(self._original, site, values)
+        if exact is None or not can_vouch(exact, a, _BELIEVED * u):
             return finding
-        return appeal(finding, a, b, truth)
+        return appeal(laws, finding, a, b, exact, u)
 
 
 class _NarrowBench(_Bench):
@@ -137,11 +164,46 @@ class _NarrowBench(_Bench):
         names = {name for index in site.new for name in self._new.reads(index)}
         unchanged = {name for name in names if same_parameter(self._original, self._new, name, name)}
         plain = theirs.add(site, site.new, number)
-        moved = theirs.add_moved(site, site.new, number, "~", moved_within(self._new, site.new, unchanged))
-        return ours.add(site, site.original, number), plain, [moved]
+        moves = (moved_within(self._new, site.new, unchanged, seed) for seed in range(_MOVES))
+        moved = [theirs.add_moved(site, site.new, number, f"~{way}", move) for way, move in enumerate(moves)]
+        return ours.add(site, site.original, number), plain, moved
 
-    def _compare(self, site: Site, _values: Values, a: Array, b: Array, moved: Sequence[Array]) -> LocalFinding:
-        return compare_rounding(site.tensor, a, b, moved[0])
+    def judge_site(
+        self, site: Site, _values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+    ) -> LocalFinding:
+        """By what rounding once does."""
+        a, b, moved = seen
+        laws = (RoundedPlaces(3), RoundedSlopes(), SlopesTogether()) if random else (RoundedPlaces(10),)
+        return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
+
+    def read(self, like: Values) -> list[LocalFinding]:
+        """Judge the weights one by one where they can be read."""
+        sites = [entry for site in self._sites if (entry := readable(site, self._new)) is not None]
+        if not sites:
+            return []
+        quiet = {name: np.zeros_like(values) if values.dtype in FLOATS else values for name, values in like.items()}
+        base_a, base_b = self._ours.run(quiet), self._theirs.run(quiet)
+        if not base_a or not base_b:
+            return []
+        names = {site.tensor: (a, b) for site, (a, b, _) in zip(self._sites, self._names, strict=True)}
+        findings = [self._read_bias(entry, quiet, base_a, base_b, *names[entry.site.tensor]) for entry in sites]
+        for sources in _both_signs(impulses(sites, like), any(entry.bends for entry in sites)):
+            once = {**quiet, **sources}
+            twice = {**quiet, **{name: 2 * values for name, values in sources.items()}}
+            ours = self._ours.run(once), self._ours.run(twice)
+            theirs = self._theirs.run(once), self._theirs.run(twice)
+            for entry in sites:
+                a, b = names[entry.site.tensor]
+                original, new = Response(*(run[a] for run in ours)), Response(*(run[b] for run in theirs))
+                findings.append(read_weights(entry, original, new))
+        return findings
+
+    def _read_bias(
+        self, entry: Readable, quiet: Values, ours: Mapping[str, Array], theirs: Mapping[str, Array], a: str, b: str
+    ) -> LocalFinding:
+        finding = read_bias(entry, ours[a], theirs[b])
+        exact = exact_values(self._original, entry.site, quiet) if finding.what else None
+        return finding if exact is None else read_bias(entry, exact, theirs[b])
 
 
 class _Running:
@@ -162,6 +224,14 @@ class _Running:
         except VerificationError:
             return {}
         return {port.name: array for port, array in zip(self._session.signature.outputs, outputs, strict=True)}  # type: ignore[misc]
+
+
+def _both_signs(sources: Iterable[dict[str, Array]], bends: bool) -> Iterator[dict[str, Array]]:
+    """Each input, and where something bends its negative as well."""
+    for values in sources:
+        yield values
+        if bends:
+            yield {name: -array for name, array in values.items()}
 
 
 def _depth(graph: Structure, site: Site) -> int:

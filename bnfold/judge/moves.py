@@ -28,15 +28,16 @@ def moved_by_one(graph: Structure, nodes: Iterable[int], seed: int) -> dict[str,
     return moved
 
 
-def moved_within(graph: Structure, nodes: Iterable[int], unchanged: set[str]) -> dict[str, Array]:
+def moved_within(graph: Structure, nodes: Iterable[int], unchanged: set[str], seed: int) -> dict[str, Array]:
     """The half-precision parameters as float32, each number moved by half an ulp of its own type.
 
     Args:
         graph: the model.
         nodes: of a part of it.
         unchanged: parameters to leave alone.
+        seed: of the directions.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     moved: dict[str, Array] = {}
     for index in nodes:
         for name, values in _float_parameters(graph, index).items():

@@ -33,7 +33,7 @@ class VerifyOptions:
         UsageError: a number is out of its range.
     """
 
-    samples: int = 4
+    samples: int = 6
     seed: int = 0
     rtol: float | None = None
     atol: float | None = None

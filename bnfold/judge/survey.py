@@ -35,20 +35,21 @@ class SiteRecord:
     noise: float = math.nan
     excess: float = math.nan
     problem: str = ""
+    failed_channel: int | None = None
     nearer: str = ""
 
     def fail(self, problem: str, channel: int | None = None) -> None:
         """Note what is wrong; the first problem counts."""
         if not self.problem:
             self.problem = problem
-            self.channel = channel if channel is not None else self.channel
+            self.failed_channel = channel
 
     def see_local(self, finding: LocalFinding, where: str) -> None:
         """Note what the cut-out parts say."""
         self.excess = finding.excess if math.isnan(self.excess) else max(self.excess, finding.excess)
         self.nearer = finding.nearer or self.nearer
         if finding.what:
-            self.fail(f"{finding} {where}", finding.channel)
+            self.fail(f"{finding} {where}".rstrip(), finding.channel)
 
     def result(self) -> TensorCheck:
         """The site's check."""
@@ -56,7 +57,7 @@ class SiteRecord:
             name=self.site.tensor,
             inside=self.inside,
             max_rel=self.max_rel,
-            channel=self.channel,
+            channel=self.failed_channel if self.problem else self.channel,
             passed=not self.problem,
             noise_floor=self.noise,
             excess=self.excess,
@@ -166,7 +167,12 @@ class Survey:
         return _Doubt(record, number, extent, beyond) if np.any(beyond) else None
 
     def _settle(self, doubts: Sequence[_Doubt], sample: Sample) -> None:
-        """Judge doubtful sites by themselves; what cannot be cut out, by the original's noise."""
+        """Judge doubtful sites by themselves; what cannot be cut out, by the original's noise.
+
+        Behind a place that is known to be wrong everything differs, and says nothing of its own.
+        """
+        if any(record.problem for record in self._records):
+            return
         findings = sample.appeal([doubt.record.site for doubt in doubts])
         for doubt in doubts:
             finding = findings.get(doubt.record.site.tensor)

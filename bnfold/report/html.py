@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
-from bnfold.judge.result import OutputCheck, Verification
+from bnfold.judge.result import OutputCheck, TensorCheck, Verification
 from bnfold.plan import Fold, Kept
+from bnfold.report.checks import fold_checks
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
 from bnfold.report.model import Failure, Report
-from bnfold.report.wording import counted, fate, measured, printable, signed, timing, whole
+from bnfold.report.tensors import tensor_lines
+from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
 from bnfold.version import __version__
 
 _OPEN_ROWS = 20
@@ -43,7 +45,7 @@ def _model(report: Report) -> str:
         f"<article>\n{_summary(report)}{_check(report.verification)}{_sizes(report)}"
         f"{_kept('BatchNorms that stay', [node for node in kept if node.is_batch_norm])}"
         f"{_kept('Other affine nodes that stay', [node for node in kept if not node.is_batch_norm])}"
-        f"{_folds(report.outcome.folds)}</article>\n"
+        f"{_folds(report)}</article>\n"
     )
 
 
@@ -63,6 +65,7 @@ def _check(verification: Verification) -> str:
     drawn = f" on {counted(verification.samples, 'sample')}, seed {verification.seed}"
     lines = [verification.problem] if verification.problem else []
     lines += [f"warning: {warning}" for warning in verification.warnings]
+    lines += tensor_lines(verification)
     return (
         f"<h2>Check: {status}{'' if verification.status == 'skipped' else drawn}</h2>\n"
         f"{''.join(f'<p>{_text(line)}</p>' for line in lines)}{_outputs(verification.outputs)}"
@@ -74,7 +77,7 @@ def _outputs(outputs: Sequence[OutputCheck]) -> str:
         ("output", "name"),
         ("max abs", "number"),
         ("max rel", "number"),
-        ("noise", "number"),
+        ("own noise", "number"),
         ("", ""),
         ("", "failed"),
     )
@@ -120,9 +123,11 @@ def _refusal_rows(node: Kept) -> Iterable[Sequence[str]]:
         yield name, op, refusal.reason.code, path, refusal.evidence, refusal.hint
 
 
-def _folds(folds: Sequence[Fold]) -> str:
+def _folds(report: Report) -> str:
+    folds = report.outcome.folds
     if not folds:
         return ""
+    checks = {check.node: check.worst for check in fold_checks(report)}
     columns = (
         ("node", "name"),
         ("operator", ""),
@@ -130,12 +135,24 @@ def _folds(folds: Sequence[Fold]) -> str:
         ("into", "name"),
         ("through", "name"),
         ("amplification", "number"),
+        ("max rel", "number"),
+        ("of own noise", "number"),
+        ("of allowed, cut out", "number"),
     )
-    rows = [
-        (fold.node, fold.op, fold.direction, ", ".join(fold.into), ", ".join(fold.through), f"{fold.amplification:.3g}")
-        for fold in folds
-    ]
+    rows = [(*_moves(fold), *_measures(checks.get(fold.node))) for fold in folds]
     return _foldable(f"Folded: {whole(len(folds))}", _table(columns, rows), len(folds))
+
+
+def _moves(fold: Fold) -> Sequence[str]:
+    into, through = ", ".join(fold.into), ", ".join(fold.through)
+    return fold.node, fold.op, fold.direction, into, through, f"{fold.amplification:.3g}"
+
+
+def _measures(check: TensorCheck | None) -> Sequence[str]:
+    """What the check measured at a fold's tensor."""
+    if check is None:
+        return "-", "", "-"
+    return measured(check.max_rel), times(check.max_rel, check.noise_floor), measured(check.excess)
 
 
 def _foldable(heading: str, content: str, rows: int) -> str:

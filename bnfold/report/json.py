@@ -1,7 +1,6 @@
 """The report for programs: JSON, schema version 1. Keys may be added, none is ever renamed.
 
-A number that JSON cannot hold, NaN or infinity, is null, and so is a number that nobody measured. No check compares
-single folds yet: "folds" of the verification is empty.
+A number that JSON cannot hold, NaN or infinity, is null, and so is a number that nobody measured.
 """
 
 import json
@@ -10,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bnfold.judge.result import OutputCheck, Verification
+from bnfold.judge.result import DeploymentCheck, OutputCheck
 from bnfold.plan import Fold, Kept
 from bnfold.refusal import Refusal
+from bnfold.report.checks import FoldCheck, fold_checks
 from bnfold.report.model import Failure, Report, Tally
 from bnfold.version import __version__
 
@@ -57,7 +57,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "nodes": asdict(report.nodes),
         "parameters": asdict(report.parameters),
         "bytes": asdict(report.bytes),
-        "verification": _verification(report.verification),
+        "verification": _verification(report),
         "seconds": {stage: _number(seconds) for stage, seconds in asdict(report.seconds).items()},
     }
 
@@ -95,7 +95,8 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _verification(verification: Verification) -> dict[str, Any]:
+def _verification(report: Report) -> dict[str, Any]:
+    verification = report.verification
     return {
         "status": verification.status,
         "samples": verification.samples,
@@ -103,8 +104,31 @@ def _verification(verification: Verification) -> dict[str, Any]:
         "problem": verification.problem,
         "warnings": list(verification.warnings),
         "outputs": [_output(output) for output in verification.outputs],
-        "folds": [],
+        "folds": [_fold_check(check) for check in fold_checks(report)],
+        "deployment": _deployment(verification.deployment),
     }
+
+
+def _fold_check(check: FoldCheck) -> dict[str, Any]:
+    """A fold that nothing shows outside a function or body has no tensors, and null for everything measured."""
+    worst = check.worst
+    return {
+        "node": check.node,
+        "tensors": list(check.tensors),
+        "max_rel": None if worst is None else _number(worst.max_rel),
+        "channel": None if worst is None else worst.channel,
+        "noise_floor": None if worst is None else _number(worst.noise_floor),
+        "excess": None if worst is None else _number(worst.excess),
+        "nearer_to_float64": (worst.nearer or None) if worst is not None else None,
+        "passed": worst is None or worst.passed,
+        "problem": "" if worst is None else worst.problem,
+    }
+
+
+def _deployment(check: DeploymentCheck | None) -> dict[str, Any] | None:
+    if check is None:
+        return None
+    return {**asdict(check), "max_rel": _number(check.max_rel)}
 
 
 def _output(output: OutputCheck) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from bnfold.judge.result import OutputCheck, Verification
 from bnfold.report.model import Report
+from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
-from bnfold.report.wording import counted, fate, measured, printable, signed, timing, whole
+from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
 
 _STATUS_STYLE = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
@@ -83,19 +84,22 @@ def _check(verification: Verification) -> list[RenderableType]:
         lines.append(_indented(Text(printable(verification.problem))))
     if verification.outputs:
         lines.append(_indented(_outputs(verification.outputs)))
+    lines += [_indented(Text(printable(line))) for line in tensor_lines(verification)]
     lines += [_indented(Text.assemble(("warning: ", "yellow"), printable(text))) for text in verification.warnings]
     return lines
 
 
 def _outputs(outputs: Sequence[OutputCheck]) -> Table:
-    """One line per output; the original's own noise beside it where it had to be measured."""
+    """One line per output; the original's own noise beside it where it was measured."""
     noisy = any(not math.isnan(output.noise_floor) for output in outputs)
-    table = _columns("output", "max abs", "max rel", *(["noise"] if noisy else []))
+    table = _columns("output", "max abs", "max rel", *(["own noise", ""] if noisy else []))
     table.add_column(style=_STATUS_STYLE["failed"])
     for output in outputs:
-        numbers = [output.max_abs, output.max_rel, *([output.noise_floor] if noisy else [])]
+        numbers = [measured(output.max_abs), measured(output.max_rel)]
+        if noisy:
+            numbers += [measured(output.noise_floor), times(output.max_rel, output.noise_floor)]
         problem = output.problem or ("" if output.passed else "beyond the tolerance")
-        table.add_row(printable(output.name), *map(measured, numbers), printable(problem))
+        table.add_row(printable(output.name), *numbers, printable(problem))
     return table
 
 

@@ -26,6 +26,11 @@ def measured(value: float) -> str:
     return "0" if value == 0 else f"{value:.2e}"
 
 
+def times(value: float, unit: float) -> str:
+    """How many times a unit a value is, such as 0.8x; nothing where that says nothing."""
+    return f"{value / unit:.2g}x" if math.isfinite(value) and math.isfinite(unit) and unit > 0 else ""
+
+
 def printable(name: str) -> str:
     """A name out of a model, its control characters spelled out so that it cannot steer a terminal."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)

@@ -13,6 +13,8 @@ from tests.faults.layouts import Parameters, bias_place, read, stored_bias, stor
 
 # A number that moves by less is no fault, but rounding: units in the last place.
 _ROUNDING = 8
+_ONE_ROUNDING = 0.55
+_RECURRENT = ("GRU", "LSTM", "RNN")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,11 @@ def _write(graphs: Graphs, node: Node, wrong: Parameters, dead: Dead | None) -> 
     place = bias_place(graphs, node)
     weight = graphs.constant(node.scope, node.input(1))
     bias = None if place is None else graphs.constant(place[0].scope, place[0].input(place[1]))
-    new_weight = _Rounding(weight.dtype)(wrong.weight, right.weight)
-    new_bias = _Rounding(weight.dtype if bias is None else bias.dtype)(wrong.full_bias, right.full_bias)
+    recurrent = node.proto.op_type in _RECURRENT
+    new_weight = _Rounding(weight.dtype, recurrent=recurrent)(wrong.weight, right.weight)
+    new_bias = _Rounding(weight.dtype if bias is None else bias.dtype, recurrent=recurrent)(
+        wrong.full_bias, right.full_bias
+    )
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
         return NotHere("the wrong parameters would not be finite")
     weight_moved, bias_moved = new_weight != right.weight, new_bias != right.full_bias
@@ -94,22 +99,38 @@ def _write(graphs: Graphs, node: Node, wrong: Parameters, dead: Dead | None) -> 
         if place is not None and wrong.bias is None and node.proto.op_type in ("Conv", "ConvTranspose"):
             del node.proto.input[2:]
         else:
-            _store(graphs, *(place or (node, 3 if node.proto.op_type in ("LSTM", "GRU", "RNN") else 2)), values)
+            _store(graphs, *(place or (node, 3 if recurrent else 2)), values)
     return _touches_live(weight_moved, bias_moved, dead)
 
 
 class _Rounding:
-    """Rounds to a type, and keeps the old number where the new one differs by rounding alone."""
+    """Rounds to a type, and keeps the old number where the new one differs by rounding alone.
 
-    def __init__(self, dtype: np.dtype) -> None:
+    Args:
+        dtype: of the stored numbers.
+        recurrent: whether an LSTM, GRU or RNN holds them. Nothing outside can read one of its weights by itself: of
+            half precision, only what is off by more than a unit can show.
+    """
+
+    def __init__(self, dtype: np.dtype, *, recurrent: bool) -> None:
         self._dtype = dtype
-        # Of float16 every stored number counts.
-        self._slack = 0.0 if dtype.itemsize == 2 else _ROUNDING * float(ml_dtypes.finfo(dtype).eps)
+        self._one_rounding = 1.5 if recurrent else _ONE_ROUNDING
+        self._slack = _ROUNDING * float(ml_dtypes.finfo(dtype).eps)
 
     def __call__(self, new: np.ndarray, old: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             stored = new.astype(self._dtype).astype(np.float64)
+        if self._dtype.itemsize == 2:
+            # What may as well have been rounded to the old number is no fault: half a unit, and a little.
+            return np.where(np.abs(new - old) <= self._one_rounding * _unit(old, self._dtype), old, stored)
         return np.where(np.abs(stored - old) <= self._slack * np.abs(old), old, stored)
+
+
+def _unit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The distance between neighbouring numbers of a type, at each value."""
+    limits = ml_dtypes.finfo(dtype)
+    magnitude = np.maximum(np.abs(values), float(limits.smallest_normal))
+    return np.exp2(np.floor(np.log2(magnitude))) * float(limits.eps)
 
 
 def _touches_live(weight_moved: np.ndarray, bias_moved: np.ndarray, dead: Dead | None) -> bool:

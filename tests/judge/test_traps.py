@@ -14,7 +14,7 @@ def test_a_correct_fold_passes():
     network = ConvBatchNorm()
     verdict = check(network.original(), network.folded(), VerifyOptions())
     assert verdict.passed
-    assert (verdict.samples, verdict.problem, verdict.warnings) == (4, "", ())
+    assert (verdict.samples, verdict.problem, verdict.warnings) == (6, "", ())
     (output,) = verdict.outputs
     assert output.name == "y"
     assert output.max_abs > 0
@@ -93,7 +93,7 @@ def test_a_new_nan_fails():
     original = model([node("Mul", "x x", "s"), node("Sqrt", "s", "y")], X, {"y": (FLOAT, [2, 3])})
     verdict = check(original, unary("Sqrt"), VerifyOptions())
     assert not verdict.passed
-    assert "new NaN in sample 0 (normal)" in verdict.problem
+    assert "new NaN in sample 0 (normal)" in verdict.outputs[0].problem
 
 
 def test_a_nan_that_is_gone_fails():
@@ -119,7 +119,7 @@ def test_an_infinity_of_the_other_sign_fails():
                      {"y": (FLOAT, [2, 3])}, {"zero": np.float32(0), "n": np.float32(numerator)})  # fmt: skip
 
     assert check(divided(1), divided(2), VerifyOptions(probe=False)).passed
-    assert "6 new infinities" in check(divided(1), divided(-1), VerifyOptions()).problem
+    assert "6 new infinities" in check(divided(1), divided(-1), VerifyOptions()).outputs[0].problem
 
 
 def test_nan_and_infinities_that_agree_pass():
@@ -138,7 +138,7 @@ def test_a_difference_at_large_inputs_only_fails():
                     {"low": np.float32(-6), "high": np.float32(6)})  # fmt: skip
     verdict = check(unary("Identity", shape=[20, 20]), clipped, VerifyOptions())
     assert not verdict.passed
-    assert "in sample 1 (ten times normal)" in verdict.problem
+    assert "in sample 1 (ten times normal)" in verdict.outputs[0].problem
 
 
 def test_a_shift_that_shows_without_signal_only_fails():

@@ -1,0 +1,48 @@
+"""What the check says of each fold: the tensors at which it was looked at, put together."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnfold.judge.result import TensorCheck
+from bnfold.plan import Fold
+from bnfold.report.model import Report
+
+
+@dataclass(frozen=True)
+class FoldCheck:
+    """One fold in the check.
+
+    Attributes:
+        node: label of the node that is gone.
+        tensors: names of the tensors where it was looked at; none where no tensor outside a function or body shows it.
+        worst: the check of the one that fared worst; None without tensors.
+    """
+
+    node: str
+    tensors: tuple[str, ...]
+    worst: TensorCheck | None
+
+
+def fold_checks(report: Report) -> list[FoldCheck]:
+    """One entry per fold; none where nothing was compared."""
+    if report.verification.status == "skipped":
+        return []
+    checks = report.verification.tensors
+    return [_check(fold, checks) for fold in report.outcome.folds]
+
+
+def _check(fold: Fold, checks: Sequence[TensorCheck]) -> FoldCheck:
+    here = [check for check in checks if fold.tensor == check.name or fold.tensor in check.inside]
+    worst = max(here, key=_badness, default=None)
+    return FoldCheck(fold.node, tuple(check.name for check in here), worst)
+
+
+def worst_of(checks: Sequence[TensorCheck]) -> TensorCheck | None:
+    """The tensor that fared worst: one that failed, or else the one nearest to its limit."""
+    return max(checks, key=_badness, default=None)
+
+
+def _badness(check: TensorCheck) -> tuple[bool, float, float]:
+    excess = 0.0 if math.isnan(check.excess) else check.excess
+    return not check.passed, excess, check.max_rel

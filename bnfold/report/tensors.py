@@ -1,0 +1,39 @@
+"""What the check found inside the graph, in a few lines."""
+
+import math
+
+from bnfold.judge.result import DeploymentCheck, TensorCheck, Verification
+from bnfold.report.checks import worst_of
+from bnfold.report.wording import counted, measured, times, whole
+
+
+def tensor_lines(verification: Verification) -> list[str]:
+    """The places where the models part, the worst of them, and the run at default settings."""
+    lines = []
+    tensors = verification.tensors
+    if tensors:
+        passed = sum(tensor.passed for tensor in tensors)
+        lines.append(f"{whole(passed)} of {counted(len(tensors), 'changed tensor')} equal inside the graph")
+        worst = worst_of(tensors)
+        if worst is not None:
+            lines.append(_worst(worst))
+    if verification.deployment is not None:
+        lines.append(_deployment(verification.deployment))
+    return lines
+
+
+def _worst(tensor: TensorCheck) -> str:
+    channel = "" if tensor.channel is None else f", channel {tensor.channel}"
+    name = f"{tensor.name}{channel}"
+    if not tensor.passed:
+        return f"worst: {name}: {tensor.problem}"
+    noise = times(tensor.max_rel, tensor.noise_floor)
+    beside = f", {noise} its own noise" if noise else ""
+    limit = "" if math.isnan(tensor.excess) else f"; cut out, {tensor.excess:.2g} of what rounding allows"
+    return f"worst: {name}: {measured(tensor.max_rel)} of its scale{beside}{limit}"
+
+
+def _deployment(check: DeploymentCheck) -> str:
+    if check.problem:
+        return f"at default settings ({check.provider}): {check.problem}"
+    return f"at default settings ({check.provider}): max rel {measured(check.max_rel)}"
