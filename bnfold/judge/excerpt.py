@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.judge.model import Model
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, bodies
 
@@ -24,6 +25,7 @@ TO_SINGLE: Mapping[int, int] = {FLOAT16: FLOAT, BFLOAT16: FLOAT}
 """Half precision parameters in single precision arithmetic: only their own rounding is left."""
 TO_DOUBLE: Mapping[int, int] = {FLOAT16: DOUBLE, BFLOAT16: DOUBLE, FLOAT: DOUBLE}
 AS_STORED: Mapping[int, int] = {}
+_LARGEST_INSIDE = 4096
 
 
 class Excerpt:
@@ -38,7 +40,7 @@ class Excerpt:
         self._graph = graph
         self._precision = precision
         self._nodes: list[NodeProto] = []
-        self._parameters: dict[str, TensorProto] = {}
+        self._parameters: dict[str, Array] = {}
         self._inputs: dict[str, None] = {}
         self._outputs: list[str] = []
 
@@ -81,7 +83,6 @@ class Excerpt:
     def _add(
         self, site: Site, nodes: Iterable[int], prefix: str, moved: Mapping[str, Array], moved_prefix: str = ""
     ) -> str:
-        from onnx import numpy_helper
 
         made = {name for index in nodes for name in self._graph.nodes[index].output}
         own = moved_prefix or prefix
@@ -99,8 +100,7 @@ class Excerpt:
             return f"{prefix}{name}"
 
         for name, values in moved.items():
-            tensor = numpy_helper.from_array(np.asarray(values), rename(name))
-            self._parameters[tensor.name] = tensor
+            self._parameters[rename(name)] = values
         for index in nodes:
             if self._graph.parameter(self._graph.nodes[index].output[0]) is None:
                 self._nodes.append(self._copy(self._graph.nodes[index], rename))
@@ -112,23 +112,17 @@ class Excerpt:
     def _parameter(self, name: str) -> str:
         key = f"w.{name}"
         if key not in self._parameters:
-            self._parameters[key] = self._stored(self._graph.parameter(name), name, key)
+            self._parameters[key] = self._values(name)
         return key
 
-    def _stored(self, tensor: "TensorProto | None", name: str, key: str) -> "TensorProto":
-        from onnx import TensorProto, helper, numpy_helper
+    def _values(self, name: str) -> Array:
+        from onnx import helper
 
+        tensor = self._graph.parameter(name)
         assert tensor is not None, "only parameters are asked for"
         target = self._precision.get(tensor.data_type)
-        if target is not None:
-            values = self._graph.array(name).astype(helper.tensor_dtype_to_np_dtype(target))
-            return numpy_helper.from_array(values, key)
-        if tensor.data_location == TensorProto.EXTERNAL:
-            return numpy_helper.from_array(self._graph.array(name), key)
-        copy = TensorProto()
-        copy.CopyFrom(tensor)
-        copy.name = key
-        return copy
+        values = self._graph.array(name)
+        return values if target is None else values.astype(helper.tensor_dtype_to_np_dtype(target))
 
     def _copy(self, node: "NodeProto", rename: Any) -> "NodeProto":  # noqa: ANN401 - a function of names
         from onnx import NodeProto
@@ -141,13 +135,26 @@ class Excerpt:
             _convert(copy, self._precision)
         return copy
 
-    def build(self, feeds: Mapping[str, Array]) -> bytes:
-        """The model, serialised.
+    def build(self, role: str, feeds: Mapping[str, Array]) -> Model:
+        """The model, with its large parameters beside it: they are not copied.
 
         Args:
+            role: how messages call it.
             feeds: what its inputs will be fed with, by their names in the original model.
         """
-        from onnx import ModelProto, helper
+        beside = {name: values for name, values in self._parameters.items() if _goes_beside(values)}
+        return Model(role, self._serialised(feeds, beside), beside)
+
+    def build_whole(self, feeds: Mapping[str, Array]) -> bytes:
+        """The model with all its parameters inside, serialised.
+
+        Args:
+            feeds: as for `build`.
+        """
+        return self._serialised(feeds, {})
+
+    def _serialised(self, feeds: Mapping[str, Array], beside: Mapping[str, Array]) -> bytes:
+        from onnx import ModelProto, helper, numpy_helper
 
         source = self._graph.model.proto
         model = ModelProto(ir_version=source.ir_version, opset_import=source.opset_import, functions=source.functions)
@@ -160,7 +167,9 @@ class Excerpt:
             element = helper.np_dtype_to_tensor_dtype(feeds[name].dtype)
             target = self._precision.get(element, element)
             graph.input.append(helper.make_tensor_value_info(f"in.{name}", target, feeds[name].shape))
-        graph.initializer.extend(self._parameters.values())
+        for name, values in self._parameters.items():
+            inside = name not in beside
+            graph.initializer.append(numpy_helper.from_array(values, name) if inside else _placeholder(values, name))
         graph.node.extend(self._nodes)
         for name in self._outputs:
             graph.output.add(name=name)
@@ -177,6 +186,20 @@ class Excerpt:
             target = self._precision.get(helper.np_dtype_to_tensor_dtype(array.dtype))
             fed[f"in.{name}"] = array if target is None else array.astype(helper.tensor_dtype_to_np_dtype(target))
         return fed
+
+
+def _goes_beside(values: Array) -> bool:
+    return values.nbytes > _LARGEST_INSIDE and values.dtype in (np.float16, np.float32, np.float64)
+
+
+def _placeholder(values: Array, name: str) -> "TensorProto":
+    """A tensor that says that its data is elsewhere."""
+    from onnx import TensorProto, helper
+
+    element = helper.np_dtype_to_tensor_dtype(values.dtype)
+    tensor = TensorProto(name=name, dims=values.shape, data_type=element, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="beside")
+    return tensor
 
 
 def _rename(node: "NodeProto", rename: Any, own: frozenset[str]) -> None:  # noqa: ANN401 - a function of names

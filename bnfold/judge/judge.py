@@ -172,7 +172,7 @@ class _Trial:
             if first:
                 self._compare_outputs(number, feeds, sample)
             if number == 0:
-                self._judge_parts(records, _arrays(feeds, sample.original))
+                self._judge_parts(records, _boundary(sites, _arrays(feeds, sample.original)))
             survey.see(sample)
             if number == 0:
                 survey.measure_noise(sample)
@@ -279,6 +279,12 @@ class _Trial:
 
 class _NewModelRefuses(Exception):  # noqa: N818 - a verdict, not an error
     """The new model does not run on what the original takes."""
+
+
+def _boundary(sites: Sequence[Site], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Only what the parts begin with."""
+    names = dict.fromkeys(name for site in sites for name in site.boundary if name in arrays)
+    return {name: arrays[name] for name in names}
 
 
 def _arrays(feeds: Feeds, observation: Observation) -> dict[str, Array]:

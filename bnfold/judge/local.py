@@ -13,9 +13,8 @@ from bnfold.judge.compare import FLOATS
 from bnfold.judge.excerpt import AS_STORED, TO_SINGLE, Excerpt
 from bnfold.judge.finding import LocalFinding, incomparable, incomparable_because
 from bnfold.judge.impulses import Readable, Response, impulses, read_bias, read_weights, readable
-from bnfold.judge.laws import appeal, can_vouch, judge_by
+from bnfold.judge.laws import Law, appeal, can_vouch, judge_by
 from bnfold.judge.limits import Places, Slopes
-from bnfold.judge.model import Model
 from bnfold.judge.moves import moved_by_one, moved_within
 from bnfold.judge.rounding import RoundedPlaces, RoundedSlopes, SlopesTogether
 from bnfold.judge.sessions import Session
@@ -173,7 +172,9 @@ class _NarrowBench(_Bench):
     ) -> LocalFinding:
         """By what rounding once does."""
         a, b, moved = seen
-        laws = (RoundedPlaces(3), RoundedSlopes(), SlopesTogether()) if random else (RoundedPlaces(10),)
+        laws: list[Law] = [RoundedPlaces(3), RoundedSlopes()] if random else [RoundedPlaces(10)]
+        if random and readable(site, self._new) is None:
+            laws.append(SlopesTogether())
         return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
 
     def read(self, like: Values) -> list[LocalFinding]:
@@ -213,7 +214,7 @@ class _Running:
         self._excerpt = excerpt
         self._session: Session | None = None
         with suppress(VerificationError):
-            self._session = Session(Model(role, excerpt.build(like)))
+            self._session = Session(excerpt.build(role, like))
 
     def run(self, values: Values) -> dict[str, Array]:
         """The outputs by name; none where the excerpt does not run by itself."""

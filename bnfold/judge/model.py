@@ -1,7 +1,7 @@
 """A model as it lies in its file, and the same model with more outputs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ class Model:
     Args:
         role: how messages call it: "the original".
         source: where it is.
+        beside: values of initializers whose data it says is external, in place of files.
 
     Attributes:
         role: the same.
@@ -32,8 +33,9 @@ class Model:
         VerificationError: there is no such file, or it cannot be read.
     """
 
-    def __init__(self, role: str, source: ModelSource) -> None:
+    def __init__(self, role: str, source: ModelSource, beside: "Mapping[str, Array] | None" = None) -> None:
         self.role = role
+        self._beside = beside
         self.folder = "" if isinstance(source, bytes) else str(Path(source).absolute().parent)
         try:
             self.data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -63,6 +65,8 @@ class Model:
         Raises:
             VerificationError: it is not there.
         """
+        if self._beside is not None:
+            return dict(self._beside)
         outside = [tensor for tensor in self.proto.graph.initializer if is_external(tensor)]
         read = _names_read(self.proto.graph) if outside else set()
         return {tensor.name: map_external(tensor, self.folder) for tensor in outside if tensor.name in read}

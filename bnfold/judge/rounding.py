@@ -20,7 +20,7 @@ from bnfold.judge.laws import Seen
 _PLACE, _TIMES, _TIMES_USUAL, _ERRORS = 16.0, 3.0, 5.0, 6.0
 _ROUNDED_TWICE = 1.6 / math.sqrt(3)
 # Fewer channels are no sample of roundings.
-_FEWEST_CHANNELS = 8
+_FEWEST_CHANNELS = 16
 
 
 class RoundedPlaces:

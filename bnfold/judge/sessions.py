@@ -132,6 +132,7 @@ def _open(data: bytes, model: Model, level: Level, provider: str) -> "onnxruntim
     external = model.external
     if external:
         settings.add_external_initializers(list(external), [_to_value(values) for values in external.values()])
+    if model.folder:
         settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
     providers = list(dict.fromkeys((provider, CPU)))

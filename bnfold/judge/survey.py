@@ -21,6 +21,9 @@ from bnfold.judge.sessions import Observation
 from bnfold.judge.sites import Site
 from bnfold.judge.tolerance import EXACT, LIMITS, NOISE_FACTOR, OwnTolerance
 
+# The floors are those of whole outputs; a channel's own scale is smaller than its tensor's.
+_CHANNELS = 4
+
 Appeal = Callable[[Sequence[Site]], Mapping[str, LocalFinding]]
 
 
@@ -163,7 +166,7 @@ class Survey:
         if self._tolerance is not None:
             beyond = self._tolerance.excess(extent.error, extent.scale) > 1
         else:
-            beyond = relative > max(LIMITS[a.dtype].floor, LIMITS[self._noise.grain].floor)
+            beyond = relative > _CHANNELS * max(LIMITS[a.dtype].floor, LIMITS[self._noise.grain].floor)
         return _Doubt(record, number, extent, beyond) if np.any(beyond) else None
 
     def _settle(self, doubts: Sequence[_Doubt], sample: Sample) -> None:

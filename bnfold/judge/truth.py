@@ -29,7 +29,7 @@ def exact_values(graph: Structure, site: Site, values: Mapping[str, Array]) -> A
     name = excerpt.add(site, site.original, 0)
     try:
         with np.errstate(all="ignore"):
-            evaluator = ReferenceEvaluator(excerpt.build(values), new_ops=[_batch_normalization()])
+            evaluator = ReferenceEvaluator(excerpt.build_whole(values), new_ops=[_batch_normalization()])
             (result,) = evaluator.run([name], excerpt.feeds(values))
     except Exception:  # whatever it is: the check goes on without this witness
         return None
