@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bnfold.judge.result import SKIPPED, OutputCheck, Verification
+from bnfold.judge.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from bnfold.refusal import Reason
 from bnfold.report.json import render_json, render_json_of_several, to_dict
 from bnfold.report.model import Failure
@@ -111,6 +111,33 @@ def test_noise_and_warnings_of_a_check():
 
     assert [each["noise_floor"] for each in value["outputs"]] == [4e-3, None]
     assert value["warnings"] == ["output 'y' never varied"]
+
+
+def test_every_fold_has_its_check():
+    tensors = (
+        TensorCheck("bn1_out", frozenset({"conv1_out", "bn1_out"}), 1e-6, 3, True, noise_floor=2e-6, excess=0.25),
+        TensorCheck("add", frozenset({"bn2_out", "add"}), 2e-6, None, True, nearer="new"),
+        TensorCheck("mul", frozenset({"bn2_out", "mul"}), 0.01, 5, False, problem="channel 5 differs"),
+    )
+    check = Verification("failed", 4, 0, tensors=tensors)
+    folds = [fold("bn1"), fold("bn2"), fold("inside_a_function")]
+
+    first, second, third = strict(render_json(report(folds=folds, verification=check)))["verification"]["folds"]
+
+    assert (first["node"], first["tensors"], first["max_rel"], first["channel"]) == ("bn1", ["bn1_out"], 1e-6, 3)
+    assert (first["noise_floor"], first["excess"], first["passed"], first["problem"]) == (2e-6, 0.25, True, "")
+    assert (second["tensors"], second["passed"], second["channel"]) == (["add", "mul"], False, 5)
+    assert (second["excess"], second["problem"]) == (None, "channel 5 differs")
+    assert (third["tensors"], third["max_rel"], third["passed"]) == ([], None, True)
+
+
+def test_the_run_at_default_settings():
+    check = Verification("passed", 4, 0, deployment=DeploymentCheck("CPUExecutionProvider", float("nan"), True, "x"))
+
+    deployment = strict(render_json(report(verification=check)))["verification"]["deployment"]
+
+    assert deployment == {"provider": "CPUExecutionProvider", "max_rel": None, "passed": True, "problem": "x"}
+    assert to_dict(report())["verification"]["deployment"] is None
 
 
 def test_a_check_that_nobody_asked_for_is_skipped():

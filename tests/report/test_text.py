@@ -1,4 +1,4 @@
-from bnfold.judge.result import SKIPPED, OutputCheck, Verification
+from bnfold.judge.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from bnfold.refusal import Reason
 from bnfold.report.text import render_text
 from tests.reports import FAILED, fold, kept, refusal, report
@@ -182,11 +182,35 @@ def test_noise_is_shown_where_it_was_measured():
 
     lines = lines_of(report(verification=Verification("passed", 4, 0, outputs)))
 
-    assert block(lines, "Check passed on 4 samples, seed 0", "  b              0         0         -")[1:] == [
-        "  output   max abs   max rel     noise",
-        "  a       1.00e-03  2.00e-03  4.00e-03",
-        "  b              0         0         -",
+    assert block(lines, "Check passed on 4 samples, seed 0", "  b              0         0          -")[1:] == [
+        "  output   max abs   max rel  own noise",
+        "  a       1.00e-03  2.00e-03   4.00e-03  0.5x",
+        "  b              0         0          -",
     ]
+
+
+def test_the_places_inside_the_graph_are_counted_and_the_worst_is_named():
+    outputs = (OutputCheck("a", 0.0, 0.0, True),)
+    tensors = (
+        TensorCheck("n1", frozenset({"c1", "n1"}), 1e-6, 3, True, noise_floor=2e-6, excess=0.25),
+        TensorCheck("n2", frozenset({"c2", "n2"}), 5e-6, None, True, excess=0.125),
+    )
+    deployed = DeploymentCheck("CPUExecutionProvider", 2e-7, True)
+    verification = Verification("passed", 4, 0, outputs, tensors, deployed)
+
+    lines = lines_of(report(verification=verification))
+
+    assert "  2 of 2 changed tensors equal inside the graph" in lines
+    worst = "worst: n1, channel 3: 1.00e-06 of its scale, 0.5x its own noise; cut out, 0.25 of what rounding allows"
+    assert worst in " ".join(" ".join(lines).split())
+    assert "  at default settings (CPUExecutionProvider): max rel 2.00e-07" in lines
+
+
+def test_a_place_that_is_wrong_is_named_with_what_is_wrong():
+    tensors = (TensorCheck("n1", frozenset(), 0.01, 3, False, problem="channel 3 differs: 1 against 2"),)
+    verification = Verification("failed", 4, 0, (), tensors, problem="tensor 'n1': channel 3 differs: 1 against 2")
+
+    assert "  worst: n1, channel 3: channel 3 differs: 1 against 2" in lines_of(report(verification=verification))
 
 
 def test_what_weakens_the_check_is_told():

@@ -1,0 +1,42 @@
+"""The new model at onnxruntime's default settings."""
+
+import numpy as np
+import pytest
+
+from bnfold.errors import UsageError
+from bnfold.judge import VerifyOptions, check
+from bnfold.judge.deployment import check_deployment
+from bnfold.judge.model import Model
+from bnfold.judge.sessions import Session
+from tests.judge.models import ConvBatchNorm
+
+
+def test_a_correct_fold_runs_there_as_well():
+    network = ConvBatchNorm()
+    verdict = check(network.original(), network.folded())
+    assert verdict.deployment is not None
+    assert verdict.deployment.passed
+    assert verdict.deployment.provider == "CPUExecutionProvider"
+    assert 0 < verdict.deployment.max_rel < 1e-5
+
+
+def test_another_result_there_fails():
+    network = ConvBatchNorm()
+
+    def double(weight):
+        weight *= 2
+
+    original, new = (
+        Model("the original", network.original()),
+        Model("the new model", network.folded(spoil_weight=double)),
+    )
+    feeds = {"x": np.ones((1, 3, 6, 6), np.float32)}
+    found = check_deployment(original, new, feeds, Session(original).run(feeds), VerifyOptions())
+    assert not found.passed
+    assert found.problem.startswith("output 'y': max |a - b| is ")
+
+
+def test_a_provider_that_is_not_there_is_a_usage_error():
+    network = ConvBatchNorm()
+    with pytest.raises(UsageError, match=r"no provider 'MoonExecutionProvider': it has .*CPUExecutionProvider"):
+        check(network.original(), network.folded(), VerifyOptions(provider="MoonExecutionProvider"))

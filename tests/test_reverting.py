@@ -1,0 +1,116 @@
+"""Folds that fail the check are found by bisection and dropped; the rest stays."""
+
+import numpy as np
+import onnx
+import pytest
+
+import bnfold
+from bnfold.errors import VerificationError
+from bnfold.frontends.onnx import encode
+from bnfold.judge.result import TensorCheck, Verification
+from bnfold.plan import Fold, Kept, Outcome
+from bnfold.refusal import Reason, Refusal
+from bnfold.reverting import Attempt, fold_what_holds
+from tests.networks import Network
+
+LABELS = [f"bn{number}" for number in range(9)]
+
+
+class Pretender:
+    """Folds nine nodes, of which some are wrong; the check blames whom it is told to."""
+
+    def __init__(self, wrong, blamed=()):
+        self.wrong, self.blamed, self.calls = set(wrong), blamed, 0
+
+    def __call__(self, patterns):
+        self.calls += 1
+        folds = tuple(fold(label) for label in LABELS if label not in patterns)
+        kept = tuple(Kept(label, "BatchNormalization", True, (EXCLUDED,)) for label in LABELS if label in patterns)
+        failed = bool(self.wrong & {entry.node for entry in folds})
+        tensors = tuple(
+            TensorCheck(label, frozenset(), 0.1, 0, passed=label not in self.wrong) for label in self.blamed
+        )
+        verdict = Verification("failed" if failed else "passed", 1, 0, tensors=tensors, problem="bad" if failed else "")
+        return Attempt(Outcome(folds, kept), verdict, len(folds))
+
+
+EXCLUDED = Refusal(Reason.EXCLUDED, "excluded")
+
+
+def fold(label):
+    return Fold(label, "BatchNormalization", True, label, "upstream", ("conv",), (), 1.0)
+
+
+@pytest.mark.parametrize("wrong", [[], ["bn0"], ["bn4"], ["bn8"], ["bn1", "bn7"], ["bn2", "bn3", "bn4"], LABELS])
+def test_exactly_the_guilty_are_dropped(wrong):
+    found = fold_what_holds(Pretender(wrong))
+    assert found.verdict.passed
+    assert found.result == len(LABELS) - len(wrong)
+    assert [kept.node for kept in found.outcome.kept] == wrong
+    for kept in found.outcome.kept:
+        (refusal,) = kept.refusals
+        assert (refusal.reason, refusal.evidence) == (Reason.REVERTED, "with it, the check failed: bad")
+
+
+def test_a_blamed_fold_is_tried_first():
+    blamed, blind = Pretender(["bn5"], blamed=["bn5"]), Pretender(["bn5"])
+    fold_what_holds(blamed)
+    fold_what_holds(blind)
+    assert blamed.calls == 2 < blind.calls
+
+
+def test_what_fails_without_any_fold_stays_failed():
+    def hopeless(patterns):
+        attempt = Pretender([])(patterns)
+        return Attempt(attempt.outcome, Verification("failed", 1, 0, problem="broken"), attempt.result)
+
+    found = fold_what_holds(hopeless)
+    assert found.verdict.status == "failed"
+    assert not found.outcome.folds
+
+
+@pytest.fixture
+def second_bias_is_wrong(monkeypatch):
+    """An encoder that spoils what it writes for conv2."""
+    right = encode._bias
+
+    def wrong(node, bias, constants, *, like=1):
+        if bias is not None and node.label == "c2_node":
+            bias = bias * np.where(np.arange(bias.size) == 1, 1.01, 1).reshape(bias.shape)
+        return right(node, bias, constants, like=like)
+
+    monkeypatch.setattr(encode, "_bias", wrong)
+
+
+def network():
+    net = Network()
+    source = "x"
+    for number in (1, 2, 3):
+        net.node("Conv", [source, net.weight(f"w{number}", 4, 4, 3, 3)], f"c{number}")
+        net.batch_norm(f"c{number}", f"n{number}", 4)
+        source = net.node("Relu", [f"n{number}"], f"r{number}")
+    return net.model({"x": [1, 4, 12, 12]}, [source])
+
+
+@pytest.mark.usefixtures("second_bias_is_wrong")
+def test_by_default_a_wrong_fold_fails_and_says_where():
+    with pytest.raises(VerificationError, match=r"tensor 'n2': channel 1 ") as error:
+        bnfold.fold(network())
+    assert [tensor.passed for tensor in error.value.report.verification.tensors] == [True, False, True]
+
+
+@pytest.mark.usefixtures("second_bias_is_wrong")
+def test_revert_drops_the_wrong_fold_alone(tmp_path):
+    result = bnfold.fold(network(), on_mismatch="revert")
+    assert result.report.batch_norms.folded == 2
+    (kept,) = result.report.outcome.kept
+    assert kept.node == "n2_node"
+    assert kept.refusals[0].reason is Reason.REVERTED
+    assert "tensor 'n2': channel 1 " in kept.refusals[0].evidence
+    assert result.report.verification.passed
+    assert bnfold.verify(network(), result.model).passed
+    onnx.save(network(), tmp_path / "m.onnx")
+    options = bnfold.FoldOptions(on_mismatch="revert")
+    report = bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", options)
+    assert [entry.node for entry in report.outcome.kept] == ["n2_node"]
+    assert onnx.load(tmp_path / "out.onnx") == result.model
