@@ -71,6 +71,14 @@ class Model:
         read = _names_read(self.proto.graph) if outside else set()
         return {tensor.name: map_external(tensor, self.folder) for tensor in outside if tensor.name in read}
 
+    @cached_property
+    def emulated(self) -> "Model | None":
+        """The same model without bfloat16 arithmetic, which onnxruntime's CPU provider lacks; None if it has none."""
+        from bnfold.judge.bfloat16 import emulate
+
+        proto = None if self.external else emulate(self.proto)
+        return None if proto is None else Model(self.role, proto.SerializeToString())
+
     def exposing(self, tensors: Iterable[str]) -> bytes:
         """The model with tensors of its graph as further outputs.
 

@@ -72,9 +72,10 @@ class Session:
     ) -> None:
         self.role = model.role
         self.exposed = tuple(exposed)
-        data = model.exposing(exposed) if exposed else model.data
         try:
-            self._session = _open(data, model, level, provider)
+            self._session = _open_or_emulate(model, exposed, level, provider)
+        except VerificationError:
+            raise
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise VerificationError(f"onnxruntime cannot load {self.role}: {_one_line(error)}") from error
         outputs = _ports(self._session.get_outputs())
@@ -123,7 +124,20 @@ def require_provider(provider: str) -> None:
         raise UsageError(f"this onnxruntime has no provider {provider!r}: it has {', '.join(known)}")
 
 
-def _open(data: bytes, model: Model, level: Level, provider: str) -> "onnxruntime.InferenceSession":
+def _open_or_emulate(
+    model: Model, exposed: Sequence[str], level: Level, provider: str
+) -> "onnxruntime.InferenceSession":
+    """The model as it is; where onnxruntime does not take it, without its bfloat16 arithmetic, if that is what it has."""
+    try:
+        return _open(model, exposed, level, provider)
+    except Exception:
+        emulated = model.emulated
+        if emulated is None:
+            raise
+        return _open(emulated, exposed, level, provider)
+
+
+def _open(model: Model, exposed: Sequence[str], level: Level, provider: str) -> "onnxruntime.InferenceSession":
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -136,6 +150,7 @@ def _open(data: bytes, model: Model, level: Level, provider: str) -> "onnxruntim
         settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
     providers = list(dict.fromkeys((provider, CPU)))
+    data = model.exposing(exposed) if exposed else model.data
     return onnxruntime.InferenceSession(data, settings, providers=providers, enable_fallback=0)
 
 
