@@ -25,10 +25,11 @@ def is_external(tensor: "TensorProto") -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def map_external(tensor: "TensorProto", folder: str) -> Array:
+def map_external(role: str, tensor: "TensorProto", folder: str) -> Array:
     """The values of a tensor whose elements take whole bytes.
 
     Args:
+        role: how messages call the model.
         tensor: one with external data.
         folder: of the model.
 
@@ -40,7 +41,8 @@ def map_external(tensor: "TensorProto", folder: str) -> Array:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = PurePath(entries.get("location", ""))
     if location.is_absolute() or ".." in location.parts:
-        raise VerificationError(f"the data of {tensor.name!r} lies outside the model's folder: {location}")
+        problem = f"the data of {tensor.name!r} lies outside the model's folder: {location}"
+        raise VerificationError(f"onnxruntime cannot load {role}: {problem}")
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     shape = tuple(tensor.dims)
     path = Path(folder, location)
@@ -49,4 +51,5 @@ def map_external(tensor: "TensorProto", folder: str) -> Array:
     try:
         return np.memmap(path, dtype, "r", offset=int(entries.get("offset", 0)), shape=shape)
     except (OSError, ValueError) as error:
-        raise VerificationError(f"the data of {tensor.name!r} cannot be read from {path}: {error}") from error
+        problem = f"the data of {tensor.name!r} cannot be read from {path}: {error}"
+        raise VerificationError(f"onnxruntime cannot load {role}: {problem}") from error

@@ -69,7 +69,7 @@ class Model:
             return dict(self._beside)
         outside = [tensor for tensor in self.proto.graph.initializer if is_external(tensor)]
         read = _names_read(self.proto.graph) if outside else set()
-        return {tensor.name: map_external(tensor, self.folder) for tensor in outside if tensor.name in read}
+        return {tensor.name: map_external(self.role, tensor, self.folder) for tensor in outside if tensor.name in read}
 
     @cached_property
     def emulated(self) -> "Model | None":

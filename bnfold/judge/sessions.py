@@ -127,7 +127,7 @@ def require_provider(provider: str) -> None:
 def _open_or_emulate(
     model: Model, exposed: Sequence[str], level: Level, provider: str
 ) -> "onnxruntime.InferenceSession":
-    """The model as it is; where onnxruntime does not take it, without its bfloat16 arithmetic, if that is what it has."""
+    """The model as it is; where onnxruntime does not take it, without bfloat16 arithmetic, if that is what it has."""
     try:
         return _open(model, exposed, level, provider)
     except Exception:

@@ -72,7 +72,9 @@ class Structure:
         if name not in self._arrays:
             tensor = self._stored[name]
             external = is_external(tensor)
-            self._arrays[name] = map_external(tensor, self._folder) if external else numpy_helper.to_array(tensor)
+            self._arrays[name] = (
+                map_external(self.model.role, tensor, self._folder) if external else numpy_helper.to_array(tensor)
+            )
         return self._arrays[name]
 
     def label(self, index: int) -> str:
