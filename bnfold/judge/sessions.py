@@ -143,6 +143,8 @@ def _open(model: Model, exposed: Sequence[str], level: Level, provider: str) -> 
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level.value)
     settings.log_severity_level = 4  # fatal only: what matters comes as an exception
+    # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     external = model.external
     if external:
         settings.add_external_initializers(list(external), [_to_value(values) for values in external.values()])

@@ -6,8 +6,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 FLOAT, DOUBLE, HALF, BFLOAT16 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16
-INT16, INT32, INT64, UINT8, BOOL, STRING = (
-    TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.STRING,
+INT32, INT64, UINT8, BOOL, STRING = (
+    TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.STRING,
 )  # fmt: skip
 
 Ports = Mapping[str, tuple[int, Sequence[int | str | None] | None]]

@@ -10,7 +10,7 @@ import pytest
 
 from bnfold.errors import VerificationError
 from bnfold.judge import VerifyOptions, check
-from tests.judge.models import FLOAT, INT16, ConvBatchNorm, model, model_proto, node, unary
+from tests.judge.models import DOUBLE, FLOAT, ConvBatchNorm, model, model_proto, node, unary
 
 
 def test_importing_the_judge_imports_neither_onnxruntime_nor_onnx():
@@ -63,9 +63,10 @@ def test_an_original_that_does_not_load_is_one_clear_line(content):
 
 
 def test_an_original_without_a_kernel_is_an_error():
-    # onnxruntime's CPU provider has no Add of 16-bit integers.
-    original = model([node("Add", "x x", "y")], {"x": (INT16, [2])}, {"y": (INT16, [2])})
-    with pytest.raises(VerificationError, match=r"implementation for Add.*--no-verify"):
+    # onnxruntime's CPU provider has no Conv of float64.
+    ports = {"x": (DOUBLE, [1, 1, 4, 4])}, {"y": (DOUBLE, [1, 1, 4, 4])}
+    original = model([node("Conv", "x w", "y")], *ports, {"w": np.ones((1, 1, 1, 1))})
+    with pytest.raises(VerificationError, match=r"implementation for Conv.*--no-verify"):
         check(original, original, VerifyOptions())
 
 
