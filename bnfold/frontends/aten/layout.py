@@ -17,11 +17,14 @@ def _undo_transpose(node: Node, values: Array) -> Array:
 
 
 def _undo_t(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
-    return values.T
+    turned: Array = values.T
+    return turned
 
 
 def _undo_permute(node: Node, values: Array) -> Array:
-    return np.transpose(values, np.argsort([axis % values.ndim for axis in node.arguments["dims"]]))
+    order = [axis % values.ndim for axis in node.arguments["dims"]]
+    ordered: Array = np.transpose(values, np.argsort(order))
+    return ordered
 
 
 def _undo_regrouping(node: Node, values: Array) -> Array | None:
