@@ -122,54 +122,27 @@ class Node:
         return self.op in BATCH_NORMS
 
 
-BATCH_NORMS = frozenset(
-    {
-        "aten::batch_norm",
-        "aten::cudnn_batch_norm",
-        "aten::miopen_batch_norm",
-        "aten::native_batch_norm",
-        "aten::_native_batch_norm_legit",
-        "aten::_native_batch_norm_legit_functional",
-        "aten::_native_batch_norm_legit_no_training",
-        "aten::_batch_norm_no_update",
-        "aten::_batch_norm_with_update",
-        "aten::_batch_norm_with_update_functional",
-    }
-)
+def operators(names: str) -> frozenset[str]:
+    """Qualified names of operators of PyTorch's own set, from a text that lists them."""
+    return frozenset(f"aten::{name}" for name in names.split())
 
-ARITHMETIC = frozenset({f"aten::{name}{ending}" for name in ("add", "sub", "mul", "div") for ending in ("", "_")}) | {
-    "aten::rsub"
-}
+
+BATCH_NORMS = operators(
+    """
+    batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm _native_batch_norm_legit
+    _native_batch_norm_legit_functional _native_batch_norm_legit_no_training _batch_norm_no_update
+    _batch_norm_with_update _batch_norm_with_update_functional
+    """
+)
+ARITHMETIC = operators("add add_ sub sub_ mul mul_ div div_ rsub")
 
 # These ask for the form of a tensor, not for its values.
-_SHAPE_QUERIES = frozenset(
-    {
-        "aten::size",
-        "aten::dim",
-        "aten::len",
-        "aten::numel",
-        "aten::sym_size",
-        "aten::sym_numel",
-        "aten::sym_stride",
-        "aten::stride",
-        "aten::is_floating_point",
-        "aten::is_complex",
-        "aten::device",
-        "aten::_assert_tensor_metadata",
-        "aten::new_empty",
-        "aten::new_full",
-        "aten::new_ones",
-        "aten::new_zeros",
-        "aten::empty_like",
-        "aten::full_like",
-        "aten::ones_like",
-        "aten::rand_like",
-        "aten::zeros_like",
-        "prim::device",
-        "prim::dtype",
-        "prim::layout",
-    }
-)
+_SHAPE_QUERIES = operators(
+    """
+    size dim len numel sym_size sym_numel sym_stride stride is_floating_point is_complex device _assert_tensor_metadata
+    new_empty new_full new_ones new_zeros empty_like full_like ones_like rand_like zeros_like
+    """
+) | {"prim::device", "prim::dtype", "prim::layout"}
 
 
 @dataclass(eq=False)
