@@ -1,0 +1,121 @@
+"""What a folded module does not need any more: attributes of folded BatchNorms, and methods that forward had called.
+
+Methods of submodules that only served forward are inlined there. Where a fold changed or took away what such a method
+reads, it would now compute something else than it did, so it goes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from bnfold.frontends.torchscript.attributes import Attributes, ModuleObject
+from bnfold.frontends.torchscript.methods import Method, PlaceKey, Reach, methods_of, modules_of
+from bnfold.frontends.torchscript.nodes import all_nodes
+
+ClassMember = tuple[str, str]
+"""Qualified name of a class, and the name of one of its attributes or methods."""
+
+
+@dataclass(frozen=True)
+class Retired:
+    """Attributes and methods to take out of their classes."""
+
+    attributes: frozenset[ClassMember]
+    methods: frozenset[ClassMember]
+
+
+def protected_places(root: ModuleObject, reach: Reach) -> set[PlaceKey]:
+    """Places that a method reads that forward does not call; all places where forward calls through an interface."""
+    return {(place.owner, place.name) for method in _independent(root, reach) for place in method.places()}
+
+
+def read_places(root: ModuleObject, graph: torch._C.Graph) -> set[PlaceKey]:
+    """Every place that an inlined graph reads."""
+    attributes = Attributes(root, graph)
+    places = (attributes.place(node) for node in all_nodes(graph) if node.kind() == "prim::GetAttr")
+    return {(place.owner, place.name) for place in places if place is not None}
+
+
+def retire(root: ModuleObject, reach: Reach, changed: set[PlaceKey], lost: set[PlaceKey]) -> Retired:
+    """Decide.
+
+    Args:
+        root: the module, already folded.
+        reach: what forward called.
+        changed: places whose values a fold changed.
+        lost: places that forward read before the fold and does not read now.
+    """
+    independent = set(_independent(root, reach))
+    lost = lost - {(place.owner, place.name) for method in independent for place in method.places()}
+    methods = _stale_methods(root, independent, changed | lost)
+    kept = [method for method in _all_methods(root) if (method.type_name, method.name) not in methods]
+    read = {member for method in kept for member in _members_read(method)}
+    alive = {method.owner for method in independent if not method.owner == root}  # noqa: SIM201 - torch has no !=
+    return Retired(frozenset(_dead_attributes(root, lost, read, alive)), frozenset(methods))
+
+
+def _all_methods(root: ModuleObject) -> Iterator[Method]:
+    return (method for module in modules_of(root) for method in methods_of(module))
+
+
+def _independent(root: ModuleObject, reach: Reach) -> Iterator[Method]:
+    """Methods that somebody may call beside forward, and that must go on as they were."""
+    for method in _all_methods(root):
+        is_forward = method.owner == root and method.name == "forward"
+        if not is_forward and (not reach.complete or method.owner == root or method not in reach.methods):
+            yield method
+
+
+def _stale_methods(root: ModuleObject, independent: set[Method], gone: set[PlaceKey]) -> set[ClassMember]:
+    """Methods that read what is gone, and those that call them."""
+    stale: set[ClassMember] = set()
+    serving = [
+        method
+        for method in _all_methods(root)
+        if method not in independent and not (method.owner == root and method.name == "forward")
+    ]
+    for method in serving:
+        if any((place.owner, place.name) in gone for place in method.places()):
+            stale.add((method.type_name, method.name))
+    grown = True
+    while grown:
+        more = {(method.type_name, method.name) for method in serving if _calls_any(method, stale)} - stale
+        stale |= more
+        grown = bool(more)
+    return stale
+
+
+def _calls_any(method: Method, members: set[ClassMember]) -> bool:
+    return any(called is not None and (called.type_name, called.name) in members for called in method.calls())
+
+
+def _members_read(method: Method) -> Iterator[ClassMember]:
+    """Attributes that a method itself reads, by class: modules of one class have the same attributes."""
+    for node in all_nodes(method.graph):
+        if node.kind() in ("prim::GetAttr", "prim::SetAttr"):
+            yield str(node.inputsAt(0).type().qualified_name()), node.s("name")
+
+
+def _dead_attributes(
+    root: ModuleObject, lost: set[PlaceKey], read: set[ClassMember], alive: set[ModuleObject]
+) -> Iterator[ClassMember]:
+    """Tensors and modules that are lost in every module of their class."""
+    places: dict[ClassMember, list[PlaceKey]] = {}
+    for module in modules_of(root):
+        for name in _attribute_names(module):
+            places.setdefault((str(module._type().qualified_name()), name), []).append((module, name))
+    for member, keys in places.items():
+        if member not in read and all(key in lost for key in keys) and not _any_alive(keys, alive):
+            yield member
+
+
+def _attribute_names(module: ModuleObject) -> Iterator[str]:
+    for members in (torch._C.ModuleDict(module), torch._C.ParameterDict(module), torch._C.BufferDict(module)):
+        yield from (name for name, _ in members.items())
+
+
+def _any_alive(keys: Iterable[PlaceKey], alive: set[ModuleObject]) -> bool:
+    held = [owner.getattr(name) for owner, name in keys]
+    modules = [entry for entry in held if isinstance(entry, torch._C.ScriptModule)]
+    return any(inner in alive for module in modules for inner in modules_of(module))
