@@ -60,6 +60,7 @@ LAYOUTS: Mapping[str, _Undo] = {
     "aten::clone": _undo_nothing,
     "aten::contiguous": _undo_nothing,
     "aten::detach": _undo_nothing,
+    "aten::detach_": _undo_nothing,
     "aten::expand": _undo_expand,
     "aten::flatten": _undo_regrouping,
     "aten::lift_fresh_copy": _undo_nothing,

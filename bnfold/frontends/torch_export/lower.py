@@ -208,7 +208,7 @@ class _Lowering:
             further["verifiers"] = old.verifiers
         elif hasattr(old, "verifier"):
             further["verifier"] = old.verifier
-        return ExportedProgram(
+        new = ExportedProgram(
             root=old.graph_module,
             graph=self._graph,
             graph_signature=signature,
@@ -219,6 +219,9 @@ class _Lowering:
             constants=self._constants,
             **further,
         )
+        if hasattr(old, "_guards_code"):  # what a loaded file asks of its inputs is nowhere else
+            new._guards_code = old._guards_code
+        return new
 
     def _output_specs(self) -> list[OutputSpec]:
         output = next(node for node in reversed(self._graph.nodes) if node.op == "output")
