@@ -26,8 +26,8 @@ _FUNCTIONS = frozenset(
     """
     Abs Add And CeilDiv CeilToInt CleanDiv Eq Equality Float FloatPow FloatTrueDiv FloorDiv FloorToInt Ge GreaterThan Gt
     Identity IntTrueDiv Integer LShift Le LessThan Lt Max Min Mod ModularIndexing Mul Ne Not Or Piecewise Pow
-    PowByNatural PythonMod RShift Rational RoundDecimal RoundToInt StrictGreaterThan StrictLessThan Symbol ToFloat TruncToFloat
-    TruncToInt Unequality Where abs ceiling floor int len max min not round
+    PowByNatural PythonMod RShift Rational RoundDecimal RoundToInt StrictGreaterThan StrictLessThan Symbol ToFloat
+    TruncToFloat TruncToInt Unequality Where abs ceiling floor int len max min not round
     """.split()  # noqa: SIM905 - a list of strings would take fifty lines
 )
 _METHODS = frozenset({"dim", "dtype", "item", "ndim", "numel", "shape", "size", "storage_offset", "stride"})
