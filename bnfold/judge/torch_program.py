@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bnfold.errors import UsageError, VerificationError
+from bnfold.judge.torch_inside import tensors_inside
 from bnfold.judge.torch_tensors import named_results, numpy_dtype, to_array
 
 if TYPE_CHECKING:
     import torch
 
-Observe: TypeAlias = "Callable[[Sequence[Any]], tuple[object, Mapping[str, torch.Tensor]]]"
-"""Runs a program on flat arguments: what it returns, and tensors inside it by name."""
+Observe: TypeAlias = Callable[[Sequence[Any]], tuple[object, Mapping[str, Any]]]
+"""Runs a program on flat arguments: what it returns, and torch.Tensors inside it by name."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,13 @@ def open_program(role: str, model: object, observe: Observe | None = None) -> To
 
 
 def _script_program(role: str, module: Any, observe: Observe | None) -> TorchProgram:  # noqa: ANN401
+    import torch
+
     method = module._c._get_method("forward")
-    held = list(method.graph.inputs())[1:]
-    ports = [_script_port(argument, value) for argument, value in zip(method.schema.arguments[1:], held, strict=True)]
-    weights = [*module.state_dict().values(), *module.code_with_constants[1].const_mapping.values()]
+    inputs = list(method.graph.inputs())[1:]
+    ports = [_script_port(argument, value) for argument, value in zip(method.schema.arguments[1:], inputs, strict=True)]
+    constants = module.code_with_constants[1].const_mapping.values()
+    weights = [held for held in (*module.state_dict().values(), *constants) if isinstance(held, torch.Tensor)]
     return TorchProgram(role, ports, lambda arguments: module(*arguments), weights, observe)
 
 
@@ -146,13 +150,14 @@ def _script_port(argument: Any, value: Any) -> TorchPort:  # noqa: ANN401 - torc
 
 
 def _exported_program(role: str, program: "torch.export.ExportedProgram") -> TorchProgram:
-    import torch.utils._pytree as pytree
+    import torch
+    from torch.utils import _pytree as pytree
 
     spec = program.call_spec.in_spec
-    names = list(program.graph_signature.user_inputs)
+    names = [str(name) for name in program.graph_signature.user_inputs]
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    examples = pytree.tree_leaves(program.example_inputs) if program.example_inputs is not None else [None] * len(names)
-    ports = [_exported_port(str(name), nodes.get(name), given) for name, given in zip(names, examples, strict=True)]
+    examples = [None] * len(names) if program.example_inputs is None else pytree.tree_leaves(program.example_inputs)
+    ports = [_exported_port(name, nodes.get(name), given) for name, given in zip(names, examples, strict=True)]
     module = program.module()
 
     def call(arguments: Sequence[Any]) -> object:
@@ -160,9 +165,35 @@ def _exported_program(role: str, program: "torch.export.ExportedProgram") -> Tor
         return module(*args, **kwargs)
 
     def observe(arguments: Sequence[Any]) -> tuple[object, Mapping[str, "torch.Tensor"]]:
-        recorder = _Recorder(module)
-        result = recorder.run(*arguments)
-        return call(arguments), recorder.seen if result is not None else {}
+        return call(arguments), tensors_inside(module, arguments)
 
     constants = [value for value in program.constants.values() if isinstance(value, torch.Tensor)]
     return TorchProgram(role, ports, call, [*program.state_dict.values(), *constants], observe)
+
+
+def _exported_port(name: str, node: Any, example: object) -> TorchPort:  # noqa: ANN401
+    """From the example where there is one, else from the graph; a size that is not fixed gets its hint."""
+    import torch
+
+    held = example if example is not None or node is None else node.meta.get("val")
+    if not isinstance(held, torch.Tensor):
+        return TorchPort(name, type(held).__name__, constant=held, is_optional=True)
+    return TorchPort(name, "Tensor", numpy_dtype(held.dtype), tuple(map(_size, held.shape)))
+
+
+def _float_type(tensor: "torch.Tensor") -> "np.dtype[Any] | None":
+    return numpy_dtype(tensor.dtype) if tensor.dtype.is_floating_point else None
+
+
+def _size(size: Any) -> int:  # noqa: ANN401 - an int or a torch.SymInt
+    hint = size if isinstance(size, int) else getattr(size.node, "hint", None)
+    return int(hint) if hint is not None else 2
+
+
+def _one_line(error: Exception) -> str:
+    """What the program said: of a TorchScript traceback the last line, of others the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    text = lines[-1] if "Traceback of TorchScript" in str(error) else lines[0]
+    return text if len(text) <= 400 else text[:397] + "..."

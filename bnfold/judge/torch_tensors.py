@@ -41,12 +41,13 @@ def numpy_dtype(dtype: "torch.dtype") -> "np.dtype[Any] | None":
     """The same type in numpy; None where there is none."""
     import torch
 
-    if dtype is torch.bfloat16:
-        return np.dtype(ml_dtypes.bfloat16)
     try:
-        return np.dtype(str(dtype).removeprefix("torch."))
+        found: np.dtype[Any] = np.dtype(
+            ml_dtypes.bfloat16 if dtype is torch.bfloat16 else str(dtype).removeprefix("torch.")
+        )
     except TypeError:
         return None
+    return found
 
 
 def named_results(result: object, name: str = "output") -> dict[str, object]:

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-ModuleObject = Any
-"""torch._C.ScriptModule: a module without the Python around it."""
+from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue, ModuleObject
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,16 @@ class Attributes:
         graph: of one of its methods; its first input is the module.
     """
 
-    def __init__(self, module: ModuleObject, graph: torch._C.Graph) -> None:
+    def __init__(self, module: ModuleObject, graph: IrGraph) -> None:
         itself = next(iter(graph.inputs())).debugName()
         self._modules: dict[str, tuple[ModuleObject, tuple[str, ...]]] = {itself: (module, ())}
 
-    def place(self, node: torch._C.Node) -> Place | None:
+    def place(self, node: IrNode) -> Place | None:
         """The place that a prim::GetAttr reads; None where its module is only known at run time."""
         owner = self.module(node.inputsAt(0))
         return None if owner is None else Place(*owner, node.s("name"))
 
-    def module(self, value: torch._C.Value) -> tuple[ModuleObject, tuple[str, ...]] | None:
+    def module(self, value: IrValue) -> tuple[ModuleObject, tuple[str, ...]] | None:
         """The module that a value is, and the path to it; None where it is none, or only known at run time."""
         name = value.debugName()
         if name in self._modules:

@@ -6,25 +6,23 @@ from typing import Any
 import torch
 
 from bnfold.errors import InternalError
-from bnfold.frontends.torchscript.attributes import ModuleObject
+from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrSchema, IrValue, ModuleObject
 
 
-def insert_constant(graph: torch._C.Graph, before: torch._C.Node, constant: object) -> torch._C.Value:
+def insert_constant(graph: IrGraph, before: IrNode, constant: object) -> IrValue:
     """A constant that stands before a node."""
     with graph.insert_point_guard(before):
         return graph.insertConstant(constant)
 
 
-def insert_list(graph: torch._C.Graph, before: torch._C.Node, elements: Sequence[torch._C.Value]) -> torch._C.Value:
+def insert_list(graph: IrGraph, before: IrNode, elements: Sequence[IrValue]) -> IrValue:
     """A list of tensors that stands before a node."""
     node = graph.create("prim::ListConstruct", list(elements))
     node.output().setType(torch._C.ListType.ofTensors())
     return node.insertBefore(before).output()
 
 
-def insert_attribute(
-    graph: torch._C.Graph, before: torch._C.Node, root: ModuleObject, path: Sequence[str], name: str
-) -> torch._C.Value:
+def insert_attribute(graph: IrGraph, before: IrNode, root: ModuleObject, path: Sequence[str], name: str) -> IrValue:
     """Read a tensor that a module holds, before a node.
 
     Args:
@@ -41,16 +39,14 @@ def insert_attribute(
     return _get(graph, before, value, name, torch._C.TensorType.get())
 
 
-def _get(
-    graph: torch._C.Graph, before: torch._C.Node, owner: torch._C.Value, name: str, type_: "torch._C.JitType"
-) -> torch._C.Value:
+def _get(graph: IrGraph, before: IrNode, owner: IrValue, name: str, type_: object) -> IrValue:
     node = graph.create("prim::GetAttr", [owner])
     node.s_("name", name)
     node.output().setType(type_)
     return node.insertBefore(before).output()
 
 
-def schema_for(op: str, arguments: Mapping[str, Any]) -> "torch.FunctionSchema":
+def schema_for(op: str, arguments: Mapping[str, Any]) -> IrSchema:
     """The overload of an operator that takes these arguments: those that it lacks have defaults.
 
     Args:
@@ -79,9 +75,7 @@ def _takes(entry: Any, argument: object) -> bool:  # noqa: ANN401 - torch has no
     return True
 
 
-def insert_operator(
-    graph: torch._C.Graph, after: torch._C.Node, op: str, arguments: Mapping[str, Any]
-) -> torch._C.Node:
+def insert_operator(graph: IrGraph, after: IrNode, op: str, arguments: Mapping[str, Any]) -> IrNode:
     """An operator with one tensor as its result, behind a node; constants it needs stand before that node.
 
     Args:
@@ -103,7 +97,7 @@ def insert_operator(
     return node
 
 
-def input_index(node: torch._C.Node, name: str) -> int:
+def input_index(node: IrNode, name: str) -> int:
     """Where a node takes the argument of this name."""
     schema = torch._C.parse_schema(node.schema())
     return [argument.name for argument in schema.arguments].index(name)

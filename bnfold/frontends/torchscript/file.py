@@ -7,7 +7,7 @@ import torch
 from bnfold.errors import ModelFormatError, UsageError
 from bnfold.frontends.torchscript.archive import check_archive
 from bnfold.frontends.torchscript.prepare import refuse_outside_reach
-from bnfold.frontends.torchscript.silence import torch_jit_deprecations_silenced
+from bnfold.frontends.torchscript.storage import read_module, write_module
 
 
 def open_script(path: Path) -> torch.jit.ScriptModule:
@@ -19,8 +19,7 @@ def open_script(path: Path) -> torch.jit.ScriptModule:
     """
     check_archive(path)
     try:
-        with torch_jit_deprecations_silenced():
-            module = torch.jit.load(str(path), map_location="cpu")
+        module = read_module(str(path), "cpu")
     except (RuntimeError, ValueError) as error:
         raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
     refuse_outside_reach(module._c)
@@ -34,8 +33,7 @@ def save_script(module: torch.jit.ScriptModule, path: Path) -> None:
         UsageError: the disk is full, or the folder refuses.
     """
     try:
-        with torch_jit_deprecations_silenced():
-            torch.jit.save(module, str(path))
+        write_module(module, str(path))
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{path.name} cannot be written: {_first_line(error)}") from error
 

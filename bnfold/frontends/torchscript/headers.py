@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 
 from bnfold.frontends.torchscript.retire import ClassMember
-from bnfold.frontends.torchscript.silence import torch_jit_deprecations_silenced
+from bnfold.frontends.torchscript.storage import read_module, write_module
 
 _CLASS = re.compile(r"class (\w+)\(.*\):$")
 _ATTRIBUTE = re.compile(r'  (?:(\w+) : |__annotations__\["([^"]+)"\] = )')
@@ -35,19 +35,18 @@ def rewritten(
         parameters: attributes that are parameters from now on, by the qualified name of their class.
     """
     written, edited = io.BytesIO(), io.BytesIO()
-    with torch_jit_deprecations_silenced():
-        torch.jit.save(module, written)
-        rewriter = _Rewriter(set(attributes), set(methods), parameters)
-        with zipfile.ZipFile(written) as source, zipfile.ZipFile(edited, "w") as target:
-            for entry in source.infolist():
-                data = source.read(entry)
-                if entry.filename.endswith(".py.debug_pkl"):
-                    continue  # where each piece of the text came from: it would point to the wrong places
-                if entry.filename.endswith(".py"):
-                    data = rewriter.rewrite(_module_name(entry.filename), data.decode()).encode()
-                target.writestr(entry.filename, data)
-        edited.seek(0)
-        return torch.jit.load(edited)
+    write_module(module, written)
+    rewriter = _Rewriter(set(attributes), set(methods), parameters)
+    with zipfile.ZipFile(written) as source, zipfile.ZipFile(edited, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if entry.filename.endswith(".py.debug_pkl"):
+                continue  # where each piece of the text came from: it would point to the wrong places
+            if entry.filename.endswith(".py"):
+                data = rewriter.rewrite(_module_name(entry.filename), data.decode()).encode()
+            target.writestr(entry.filename, data)
+    edited.seek(0)
+    return read_module(edited)
 
 
 def _module_name(path: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bnfold.frontends.torchscript.attributes import ModuleObject
+from bnfold.frontends.torchscript.ir import ModuleObject
 from bnfold.frontends.torchscript.methods import PlaceKey, modules_of
 
 
@@ -59,7 +59,7 @@ class Homes:
 
     def furnish(self, home: Home, tensor: torch.Tensor) -> None:
         """Put the tensor into its home."""
-        owner = self._module(home.path)
+        owner: ModuleObject = self._module(home.path)
         if owner.hasattr(home.name):
             owner.setattr(home.name, tensor)
             return

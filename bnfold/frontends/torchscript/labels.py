@@ -2,9 +2,8 @@
 
 import re
 
-import torch
-
 from bnfold.frontends.torchscript.attributes import Attributes
+from bnfold.frontends.torchscript.ir import IrNode, IrValue
 
 # "layer1(Sequential).0(BasicBlock).bn1(BatchNorm2d).UNKNOWN_INSTANCE(UNKNOWN_TYPE)"
 _MODULE = re.compile(r"([^.()]+)\(")
@@ -22,11 +21,11 @@ class Labels:
         self._attributes = attributes
         self._taken: set[str] = set()
 
-    def input(self, value: torch._C.Value) -> str:
+    def input(self, value: IrValue) -> str:
         """An argument of forward: as its signature calls it."""
         return re.sub(r"\.\d+$", "", value.debugName())
 
-    def node(self, node: torch._C.Node) -> str:
+    def node(self, node: IrNode) -> str:
         """The module whose parameters the node reads, else the module that it stands in and the operator."""
         kind = node.kind().partition("::")[2]
         owner = self._owner_of_parameters(node)
@@ -35,11 +34,11 @@ class Labels:
         module = ".".join(name for name in _MODULE.findall(node.getModuleHierarchy()) if name not in _NOBODY)
         return self._once(f"{module}.{kind}" if module else kind)
 
-    def constant(self, node: torch._C.Node) -> str:
+    def constant(self, node: IrNode) -> str:
         """A tensor that stands in the code."""
         return f"constant_{re.sub(r'[^0-9A-Za-z_]', '_', node.output().debugName())}"
 
-    def _owner_of_parameters(self, node: torch._C.Node) -> str:
+    def _owner_of_parameters(self, node: IrNode) -> str:
         for value in node.inputs():
             if value.node().kind() == "prim::GetAttr" and value.type().kind() in ("TensorType", "OptionalType"):
                 place = self._attributes.place(value.node())

@@ -22,6 +22,7 @@ from bnfold.frontends.aten.graph import (
 from bnfold.frontends.aten.mutation import settle_mutations
 from bnfold.frontends.aten.schema import Traits, traits
 from bnfold.frontends.torchscript.attributes import Attributes, Place
+from bnfold.frontends.torchscript.ir import IrBlock, IrNode, IrSchema, IrValue
 from bnfold.frontends.torchscript.labels import Labels
 from bnfold.frontends.torchscript.lists import Lists
 from bnfold.frontends.torchscript.observe import Form
@@ -86,13 +87,13 @@ class _Lifting:
         for value in self._prepared.graph.outputs():
             self._pin(self._argument(value))
 
-    def _lift_block(self, block: "torch._C.Graph | torch._C.Block") -> list[Node]:
+    def _lift_block(self, block: IrBlock) -> list[Node]:
         added: list[Node] = []
         for node in list(block.nodes()):
             added += self._lift_node(node)
         return added
 
-    def _lift_node(self, node: torch._C.Node) -> list[Node]:
+    def _lift_node(self, node: IrNode) -> list[Node]:
         kind = node.kind()
         if kind == "prim::Constant":
             self._define(node.output(), self._constant(node))
@@ -104,11 +105,26 @@ class _Lifting:
             self._lists.follow(node, self._values, self._argument)
         elif list(node.blocks()):
             return self._lift_branch(node)
+        elif kind == "aten::unbind" and self._lists.parts(node.output()) is not None:
+            return self._lift_unbind(node)
         else:
             return [self._lift_operator(node)]
         return []
 
-    def _lift_operator(self, node: torch._C.Node) -> Node:
+    def _lift_unbind(self, node: IrNode) -> list[Node]:
+        """One selection per part, which says the same and is decoded."""
+        source, axis = map(self._argument, node.inputs())
+        selections = []
+        for index, holders in enumerate(self._lists.parts(node.output()) or ()):
+            if holders:
+                label = self._labels.node(node)
+                arguments = {"self": source, "dim": axis, "index": index}
+                output = self._output(holders, label)
+                selection = Node("aten::select", arguments, [output], label, views=frozenset({"self"}), origin=node)
+                selections.append(self.graph.append(selection))
+        return selections
+
+    def _lift_operator(self, node: IrNode) -> Node:
         schema = _schema_of(node)
         lifted = Node(
             _operator_name(node, schema),
@@ -122,7 +138,7 @@ class _Lifting:
         lifted.outputs = self._outputs(node, lifted.label)
         return self.graph.append(lifted)
 
-    def _outputs(self, node: torch._C.Node, label: str) -> list[Value | None]:
+    def _outputs(self, node: IrNode, label: str) -> list[Value | None]:
         """One value per result; a list that is only taken apart has one per part."""
         outputs = list(node.outputs())
         parts = self._lists.parts(outputs[0]) if len(outputs) == 1 else None
@@ -131,13 +147,13 @@ class _Lifting:
         several = len(outputs) > 1
         return [self._output([value], f"{label}_{i}" if several else label) for i, value in enumerate(outputs)]
 
-    def _output(self, holders: Sequence[torch._C.Value], name: str) -> Value:
+    def _output(self, holders: Sequence[IrValue], name: str) -> Value:
         value = self._new_value(holders[0], name)
         for holder in holders:
             self._define(holder, value)
         return value
 
-    def _lift_branch(self, node: torch._C.Node) -> list[Node]:
+    def _lift_branch(self, node: IrNode) -> list[Node]:
         """A prim::If, prim::Loop or the like, and behind it all that its bodies hold."""
         arguments: dict[str, Argument] = {"inputs": [self._argument(value) for value in node.inputs()]}
         branch = Node(node.kind(), arguments, [], self._labels.node(node), origin=node)
@@ -153,13 +169,13 @@ class _Lifting:
         _capture(branch, inner)
         return [branch, *inner]
 
-    def _constant(self, node: torch._C.Node) -> Argument:
+    def _constant(self, node: IrNode) -> Argument:
         constant = node.output().toIValue()
         if not isinstance(constant, torch.Tensor):
             return constant
         return self._parameter(self.graph.fresh_name(self._labels.constant(node)), constant, node.output())
 
-    def _attribute(self, node: torch._C.Node) -> Argument:
+    def _attribute(self, node: IrNode) -> Argument:
         """What a module holds; one value however often it is read."""
         place = self._attributes.place(node)
         if place is None:
@@ -187,15 +203,15 @@ class _Lifting:
         tensor = None if tensor is None else tensor.detach()
         return self.graph.add_input(Value(name, parameter=tensor, shape=shape, dtype=dtype, origin=origin))
 
-    def _new_value(self, value: torch._C.Value, wanted: str, *, is_input: bool = False) -> Value:
+    def _new_value(self, value: IrValue, wanted: str, *, is_input: bool = False) -> Value:
         form = self._forms.get(value.debugName(), Form(None, None))
         name = self.graph.fresh_name(wanted)
         return Value(name, is_input=is_input, shape=form.shape, dtype=form.dtype, origin=value)
 
-    def _argument(self, value: torch._C.Value) -> Argument:
+    def _argument(self, value: IrValue) -> Argument:
         return self._values[value.debugName()]
 
-    def _define(self, value: torch._C.Value, argument: Argument) -> None:
+    def _define(self, value: IrValue, argument: Argument) -> None:
         self._values[value.debugName()] = argument
 
     def _pin(self, argument: Argument) -> None:
@@ -206,20 +222,20 @@ class _Lifting:
                 self._pin(element)
 
 
-def _schema_of(node: torch._C.Node) -> "torch.FunctionSchema | None":
+def _schema_of(node: IrNode) -> IrSchema | None:
     text = node.schema()
     return None if text == "(no schema)" else torch._C.parse_schema(text)
 
 
-def _operator_name(node: torch._C.Node, schema: "torch.FunctionSchema | None") -> str:
+def _operator_name(node: IrNode, schema: IrSchema | None) -> str:
     """The operator; arithmetic on numbers and lists is called by its overload, so that nobody takes it for tensors'."""
     kind = str(node.kind())
-    if schema is None or kind not in ARITHMETIC or any("Tensor" == str(result.type) for result in schema.returns):
+    if schema is None or kind not in ARITHMETIC or any(str(result.type) == "Tensor" for result in schema.returns):
         return kind
     return f"{kind}.{schema.overload_name}"
 
 
-def _argument_names(node: torch._C.Node, schema: "torch.FunctionSchema | None") -> Iterator[str]:
+def _argument_names(node: IrNode, schema: IrSchema | None) -> Iterator[str]:
     count = node.inputsSize()
     known = [] if schema is None else [argument.name for argument in schema.arguments]
     return iter(known if len(known) == count else [f"input_{index}" for index in range(count)])

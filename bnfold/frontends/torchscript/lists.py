@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from bnfold.frontends.aten.graph import Argument
-from bnfold.frontends.torchscript.nodes import all_nodes
+from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue, all_nodes
 
 _BUILDERS = frozenset({"prim::ListConstruct", "prim::TupleConstruct"})
 _TAKERS = frozenset({"prim::ListUnpack", "prim::TupleUnpack", "aten::__getitem__", "prim::TupleIndex"})
@@ -22,9 +22,9 @@ class Lists:
         graph: the graph.
     """
 
-    def __init__(self, graph: torch._C.Graph) -> None:
+    def __init__(self, graph: IrGraph) -> None:
         self._understood: set[str] = set()
-        self._parts: dict[str, list[list[torch._C.Value]]] = {}
+        self._parts: dict[str, list[list[IrValue]]] = {}
         for node in all_nodes(graph):
             if node.kind() in _BUILDERS:
                 if all(_is_harmless(use.user, node) for use in node.output().uses()):
@@ -34,7 +34,7 @@ class Lists:
                 if parts is not None:
                     self._parts[node.output().debugName()] = parts
 
-    def reads(self, node: torch._C.Node) -> bool:
+    def reads(self, node: IrNode) -> bool:
         """Whether a node only builds or takes apart a list that is understood."""
         if node.kind() in _BUILDERS:
             return node.output().debugName() in self._understood
@@ -45,11 +45,11 @@ class Lists:
 
     def follow(
         self,
-        node: torch._C.Node,
+        node: IrNode,
         values: dict[str, Argument],
-        argument: Callable[[torch._C.Value], Argument],
+        argument: Callable[[IrValue], Argument],
     ) -> None:
-        """Do to the list what a node does that `reads` accepted; the parts of an operator's list are defined already."""
+        """Do to the list what a node does that `reads` accepted; parts of an operator's list are defined already."""
         kind = node.kind()
         if kind in _BUILDERS:
             values[node.output().debugName()] = [argument(value) for value in node.inputs()]
@@ -68,12 +68,12 @@ class Lists:
             for value, element in zip(node.outputs(), elements, strict=True):
                 values[value.debugName()] = element
 
-    def parts(self, value: torch._C.Value) -> list[list[torch._C.Value]] | None:
+    def parts(self, value: IrValue) -> list[list[IrValue]] | None:
         """The values that hold each part of an operator's list, or None where the list is used as a whole."""
         return self._parts.get(value.debugName())
 
 
-def _is_harmless(user: torch._C.Node, builder: torch._C.Node) -> bool:
+def _is_harmless(user: IrNode, builder: IrNode) -> bool:
     kind = user.kind()
     if kind in ("prim::Return", "prim::ListUnpack", "prim::TupleUnpack", *_BUILDERS):
         return kind not in _BUILDERS or builder.kind() == "prim::TupleConstruct"
@@ -82,32 +82,32 @@ def _is_harmless(user: torch._C.Node, builder: torch._C.Node) -> bool:
     if kind == "aten::append":
         return (
             user.inputsAt(0).debugName() == builder.output().debugName()
-            and not user.output().hasUses()
+            and not user.output().uses()
             and _same_block(user, builder)
         )
     if list(user.blocks()) or kind.startswith("prim::") or user.schema() == "(no schema)":
         return False
     schema = torch._C.parse_schema(user.schema())
     written = any(entry.alias_info is not None and entry.alias_info.is_write for entry in schema.arguments)
-    return not written and (_appends_nowhere(builder) or _same_block(user, builder))
+    return not written and bool(_appends_nowhere(builder) or _same_block(user, builder))
 
 
-def _appends_nowhere(builder: torch._C.Node) -> bool:
+def _appends_nowhere(builder: IrNode) -> bool:
     return not any(use.user.kind() == "aten::append" for use in builder.output().uses())
 
 
-def _same_block(a: torch._C.Node, b: torch._C.Node) -> bool:
+def _same_block(a: IrNode, b: IrNode) -> bool:
     first, second = a.owningBlock(), b.owningBlock()
     return bool(first.paramNode() == second.paramNode())
 
 
-def _is_list_of_tensors(value: torch._C.Value) -> bool:
-    return value.type().kind() == "ListType" and value.type().getElementType().kind() == "TensorType"
+def _is_list_of_tensors(value: IrValue) -> bool:
+    return bool(value.type().kind() == "ListType" and value.type().getElementType().kind() == "TensorType")
 
 
-def _parts_of(value: torch._C.Value) -> list[list[torch._C.Value]] | None:
+def _parts_of(value: IrValue) -> list[list[IrValue]] | None:
     """Who holds each part, where a list is only taken apart, with all places known."""
-    holders: dict[int, list[torch._C.Value]] = {}
+    holders: dict[int, list[IrValue]] = {}
     length = 0
     for use in value.uses():
         node = use.user

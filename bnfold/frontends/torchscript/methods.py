@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bnfold.frontends.torchscript.attributes import Attributes, ModuleObject, Place
-from bnfold.frontends.torchscript.nodes import all_nodes
+from bnfold.frontends.torchscript.attributes import Attributes, Place
+from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
 
 PlaceKey = tuple[ModuleObject, str]
 """A place as a key: the module itself, whatever path led to it, and the attribute's name."""
@@ -25,7 +25,7 @@ class Method:
         return str(self.owner._type().qualified_name())
 
     @property
-    def graph(self) -> torch._C.Graph:
+    def graph(self) -> IrGraph:
         """Its graph as it is run: changes to it change the method."""
         return self.owner._get_method(self.name).graph
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.rearrange import Dim
 
@@ -100,19 +101,19 @@ class _Probe:
         return list(zip(found[::2], found[1::2], strict=True))
 
 
-def _is_reading(node: torch._C.Node) -> bool:
+def _is_reading(node: IrNode) -> bool:
     return node.kind() in ("prim::Constant", "prim::GetAttr")
 
 
-def _ask(graph: torch._C.Graph, node: torch._C.Node, value: torch._C.Value, query: str) -> torch._C.Value:
+def _ask(graph: IrGraph, node: IrNode, value: IrValue, query: str) -> IrValue:
     return _query(graph, value, query).insertAfter(node).output()
 
 
-def _ask_before(graph: torch._C.Graph, node: torch._C.Node, value: torch._C.Value, query: str) -> torch._C.Value:
+def _ask_before(graph: IrGraph, node: IrNode, value: IrValue, query: str) -> IrValue:
     return _query(graph, value, query).insertBefore(node).output()
 
 
-def _query(graph: torch._C.Graph, value: torch._C.Value, query: str) -> torch._C.Node:
+def _query(graph: IrGraph, value: IrValue, query: str) -> IrNode:
     node = graph.create(query, [value])
     node.output().setType(torch._C.ListType.ofInts() if query == "aten::size" else torch._C.IntType.get())
     return node

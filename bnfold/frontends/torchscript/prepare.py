@@ -2,14 +2,15 @@
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from bnfold.errors import UnsupportedModelError
-from bnfold.frontends.torchscript.attributes import Attributes, ModuleObject
+from bnfold.frontends.torchscript.attributes import Attributes
+from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
 from bnfold.frontends.torchscript.methods import Method, Reach, methods_of, modules_of, reach_of
-from bnfold.frontends.torchscript.nodes import all_nodes
-from bnfold.frontends.torchscript.silence import torch_jit_deprecations_silenced
+from bnfold.frontends.torchscript.storage import read_module, write_module
 
 # Operators that write or map files, or talk to other machines: a model does not need them, and a stranger's file might.
 _REACHES_OUTSIDE = frozenset({"aten::save", "aten::from_file", "prim::rpc_sync", "prim::rpc_async", "prim::rpc_remote"})
@@ -21,13 +22,13 @@ class Prepared:
     """A copy of a module that nobody else sees.
 
     Attributes:
-        module: the copy. Methods that forward does not call are inlined, and forward itself, which is fixed to inference.
+        module: the copy. Methods that forward does not call are inlined, and so is forward, fixed to inference.
         graph: of forward, with all that it calls.
         reach: what forward called before it was inlined.
     """
 
     module: torch.jit.ScriptModule
-    graph: torch._C.Graph
+    graph: IrGraph
     reach: Reach
 
     @property
@@ -67,10 +68,9 @@ def prepare(module: torch.jit.ScriptModule, *, assume_inference: bool = False) -
 def duplicate(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """The same module as a file would hold it: classes, parameters and code of its own."""
     buffer = io.BytesIO()
-    with torch_jit_deprecations_silenced():
-        torch.jit.save(module, buffer)
-        buffer.seek(0)
-        return torch.jit.load(buffer)
+    write_module(module, buffer)
+    buffer.seek(0)
+    return read_module(buffer)
 
 
 def refuse_outside_reach(root: ModuleObject) -> None:
@@ -91,28 +91,34 @@ def _reaches_outside(kind: str) -> bool:
     return kind in _REACHES_OUTSIDE or kind.partition("::")[0] in _REACHING_NAMESPACES
 
 
-def fix_to_inference(graph: torch._C.Graph, root: ModuleObject) -> None:
-    """Read `self.training` of every module once and for all, so that branches on it become straight code.
+def fix_to_inference(graph: IrGraph, root: ModuleObject) -> None:
+    """Read `self.training` and other plain attributes once and for all, so that branches on them become straight code.
 
     Args:
         graph: inlined; its first input is `root`.
         root: the module. Where it is in training mode, that is what is fixed.
     """
-    _read_training(graph, root)
-    torch._C._jit_pass_constant_propagation_immutable_types(graph)
-    torch._C._jit_pass_dce(graph)
+    _read_switches(graph, root)
+    passes: Any = torch._C
+    passes._jit_pass_constant_propagation_immutable_types(graph)
+    passes._jit_pass_dce(graph)
 
 
-def _read_training(graph: torch._C.Graph, root: ModuleObject) -> None:
-    nodes = list(all_nodes(graph))
-    if any(node.kind() == "prim::SetAttr" and node.s("name") == "training" for node in nodes):
-        return
+def _read_switches(graph: IrGraph, root: ModuleObject) -> None:
+    """Replace every attribute that is a truth value, a number or a text, and that no method sets, by its value."""
     attributes = Attributes(root, graph)
-    for node in nodes:
-        if node.kind() != "prim::GetAttr" or node.s("name") != "training":
+    set_somewhere = _names_set(root)
+    for node in list(all_nodes(graph)):
+        if node.kind() != "prim::GetAttr" or node.s("name") in set_somewhere:
             continue
         place = attributes.place(node)
-        if place is None or not isinstance(place.value, bool):
+        if place is None or not isinstance(place.value, (bool, int, float, str)):
             continue
         with graph.insert_point_guard(node):
             node.output().replaceAllUsesWith(graph.insertConstant(place.value))
+
+
+def _names_set(root: ModuleObject) -> set[str]:
+    """Names of all attributes that some method of some module sets."""
+    graphs = [method.graph for module in modules_of(root) for method in methods_of(module)]
+    return {node.s("name") for graph in graphs for node in all_nodes(graph) if node.kind() == "prim::SetAttr"}

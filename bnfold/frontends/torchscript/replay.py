@@ -8,6 +8,7 @@ from bnfold.errors import InternalError
 from bnfold.frontends.aten.graph import Argument, Node, Value
 from bnfold.frontends.aten.journal import (
     ArgumentSet,
+    Change,
     NodeAdded,
     NodeRemoved,
     OperatorReplaced,
@@ -22,9 +23,9 @@ from bnfold.frontends.torchscript.edit import (
     insert_operator,
 )
 from bnfold.frontends.torchscript.homes import Home, Homes
+from bnfold.frontends.torchscript.ir import IrNode, IrValue, all_nodes
 from bnfold.frontends.torchscript.lift import Lifted
 from bnfold.frontends.torchscript.methods import PlaceKey
-from bnfold.frontends.torchscript.nodes import all_nodes
 
 
 class Replay:
@@ -45,10 +46,10 @@ class Replay:
         self._root = lifted.prepared.root
         self._homes = homes
         self._in_constants = not any(isinstance(value.origin, Place) for value in self._aten.inputs)
-        self._nodes: dict[Node, torch._C.Node] = {}
+        self._nodes: dict[Node, IrNode] = {}
         # By name, because what Python holds of a value must not be touched once its node is gone.
         self._names: dict[Value, str] = {}
-        self._live: dict[str, torch._C.Value] = {}
+        self._live: dict[str, IrValue] = {}
         self._moved: dict[str, str] = {}
         for value in lifted.values:
             if isinstance(value.origin, torch._C.Value):
@@ -60,17 +61,7 @@ class Replay:
     def run(self) -> None:
         """Repeat every change, then write the parameters."""
         for change in self._aten.journal:
-            match change:
-                case ParameterChanged():
-                    self._changed[change.value] = None
-                case ArgumentSet():
-                    self._set_argument(change.node, change.slot, change.argument)
-                case OperatorReplaced():
-                    self._replace_operator(change)
-                case NodeAdded():
-                    self._add_behind(change)
-                case NodeRemoved():
-                    self._remove(change)
+            self._repeat(change)
         for node, name in self._lists:
             self._rebuild_list(node, name)
         for value in self._changed:
@@ -79,18 +70,36 @@ class Replay:
         for value, home in self._new.items():
             self._homes.furnish(home, _present(value))
 
-    def holder(self, value: Value) -> torch._C.Value | None:
+    def _repeat(self, change: Change) -> None:
+        match change:
+            case ParameterChanged():
+                self._changed[change.value] = None
+            case ArgumentSet():
+                self._set_argument(change.node, change.slot, change.argument)
+            case OperatorReplaced():
+                self._replace_operator(change)
+            case NodeAdded():
+                self._add_behind(change)
+            case NodeRemoved():
+                self._remove(change)
+
+    def holder(self, value: Value) -> IrValue | None:
         """What holds a value of the AtenGraph in the graph as it is now; None for parameters of modules."""
         name = self._names.get(value)
         while name in self._moved:
             name = self._moved[name]
         return None if name is None else self._live[name]
 
-    def _hold(self, value: Value, holder: torch._C.Value) -> None:
+    def made(self) -> dict[str, IrValue]:
+        """What holds the tensors that nodes make now, by name."""
+        outputs = [value for node in self._aten.nodes for value in node.outputs if value is not None]
+        return {value.name: held for value in outputs if (held := self.holder(value)) is not None}
+
+    def _hold(self, value: Value, holder: IrValue) -> None:
         self._names[value] = holder.debugName()
         self._live[holder.debugName()] = holder
 
-    def _move(self, old: torch._C.Value, new: torch._C.Value) -> None:
+    def _move(self, old: IrValue, new: IrValue) -> None:
         """Who read the one reads the other."""
         self._live[new.debugName()] = new
         self._moved[old.debugName()] = new.debugName()
@@ -105,10 +114,10 @@ class Replay:
         self._move(old.output(), new.output())
         old.destroy()
 
-    def _node(self, node: Node) -> torch._C.Node:
+    def _node(self, node: Node) -> IrNode:
         return self._nodes.get(node, node.origin)
 
-    def _read(self, argument: Argument, before: torch._C.Node) -> torch._C.Value:
+    def _read(self, argument: Argument, before: IrNode) -> IrValue:
         """An argument, readable at a node."""
         if isinstance(argument, (list, tuple)) and any(isinstance(element, Value) for element in argument):
             return insert_list(self._graph, before, [self._read(element, before) for element in argument])
@@ -121,7 +130,7 @@ class Replay:
             return insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
         return self._read_new(argument, before)
 
-    def _read_new(self, value: Value, before: torch._C.Node) -> torch._C.Value:
+    def _read_new(self, value: Value, before: IrNode) -> IrValue:
         """A parameter that is not in the program yet: a constant where all are, else an attribute of a module."""
         if self._in_constants:
             start = next(iter(self._graph.nodes()))
@@ -164,7 +173,7 @@ class Replay:
         self._nodes[change.node] = new
         self._hold(change.result, new.output())
 
-    def _arguments(self, arguments: Any, before: torch._C.Node) -> dict[str, Any]:  # noqa: ANN401 - a mapping
+    def _arguments(self, arguments: Any, before: IrNode) -> dict[str, Any]:  # noqa: ANN401 - a mapping
         """Values as the graph holds them; constants as they are, for the schema to place."""
         return {
             name: self._read(argument, before) if _holds_values(argument) else argument

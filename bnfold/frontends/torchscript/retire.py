@@ -6,12 +6,13 @@ reads, it would now compute something else than it did, so it goes.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from bnfold.frontends.torchscript.attributes import Attributes, ModuleObject
+from bnfold.frontends.torchscript.attributes import Attributes
+from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
 from bnfold.frontends.torchscript.methods import Method, PlaceKey, Reach, methods_of, modules_of
-from bnfold.frontends.torchscript.nodes import all_nodes
 
 ClassMember = tuple[str, str]
 """Qualified name of a class, and the name of one of its attributes or methods."""
@@ -30,7 +31,7 @@ def protected_places(root: ModuleObject, reach: Reach) -> set[PlaceKey]:
     return {(place.owner, place.name) for method in _independent(root, reach) for place in method.places()}
 
 
-def read_places(root: ModuleObject, graph: torch._C.Graph) -> set[PlaceKey]:
+def read_places(root: ModuleObject, graph: IrGraph) -> set[PlaceKey]:
     """Every place that an inlined graph reads."""
     attributes = Attributes(root, graph)
     places = (attributes.place(node) for node in all_nodes(graph) if node.kind() == "prim::GetAttr")
@@ -111,7 +112,8 @@ def _dead_attributes(
 
 
 def _attribute_names(module: ModuleObject) -> Iterator[str]:
-    for members in (torch._C.ModuleDict(module), torch._C.ParameterDict(module), torch._C.BufferDict(module)):
+    kinds: tuple[Any, ...] = (torch._C.ModuleDict, torch._C.ParameterDict, torch._C.BufferDict)
+    for members in (kind(module) for kind in kinds):
         yield from (name for name, _ in members.items())
 
 

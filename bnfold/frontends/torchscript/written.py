@@ -1,10 +1,8 @@
 """Attributes that some method writes to: their values are not fixed."""
 
-import torch
-
 from bnfold.frontends.torchscript.attributes import Attributes
+from bnfold.frontends.torchscript.ir import IrGraph, IrNode, all_nodes
 from bnfold.frontends.torchscript.methods import PlaceKey, methods_of, modules_of
-from bnfold.frontends.torchscript.nodes import all_nodes
 from bnfold.frontends.torchscript.prepare import Prepared, fix_to_inference
 
 
@@ -23,7 +21,7 @@ def written_places(prepared: Prepared) -> set[PlaceKey]:
     return found
 
 
-def _written_in(graph: torch._C.Graph, attributes: Attributes) -> set[PlaceKey]:
+def _written_in(graph: IrGraph, attributes: Attributes) -> set[PlaceKey]:
     aliases = graph.alias_db()
     found: set[PlaceKey] = set()
     for node in all_nodes(graph):
@@ -37,5 +35,5 @@ def _written_in(graph: torch._C.Graph, attributes: Attributes) -> set[PlaceKey]:
     return found
 
 
-def _holds_tensor(node: torch._C.Node) -> bool:
+def _holds_tensor(node: IrNode) -> bool:
     return node.output().type().kind() in ("TensorType", "OptionalType", "ListType", "DictType")
