@@ -55,9 +55,7 @@ def export_onnx(model: object, names: Sequence[str], arguments: Sequence[Any]) -
 def _with_named_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with outputs called by their place, in place: exporters call them by what makes them."""
     taken = {entry.name for entry in model.graph.input}
-    names = {
-        entry.name: f"result_{place}" for place, entry in enumerate(model.graph.output) if entry.name not in taken
-    }
+    names = {entry.name: f"result_{place}" for place, entry in enumerate(model.graph.output) if entry.name not in taken}
     _rename(model.graph, names)
     return model
 

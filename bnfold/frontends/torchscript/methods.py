@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bnfold.frontends.torchscript.attributes import Attributes, Place
+from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
 
 PlaceKey = tuple[ModuleObject, str]
@@ -29,25 +29,39 @@ class Method:
         """Its graph as it is run: changes to it change the method."""
         return self.owner._get_method(self.name).graph
 
-    def calls(self) -> "Iterator[Method | None]":
-        """The methods that it calls itself; None for a call whose receiver is only known at run time."""
-        attributes = Attributes(self.owner, self.graph)
-        for node in all_nodes(self.graph):
-            if node.kind() != "prim::CallMethod":
-                continue
+
+@dataclass(frozen=True)
+class Body:
+    """What stands in a method's own graph.
+
+    Attributes:
+        places: the attributes that it reads.
+        calls: the methods that it calls.
+        complete: whether every receiver of a call is known before run time; one behind an interface is not.
+    """
+
+    places: frozenset[PlaceKey]
+    calls: frozenset[Method]
+    complete: bool
+
+
+def body_of(method: Method) -> Body:
+    """Read a method as it is now."""
+    graph = method.graph
+    attributes = Attributes(method.owner, graph)
+    places: set[PlaceKey] = set()
+    calls: set[Method] = set()
+    complete = True
+    for node in all_nodes(graph):
+        if node.kind() == "prim::GetAttr" and (place := attributes.place(node)) is not None:
+            places.add((place.owner, place.name))
+        elif node.kind() == "prim::CallMethod":
             receiver = attributes.module(node.inputsAt(0))
             if receiver is not None:
-                yield Method(receiver[0], node.s("name"))
-            elif node.inputsAt(0).type().kind() == "InterfaceType":
-                yield None
-
-    def places(self) -> Iterator[Place]:
-        """Every attribute that it reads, by itself or through what it calls."""
-        graph = self.owner._get_method(self.name).inlined_graph
-        attributes = Attributes(self.owner, graph)
-        for node in all_nodes(graph):
-            if node.kind() == "prim::GetAttr" and (place := attributes.place(node)) is not None:
-                yield place
+                calls.add(Method(receiver[0], node.s("name")))
+            else:
+                complete = complete and node.inputsAt(0).type().kind() != "InterfaceType"
+    return Body(frozenset(places), frozenset(calls), complete)
 
 
 def modules_of(root: ModuleObject) -> Iterator[ModuleObject]:
@@ -74,26 +88,35 @@ class Reach:
 
     Attributes:
         methods: itself and all that it calls.
+        places: all that they read.
         complete: whether every receiver was known; a call through an interface may go anywhere.
     """
 
     methods: frozenset[Method]
+    places: frozenset[PlaceKey]
     complete: bool
 
 
-def reach_of(method: Method) -> Reach:
-    """Follow the calls of a method."""
-    seen: set[Method] = set()
-    complete = True
-    waiting = [method]
-    while waiting:
-        current = waiting.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        for called in current.calls():
-            if called is None:
-                complete = False
-            else:
-                waiting.append(called)
-    return Reach(frozenset(seen), complete)
+class Bodies:
+    """Bodies of methods, each read once: it must not outlive a change of one."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[Method, Body] = {}
+
+    def of(self, method: Method) -> Body:
+        """The body of a method."""
+        if method not in self._bodies:
+            self._bodies[method] = body_of(method)
+        return self._bodies[method]
+
+    def reach(self, method: Method) -> Reach:
+        """Follow the calls of a method."""
+        seen: dict[Method, Body] = {}
+        waiting = [method]
+        while waiting:
+            current = waiting.pop()
+            if current not in seen:
+                seen[current] = self.of(current)
+                waiting += seen[current].calls
+        places = frozenset(place for body in seen.values() for place in body.places)
+        return Reach(frozenset(seen), places, all(body.complete for body in seen.values()))

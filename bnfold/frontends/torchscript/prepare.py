@@ -9,7 +9,7 @@ import torch
 from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
-from bnfold.frontends.torchscript.methods import Method, Reach, methods_of, modules_of, reach_of
+from bnfold.frontends.torchscript.methods import Bodies, Method, Reach, methods_of, modules_of
 from bnfold.frontends.torchscript.storage import read_module, write_module
 
 # Operators that write or map files, or talk to other machines: a model does not need them, and a stranger's file might.
@@ -55,7 +55,7 @@ def prepare(module: torch.jit.ScriptModule, *, assume_inference: bool = False) -
         raise UnsupportedModelError(f"has no forward: its methods are {', '.join(root._method_names()) or 'none'}")
     refuse_outside_reach(root)
     forward = Method(root, "forward")
-    reach = reach_of(forward)
+    reach = Bodies().reach(forward)
     for module_object in modules_of(root):
         for method in methods_of(module_object):
             if module_object == root or method not in reach.methods:
@@ -79,12 +79,12 @@ def refuse_outside_reach(root: ModuleObject) -> None:
     Raises:
         UnsupportedModelError: so it is.
     """
-    for module in modules_of(root):
-        for name in module._method_names():
-            graph = module._get_method(name).inlined_graph
-            kind = next((node.kind() for node in all_nodes(graph) if _reaches_outside(node.kind())), None)
-            if kind is not None:
-                raise UnsupportedModelError(f"its method {name!r} calls {kind}, which reaches files or the network")
+    methods = [method for module in modules_of(root) for method in methods_of(module)]
+    graphs = {method.type_name + "." + method.name: method.owner._get_method(method.name) for method in methods}
+    for name, method in graphs.items():
+        kind = next((node.kind() for node in all_nodes(method.inlined_graph) if _reaches_outside(node.kind())), None)
+        if kind is not None:
+            raise UnsupportedModelError(f"its method {name!r} calls {kind}, which reaches files or the network")
 
 
 def _reaches_outside(kind: str) -> bool:
@@ -107,7 +107,7 @@ def fix_to_inference(graph: IrGraph, root: ModuleObject) -> None:
 def _read_switches(graph: IrGraph, root: ModuleObject) -> None:
     """Replace every attribute that is a truth value, a number or a text, and that no method sets, by its value."""
     attributes = Attributes(root, graph)
-    set_somewhere = _names_set(root)
+    set_somewhere = names_set(root)
     for node in list(all_nodes(graph)):
         if node.kind() != "prim::GetAttr" or node.s("name") in set_somewhere:
             continue
@@ -118,7 +118,8 @@ def _read_switches(graph: IrGraph, root: ModuleObject) -> None:
             node.output().replaceAllUsesWith(graph.insertConstant(place.value))
 
 
-def _names_set(root: ModuleObject) -> set[str]:
+def names_set(root: ModuleObject) -> set[str]:
     """Names of all attributes that some method of some module sets."""
-    graphs = [method.graph for module in modules_of(root) for method in methods_of(module)]
-    return {node.s("name") for graph in graphs for node in all_nodes(graph) if node.kind() == "prim::SetAttr"}
+    methods = {(m.type_name, m.name): m for module in modules_of(root) for m in methods_of(module)}
+    nodes = (node for method in methods.values() for node in all_nodes(method.graph))
+    return {node.s("name") for node in nodes if node.kind() == "prim::SetAttr"}

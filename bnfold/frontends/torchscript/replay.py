@@ -1,5 +1,6 @@
 """The journal of an AtenGraph, repeated on the TorchScript graph that it was lifted from."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -207,12 +208,20 @@ class Replay:
         """Forward gets a parameter of its own where another method reads the old one."""
         home = self._homes.reserve(f"{place.dotted}_folded")
         self._homes.furnish(home, tensor)
+        for node in self._readings[place.owner, place.name]:
+            own = insert_attribute(self._graph, node, self._root, home.path, home.name)
+            node.output().replaceAllUsesWith(own)
+
+    @cached_property
+    def _readings(self) -> dict[PlaceKey, list[IrNode]]:
+        """The nodes of forward that read each place of a module."""
         attributes = Attributes(self._root, self._graph)
-        for node in list(all_nodes(self._graph)):
-            found = attributes.place(node) if node.kind() == "prim::GetAttr" else None
-            if found is not None and (found.owner, found.name) == (place.owner, place.name):
-                own = insert_attribute(self._graph, node, self._root, home.path, home.name)
-                node.output().replaceAllUsesWith(own)
+        found: dict[PlaceKey, list[IrNode]] = {}
+        for node in all_nodes(self._graph):
+            place = attributes.place(node) if node.kind() == "prim::GetAttr" else None
+            if place is not None:
+                found.setdefault((place.owner, place.name), []).append(node)
+        return found
 
 
 def _holds_values(argument: Argument) -> bool:

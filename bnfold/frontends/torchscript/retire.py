@@ -4,7 +4,7 @@ Methods of submodules that only served forward are inlined there. Where a fold c
 reads, it would now compute something else than it did, so it goes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
-from bnfold.frontends.torchscript.methods import Method, PlaceKey, Reach, methods_of, modules_of
+from bnfold.frontends.torchscript.methods import Bodies, Method, PlaceKey, Reach, methods_of, modules_of
 
 ClassMember = tuple[str, str]
 """Qualified name of a class, and the name of one of its attributes or methods."""
@@ -28,7 +28,8 @@ class Retired:
 
 def protected_places(root: ModuleObject, reach: Reach) -> set[PlaceKey]:
     """Places that a method reads that forward does not call; all places where forward calls through an interface."""
-    return {(place.owner, place.name) for method in _independent(root, reach) for place in method.places()}
+    bodies = Bodies()
+    return {place for method in _independent(root, reach) for place in bodies.reach(method).places}
 
 
 def read_places(root: ModuleObject, graph: IrGraph) -> set[PlaceKey]:
@@ -47,11 +48,13 @@ def retire(root: ModuleObject, reach: Reach, changed: set[PlaceKey], lost: set[P
         changed: places whose values a fold changed.
         lost: places that forward read before the fold and does not read now.
     """
+    bodies = Bodies()
     independent = set(_independent(root, reach))
-    lost = lost - {(place.owner, place.name) for method in independent for place in method.places()}
-    methods = _stale_methods(root, independent, changed | lost)
+    lost = lost - {place for method in independent for place in bodies.reach(method).places}
+    serving = [method for method in _all_methods(root) if method not in independent and not _is_forward(method, root)]
+    methods = _stale_methods(serving, bodies, changed | lost)
     kept = [method for method in _all_methods(root) if (method.type_name, method.name) not in methods]
-    read = {member for method in kept for member in _members_read(method)}
+    read = {member for method in _one_per_class(kept) for member in _members_read(method)}
     alive = {method.owner for method in independent if not method.owner == root}  # noqa: SIM201 - torch has no !=
     return Retired(frozenset(_dead_attributes(root, lost, read, alive)), frozenset(methods))
 
@@ -60,35 +63,36 @@ def _all_methods(root: ModuleObject) -> Iterator[Method]:
     return (method for module in modules_of(root) for method in methods_of(module))
 
 
+def _is_forward(method: Method, root: ModuleObject) -> bool:
+    return bool(method.name == "forward" and method.owner == root)
+
+
 def _independent(root: ModuleObject, reach: Reach) -> Iterator[Method]:
     """Methods that somebody may call beside forward, and that must go on as they were."""
     for method in _all_methods(root):
-        is_forward = method.owner == root and method.name == "forward"
-        if not is_forward and (not reach.complete or method.owner == root or method not in reach.methods):
+        served = reach.complete and method in reach.methods and not method.owner == root  # noqa: SIM201
+        if not served and not _is_forward(method, root):
             yield method
 
 
-def _stale_methods(root: ModuleObject, independent: set[Method], gone: set[PlaceKey]) -> set[ClassMember]:
+def _one_per_class(methods: Iterable[Method]) -> Iterable[Method]:
+    """Methods of one class and name have one graph."""
+    return {(method.type_name, method.name): method for method in methods}.values()
+
+
+def _stale_methods(serving: Sequence[Method], bodies: Bodies, gone: set[PlaceKey]) -> set[ClassMember]:
     """Methods that read what is gone, and those that call them."""
-    stale: set[ClassMember] = set()
-    serving = [
-        method
-        for method in _all_methods(root)
-        if method not in independent and not (method.owner == root and method.name == "forward")
-    ]
-    for method in serving:
-        if any((place.owner, place.name) in gone for place in method.places()):
-            stale.add((method.type_name, method.name))
+    stale = {(method.type_name, method.name) for method in serving if not bodies.reach(method).places.isdisjoint(gone)}
+    callers = {
+        (method.type_name, method.name): {(called.type_name, called.name) for called in bodies.of(method).calls}
+        for method in serving
+    }
     grown = True
     while grown:
-        more = {(method.type_name, method.name) for method in serving if _calls_any(method, stale)} - stale
+        more = {member for member, called in callers.items() if not called.isdisjoint(stale)} - stale
         stale |= more
         grown = bool(more)
     return stale
-
-
-def _calls_any(method: Method, members: set[ClassMember]) -> bool:
-    return any(called is not None and (called.type_name, called.name) in members for called in method.calls())
 
 
 def _members_read(method: Method) -> Iterator[ClassMember]:
