@@ -49,6 +49,8 @@ class _Lowering:
         self._nodes: dict[fx.Node, fx.Node] = {}
         self._graph.output(self._graph.graph_copy(program.graph, self._nodes))
         _copy_output_meta(program.graph, self._graph)
+        for old, new in self._nodes.items():
+            new.name = old.name  # copying renames what is called like something of Python's own, such as "input"
         self._specs = {getattr(spec.arg, "name", ""): replace(spec) for spec in program.graph_signature.input_specs}
         self._state: dict[str, Any] = dict(program.state_dict)
         self._constants: dict[str, Any] = dict(program.constants)
