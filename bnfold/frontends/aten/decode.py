@@ -54,7 +54,7 @@ DECODERS: dict[str, Callable[[Context], Meaning]] = _by_operator(
         commuting.decode_upsample: "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d"
         " _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d"
         " upsample_trilinear3d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
-        movement.decode_identity: "alias clone contiguous detach lift_fresh lift_fresh_copy",
+        movement.decode_identity: "alias clone contiguous detach detach_ lift_fresh lift_fresh_copy",
         movement.decode_dropout: "dropout feature_dropout alpha_dropout feature_alpha_dropout",
         movement.decode_conversion: "to _to_copy type_as",
         movement.decode_regrouping: "view reshape _unsafe_view _reshape_alias view_as reshape_as flatten unflatten"

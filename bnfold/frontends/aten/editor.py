@@ -22,6 +22,7 @@ class Editor:
     def __init__(self, graph: AtenGraph, constants: Constants) -> None:
         self._graph = graph
         self._constants = constants
+        self._renamed: set[Value] = set()
 
     def apply(self, edit: NodeEdit) -> None:
         """Give a node new arguments."""
@@ -62,16 +63,22 @@ class Editor:
         """Give the stored parameter behind a constant the values that make it this one, if that is possible."""
         exact: Array | None = parameter.exact
         rounded: AnyArray | None = parameter.rounded
+        between: list[Value] = []
         while value.producer is not None and exact is not None and rounded is not None:
             undo = LAYOUTS.get(value.producer.op)
             if undo is None or not _is_read_once(value, exact.shape) or value.shape != exact.shape:
                 return False
+            between.append(value)
             node, value = value.producer, value.producer.inputs[0]
             exact, rounded = undo(node, exact), undo(node, rounded)  # type: ignore[arg-type]
         if exact is None or rounded is None or value.parameter is None or value.mutation:
             return False
         if not _is_read_once(value, exact.shape):
             return False
+        for computed in between:
+            if computed not in self._renamed:
+                self._renamed.add(computed)
+                self._graph.rename(computed, self._graph.fresh_name(f"{computed.name}_folded"))
         self._store(value, exact, rounded)
         return True
 

@@ -17,11 +17,14 @@ def _undo_transpose(node: Node, values: Array) -> Array:
 
 
 def _undo_t(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
-    return values.T
+    turned: Array = values.T
+    return turned
 
 
 def _undo_permute(node: Node, values: Array) -> Array:
-    return np.transpose(values, np.argsort([axis % values.ndim for axis in node.arguments["dims"]]))
+    order = [axis % values.ndim for axis in node.arguments["dims"]]
+    ordered: Array = np.transpose(values, np.argsort(order))
+    return ordered
 
 
 def _undo_regrouping(node: Node, values: Array) -> Array | None:
@@ -57,6 +60,7 @@ LAYOUTS: Mapping[str, _Undo] = {
     "aten::clone": _undo_nothing,
     "aten::contiguous": _undo_nothing,
     "aten::detach": _undo_nothing,
+    "aten::detach_": _undo_nothing,
     "aten::expand": _undo_expand,
     "aten::flatten": _undo_regrouping,
     "aten::lift_fresh_copy": _undo_nothing,

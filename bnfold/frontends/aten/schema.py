@@ -41,6 +41,8 @@ def traits(schema: torch.FunctionSchema) -> Traits:
     aliases = {argument.name: argument.alias_info for argument in schema.arguments}
     writes = frozenset(name for name, alias in aliases.items() if alias is not None and alias.is_write)
     views = frozenset(name for name, alias in aliases.items() if alias is not None)
+    if schema.name == "aten::detach_":  # changes what autograd knows of a tensor, not its values
+        writes = frozenset()
     if schema.name in _SILENT_VIEWS:
         views |= {argument.name for argument in schema.arguments if "Tensor" in str(argument.type)}
     return Traits(writes, views)
