@@ -35,7 +35,7 @@ def deprecations_silenced():
 
 
 def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Give BatchNorms negative, zero and tiny scales, tiny and large variances, means far from 0; and switch to eval."""
+    """Give BatchNorms negative and zero scales, tiny and large variances, means far from 0; and switch to eval."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(like, scale=1.0):

@@ -247,7 +247,7 @@ class Appends(nn.Module):
 
 
 class Branches(nn.Module):
-    """A branch that only run time decides, with a convolution and a BatchNorm in either arm and one BatchNorm behind."""
+    """A branch that only run time decides, with a convolution and a BatchNorm in either arm, and one behind."""
 
     def __init__(self):
         super().__init__()
@@ -258,7 +258,7 @@ class Branches(nn.Module):
 
     def forward(self, x):
         x = self.before(x)
-        if bool(x.sum() > 0):
+        if bool(x.sum() > 0):  # noqa: SIM108 - a branch in TorchScript as well
             y = self.left(x)
         else:
             y = self.right(x)

@@ -107,7 +107,7 @@ def test_damaged_inside(tmp_path, good):
 @pytest.mark.parametrize("name", ["../evil", "/evil", "good/../../evil", "good\\evil", "good/ev\nil", "other/evil"])
 def test_odd_names(tmp_path, good, name):
     path = rewritten(good, tmp_path / "bad.pt", lambda entries: [*entries, (name, b"")])
-    with pytest.raises(ModelFormatError, match="is not a file that torch.jit.save writes"):
+    with pytest.raises(ModelFormatError, match="is not a file that torch"):
         open_script(path)
 
 
