@@ -31,7 +31,7 @@ def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedP
     outcome = fold_graph(AtenPort(program.graph, exclude=options.exclude), affine_nodes=options.affine)
     nodes = Change(before, len(program.graph.nodes))
     folded = program.finish()
-    observers = program.observers(fold.tensor for fold in outcome.folds)
+    observers = program.observers(name for fold in outcome.folds for name in (fold.tensor, *fold.into))
     return FoldedProgram(folded, reference, outcome, nodes, observers)
 
 

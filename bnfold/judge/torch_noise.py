@@ -34,16 +34,26 @@ def other_roundings(program: TorchProgram, arguments: Sequence[Any]) -> Iterator
     Twice every floating point value in the inputs is moved by the last bit of the grain, up or down at random; once
     the kernels are torch's own and not those of oneDNN.
     """
-    import torch
-
     grain = grain_of(program, arguments)
     for direction in (+1, -1):
         rng = np.random.default_rng(0)
         moved = [_moved(argument, direction, rng, grain) for argument in arguments]
         with suppress(VerificationError):  # a moved input may leave the domain of a lookup
             yield _everything(program, moved), math.inf
-    with torch.backends.mkldnn.flags(enabled=False), suppress(VerificationError):
-        yield _everything(program, arguments), 0.0
+    with suppress(VerificationError):
+        yield _without_onednn(program, arguments), 0.0
+
+
+def _without_onednn(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
+    import torch
+
+    switches: Any = torch._C  # torch.backends.mkldnn.flags warns of other switches
+    enabled = switches._get_mkldnn_enabled()
+    switches._set_mkldnn_enabled(False)
+    try:
+        return _everything(program, arguments)
+    finally:
+        switches._set_mkldnn_enabled(enabled)
 
 
 def levels(seen: Seen, others: Sequence[tuple[Seen, float]], grain: "np.dtype[Any]") -> dict[str, NoiseLevel]:

@@ -48,6 +48,8 @@ class _Lowering:
         self._graph = fx.Graph()
         self._nodes: dict[fx.Node, fx.Node] = {}
         self._graph.output(self._graph.graph_copy(program.graph, self._nodes))
+        for old, new in self._nodes.items():
+            new.name = old.name  # copying renames what is called like a builtin, such as `input`
         _copy_output_meta(program.graph, self._graph)
         for old, new in self._nodes.items():
             new.name = old.name  # copying renames what is called like something of Python's own, such as "input"

@@ -29,6 +29,7 @@ class Homes:
     Args:
         root: the top module.
         protected: places that other methods read, which must stay as they are.
+        shared: places that forward reads for more than one purpose: a bias for one of them has no room there.
 
     Attributes:
         registered: attributes that are new, by the qualified name of their class.
@@ -36,6 +37,7 @@ class Homes:
 
     root: ModuleObject
     protected: set[PlaceKey]
+    shared: set[PlaceKey]
     registered: dict[str, list[str]] = field(default_factory=dict)
     _reserved: set[PlaceKey] = field(default_factory=set)
 
@@ -77,7 +79,8 @@ class Homes:
         return module
 
     def _has_room(self, owner: ModuleObject, name: str) -> bool:
-        if (owner, name) in self.protected or (owner, name) in self._reserved or not name.isidentifier():
+        taken = self.protected | self.shared | self._reserved
+        if (owner, name) in taken or not name.isidentifier():
             return False
         if owner.hasattr(name):
             return owner.getattr(name) is None and _may_hold_tensor(owner, name)

@@ -12,7 +12,7 @@ from bnfold.frontends.torchscript.ir import IrValue
 from bnfold.frontends.torchscript.lift import Lifted
 from bnfold.frontends.torchscript.prepare import duplicate
 from bnfold.frontends.torchscript.replay import Replay
-from bnfold.frontends.torchscript.retire import protected_places, read_places, retire
+from bnfold.frontends.torchscript.retire import protected_places, read_places, retire, shared_places
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def lower(lifted: Lifted, original: torch.jit.ScriptModule) -> Lowered:
     root = prepared.root
     protected = protected_places(root, prepared.reach)
     read_before = read_places(root, prepared.graph)
-    homes = Homes(root, protected)
+    homes = Homes(root, protected, shared_places(root, prepared.graph))
     replay = Replay(lifted, homes)
     replay.run()
     _tolerate_other_strides(lifted.graph, replay)

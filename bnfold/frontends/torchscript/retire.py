@@ -4,6 +4,7 @@ Methods of submodules that only served forward are inlined there. Where a fold c
 reads, it would now compute something else than it did, so it goes.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,17 @@ def read_places(root: ModuleObject, graph: IrGraph) -> set[PlaceKey]:
     attributes = Attributes(root, graph)
     places = (attributes.place(node) for node in all_nodes(graph) if node.kind() == "prim::GetAttr")
     return {(place.owner, place.name) for place in places if place is not None}
+
+
+def shared_places(root: ModuleObject, graph: IrGraph) -> set[PlaceKey]:
+    """Every place that an inlined graph reads for more than one use, such as the bias of a module called twice."""
+    attributes = Attributes(root, graph)
+    uses: Counter[PlaceKey] = Counter()
+    for node in all_nodes(graph):
+        place = attributes.place(node) if node.kind() == "prim::GetAttr" else None
+        if place is not None:
+            uses[place.owner, place.name] += len(node.output().uses())
+    return {place for place, count in uses.items() if count > 1}
 
 
 def retire(root: ModuleObject, reach: Reach, changed: set[PlaceKey], lost: set[PlaceKey]) -> Retired:
