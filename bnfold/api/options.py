@@ -1,7 +1,7 @@
 """What the caller may ask of a fold, and what comes back."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bnfold.errors import UsageError
 from bnfold.judge import VerifyOptions
@@ -20,6 +20,7 @@ class FoldOptions:
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
         verify: how to check the result; None skips the check.
+        to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
     """
 
     affine: bool = True
@@ -27,10 +28,13 @@ class FoldOptions:
     assume_inference: bool = False
     keep_overridable: bool = False
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
+    to: Literal["", "onnx"] = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):
             raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
+        if self.to not in ("", "onnx"):
+            raise UsageError(f"to must be 'onnx' or nothing, got {self.to!r}")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch.export import ExportedProgram
 
@@ -18,11 +19,14 @@ from bnfold.api.verdict import raise_if_failed
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx.file import publish
+from bnfold.frontends.onnx_export import export_to_onnx
 from bnfold.frontends.torch_export.file import open_program, save_program
 from bnfold.frontends.torchscript.file import open_script, save_script
-from bnfold.judge import Verification
+from bnfold.judge import Verification, check
 from bnfold.judge.result import SKIPPED
+from bnfold.judge.torch_inputs import example_arguments
 from bnfold.judge.torch_judge import check_torch
+from bnfold.judge.torch_onnx import with_own_names
 from bnfold.report.model import Change, Report
 
 
@@ -45,7 +49,7 @@ def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # 
     bytes_ = Change(_bytes_of(model), _bytes_of(folded.program))
     report = _report(name, None, model, folded, bytes_, verdict, watch)
     raise_if_failed(report)
-    return FoldResult(folded.program, report)
+    return FoldResult(_as_onnx(folded.program, options) if options.to == "onnx" else folded.program, report)
 
 
 def fold_program_file(
@@ -63,10 +67,14 @@ def fold_program_file(
         return _report(str(source), None, model, folded, Change(size_before, size_before), SKIPPED, watch)
     with staging_folder(target) as folder:
         staged = folder / target.name
-        _save(folded.program, staged)
-        watch.lap("save")
-        written = _open(staged, kind)
-        verdict = _judge(folded.reference, written, folded, options)
+        if options.to == "onnx":
+            staged.write_bytes(_as_onnx(folded.program, options).SerializeToString(deterministic=True))
+            watch.lap("save")
+            verdict = _judge_onnx(staged, folded, options)
+        else:
+            _save(folded.program, staged)
+            watch.lap("save")
+            verdict = _judge(folded.reference, _open(staged, kind), folded, options)
         watch.lap("verify")
         bytes_ = Change(size_before, size_of([staged]))
         report = _report(str(source), target, model, folded, bytes_, verdict, watch)
@@ -117,6 +125,21 @@ def _judge(reference: Any, candidate: Any, folded: FoldedProgram, options: FoldO
     if options.verify is None:
         return SKIPPED
     return check_torch(reference, candidate, options.verify, folded.observers)
+
+
+def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> Verification:
+    """The programs under torch, and then the file that was written against an export of the original."""
+    verdict = _judge(folded.reference, folded.program, folded, options)
+    if options.verify is None or not verdict.passed:
+        return verdict
+    reference = with_own_names(_as_onnx(folded.reference, options))
+    final = check(reference.SerializeToString(), written, options.verify)
+    return replace(final, warnings=(*verdict.warnings, *final.warnings))
+
+
+def _as_onnx(program: Any, options: FoldOptions) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
+    examples = [] if isinstance(program, ExportedProgram) else example_arguments(program, options.verify)
+    return export_to_onnx(program, examples)
 
 
 def _report(

@@ -41,6 +41,9 @@ def kind_of(path: Path) -> Kind:
 
 def _kind_of_zip(archive: zipfile.ZipFile) -> Kind:
     names = archive.namelist()
+    if min((entry.header_offset for entry in archive.infolist()), default=0):
+        # Of a file that was cut off, the directory of an archive inside it may be left.
+        raise ModelFormatError("is a damaged zip archive: its end is missing")
     if is_torchscript(names):
         return "torchscript"
     if is_torch_export(names):
