@@ -43,6 +43,7 @@ class Reason(Enum):
     GRAPH_OUTPUT = ("BNF202", "graph-output", "the tensor that would change is an output of the graph")
     CAPTURED = ("BNF203", "captured", "the body of an If, Loop or Scan reads the tensor that would change")
     NO_READER = ("BNF206", "no-reader", "nothing reads the node's output, so nothing after it can absorb")
+    MUTATED = ("BNF207", "mutated", "an operator in place changes memory that others see")
     GRAPH_INPUT = ("BNF204", "graph-input", "the tensor comes from outside: nothing before it can absorb")
 
     DYNAMIC_WEIGHT = ("BNF301", "dynamic-weight", "the weight is computed at run time or given by the caller")

@@ -31,7 +31,7 @@ class Attempt(Generic[T]):
     result: T
 
 
-def fold_what_holds(attempt: Callable[[tuple[str, ...]], Attempt[T]]) -> Attempt[T]:
+def fold_what_holds(attempt: Callable[[Sequence[str]], Attempt[T]]) -> Attempt[T]:
     """Drop guilty folds until the check passes, or none is left to drop.
 
     Args:
@@ -67,7 +67,7 @@ def _suspects(found: Attempt[T]) -> list[str]:
     return [fold.node for fold in folds]
 
 
-def _guilty(attempt: Callable[[tuple[str, ...]], Attempt[T]], dropped: Iterable[str], suspects: Sequence[str]) -> str:
+def _guilty(attempt: Callable[[Sequence[str]], Attempt[T]], dropped: Iterable[str], suspects: Sequence[str]) -> str:
     """The last of the shortest run of suspects with which the check fails."""
     passes, fails = 0, len(suspects)
     while fails - passes > 1:

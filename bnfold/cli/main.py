@@ -135,6 +135,7 @@ _CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs",
 )
 @click.option("--assume-inference", is_flag=True, help="Treat BatchNorms with training_mode=1 as inference ones.")
 @click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")
+@click.option("--to", type=click.Choice(["onnx"]), help="Write ONNX, exported from the folded program of PyTorch.")
 @click.option("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every node and every reason.")
@@ -156,8 +157,8 @@ def _command(
     memory: int,
     **others: Any,  # noqa: ANN401 - the fields of Request, of as many types
 ) -> Request:
-    """Fold every BatchNorm of an ONNX model that mathematics allows to fold, check with onnxruntime that nothing
-    changed, and say of each one that stays why it stays.
+    """Fold every BatchNorm of a model (ONNX, TorchScript or torch.export) that mathematics allows to fold, check that
+    nothing changed, and say of each one that stays why it stays.
     """
     if not verify:
         _refuse_with(context, "--no-verify", _CHECK_OPTIONS)

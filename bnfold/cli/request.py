@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Request:
         affine: fold Mul, Add, Sub and Div by constants as well.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
+        to: "onnx" to write ONNX whatever the model is, None for its own format.
         fail_on_kept: whether a BatchNorm that stays is a failure.
         quiet: print no results.
         verbose: print every node, and tracebacks of bugs.
@@ -48,10 +50,11 @@ class Request:
     reports: tuple[Path, ...]
     check: CheckRequest | None
     exclude: tuple[str, ...]
-    on_mismatch: str
+    on_mismatch: Literal["fail", "revert"]
     affine: bool
     assume_inference: bool
     keep_overridable: bool
+    to: str | None
     fail_on_kept: bool
     quiet: bool
     verbose: bool

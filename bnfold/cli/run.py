@@ -44,7 +44,9 @@ def run(request: Request, screen: Screen) -> ExitCode:
 def _jobs(request: Request) -> list[Job]:
     if request.dry_run:
         return [Job(model, None) for model in request.models]
-    return plan_jobs(request.models, request.output, in_place=request.in_place)
+    return plan_jobs(
+        request.models, request.output, in_place=request.in_place, suffix=f".{request.to}" if request.to else ""
+    )
 
 
 def _options(request: Request) -> "FoldOptions":
@@ -55,6 +57,7 @@ def _options(request: Request) -> "FoldOptions":
         exclude=request.exclude,
         assume_inference=request.assume_inference,
         keep_overridable=request.keep_overridable,
+        to="onnx" if request.to == "onnx" else "",
         verify=None if request.check is None else _verify_options(request.check),
         on_mismatch=request.on_mismatch,
     )

@@ -24,7 +24,7 @@ class Job:
     in_place: bool = False
 
 
-def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool) -> list[Job]:
+def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool, suffix: str = "") -> list[Job]:
     """Pair every model with the file to write.
 
     Args:
@@ -32,6 +32,7 @@ def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool) -> 
         output: a file for one model; a folder for several, or where it is one already or ends in a slash; None for
             a file beside each model.
         in_place: whether a model may be written over. Without an output, each one is.
+        suffix: of the files to write where they are of another format than the models: ".onnx".
 
     Raises:
         UsageError: a folder is missing, a model would be written over, or two models would share a file.
@@ -39,7 +40,7 @@ def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool) -> 
     inputs = {identity(model) for model in models}
     written: dict[Hashable, Path] = {}
     jobs = []
-    for source, target in zip(models, _targets(models, output, in_place), strict=True):
+    for source, target in zip(models, _targets(models, output, in_place, suffix), strict=True):
         key = identity(target)
         own = key == identity(source)
         if key in written:
@@ -54,9 +55,9 @@ def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool) -> 
     return jobs
 
 
-def _targets(models: Sequence[Path], output: str | None, in_place: bool) -> list[Path]:
+def _targets(models: Sequence[Path], output: str | None, in_place: bool, suffix: str) -> list[Path]:
     if output is None:
-        return list(models) if in_place else [folded_beside(model) for model in models]
+        return list(models) if in_place else [folded_beside(model, suffix) for model in models]
     place = Path(output)
     if not place.parent.is_dir():
         raise UsageError(f"-o {output}: there is no folder {place.parent}: create it first")
@@ -65,7 +66,7 @@ def _targets(models: Sequence[Path], output: str | None, in_place: bool) -> list
         return [place]
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {output}: got a file, expected a folder for {len(models)} models")
-    return [folder / folded_beside(model).name for model in models]
+    return [folder / folded_beside(model, suffix).name for model in models]
 
 
 def output_folder(models: Sequence[Path], output: str | None) -> Path | None:
@@ -76,9 +77,9 @@ def output_folder(models: Sequence[Path], output: str | None) -> Path | None:
     return Path(output) if is_folder else None
 
 
-def folded_beside(model: Path) -> Path:
-    """model.onnx -> model.folded.onnx, in the same folder."""
-    return model.parent / f"{model.stem}.folded{model.suffix}"
+def folded_beside(model: Path, suffix: str = "") -> Path:
+    """model.onnx -> model.folded.onnx, in the same folder; with another suffix, model.pt2 -> model.folded.onnx."""
+    return model.parent / f"{model.stem}.folded{suffix or model.suffix}"
 
 
 def check_reports(reports: Sequence[Path], jobs: Sequence[Job]) -> None:

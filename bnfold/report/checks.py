@@ -33,7 +33,8 @@ def fold_checks(report: Report) -> list[FoldCheck]:
 
 
 def _check(fold: Fold, checks: Sequence[TensorCheck]) -> FoldCheck:
-    here = [check for check in checks if fold.tensor == check.name or fold.tensor in check.inside]
+    # A tensor of a program of PyTorch may bear the label of the operator that took a fold downstream.
+    here = [check for check in checks if check.name in (fold.tensor, *fold.into) or fold.tensor in check.inside]
     worst = max(here, key=_badness, default=None)
     return FoldCheck(fold.node, tuple(check.name for check in here), worst)
 

@@ -63,7 +63,7 @@ def test_a_part_of_an_onnx_ir_model_is_no_model(model):
 
 @pytest.mark.parametrize("thing", [None, 3, b"model", object(), onnx.GraphProto(), [], np.zeros(3)])
 def test_things_that_are_no_model(thing):
-    with pytest.raises(UsageError, match=r"expected a path, an onnx\.ModelProto or an onnx_ir\.Model"):
+    with pytest.raises(UsageError, match=r"expected a path, an onnx\.ModelProto, an onnx_ir\.Model, a torch\.jit"):
         bnfold.fold(thing)
 
 

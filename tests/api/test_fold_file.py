@@ -113,7 +113,7 @@ def test_a_crash_leaves_everything_as_it_was(source, tmp_path, monkeypatch):
     def crash(*_args, **_options):
         raise InternalError("the check fell over")
 
-    monkeypatch.setattr("bnfold.api.check", crash)
+    monkeypatch.setattr("bnfold.api.onnx_models.check", crash)
     before = snapshot(tmp_path)
     with pytest.raises(InternalError):
         bnfold.fold_file(source, tmp_path / "new.onnx", OPTIONS)

@@ -55,7 +55,7 @@ def test_a_truncated_model(model, tmp_path, call, share):
 
 def test_a_zip_archive(tmp_path, call):
     (tmp_path / "model.onnx").write_bytes(b"PK\x03\x04 and so on")
-    assert "zip" in refused(tmp_path / "model.onnx", UnsupportedModelError, call)
+    assert "damaged zip" in refused(tmp_path / "model.onnx", ModelFormatError, call)
 
 
 def test_an_opset_before_7(tmp_path, call):

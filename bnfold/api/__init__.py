@@ -1,0 +1,153 @@
+"""The Python API: fold, explain and verify, for files and for models in memory, of ONNX and of PyTorch."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from bnfold.api.onnx_models import fold_onnx_file, fold_proto, load_proto
+from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
+from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
+from bnfold.frontends.kind import kind_of
+from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check
+from bnfold.report.model import Report
+
+__all__ = ["FoldOptions", "FoldResult", "explain", "fold", "fold_file", "verify"]
+
+_EXPECTED = "a path, an onnx.ModelProto, an onnx_ir.Model, a torch.jit.ScriptModule or a torch.export.ExportedProgram"
+
+
+def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several kinds, some of packages not installed
+    """Fold every BatchNorm that can be folded.
+
+    Args:
+        model: a path, an onnx.ModelProto, an onnx_ir.Model, a torch.jit.ScriptModule or a
+            torch.export.ExportedProgram; it is left unchanged, and so is the module that a program was exported from.
+        **options: the fields of `FoldOptions`.
+
+    Returns:
+        The folded model, of the same kind (a path to an ONNX file gives a ModelProto with all data inside), and the
+        report.
+
+    Raises:
+        UsageError: of another kind, or an unknown option, or torch is needed and missing.
+        ModelFormatError: it cannot be read.
+        UnsupportedModelError: it can be read, but not folded.
+        VerificationError: the result does not equal the original; the error carries the report.
+    """
+    chosen = parse_options(options)
+    if isinstance(model, (str, os.PathLike)):
+        return _fold_path(Path(model), str(model), chosen)
+    if isinstance(model, onnx.ModelProto):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        return fold_proto(copy, IN_MEMORY, chosen)
+    if _comes_from("onnx_ir", model):
+        return _fold_onnx_ir(model, chosen)
+    if _comes_from("torch", model):
+        from bnfold.api.torch_programs import fold_program
+
+        return fold_program(model, IN_MEMORY, chosen)
+    raise UsageError(f"cannot fold a {type(model).__name__}: expected {_EXPECTED}")
+
+
+def explain(model: Any, **options: Any) -> Report:  # noqa: ANN401 - as fold
+    """What `fold` would do, without checking it: every fold, and every node that stays and why.
+
+    Args and Raises: as `fold`.
+    """
+    return fold(model, **{**options, "verify": None}).report
+
+
+def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, **options: Any) -> Verification:  # noqa: ANN401
+    """Whether two ONNX models compute the same.
+
+    Args:
+        a: the reference: a path, serialised bytes or a ModelProto.
+        b: the model to judge.
+        **options: the fields of `VerifyOptions`.
+
+    Raises:
+        UsageError: an option is unknown or out of range.
+        VerificationError: the reference does not run.
+    """
+    sources = [model.SerializeToString() if isinstance(model, onnx.ModelProto) else model for model in (a, b)]
+    try:
+        chosen = VerifyOptions(**options)
+    except TypeError as error:
+        raise UsageError(f"unknown option: {error}") from error
+    return check(sources[0], sources[1], chosen)
+
+
+def fold_file(
+    source: Path,
+    target: Path | None,
+    options: FoldOptions,
+    *,
+    in_place: bool = False,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """Fold a file into another of the same format, or of the one that the options name.
+
+    The result is written beside its target under a temporary name, checked as written, and only then moved there.
+
+    Args:
+        source: the model; its format is told by its content.
+        target: where to write; None plans only, and neither checks nor writes.
+        options: what to fold and how to check it.
+        in_place: whether target may be source.
+        progress: told what is being done.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
+        UsageError: the target cannot be written, or would overwrite a file of the source; torch is needed and missing.
+        VerificationError: the result does not equal the original; nothing is written. The error carries the report.
+    """
+    kind = kind_of(source)
+    if kind == "onnx":
+        return fold_onnx_file(source, target, options, progress, in_place=in_place)
+    _require_torch(source)
+    from bnfold.api.torch_programs import fold_program_file
+
+    return fold_program_file(source, kind, target, options, progress, in_place=in_place)
+
+
+def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
+    try:
+        kind = kind_of(path)
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{path} {error}") from error
+    if kind == "onnx":
+        return fold_proto(load_proto(path), name, options)
+    _require_torch(path)
+    from bnfold.api.torch_programs import fold_program, load_program
+
+    return fold_program(load_program(path, kind), name, options)
+
+
+def _fold_onnx_ir(model: Any, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - onnx_ir may be absent
+    import onnx_ir
+
+    if not isinstance(model, onnx_ir.Model):
+        raise UsageError(f"cannot fold an onnx_ir.{type(model).__name__}: expected an onnx_ir.Model")
+    # A clone shares its tensors with the model; loading replaces those of the clone alone.
+    loaded = onnx_ir.external_data.load_to_model(model.clone())
+    result = fold_proto(onnx_ir.to_proto(loaded), IN_MEMORY, options)
+    return replace(result, model=onnx_ir.from_proto(result.model))
+
+
+def _comes_from(package: str, model: object) -> bool:
+    """Whether a class of this package is among those of an object; if so, the package is imported already."""
+    return package in sys.modules and any(base.__module__.split(".")[0] == package for base in type(model).__mro__)
+
+
+def _require_torch(path: Path) -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"{path} is a program of PyTorch, which is not installed: pip install 'bnfold[torch]'"
+        ) from error

@@ -1,0 +1,195 @@
+"""Folding ONNX: files and models in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from bnfold.api.attempts import fold_as_asked, leaving_alone
+from bnfold.api.options import FoldOptions, FoldResult
+from bnfold.api.places import check_target, size_of, staging_folder
+from bnfold.api.stopwatch import Stopwatch
+from bnfold.api.verdict import raise_if_failed
+from bnfold.engine import fold_graph
+from bnfold.errors import ModelFormatError, UnsupportedModelError
+from bnfold.frontends.onnx.file import (
+    OpenModel,
+    check_external_data,
+    check_versions,
+    embed_external_data,
+    open_model,
+    parse_model,
+    publish,
+    stage,
+)
+from bnfold.frontends.onnx.inference import assume_inference
+from bnfold.frontends.onnx.port import OnnxPort
+from bnfold.frontends.onnx.size import count_nodes, count_parameters
+from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.judge import ModelSource, Progress, Verification, check
+from bnfold.judge.result import SKIPPED
+from bnfold.plan import Outcome
+from bnfold.report.model import Change, Report
+from bnfold.reverting import Attempt
+
+
+def fold_onnx_file(
+    source: Path, target: Path | None, options: FoldOptions, progress: Progress, *, in_place: bool = False
+) -> Report:
+    """Fold a file into another.
+
+    The result is written beside its target under a temporary name, checked as written, and only then moved there.
+
+    Args:
+        source: the model.
+        target: where to write; None plans only, and neither checks nor writes.
+        options: what to fold and how to check it.
+        progress: told what is being done.
+        in_place: whether target may be source.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
+        UsageError: the target cannot be written, or would overwrite a file of the source.
+        VerificationError: the result does not equal the original; nothing is written. The error carries the report.
+    """
+    watch = Stopwatch()
+    opened = open_model(source)
+    if target is not None:
+        check_target(source, opened.data_files, target, in_place=in_place)
+    size_before = size_of([source, *opened.data_files])
+    before = _measure(opened.model)
+    changed = options.assume_inference and assume_inference(opened.model)
+    watch.lap("load")
+    if target is None:
+        outcome, _ = _run_engine(opened, options, watch)
+        return _report(source, None, outcome, before, opened.model, Change(size_before, size_before), SKIPPED, watch)
+    with staging_folder(target) as folder:
+        reference = _stage_reference(opened, folder) if changed else source
+        fresh = [opened]
+
+        def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
+            model = fresh.pop() if fresh else open_model(Path(reference))
+            progress("folding")
+            outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
+            staged = stage(model, moved_inside, folder, target.name)
+            watch.lap("save")
+            verdict = _judged(reference, staged[-1], options, progress)
+            watch.lap("verify")
+            return Attempt(outcome, verdict, (model.model, staged))
+
+        found = fold_as_asked(attempt, options)
+        model, staged = found.result
+        bytes_ = Change(size_before, size_of(staged))
+        report = _report(source, target, found.outcome, before, model, bytes_, found.verdict, watch)
+        raise_if_failed(report)
+        publish(staged, target.parent)
+    watch.lap("save")
+    return replace(report, seconds=watch.seconds)
+
+
+def load_proto(path: Path) -> onnx.ModelProto:
+    """An ONNX file with all data inside.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: it cannot be read or folded.
+    """
+    try:
+        opened = open_model(path)
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{path} {error}") from error
+    embed_external_data(opened)
+    return opened.model
+
+
+def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldResult:
+    """Fold a model in place.
+
+    Args:
+        model: the model; it is changed.
+        name: for the report.
+        options: what to fold and how to check it.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError, VerificationError: as `fold_onnx_file`.
+    """
+    watch = Stopwatch()
+    opened = OpenModel(model, TensorStore(None))
+    check_versions(model)
+    check_external_data(opened)
+    before = _measure(model)
+    if options.assume_inference:
+        assume_inference(model)
+    reference = model.SerializeToString(deterministic=True)
+    watch.lap("load")
+    fresh = [model]
+
+    def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, int]]:
+        copy = fresh.pop() if fresh else parse_model(reference)
+        outcome, _ = _run_engine(OpenModel(copy, TensorStore(None)), leaving_alone(options, without), watch)
+        folded = copy.SerializeToString(deterministic=True)
+        verdict = _judged(reference, folded, options, lambda _: None)
+        watch.lap("verify")
+        return Attempt(outcome, verdict, (copy, len(folded)))
+
+    found = fold_as_asked(attempt, options)
+    folded, size = found.result
+    report = _report(name, None, found.outcome, before, folded, Change(len(reference), size), found.verdict, watch)
+    raise_if_failed(report)
+    return FoldResult(folded, report)
+
+
+def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, progress: Progress) -> Verification:
+    return SKIPPED if options.verify is None else check(reference, folded, options.verify, progress)
+
+
+def _run_engine(
+    opened: OpenModel, options: FoldOptions, watch: "Stopwatch"
+) -> tuple[Outcome, Sequence[onnx.TensorProto]]:
+    port = OnnxPort(opened.model, opened.store, exclude=options.exclude, keep_overridable=options.keep_overridable)
+    outcome = fold_graph(port, affine_nodes=options.affine)
+    watch.lap("plan")
+    moved_inside = port.finish()
+    watch.lap("apply")
+    return outcome, moved_inside
+
+
+@dataclass(frozen=True)
+class _Measures:
+    nodes: int
+    parameters: int
+
+
+def _measure(model: onnx.ModelProto) -> _Measures:
+    return _Measures(count_nodes(model), count_parameters(model))
+
+
+def _report(
+    source: Path | str,
+    target: Path | None,
+    outcome: Outcome,
+    before: _Measures,
+    model: onnx.ModelProto,
+    bytes_: Change,
+    verdict: Verification,
+    watch: "Stopwatch",
+) -> Report:
+    after = _measure(model)
+    return Report(
+        input=str(source),
+        output=None if target is None else str(target),
+        format="onnx",
+        outcome=outcome,
+        nodes=Change(before.nodes, after.nodes),
+        parameters=Change(before.parameters, after.parameters),
+        bytes=bytes_,
+        verification=verdict,
+        seconds=watch.seconds,
+    )
+
+
+def _stage_reference(opened: OpenModel, folder: Path) -> Path:
+    """The model as it is now, before the fold, as a file to compare with."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(opened.model)
+    return stage(OpenModel(copy, opened.store), [], folder, "reference.onnx")[-1]

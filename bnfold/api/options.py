@@ -1,0 +1,68 @@
+"""What the caller may ask of a fold, and what comes back."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bnfold.errors import UsageError
+from bnfold.judge import VerifyOptions
+from bnfold.report.model import Report
+
+IN_MEMORY = "<memory>"
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """What to fold and how to check it.
+
+    Attributes:
+        affine: fold Mul, Add, Sub and Div by constants as well, not BatchNorms alone.
+        exclude: glob patterns of node names to leave alone.
+        assume_inference: treat BatchNorms with training_mode=1 as inference ones.
+        keep_overridable: leave parameters alone that are also graph inputs.
+        verify: how to check the result; None skips the check.
+        on_mismatch: what to do if the check fails: "fail" gives nothing, "revert" drops the folds that are to blame and
+            keeps the rest.
+        to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
+    """
+
+    affine: bool = True
+    exclude: tuple[str, ...] = ()
+    assume_inference: bool = False
+    keep_overridable: bool = False
+    verify: VerifyOptions | None = field(default_factory=VerifyOptions)
+    on_mismatch: Literal["fail", "revert"] = "fail"
+    to: Literal["", "onnx"] = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.exclude, str):
+            raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
+        if self.on_mismatch not in ("fail", "revert"):
+            raise UsageError(f"on_mismatch must be 'fail' or 'revert', got {self.on_mismatch!r}")
+        if self.to not in ("", "onnx"):
+            raise UsageError(f"to must be 'onnx' or nothing, got {self.to!r}")
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """A folded model and what was done to it.
+
+    Attributes:
+        model: of the kind that was given: an onnx.ModelProto, onnx_ir.Model, torch.jit.ScriptModule or
+            torch.export.ExportedProgram; of a path, the kind that the file holds.
+        report: every fold, every node that stays and why, the verdict of the check.
+    """
+
+    model: Any
+    report: Report
+
+
+def parse_options(given: dict[str, Any]) -> FoldOptions:
+    """Keyword arguments as options.
+
+    Raises:
+        UsageError: one is unknown.
+    """
+    try:
+        return FoldOptions(**given)
+    except TypeError as error:
+        raise UsageError(f"unknown option: {error}") from error

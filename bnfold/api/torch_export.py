@@ -1,0 +1,30 @@
+"""Folding an ExportedProgram."""
+
+from torch.export import ExportedProgram
+
+from bnfold.api.options import FoldOptions
+from bnfold.api.program import FoldedProgram
+from bnfold.engine import fold_graph
+from bnfold.frontends.aten.inference import assume_inference
+from bnfold.frontends.aten.port import AtenPort
+from bnfold.frontends.torch_export.lift import lift
+from bnfold.frontends.torch_export.lower import lower
+from bnfold.report.model import Change
+
+
+def fold_exported(program: ExportedProgram, options: FoldOptions) -> FoldedProgram:
+    """Fold a program; it is left unchanged.
+
+    Args:
+        program: the program.
+        options: what to fold.
+    """
+    reference = program
+    if options.assume_inference:
+        graph = lift(program)
+        if assume_inference(graph):
+            reference = lower(program, graph)
+    graph = lift(reference)
+    before = len(graph.nodes)
+    outcome = fold_graph(AtenPort(graph, exclude=options.exclude), affine_nodes=options.affine)
+    return FoldedProgram(lower(reference, graph), reference, outcome, Change(before, len(graph.nodes)))

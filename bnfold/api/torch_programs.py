@@ -1,0 +1,213 @@
+"""Folding programs of PyTorch, files and programs in memory. Importing this module imports torch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch.export import ExportedProgram
+
+from bnfold.api.attempts import fold_as_asked, leaving_alone
+from bnfold.api.options import FoldOptions, FoldResult
+from bnfold.api.places import check_target, size_of, staging_folder
+from bnfold.api.program import FoldedProgram
+from bnfold.api.stopwatch import Stopwatch
+from bnfold.api.torch_export import fold_exported
+from bnfold.api.torchscript import fold_script
+from bnfold.api.verdict import raise_if_failed
+from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
+from bnfold.frontends.kind import Kind
+from bnfold.frontends.onnx.file import publish
+from bnfold.frontends.onnx_export import export_to_onnx
+from bnfold.frontends.torch_export.file import open_program, save_program
+from bnfold.frontends.torchscript.file import open_script, save_script
+from bnfold.judge import Progress, Verification, check
+from bnfold.judge.result import SKIPPED
+from bnfold.judge.torch_inputs import example_arguments
+from bnfold.judge.torch_judge import check_torch
+from bnfold.judge.torch_onnx import with_own_names
+from bnfold.report.model import Change, Report
+from bnfold.reverting import Attempt
+
+
+def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - one of two classes
+    """Fold a program in memory; it is left unchanged.
+
+    Args:
+        model: a torch.jit.ScriptModule or a torch.export.ExportedProgram.
+        name: for the report.
+        options: what to fold and how to check it.
+
+    Raises:
+        UsageError: it is something else, or nothing says what to feed it for the check.
+        VerificationError: the result does not equal the original; the error carries the report.
+    """
+    watch = Stopwatch()
+
+    def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
+        folded = _fold(model, leaving_alone(options, without), watch)
+        verdict = _judge(folded.reference, folded.program, folded, options)
+        watch.lap("verify")
+        return Attempt(folded.outcome, verdict, folded)
+
+    found = fold_as_asked(attempt, options)
+    folded = replace(found.result, outcome=found.outcome)
+    bytes_ = Change(_bytes_of(model), _bytes_of(folded.program))
+    report = _report(name, None, model, folded, bytes_, found.verdict, watch)
+    raise_if_failed(report)
+    return FoldResult(_as_onnx(folded.program, options) if options.to == "onnx" else folded.program, report)
+
+
+def fold_program_file(
+    source: Path, kind: Kind, target: Path | None, options: FoldOptions, progress: Progress, *, in_place: bool = False
+) -> Report:
+    """Fold a file into another; see `bnfold.api.fold_file`."""
+    watch = Stopwatch()
+    if target is not None:
+        check_target(source, [], target, in_place=in_place)
+    model = _open(source, kind)
+    size_before = size_of([source])
+    watch.lap("load")
+    if target is None:
+        folded = _fold(model, options, watch)
+        return _report(str(source), None, model, folded, Change(size_before, size_before), SKIPPED, watch)
+    with staging_folder(target) as folder:
+        staged = folder / target.name
+
+        def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
+            progress("folding")
+            folded = _fold(model, leaving_alone(options, without), watch)
+            _write(folded, staged, options)
+            watch.lap("save")
+            progress("comparing")
+            verdict = _judge_written(staged, kind, folded, options)
+            watch.lap("verify")
+            return Attempt(folded.outcome, verdict, folded)
+
+        found = fold_as_asked(attempt, options)
+        folded = replace(found.result, outcome=found.outcome)
+        bytes_ = Change(size_before, size_of([staged]))
+        report = _report(str(source), target, model, folded, bytes_, found.verdict, watch)
+        raise_if_failed(report)
+        publish([staged], target.parent)
+    watch.lap("save")
+    return replace(report, seconds=watch.seconds)
+
+
+def _write(folded: FoldedProgram, path: Path, options: FoldOptions) -> None:
+    if options.to == "onnx":
+        path.write_bytes(_as_onnx(folded.program, options).SerializeToString(deterministic=True))
+    else:
+        _save(folded.program, path)
+
+
+def _judge_written(path: Path, kind: Kind, folded: FoldedProgram, options: FoldOptions) -> Verification:
+    if options.to == "onnx":
+        return _judge_onnx(path, folded, options)
+    return _judge(folded.reference, _open(path, kind), folded, options)
+
+
+def load_program(path: Path, kind: Kind) -> Any:  # noqa: ANN401 - one of two classes
+    """The program in a file.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: it cannot be read or folded; the message names the file.
+    """
+    try:
+        return _open(path, kind)
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{path} {error}") from error
+
+
+def _open(path: Path, kind: Kind) -> Any:  # noqa: ANN401 - one of two classes
+    return open_program(path) if kind == "torch_export" else open_script(path)
+
+
+def _save(program: Any, path: Path) -> None:  # noqa: ANN401 - one of two classes
+    if isinstance(program, ExportedProgram):
+        save_program(program, path)
+    else:
+        save_script(program, path)
+
+
+def _fold(model: Any, options: FoldOptions, watch: Stopwatch) -> FoldedProgram:  # noqa: ANN401 - one of two classes
+    if isinstance(model, ExportedProgram):
+        folded = fold_exported(model, options)
+    elif isinstance(model, torch.jit.ScriptModule):
+        folded = fold_script(model, options)
+    else:
+        raise UsageError(
+            f"cannot fold a {type(model).__name__}: export it first, with torch.export.export(model.eval(), inputs) "
+            "or torch.jit.script(model.eval())"
+        )
+    watch.lap("plan")
+    return folded
+
+
+def _judge(reference: Any, candidate: Any, folded: FoldedProgram, options: FoldOptions) -> Verification:  # noqa: ANN401
+    if options.verify is None:
+        return SKIPPED
+    return check_torch(reference, candidate, options.verify, folded.observers)
+
+
+def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> Verification:
+    """The programs under torch, and then the file that was written against an export of the original."""
+    verdict = _judge(folded.reference, folded.program, folded, options)
+    if options.verify is None or not verdict.passed:
+        return verdict
+    reference = with_own_names(_as_onnx(folded.reference, options))
+    final = check(reference.SerializeToString(), written, options.verify)
+    return replace(final, warnings=(*verdict.warnings, *final.warnings))
+
+
+def _as_onnx(program: Any, options: FoldOptions) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
+    examples = [] if isinstance(program, ExportedProgram) else example_arguments(program, options.verify)
+    return export_to_onnx(program, examples)
+
+
+def _report(
+    source: str,
+    target: Path | None,
+    model: Any,  # noqa: ANN401 - one of two classes
+    folded: FoldedProgram,
+    bytes_: Change,
+    verdict: Verification,
+    watch: Stopwatch,
+) -> Report:
+    return Report(
+        input=source,
+        output=None if target is None else str(target),
+        format="torch_export" if isinstance(model, ExportedProgram) else "torchscript",
+        outcome=folded.outcome,
+        nodes=folded.nodes,
+        parameters=Change(_numbers_in(model), _numbers_in(folded.program)),
+        bytes=bytes_,
+        verification=verdict,
+        seconds=watch.seconds,
+    )
+
+
+def _numbers_in(program: Any) -> int:  # noqa: ANN401 - one of two classes
+    return sum(tensor.numel() for tensor in _stored(program))
+
+
+def _bytes_of(program: Any) -> int:  # noqa: ANN401 - one of two classes
+    """Of a program in memory: the bytes of its tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in _stored(program))
+
+
+def _stored(program: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 - one of two classes
+    """Parameters, buffers and constants, each place in memory once."""
+    if isinstance(program, ExportedProgram):
+        held = [*program.state_dict.values(), *program.constants.values()]
+    else:
+        held = [*program.parameters(), *program.buffers()]
+    seen = set()
+    for tensor in held:
+        if isinstance(tensor, torch.Tensor):
+            key = (tensor.device, tensor.data_ptr(), tuple(tensor.shape)) if tensor.numel() else id(tensor)
+            if key not in seen:
+                seen.add(key)
+                yield tensor

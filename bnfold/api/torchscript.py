@@ -1,0 +1,45 @@
+"""Folding a ScriptModule."""
+
+from typing import Any
+
+import torch
+
+from bnfold.api.options import FoldOptions
+from bnfold.api.program import FoldedProgram
+from bnfold.engine import fold_graph
+from bnfold.errors import UsageError
+from bnfold.frontends.aten.port import AtenPort
+from bnfold.frontends.torchscript.prepare import duplicate
+from bnfold.frontends.torchscript.program import ScriptProgram
+from bnfold.judge.torch_inputs import example_arguments
+from bnfold.report.model import Change
+
+
+def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedProgram:
+    """Fold a module; it is left unchanged.
+
+    Args:
+        module: the module.
+        options: what to fold, and for the shapes of its inputs, how it will be checked.
+
+    Raises:
+        UsageError: it is to be checked, and nothing says the shapes of its inputs.
+    """
+    reference = duplicate(module).eval() if options.assume_inference else module
+    program = ScriptProgram(reference, _examples(reference, options), assume_inference=options.assume_inference)
+    before = len(program.graph.nodes)
+    outcome = fold_graph(AtenPort(program.graph, exclude=options.exclude), affine_nodes=options.affine)
+    nodes = Change(before, len(program.graph.nodes))
+    folded = program.finish()
+    observers = program.observers(name for fold in outcome.folds for name in (fold.tensor, *fold.into))
+    return FoldedProgram(folded, reference, outcome, nodes, observers)
+
+
+def _examples(module: torch.jit.ScriptModule, options: FoldOptions) -> list[Any]:
+    """Arguments to learn shapes from; none where nothing says any and nobody will check the result."""
+    try:
+        return example_arguments(module, options.verify)
+    except UsageError:
+        if options.verify is not None:
+            raise
+        return []

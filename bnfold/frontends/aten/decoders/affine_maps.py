@@ -1,0 +1,157 @@
+"""Batch normalisation, and mul, add, sub, div by a constant, read as affine maps."""
+
+import numpy as np
+
+from bnfold.affine import Affine, Array
+from bnfold.frontends.aten.constants import is_float
+from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.aten.graph import Shape, Value
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.affine_map import read_batch_norm_as_affine
+from bnfold.semantics import AffineMap, Form
+
+_CHANNEL_AXIS = 1
+_EXPORT_IN_EVAL_MODE = "export in eval mode, or give --assume-inference"
+
+
+def decode_batch_norm(context: Context) -> AffineMap:
+    """Every form of batch_norm: weight and bias may be absent, statistics may not.
+
+    Source: torch.nn.functional.batch_norm; aten/src/ATen/native/native_functions.yaml
+    """
+    node = context.node
+    if _trains(context):
+        raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
+    if any(value.readers or value.is_output for value in node.outputs[1:] if value is not None):
+        raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are read", "export in eval mode")
+    shape = context.shape("input")
+    if len(shape) < 2:
+        raise malformed(f"the input has rank {len(shape)}, expected 2 at least")
+    mean, variance = (
+        context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
+    )
+    gamma = context.optional_parameter("weight", dynamic=Reason.DYNAMIC_PARAMETER)
+    beta = context.optional_parameter("bias", dynamic=Reason.DYNAMIC_PARAMETER)
+    gamma = np.ones_like(mean) if gamma is None else gamma
+    beta = np.zeros_like(mean) if beta is None else beta
+    shapes = {parameter.shape for parameter in (gamma, beta, mean, variance)}
+    if len(shapes) != 1 or mean.ndim != 1:
+        raise malformed(f"the four parameters have shapes {gamma.shape}, {beta.shape}, {mean.shape}, {variance.shape}")
+    if isinstance(shape[_CHANNEL_AXIS], int) and shape[_CHANNEL_AXIS] != mean.size:
+        raise malformed(f"the input has {shape[_CHANNEL_AXIS]} channels, the parameters {mean.size}")
+    affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon(context), rank=len(shape))
+    if isinstance(affine, Refusal):
+        raise Undecodable(affine.reason, affine.evidence)
+    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS)
+
+
+def epsilon(context: Context) -> float:
+    """What keeps the variance from zero; the cudnn and miopen forms have another name for it."""
+    return float(context.fixed("eps" if "eps" in context.node.arguments else "epsilon"))
+
+
+def decode_mul(context: Context) -> AffineMap:
+    """Product with a constant, on either side."""
+    source, constant, _ = operands(context)
+    return AffineMap(Affine(constant, np.zeros_like(constant)), Form.SCALE, source)
+
+
+def decode_div(context: Context) -> AffineMap:
+    """Division by a constant; a constant divided by x is not affine, a rounded quotient neither."""
+    if context.fixed("rounding_mode") is not None:
+        raise Undecodable(Reason.NOT_LINEAR, f"the quotient is rounded ({context.fixed('rounding_mode')})")
+    source, constant, name = operands(context)
+    if name == "self":
+        raise Undecodable(Reason.NOT_LINEAR, "a constant divided by the activation is not affine")
+    with np.errstate(divide="ignore", over="ignore"):
+        scale = 1.0 / constant
+    if not np.isfinite(scale).all():
+        raise Undecodable(Reason.NOT_FINITE, "the divisor holds a zero")
+    return AffineMap(Affine(scale, np.zeros_like(scale)), Form.SCALE, source)
+
+
+def decode_add(context: Context) -> AffineMap:
+    """Addition, self + alpha * other, with a constant on either side."""
+    return _shift(context, 1.0, alpha(context))
+
+
+def decode_sub(context: Context) -> AffineMap:
+    """Subtraction, self - alpha * other, with a constant on either side."""
+    return _shift(context, 1.0, -alpha(context))
+
+
+def decode_rsub(context: Context) -> AffineMap:
+    """Subtraction the other way, other - alpha * self, with a constant on either side."""
+    return _shift(context, -alpha(context), 1.0)
+
+
+def alpha(context: Context) -> float:
+    """The factor of the second operand."""
+    return float(context.fixed("alpha")) if context.has("alpha") else 1.0
+
+
+def _shift(context: Context, of_self: float, of_other: float) -> AffineMap:
+    source, constant, name = operands(context)
+    scale, factor = (of_other, of_self) if name == "self" else (of_self, of_other)
+    if 0.0 in (scale, factor):
+        raise Undecodable(Reason.NOT_LINEAR, "alpha is 0, so that one operand does not count")
+    return AffineMap(Affine(np.full((1,) * constant.ndim, scale), factor * constant), Form.SHIFT, source)
+
+
+def operands(context: Context) -> tuple[int, Array, str]:
+    """Which input is the activation, the constant with the activation's rank, and the constant's name."""
+    arguments = {name: context.node.arguments.get(name) for name in ("self", "other")}
+    constant_names = [name for name, argument in arguments.items() if context.is_constant(argument)]
+    if len(constant_names) != 1:
+        raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} needs one constant and one activation")
+    (name,) = constant_names
+    activation = context.value("other" if name == "self" else "self")
+    context.require_float(activation)
+    constant = _numbers(context, name)
+    if not np.isfinite(constant).all():
+        raise Undecodable(Reason.NOT_FINITE, "the constant holds NaN or infinity")
+    shape = context.shape("other" if name == "self" else "self")
+    return context.source("other" if name == "self" else "self"), _with_rank_of(constant, shape), name
+
+
+def _numbers(context: Context, name: str) -> Array:
+    argument = context.node.arguments[name]
+    if not isinstance(argument, Value):
+        if isinstance(argument, bool) or not isinstance(argument, (int, float)):
+            raise Undecodable(Reason.NOT_LINEAR, f"{name!r} is {argument!r}")
+        return np.asarray(argument, np.float64)
+    stored = context.constants.read(argument)
+    if not isinstance(stored, Refusal) and not is_float(stored.dtype):
+        if stored.dtype.is_complex or stored.ndim > 0:
+            raise Undecodable(Reason.NOT_LINEAR, f"the constant is {stored.dtype}")
+        return np.asarray(stored.item(), np.float64)
+    return context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER)
+
+
+def _with_rank_of(constant: Array, activation: Shape) -> Array:
+    if constant.ndim > len(activation):
+        raise Undecodable(
+            Reason.BROADCASTS_ACTIVATION, f"a constant of rank {constant.ndim} meets a tensor of rank {len(activation)}"
+        )
+    aligned = constant.reshape((1,) * (len(activation) - constant.ndim) + constant.shape)
+    for axis, known in enumerate(activation):
+        length = int(aligned.shape[axis])
+        if length == 1 or length == known:
+            continue
+        if not isinstance(known, int):
+            raise Undecodable(
+                Reason.UNKNOWN_SHAPE, f"axis {axis} of the activation may be 1, then the constant would widen it"
+            )
+        raise Undecodable(
+            Reason.BROADCASTS_ACTIVATION, f"the constant has {length} entries on axis {axis}, the activation {known}"
+        )
+    return aligned
+
+
+def _trains(context: Context) -> bool:
+    op = context.node.op
+    if op in ("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update"):
+        return False
+    if op.startswith("aten::_batch_norm_with_update"):
+        return True
+    return bool(context.fixed("training")) or not context.has("running_mean") or not context.has("running_var")

@@ -1,0 +1,130 @@
+"""What a decoder may ask about the node in its hands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bnfold.affine import Array
+from bnfold.frontends.aten.constants import Constants, is_float
+from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Shape, Value
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Opaque
+
+
+class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
+    """The node is not what the decoder hoped for; carries the Opaque that says why."""
+
+    def __init__(self, reason: Reason, evidence: str, hint: str = "") -> None:
+        super().__init__(evidence)
+        self.opaque = Opaque(reason, evidence, hint)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A node and the constants of its program."""
+
+    node: Node
+    constants: Constants
+
+    def has(self, name: str) -> bool:
+        """Whether an argument is there and not None."""
+        return self.node.arguments.get(name) is not None
+
+    def value(self, name: str) -> Value:
+        """The tensor that an argument is."""
+        argument = self.node.arguments.get(name)
+        if not isinstance(argument, Value):
+            raise malformed(f"{self.node.op} has no tensor {name!r}, but {argument!r}")
+        return argument
+
+    def values(self, name: str) -> list[Value]:
+        """The tensors of an argument that is a list of them."""
+        argument = self.node.arguments.get(name)
+        if not isinstance(argument, (list, tuple)) or any(not isinstance(element, Value) for element in argument):
+            raise Undecodable(Reason.UNKNOWN_OPERATOR, f"the list {name!r} of {self.node.op} is made at run time")
+        return list(argument)
+
+    def source(self, name: str) -> int:
+        """Index of the tensor of an argument among the node's inputs."""
+        return self.node.slots.index((name, None))
+
+    def fixed(self, name: str) -> Any:  # noqa: ANN401 - whatever the schema says
+        """An argument that must be known before run time: a number, a flag, a list of numbers, None."""
+        argument = self.node.arguments.get(name)
+        elements = argument if isinstance(argument, (list, tuple)) else [argument]
+        if any(isinstance(element, Value) or element is UNKNOWN for element in elements):
+            raise Undecodable(Reason.UNKNOWN_SHAPE, f"{name!r} of {self.node.op} is not known before run time")
+        return argument
+
+    def parameter(self, name: str, *, dynamic: Reason) -> Array:
+        """The exact values of a constant tensor.
+
+        Args:
+            name: of the argument.
+            dynamic: the reason to give where it is not a constant.
+        """
+        return self.parameter_at(self.value(name), dynamic=dynamic)
+
+    def parameter_at(self, value: Value, *, dynamic: Reason) -> Array:
+        """The same for a tensor that is in hand."""
+        values = self.constants.read_exact(value)
+        if isinstance(values, Refusal):
+            reason = dynamic if values.reason is Reason.DYNAMIC_PARAMETER else values.reason
+            raise Undecodable(reason, values.evidence)
+        return values
+
+    def optional_parameter(self, name: str, *, dynamic: Reason) -> Array | None:
+        """The same for an argument that may be None."""
+        return self.parameter(name, dynamic=dynamic) if self.has(name) else None
+
+    def is_constant(self, argument: Argument) -> bool:
+        """Whether an argument is a number or a tensor that the program fixes; one that may not be used counts too."""
+        if not isinstance(argument, Value):
+            return True
+        answer = self.constants.read(argument)
+        return not isinstance(answer, Refusal) or answer.reason is not Reason.DYNAMIC_PARAMETER
+
+    def shape(self, name: str) -> Shape:
+        """The shape of an argument, whose rank must be known."""
+        return known_shape(self.value(name))
+
+    def output_shape(self, index: int = 0) -> Shape:
+        """The shape of an output, whose rank must be known."""
+        value = self.node.outputs[index]
+        if value is None:
+            raise malformed(f"nothing holds output {index} of {self.node.op}")
+        return known_shape(value)
+
+    def axis(self, name: str, rank: int) -> int:
+        """An argument that counts axes, from 0."""
+        return int(self.fixed(name)) % max(rank, 1)
+
+    def axes(self, name: str, rank: int) -> tuple[int, ...] | None:
+        """An argument that is one axis or several, from 0 and in order; None where it is None."""
+        given = self.fixed(name)
+        if given is None:
+            return None
+        several: Sequence[int] = given if isinstance(given, (list, tuple)) else [given]
+        return tuple(sorted({int(axis) % max(rank, 1) for axis in several}))
+
+    def require_float(self, *values: Value) -> None:
+        """Tensors that a map may be moved through must be floating point, all of one type."""
+        types = {value.dtype for value in (*values, *self.node.outputs[:1]) if value is not None}
+        if len(types - {None}) > 1:
+            names = ", ".join(sorted(str(dtype) for dtype in types))
+            raise Undecodable(Reason.NOT_LINEAR, f"{self.node.op} mixes the types {names}")
+        wrong = [dtype for dtype in types if dtype is not None and not is_float(dtype)]
+        if wrong:
+            raise Undecodable(Reason.NOT_LINEAR, f"{self.node.op} computes with {wrong[0]}")
+
+
+def known_shape(value: Value) -> Shape:
+    """The shape of a tensor whose rank must be known."""
+    if value.shape is None:
+        raise Undecodable(Reason.UNKNOWN_SHAPE, f"the rank of {value.name!r} is not known before run time")
+    return value.shape
+
+
+def malformed(evidence: str) -> Undecodable:
+    """The node contradicts its operator's schema."""
+    return Undecodable(Reason.MALFORMED, evidence)

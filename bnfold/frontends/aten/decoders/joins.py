@@ -1,0 +1,71 @@
+"""Sums and products of tensors that are all computed at run time; with a constant they are affine maps."""
+
+from bnfold.frontends.aten.decoders import affine_maps
+from bnfold.frontends.aten.decoders.context import Context, Undecodable
+from bnfold.frontends.aten.graph import Value
+from bnfold.refusal import Reason
+from bnfold.semantics import AffineMap, Concatenation, Operand, Product, Sum
+
+
+def decode_add(context: Context) -> AffineMap | Sum:
+    """Source: torch.add."""
+    return _sum(context, 1.0, affine_maps.alpha(context)) if _joins(context) else affine_maps.decode_add(context)
+
+
+def decode_sub(context: Context) -> AffineMap | Sum:
+    """Source: torch.sub."""
+    return _sum(context, 1.0, -affine_maps.alpha(context)) if _joins(context) else affine_maps.decode_sub(context)
+
+
+def decode_rsub(context: Context) -> AffineMap | Sum:
+    """Source: torch.rsub."""
+    return _sum(context, -affine_maps.alpha(context), 1.0) if _joins(context) else affine_maps.decode_rsub(context)
+
+
+def decode_mul(context: Context) -> AffineMap | Product:
+    """Source: torch.mul."""
+    if not _joins(context):
+        return affine_maps.decode_mul(context)
+    operands = _operands(context, 1.0, 1.0)
+    return Product(operands, len(operands[0].aligned_shape))
+
+
+def decode_cat(context: Context) -> Concatenation:
+    """Source: torch.cat."""
+    tensors = context.values("tensors")
+    context.require_float(*tensors)
+    rank = len(context.output_shape())
+    axis = context.axis("dim", rank)
+    return Concatenation(axis, rank, tuple(_length(value, axis, rank) for value in tensors))
+
+
+def _length(value: Value, axis: int, rank: int) -> int | None:
+    """None also for the empty tensors of rank 1 that cat skips."""
+    length = value.shape[axis] if value.shape is not None and len(value.shape) == rank else None
+    return length if isinstance(length, int) else None
+
+
+def _sum(context: Context, *signs: float) -> Sum:
+    if any(sign not in (1.0, -1.0) for sign in signs):
+        raise Undecodable(Reason.NOT_LINEAR, f"alpha is {affine_maps.alpha(context)}, only 1 and -1 are understood")
+    operands = _operands(context, *signs)
+    return Sum(operands, len(operands[0].aligned_shape))
+
+
+def _operands(context: Context, *signs: float) -> tuple[Operand, ...]:
+    context.require_float(context.value("self"), context.value("other"))
+    shapes = [context.shape("self"), context.shape("other")]
+    rank = max(map(len, shapes))
+    return tuple(
+        Operand(
+            (1,) * (rank - len(shape)) + tuple(length if isinstance(length, int) else None for length in shape),
+            len(shape),
+            sign,
+        )
+        for shape, sign in zip(shapes, signs, strict=True)
+    )
+
+
+def _joins(context: Context) -> bool:
+    """Whether both operands are computed at run time; a constant that may not be used is another matter."""
+    return not any(context.is_constant(context.node.arguments.get(name)) for name in ("self", "other"))

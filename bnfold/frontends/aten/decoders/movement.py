@@ -1,0 +1,229 @@
+"""Data movement and splits: the same values in other places."""
+
+import itertools
+
+import torch
+
+from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.aten.graph import Shape
+from bnfold.rearrange import Dim, Regrouping, Repetition, Step, Taking, Transposition
+from bnfold.refusal import Reason
+from bnfold.semantics import Partition, Rearrangement
+
+_REAL = (torch.float32, torch.float64)
+
+
+def decode_identity(_context: Context) -> Rearrangement:
+    """clone, contiguous, detach, alias, ...: the same values."""
+    return Rearrangement(())
+
+
+def decode_dropout(context: Context) -> Rearrangement:
+    """Every dropout in inference passes its input on. Source: torch.nn.functional.dropout."""
+    name = "train" if "train" in context.node.arguments else "training"
+    if context.fixed(name):
+        raise Undecodable(Reason.TRAINING_MODE, "the dropout is in training mode", "export in eval mode")
+    return Rearrangement(())
+
+
+def decode_conversion(context: Context) -> Rearrangement:
+    """to, _to_copy, type_as: between float32 and float64, whose ranges hold what inference computes, or no change."""
+    source, target = context.value("self").dtype, context.node.outputs[0]
+    result = target.dtype if target is not None else None
+    same = source is not None and source == result and source.is_floating_point
+    if not same and (source not in _REAL or result not in _REAL):
+        raise Undecodable(
+            Reason.NOT_LINEAR, "only a conversion between float32 and float64 keeps range and digits of the map"
+        )
+    return Rearrangement(())
+
+
+def decode_regrouping(context: Context) -> Rearrangement:
+    """view, reshape, flatten, unflatten, squeeze, unsqueeze. Source: torch.reshape."""
+    if "dtype" in context.node.arguments:
+        raise Undecodable(Reason.NOT_LINEAR, "the bytes are read as another type")
+    return Rearrangement((Regrouping(context.shape("self"), context.output_shape()),))
+
+
+def decode_permute(context: Context) -> Rearrangement:
+    """Source: torch.permute."""
+    rank = len(context.shape("self"))
+    return _transposition([axis % max(rank, 1) for axis in context.fixed("dims")], rank)
+
+
+def decode_transpose(context: Context) -> Rearrangement:
+    """transpose, swapaxes, swapdims. Source: torch.transpose."""
+    rank = len(context.shape("self"))
+    names = ("dim0", "dim1") if "dim0" in context.node.arguments else ("axis0", "axis1")
+    first, second = (context.axis(name, rank) for name in names)
+    order = list(range(rank))
+    if order:
+        order[first], order[second] = order[second], order[first]
+    return _transposition(order, rank)
+
+
+def decode_turned(context: Context) -> Rearrangement:
+    """Operators t and numpy_T turn all axes around, mT the last two. Source: torch.t, torch.Tensor.mT."""
+    rank = len(context.shape("self"))
+    if context.node.op == "aten::mT":
+        return _transposition([*range(rank - 2), rank - 1, rank - 2], rank)
+    return _transposition(list(range(rank))[::-1], rank)
+
+
+def decode_movedim(context: Context) -> Rearrangement:
+    """Source: torch.movedim."""
+    rank = len(context.shape("self"))
+    source, destination = context.fixed("source"), context.fixed("destination")
+    sources = [axis % rank for axis in (source if isinstance(source, (list, tuple)) else [source])]
+    targets = [axis % rank for axis in (destination if isinstance(destination, (list, tuple)) else [destination])]
+    rest = iter(axis for axis in range(rank) if axis not in sources)
+    placed = dict(zip(targets, sources, strict=True))
+    return _transposition([placed[axis] if axis in placed else next(rest) for axis in range(rank)], rank)
+
+
+def decode_expand(context: Context) -> Rearrangement:
+    """expand, expand_as, and repeat of axes of length 1. Source: torch.Tensor.expand."""
+    source, target = context.shape("self"), context.output_shape()
+    aligned = (1,) * (len(target) - len(source)) + source
+    if context.node.op == "aten::repeat":
+        repeats = context.fixed("repeats")
+        if any(count != 1 and length != 1 for count, length in zip(repeats, aligned, strict=True)):
+            raise Undecodable(Reason.UNKNOWN_OPERATOR, "repeat of an axis that is longer than 1 has no rule")
+    return Rearrangement((Repetition(aligned, target, len(source)),))
+
+
+def decode_slice(context: Context) -> Rearrangement:
+    """Source: torch.Tensor.__getitem__ with a slice."""
+    shape = context.shape("self")
+    axis = context.axis("dim", len(shape))
+    start, stop, step = (context.fixed(name) for name in ("start", "end", "step"))
+    length = shape[axis]
+    if not isinstance(length, int):
+        if start in (None, 0) and (stop is None or stop >= 2**63 - 1) and step == 1:
+            return Rearrangement(())
+        raise _unknown_length(axis)
+    places = range(*slice(start, stop, step).indices(length))
+    return Rearrangement((Taking(axis, places.start, step, len(places), length),))
+
+
+def decode_narrow(context: Context) -> Rearrangement:
+    """Source: torch.narrow."""
+    shape = context.shape("self")
+    axis = context.axis("dim", len(shape))
+    length, start = shape[axis], int(context.fixed("start"))
+    if not isinstance(length, int):
+        raise _unknown_length(axis)
+    return Rearrangement((Taking(axis, start % max(length, 1), 1, int(context.fixed("length")), length),))
+
+
+def decode_select(context: Context) -> Rearrangement:
+    """One place of an axis, which vanishes. Source: torch.select."""
+    shape = context.shape("self")
+    axis = context.axis("dim", len(shape))
+    length = shape[axis]
+    if not isinstance(length, int):
+        raise _unknown_length(axis)
+    taking: Step = Taking(axis, int(context.fixed("index")) % length, 1, 1, length)
+    one: Shape = (*shape[:axis], 1, *shape[axis + 1 :])
+    return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
+
+
+def decode_split(context: Context) -> Partition:
+    """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
+    shape = context.shape("self")
+    axis = context.axis("dim", len(shape))
+    length = shape[axis]
+    if not isinstance(length, int):
+        raise _unknown_length(axis)
+    sizes = _sizes(context, length)
+    if sum(sizes) != length or len(sizes) < len(context.node.outputs):
+        raise malformed(f"parts of {sizes} do not make {length}")
+    stops = list(itertools.accumulate(sizes))
+    return Partition(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
+
+
+def decode_pixel_shuffle(context: Context) -> Rearrangement:
+    """Channels become places: (C r r, H, W) to (C, H r, W r). Source: torch.nn.PixelShuffle."""
+    *batch, channels, height, width = _image(context)
+    factor = int(context.fixed("upscale_factor"))
+    if not isinstance(channels, int):
+        raise Undecodable(Reason.UNKNOWN_SHAPE, "the number of channels is not known before run time")
+    inner, lead = channels // (factor * factor), len(batch)
+    split = (*batch, inner, factor, factor, height, width)
+    order = (*range(lead), *(lead + axis for axis in (0, 3, 1, 4, 2)))
+    spread = (*batch, inner, height, factor, width, factor)
+    target = (*batch, inner, _times(height, factor), _times(width, factor))
+    return Rearrangement(
+        (Regrouping((*batch, channels, height, width), split), Transposition(order), Regrouping(spread, target))
+    )
+
+
+def decode_pixel_unshuffle(context: Context) -> Rearrangement:
+    """Places become channels: (C, H r, W r) to (C r r, H, W). Source: torch.nn.PixelUnshuffle."""
+    *batch, channels, height, width = _image(context)
+    factor = int(context.fixed("downscale_factor"))
+    if not (isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)):
+        raise Undecodable(Reason.UNKNOWN_SHAPE, "height, width or channels are not known before run time")
+    rows, columns, lead = height // factor, width // factor, len(batch)
+    split = (*batch, channels, rows, factor, columns, factor)
+    order = (*range(lead), *(lead + axis for axis in (0, 2, 4, 1, 3)))
+    spread = (*batch, channels, factor, factor, rows, columns)
+    target = (*batch, channels * factor * factor, rows, columns)
+    return Rearrangement(
+        (Regrouping((*batch, channels, height, width), split), Transposition(order), Regrouping(spread, target))
+    )
+
+
+def decode_channel_shuffle(context: Context) -> Rearrangement:
+    """Channels (g, c) become (c, g). Source: torch.nn.ChannelShuffle."""
+    batch, channels, *space = _named(context.shape("self"))
+    groups = int(context.fixed("groups"))
+    if not isinstance(channels, int):
+        raise Undecodable(Reason.UNKNOWN_SHAPE, "the number of channels is not known before run time")
+    inner = channels // groups
+    order = (0, 2, 1, *range(3, 3 + len(space)))
+    return Rearrangement(
+        (
+            Regrouping((batch, channels, *space), (batch, groups, inner, *space)),
+            Transposition(order),
+            Regrouping((batch, inner, groups, *space), (batch, channels, *space)),
+        )
+    )
+
+
+def _sizes(context: Context, length: int) -> list[int]:
+    if "chunks" in context.node.arguments:
+        size = -(-length // int(context.fixed("chunks")))
+    else:
+        size = context.fixed("split_sizes" if "split_sizes" in context.node.arguments else "split_size")
+    if isinstance(size, (list, tuple)):
+        return [int(part) for part in size]
+    if length == 0 or size == 0:
+        return [length]
+    return [min(size, length - start) for start in range(0, length, size)]
+
+
+def _transposition(order: list[int], rank: int) -> Rearrangement:
+    if sorted(order) != list(range(rank)):
+        raise malformed(f"axes {order} are no order of {rank} axes")
+    return Rearrangement((Transposition(tuple(order)),))
+
+
+def _image(context: Context) -> Shape:
+    shape = _named(context.shape("self"))
+    if len(shape) < 3:
+        raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 3 at least")
+    return shape
+
+
+def _named(shape: Shape) -> Shape:
+    """A length without a name gets one here: the operator itself says that it stays what it is."""
+    return tuple(f"axis {axis}" if length is None else length for axis, length in enumerate(shape))
+
+
+def _times(length: Dim, factor: int) -> Dim:
+    return length * factor if isinstance(length, int) else f"{length} * {factor}"
+
+
+def _unknown_length(axis: int) -> Undecodable:
+    return Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")

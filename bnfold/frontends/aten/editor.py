@@ -1,0 +1,147 @@
+"""Edits of an AtenGraph as the engine asks for them: parameters, operators, removals."""
+
+import numpy as np
+
+from bnfold.affine import Array
+from bnfold.frontends.aten.constants import Constants, NewParameter, to_torch
+from bnfold.frontends.aten.encode import NodeEdit
+from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, reads_values
+from bnfold.frontends.aten.layout import LAYOUTS
+from bnfold.frontends.aten.mutation import functional, works_in_place
+from bnfold.rules.precision import AnyArray
+
+
+class Editor:
+    """Carries out edits.
+
+    Args:
+        graph: the graph.
+        constants: of the graph.
+    """
+
+    def __init__(self, graph: AtenGraph, constants: Constants) -> None:
+        self._graph = graph
+        self._constants = constants
+        self._renamed: set[Value] = set()
+
+    def apply(self, edit: NodeEdit) -> None:
+        """Give a node new arguments."""
+        node, weight_name = edit.node, _weight_name(edit.node)
+        for slot, parameter in edit.parameters.items():
+            self._set_parameter(node, slot, parameter, weight_name)
+        for name, number in edit.numbers.items():
+            if node.arguments[name] != number:
+                self._graph.set_argument(node, (name, None), number)
+        if edit.op:
+            arguments = {new: node.arguments[old] for new, old in edit.moved.items()}
+            for name, parameter in edit.added.items():
+                arguments[name] = self._new(_bias_name(weight_name), parameter)
+            self._graph.replace_operator(node, edit.op, arguments)
+        if edit.bias_behind is not None:
+            bias = self._new(_bias_name(weight_name), edit.bias_behind)
+            self._graph.add_behind(node, "aten::add", "self", {"other": bias, "alpha": 1}, f"{node.label}_bias")
+
+    def bypass(self, node: Node, source: int) -> Value:
+        """Remove a node: who read its output reads its input, which is returned."""
+        replacement = node.inputs[source]
+        self._graph.bypass(node, replacement)
+        self._settle_in_place(replacement)
+        return replacement
+
+    def _set_parameter(self, node: Node, slot: Slot, parameter: NewParameter, weight_name: str) -> None:
+        """New values for a constant: in its own place where nobody else reads it, else under a new name."""
+        old = node.at(slot)
+        if isinstance(old, Value) and self._write_back(old, parameter):
+            return
+        if isinstance(old, Value):
+            name = f"{_stored_name(old)}_folded"
+        else:
+            name = _bias_name(weight_name) if slot[0] == "bias" and weight_name else f"{node.label}.{slot[0]}"
+        self._graph.set_argument(node, slot, self._new(name, parameter))
+
+    def _write_back(self, value: Value, parameter: NewParameter) -> bool:
+        """Give the stored parameter behind a constant the values that make it this one, if that is possible."""
+        exact: Array | None = parameter.exact
+        rounded: AnyArray | None = parameter.rounded
+        between: list[Value] = []
+        while value.producer is not None and exact is not None and rounded is not None:
+            undo = LAYOUTS.get(value.producer.op)
+            if undo is None or not _is_read_once(value, exact.shape) or value.shape != exact.shape:
+                return False
+            between.append(value)
+            node, value = value.producer, value.producer.inputs[0]
+            exact, rounded = undo(node, exact), undo(node, rounded)  # type: ignore[arg-type]
+        if exact is None or rounded is None or value.parameter is None or value.mutation:
+            return False
+        if not _is_read_once(value, exact.shape):
+            return False
+        for computed in between:
+            if computed not in self._renamed:
+                self._renamed.add(computed)
+                self._graph.rename(computed, self._graph.fresh_name(f"{computed.name}_folded"))
+        self._store(value, exact, rounded)
+        return True
+
+    def _store(self, value: Value, exact: Array, rounded: AnyArray) -> None:
+        device = "cpu" if value.parameter is None else value.parameter.device
+        self._graph.set_parameter(value, to_torch(rounded).to(device))
+        self._constants.remember(value, np.array(exact))
+
+    def _new(self, name: str, parameter: NewParameter) -> Value:
+        value = self._graph.new_parameter(name, to_torch(parameter.rounded))
+        self._constants.remember(value, np.array(parameter.exact))
+        return value
+
+    def _settle_in_place(self, value: Value) -> None:
+        """Operators in place that are not alone with their tensor any more make one of their own instead."""
+        waiting = [_owner(value)]
+        while waiting:
+            for reader, slot in list(waiting.pop().readers):
+                if reader.writes and not reader.is_batch_norm and not works_in_place(reader):
+                    self._graph.replace_operator(reader, functional(reader.op), reader.arguments)
+                elif slot[0] in reader.views:
+                    waiting += [output for output in reader.outputs if output is not None]
+
+
+def _owner(value: Value) -> Value:
+    """The tensor whose memory a view shows."""
+    while value.producer is not None and value.producer.views:
+        shared = [
+            source
+            for slot, source in zip(value.producer.slots, value.producer.inputs, strict=True)
+            if slot[0] in value.producer.views
+        ]
+        if not shared:
+            break
+        value = shared[0]
+    return value
+
+
+def _is_read_once(value: Value, shape: tuple[int, ...]) -> bool:
+    """Whether one reader alone would notice new values; who asks for the shape notices another shape."""
+    readers = [slot for node, slot in value.readers if value.shape != shape or reads_values(node, slot)]
+    return len(readers) == 1 and not value.is_output
+
+
+def _stored_name(value: Value) -> str:
+    while value.producer is not None and value.producer.op in LAYOUTS:
+        value = value.producer.inputs[0]
+    return value.name
+
+
+def _weight_name(node: Node) -> str:
+    """Name of the parameter that a bias belongs to."""
+    for name in ("weight", "mat2", "other", "self"):
+        value = node.arguments.get(name)
+        if isinstance(value, Value) and (value.parameter is not None or value.producer is not None):
+            stored = _stored_name(value)
+            if value.parameter is not None or stored != value.name:
+                return stored
+    return ""
+
+
+def _bias_name(weight_name: str) -> str:
+    """A name that people recognise: the weight's with "weight" made "bias"."""
+    if weight_name.endswith("weight"):
+        return weight_name[: -len("weight")] + "bias"
+    return f"{weight_name or 'folded'}_bias"

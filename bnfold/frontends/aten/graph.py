@@ -1,0 +1,319 @@
+"""A program of aten operators as a graph in Python. Frontends lift programs to it and lower its journal back.
+
+The graph is an index beside the program: nothing in it is shared with the program but the tensors of parameters, which
+are only read. Every edit changes the graph and is written down (bnfold.frontends.aten.journal), in the order of the
+edits; lowering repeats the journal on a copy of the program.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+
+from bnfold.errors import InternalError
+from bnfold.frontends.aten.journal import (
+    ArgumentSet,
+    Change,
+    NodeAdded,
+    NodeRemoved,
+    OperatorReplaced,
+    ParameterChanged,
+    Renamed,
+)
+from bnfold.rearrange import Dim
+
+Shape: TypeAlias = tuple[Dim, ...]
+Argument: TypeAlias = Any
+"""A Value; a constant (None, bool, int, float, str, torch.dtype, ...); a list of these; or `UNKNOWN`."""
+Slot: TypeAlias = tuple[str, int | None]
+"""Where a node reads a tensor: the argument's name in the schema, and the place in its list where it is one."""
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """An argument that has no place in this graph: the body of a higher-order operator, an object of a class."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = _Unknown()
+
+
+@dataclass(eq=False)
+class Value:
+    """What a node makes or reads that is only known at run time, or is a tensor: tensors, and numbers made of sizes.
+
+    Attributes:
+        name: unique in the graph. A name that the lifted and the lowered program both have means the same values.
+        producer: the node that makes it; None for inputs and parameters.
+        readers: every use: the node and where in its arguments.
+        is_input: whether the caller gives it.
+        is_output: whether the caller gets it, under whatever name.
+        parameter: its tensor, where the program fixes it and nothing in the program writes to it. It may be shared with
+            the user's module: never write to it.
+        shape: what is known of it before run time, None where even the rank is not. Equal names mean equal lengths.
+        dtype: of a tensor, None where it is not known.
+        mutation: label of the node that writes to its memory; "" where none does.
+        origin: what the program calls it; only its own frontend looks.
+    """
+
+    name: str
+    producer: "Node | None" = None
+    readers: list[tuple["Node", Slot]] = field(default_factory=list)
+    is_input: bool = False
+    is_output: bool = False
+    parameter: torch.Tensor | None = None
+    shape: Shape | None = None
+    dtype: torch.dtype | None = None
+    mutation: str = ""
+    origin: Any = None
+
+
+@dataclass(eq=False)
+class Node:
+    """An operator.
+
+    Attributes:
+        op: qualified name without overload: "aten::conv2d". An overload shows in the arguments that are there.
+        arguments: all arguments of the schema by name, defaults filled in.
+        outputs: the results in order, those of a list unpacked; None where nothing holds the result.
+        label: for people: the module that called it, or a name from the program. Unique.
+        position: smaller than that of every node that reads what it makes.
+        writes: names of the arguments whose memory it writes to.
+        views: names of the arguments whose memory its outputs may share, those of `writes` included.
+        origin: what the program calls it; None for nodes that bnfold added.
+    """
+
+    op: str
+    arguments: dict[str, Argument]
+    outputs: list[Value | None]
+    label: str
+    position: tuple[int, int] = (0, 0)
+    writes: frozenset[str] = frozenset()
+    views: frozenset[str] = frozenset()
+    origin: Any = None
+
+    @property
+    def slots(self) -> list[Slot]:
+        """Where its arguments hold values, in the order of the schema."""
+        return [slot for slot, _ in _values(self.arguments)]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The values at `slots`."""
+        return [value for _, value in _values(self.arguments)]
+
+    def at(self, slot: Slot) -> Argument:
+        """The argument at a slot."""
+        name, place = slot
+        argument = self.arguments[name]
+        return argument if place is None else argument[place]
+
+    @property
+    def may_be_affine(self) -> bool:
+        """Whether it is of an operator that can be an affine map."""
+        return self.is_batch_norm or self.op in ARITHMETIC
+
+    @property
+    def is_batch_norm(self) -> bool:
+        """Whether it is a batch normalisation, in whatever form."""
+        return self.op in BATCH_NORMS
+
+
+def operators(names: str) -> frozenset[str]:
+    """Qualified names of operators of PyTorch's own set, from a text that lists them."""
+    return frozenset(f"aten::{name}" for name in names.split())
+
+
+BATCH_NORMS = operators(
+    """
+    batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm _native_batch_norm_legit
+    _native_batch_norm_legit_functional _native_batch_norm_legit_no_training _batch_norm_no_update
+    _batch_norm_with_update _batch_norm_with_update_functional
+    """
+)
+ARITHMETIC = operators("add add_ sub sub_ mul mul_ div div_ rsub")
+
+# These ask for the form of a tensor, not for its values.
+_SHAPE_QUERIES = operators(
+    """
+    size dim len numel sym_size sym_numel sym_stride stride is_floating_point is_complex device _assert_tensor_metadata
+    new_empty new_full new_ones new_zeros empty_like full_like ones_like rand_like zeros_like
+    """
+) | {"prim::device", "prim::dtype", "prim::layout"}
+
+
+@dataclass(eq=False)
+class AtenGraph:
+    """A program.
+
+    Attributes:
+        inputs: what the caller gives and the parameters, in the program's order.
+        names: every name that a value ever had, so that a new one never collides.
+        journal: the changes since the program was lifted, the first first.
+    """
+
+    inputs: list[Value] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    journal: list[Change] = field(default_factory=list)
+    _nodes: dict[Node, None] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes that are there now, in the order in which they run."""
+        return sorted(self._nodes, key=lambda node: node.position)
+
+    # What lifting calls.
+
+    def add_input(self, value: Value) -> Value:
+        """Define an input or parameter."""
+        self.names.add(value.name)
+        self.inputs.append(value)
+        return value
+
+    def append(self, node: Node) -> Node:
+        """Define a node whose inputs are all defined, as the last one so far."""
+        node.position = (len(self._nodes), 0)
+        self._nodes[node] = None
+        for value in node.outputs:
+            if value is not None:
+                value.producer = node
+                self.names.add(value.name)
+        for slot, value in _values(node.arguments):
+            value.readers.append((node, slot))
+        return node
+
+    # What folding calls.
+
+    def set_parameter(self, value: Value, tensor: torch.Tensor) -> None:
+        """Give a parameter that has one reader other values; its name stays, its shape may change."""
+        value.parameter, value.shape, value.dtype = tensor, tuple(tensor.shape), tensor.dtype
+        self.journal.append(ParameterChanged(value))
+
+    def new_parameter(self, wanted: str, tensor: torch.Tensor) -> Value:
+        """A parameter that is not in the program yet; it gets there with the first argument that reads it."""
+        shape = tuple(tensor.shape)
+        return self.add_input(Value(self.fresh_name(wanted), parameter=tensor, shape=shape, dtype=tensor.dtype))
+
+    def set_argument(self, node: Node, slot: Slot, argument: Argument) -> None:
+        """Let a node read something else."""
+        name, place = slot
+        old = node.at(slot)
+        if place is None:
+            node.arguments[name] = argument
+        else:
+            node.arguments[name] = [*node.arguments[name][:place], argument, *node.arguments[name][place + 1 :]]
+        _reread(node, slot, old, argument)
+        self.journal.append(ArgumentSet(node, slot, argument))
+        if isinstance(old, Value):
+            self._drop_unread([old])
+
+    def replace_operator(self, node: Node, op: str, arguments: dict[str, Argument]) -> None:
+        """Make a node another operator with the same outputs; `arguments` may leave out those with defaults."""
+        old = node.inputs
+        for slot, value in _values(node.arguments):
+            value.readers.remove((node, slot))
+        node.op, node.arguments = op, dict(arguments)
+        node.writes = node.views = frozenset()
+        for slot, value in _values(node.arguments):
+            value.readers.append((node, slot))
+        self.journal.append(OperatorReplaced(node, op, dict(arguments)))
+        self._drop_unread(old)
+
+    def add_behind(self, node: Node, op: str, operand: str, arguments: dict[str, Argument], label: str) -> Node:
+        """A new node that takes output 0 of `node` as its argument `operand`, and makes the tensor of that name."""
+        result = node.outputs[0]
+        if result is None:
+            raise InternalError(f"{node.label!r} has no output")
+        inner = Value(self.fresh_name(f"{result.name}_before_bias"), node, shape=result.shape, dtype=result.dtype)
+        node.outputs[0] = inner
+        added = Node(op, {operand: inner, **arguments}, [result], label, (node.position[0], node.position[1] + 1))
+        result.producer = added
+        for slot, value in _values(added.arguments):
+            value.readers.append((added, slot))
+        self._nodes[added] = None
+        self.journal.append(NodeAdded(added, node, inner, result))
+        return added
+
+    def bypass(self, node: Node, replacement: Value) -> None:
+        """Remove a node whose other outputs nobody reads: who read its first output reads `replacement`."""
+        gone = node.outputs[0]
+        if gone is None or any(value.readers or value.is_output for value in node.outputs[1:] if value is not None):
+            raise InternalError(f"{node.label!r} cannot be removed: something reads its outputs")
+        for reader, slot in gone.readers:
+            _point(reader, slot, replacement)
+            replacement.readers.append((reader, slot))
+        gone.readers.clear()
+        replacement.is_output = replacement.is_output or gone.is_output
+        self.journal.append(NodeRemoved(node, gone, replacement))
+        self._remove(node, keep=replacement)
+
+    def rename(self, value: Value, name: str) -> None:
+        """Give a value a name that no other value has any more."""
+        value.name = name
+        self.names.add(name)
+        self.journal.append(Renamed(value, name))
+
+    def fresh_name(self, wanted: str) -> str:
+        """A name that nothing in the program has; taken from now on."""
+        name, number = wanted, 1
+        while name in self.names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self.names.add(name)
+        return name
+
+    def _remove(self, node: Node, keep: Value | None = None) -> None:
+        del self._nodes[node]
+        inputs = node.inputs
+        for slot, value in _values(node.arguments):
+            value.readers.remove((node, slot))
+        self._drop_unread([value for value in inputs if value is not keep])
+
+    def _drop_unread(self, values: Iterable[Value]) -> None:
+        """Remove what made constants that nobody reads any more. Parameters without readers are the frontend's."""
+        for value in values:
+            producer = value.producer
+            unread = not value.readers and not value.is_output
+            if unread and producer is not None and producer in self._nodes and _is_idle(producer):
+                self.journal.append(NodeRemoved(producer, value, None))
+                self._remove(producer)
+
+
+def reads_values(node: Node, slot: Slot) -> bool:
+    """Whether a node looks at the values of what it reads there, and not only at the form."""
+    if node.op in ("aten::expand_as", "aten::view_as", "aten::reshape_as", "aten::type_as"):
+        return slot[0] != "other"
+    return node.op not in _SHAPE_QUERIES
+
+
+def _values(arguments: dict[str, Argument]) -> Iterator[tuple[Slot, Value]]:
+    for name, argument in arguments.items():
+        if isinstance(argument, Value):
+            yield (name, None), argument
+        elif isinstance(argument, (list, tuple)):
+            for place, element in enumerate(argument):
+                if isinstance(element, Value):
+                    yield (name, place), element
+
+
+def _reread(node: Node, slot: Slot, old: Argument, new: Argument) -> None:
+    if isinstance(old, Value):
+        old.readers.remove((node, slot))
+    if isinstance(new, Value):
+        new.readers.append((node, slot))
+
+
+def _point(node: Node, slot: Slot, value: Value) -> None:
+    name, place = slot
+    if place is None:
+        node.arguments[name] = value
+    else:
+        node.arguments[name] = [*node.arguments[name][:place], value, *node.arguments[name][place + 1 :]]
+
+
+def _is_idle(node: Node) -> bool:
+    """Whether a node can go because nobody looks at what it makes."""
+    return not node.writes and not any(value.readers or value.is_output for value in node.outputs if value is not None)

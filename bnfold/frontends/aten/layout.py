@@ -1,0 +1,75 @@
+"""Operators between a stored parameter and the node that uses it, and how new values find their way back."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from bnfold.affine import Array
+from bnfold.frontends.aten.graph import Node
+
+_Undo: TypeAlias = Callable[[Node, Array], Array | None]
+
+
+def _undo_transpose(node: Node, values: Array) -> Array:
+    swapped: Array = np.swapaxes(values, node.arguments["dim0"], node.arguments["dim1"])
+    return swapped
+
+
+def _undo_t(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
+    turned: Array = values.T
+    return turned
+
+
+def _undo_permute(node: Node, values: Array) -> Array:
+    order = [axis % values.ndim for axis in node.arguments["dims"]]
+    ordered: Array = np.transpose(values, np.argsort(order))
+    return ordered
+
+
+def _undo_regrouping(node: Node, values: Array) -> Array | None:
+    """The same numbers in the same order, as long as there are as many of them."""
+    shape = node.inputs[0].shape
+    lengths = [length for length in shape or () if isinstance(length, int)]
+    if shape is None or len(lengths) < len(shape) or np.prod(lengths, dtype=int) != values.size:
+        return None
+    return values.reshape(lengths)
+
+
+def _undo_expand(node: Node, values: Array) -> Array | None:
+    """One of the copies, if all are equal."""
+    shape = node.inputs[0].shape
+    if shape is None or any(not isinstance(length, int) for length in shape):
+        return None
+    for axis in range(values.ndim):
+        own = axis - (values.ndim - len(shape))
+        if own < 0 or (shape[own] == 1 and values.shape[axis] != 1):
+            first = np.take(values, [0], axis=axis)
+            if np.any(values != first):
+                return None
+            values = first
+    return values.reshape(values.shape[values.ndim - len(shape) :])
+
+
+def _undo_nothing(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
+    return values
+
+
+LAYOUTS: Mapping[str, _Undo] = {
+    "aten::alias": _undo_nothing,
+    "aten::clone": _undo_nothing,
+    "aten::contiguous": _undo_nothing,
+    "aten::detach": _undo_nothing,
+    "aten::detach_": _undo_nothing,
+    "aten::expand": _undo_expand,
+    "aten::flatten": _undo_regrouping,
+    "aten::lift_fresh_copy": _undo_nothing,
+    "aten::permute": _undo_permute,
+    "aten::reshape": _undo_regrouping,
+    "aten::squeeze": _undo_regrouping,
+    "aten::t": _undo_t,
+    "aten::transpose": _undo_transpose,
+    "aten::unsqueeze": _undo_regrouping,
+    "aten::view": _undo_regrouping,
+}
+"""Operators that only move values, by how to get new values of their output back to their input."""

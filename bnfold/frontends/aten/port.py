@@ -1,0 +1,99 @@
+"""The neutral graph of aten operators behind the engine's protocol."""
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+
+from bnfold.frontends.aten.constants import Constants
+from bnfold.frontends.aten.decode import decode
+from bnfold.frontends.aten.editor import Editor
+from bnfold.frontends.aten.encode import NodeEdit, encode
+from bnfold.frontends.aten.graph import AtenGraph, Node, Value, reads_values
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Meaning, Opaque
+
+
+class AtenPort:
+    """A graph that the engine can fold; the program itself changes only when the journal is lowered.
+
+    Args:
+        graph: the graph, after `settle_mutations`.
+        exclude: glob patterns of labels of nodes to leave alone.
+    """
+
+    def __init__(self, graph: AtenGraph, *, exclude: Sequence[str] = ()) -> None:
+        self._graph = graph
+        self._constants = Constants()
+        self._editor = Editor(graph, self._constants)
+        self._exclude = tuple(exclude)
+
+    def nodes(self) -> Iterable[Node]:
+        """All nodes that are there now, in the order in which they run."""
+        return self._graph.nodes
+
+    def decode(self, node: Node) -> Meaning:
+        """What the node means."""
+        if any(fnmatch.fnmatchcase(node.label, pattern) for pattern in self._exclude):
+            return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
+        return decode(node, self._constants)
+
+    def inputs(self, node: Node) -> Sequence[Value | None]:
+        """The values that the node reads, in the order of its schema."""
+        return node.inputs
+
+    def outputs(self, node: Node) -> Sequence[Value | None]:
+        """What the node makes."""
+        return node.outputs
+
+    def producer(self, value: Value) -> Node | Refusal:
+        """The node that makes this tensor."""
+        if value.producer is not None:
+            return value.producer
+        kind = "an input" if value.parameter is None else "a parameter"
+        return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is {kind} of the program")
+
+    def readers(self, value: Value) -> Sequence[tuple[Node, int]]:
+        """Every use of the tensor's values by a node; a query of its shape is none."""
+        return [(node, node.slots.index(slot)) for node, slot in value.readers if reads_values(node, slot)]
+
+    def pinned(self, value: Value) -> Refusal | None:
+        """What the caller gets keeps its values, and so does what an operator changes in place for others to see."""
+        if value.is_output:
+            return Refusal(
+                Reason.GRAPH_OUTPUT,
+                f"{value.name!r} is an output of the program",
+                hint="take the tensor off the outputs to fold it",
+            )
+        if value.mutation:
+            return Refusal(Reason.MUTATED, f"{value.mutation!r} changes {value.name!r} in place")
+        return None
+
+    def encode(self, node: Node, meaning: Meaning) -> NodeEdit | Refusal:
+        """The edit that gives the node this meaning."""
+        return encode(node, meaning, self._constants)
+
+    def apply(self, edit: NodeEdit) -> None:
+        """Carry out an edit."""
+        self._editor.apply(edit)
+
+    def added_nodes(self, edit: NodeEdit) -> int:
+        """An addition, where the node has no room for a bias."""
+        return int(edit.bias_behind is not None)
+
+    def position(self, node: Node) -> tuple[int, ...]:
+        """Where the node stands in the program."""
+        return node.position
+
+    def rename(self, value: Value) -> None:
+        """Give a tensor with other values a fresh name."""
+        self._graph.rename(value, self._graph.fresh_name(f"{value.name}_folded"))
+
+    def bypass_upstream(self, node: Node, source: int) -> None:
+        """Remove a node; its input takes over its output's name."""
+        output = node.outputs[0]
+        replacement = self._editor.bypass(node, source)
+        if output is not None:
+            self._graph.rename(replacement, output.name)
+
+    def bypass_downstream(self, node: Node, source: int) -> None:
+        """Remove a node; its readers read its input."""
+        self._editor.bypass(node, source)

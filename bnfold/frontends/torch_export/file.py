@@ -1,0 +1,64 @@
+"""Files of torch.export.save: opened without running anything in them, written whole or not at all."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from bnfold.errors import ModelFormatError, UsageError
+from bnfold.frontends.torch_export.archive import check_archive
+
+
+def open_program(path: Path) -> ExportedProgram:
+    """Open a .pt2 file.
+
+    Raises:
+        ModelFormatError: it cannot be read, or torch cannot load it.
+        UnsupportedModelError: a part of it could run code.
+    """
+    check_archive(path)
+    try:
+        with _quiet():
+            return torch.export.load(str(path))
+    except Exception as error:  # whatever torch raises for a damaged file
+        raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
+
+
+def save_program(program: ExportedProgram, path: Path) -> None:
+    """Write a program. The same program gives the same bytes, whatever the name of the file.
+
+    Raises:
+        UsageError: the disk is full, or the folder refuses.
+    """
+    # Into memory first: the name of a file would become the name of the folder in the archive.
+    buffer = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, buffer)
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading and saving warn of the inner workings of torch, which say nothing about the model."""
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"torch(\.|$)|copyreg")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

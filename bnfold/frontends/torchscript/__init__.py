@@ -1,0 +1,1 @@
+"""TorchScript: .pt files of torch.jit.save, and torch.jit.ScriptModule objects."""

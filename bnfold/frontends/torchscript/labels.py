@@ -1,0 +1,55 @@
+"""What people call the nodes and tensors of a TorchScript graph: by the module that made them."""
+
+import re
+
+from bnfold.frontends.torchscript.attributes import Attributes
+from bnfold.frontends.torchscript.ir import IrNode, IrValue
+
+# "layer1(Sequential).0(BasicBlock).bn1(BatchNorm2d).UNKNOWN_INSTANCE(UNKNOWN_TYPE)"
+_MODULE = re.compile(r"([^.()]+)\(")
+_NOBODY = frozenset({"SELF", "UNKNOWN_INSTANCE", "TOP"})
+
+
+class Labels:
+    """Labels, each given once.
+
+    Args:
+        attributes: of the graph.
+    """
+
+    def __init__(self, attributes: Attributes) -> None:
+        self._attributes = attributes
+        self._taken: set[str] = set()
+
+    def input(self, value: IrValue) -> str:
+        """An argument of forward: as its signature calls it."""
+        return re.sub(r"\.\d+$", "", value.debugName())
+
+    def node(self, node: IrNode) -> str:
+        """The module whose parameters the node reads, else the module that it stands in and the operator."""
+        kind = node.kind().partition("::")[2]
+        owner = self._owner_of_parameters(node)
+        if owner:
+            return self._once(owner)
+        module = ".".join(name for name in _MODULE.findall(node.getModuleHierarchy()) if name not in _NOBODY)
+        return self._once(f"{module}.{kind}" if module else kind)
+
+    def constant(self, node: IrNode) -> str:
+        """A tensor that stands in the code."""
+        return f"constant_{re.sub(r'[^0-9A-Za-z_]', '_', node.output().debugName())}"
+
+    def _owner_of_parameters(self, node: IrNode) -> str:
+        for value in node.inputs():
+            if value.node().kind() == "prim::GetAttr" and value.type().kind() in ("TensorType", "OptionalType"):
+                place = self._attributes.place(value.node())
+                if place is not None and place.path:
+                    return ".".join(place.path)
+        return ""
+
+    def _once(self, wanted: str) -> str:
+        label, number = wanted, 1
+        while label in self._taken:
+            number += 1
+            label = f"{wanted}_{number}"
+        self._taken.add(label)
+        return label

@@ -1,0 +1,236 @@
+"""The journal of an AtenGraph, repeated on the TorchScript graph that it was lifted from."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from bnfold.errors import InternalError
+from bnfold.frontends.aten.graph import Argument, Node, Value
+from bnfold.frontends.aten.journal import (
+    ArgumentSet,
+    Change,
+    NodeAdded,
+    NodeRemoved,
+    OperatorReplaced,
+    ParameterChanged,
+)
+from bnfold.frontends.torchscript.attributes import Attributes, Place
+from bnfold.frontends.torchscript.edit import (
+    input_index,
+    insert_attribute,
+    insert_constant,
+    insert_list,
+    insert_operator,
+)
+from bnfold.frontends.torchscript.homes import Home, Homes
+from bnfold.frontends.torchscript.ir import IrNode, IrValue, all_nodes
+from bnfold.frontends.torchscript.lift import Lifted
+from bnfold.frontends.torchscript.methods import PlaceKey
+
+
+class Replay:
+    """Carries out a journal.
+
+    Args:
+        lifted: the program, folded in the AtenGraph only.
+        homes: where new parameters go.
+
+    Attributes:
+        changed: places that hold other values now.
+    """
+
+    def __init__(self, lifted: Lifted, homes: Homes) -> None:
+        self.changed: set[PlaceKey] = set()
+        self._aten = lifted.graph
+        self._graph = lifted.prepared.graph
+        self._root = lifted.prepared.root
+        self._homes = homes
+        self._in_constants = not any(isinstance(value.origin, Place) for value in self._aten.inputs)
+        self._nodes: dict[Node, IrNode] = {}
+        # By name, because what Python holds of a value must not be touched once its node is gone.
+        self._names: dict[Value, str] = {}
+        self._live: dict[str, IrValue] = {}
+        self._moved: dict[str, str] = {}
+        for value in lifted.values:
+            if isinstance(value.origin, torch._C.Value):
+                self._hold(value, value.origin)
+        self._new: dict[Value, Home] = {}
+        self._changed: dict[Value, None] = {}
+        self._lists: dict[tuple[Node, str], None] = {}
+
+    def run(self) -> None:
+        """Repeat every change, then write the parameters."""
+        for change in self._aten.journal:
+            self._repeat(change)
+        for node, name in self._lists:
+            self._rebuild_list(node, name)
+        for value in self._changed:
+            if value.origin is not None:
+                self._change_parameter(value)
+        for value, home in self._new.items():
+            self._homes.furnish(home, _present(value))
+
+    def _repeat(self, change: Change) -> None:
+        match change:
+            case ParameterChanged():
+                self._changed[change.value] = None
+            case ArgumentSet():
+                self._set_argument(change.node, change.slot, change.argument)
+            case OperatorReplaced():
+                self._replace_operator(change)
+            case NodeAdded():
+                self._add_behind(change)
+            case NodeRemoved():
+                self._remove(change)
+
+    def holder(self, value: Value) -> IrValue | None:
+        """What holds a value of the AtenGraph in the graph as it is now; None for parameters of modules."""
+        name = self._names.get(value)
+        while name in self._moved:
+            name = self._moved[name]
+        return None if name is None else self._live[name]
+
+    def made(self) -> dict[str, IrValue]:
+        """What holds the tensors that nodes make now, by name."""
+        outputs = [value for node in self._aten.nodes for value in node.outputs if value is not None]
+        return {value.name: held for value in outputs if (held := self.holder(value)) is not None}
+
+    def _hold(self, value: Value, holder: IrValue) -> None:
+        self._names[value] = holder.debugName()
+        self._live[holder.debugName()] = holder
+
+    def _move(self, old: IrValue, new: IrValue) -> None:
+        """Who read the one reads the other."""
+        self._live[new.debugName()] = new
+        self._moved[old.debugName()] = new.debugName()
+        old.replaceAllUsesWith(new)
+
+    def respell(self, node: Node, op: str) -> None:
+        """Make a node another operator that takes the same arguments."""
+        old = self._node(node)
+        new = self._graph.create(op, list(old.inputs()))
+        new.output().setType(old.output().type())
+        new.insertAfter(old).copyMetadata(old)
+        self._move(old.output(), new.output())
+        old.destroy()
+
+    def _node(self, node: Node) -> IrNode:
+        return self._nodes.get(node, node.origin)
+
+    def _read(self, argument: Argument, before: IrNode) -> IrValue:
+        """An argument, readable at a node."""
+        if isinstance(argument, (list, tuple)) and any(isinstance(element, Value) for element in argument):
+            return insert_list(self._graph, before, [self._read(element, before) for element in argument])
+        if not isinstance(argument, Value):
+            return insert_constant(self._graph, before, argument)
+        held = self.holder(argument)
+        if held is not None:
+            return held
+        if isinstance(argument.origin, Place):
+            return insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
+        return self._read_new(argument, before)
+
+    def _read_new(self, value: Value, before: IrNode) -> IrValue:
+        """A parameter that is not in the program yet: a constant where all are, else an attribute of a module."""
+        if self._in_constants:
+            start = next(iter(self._graph.nodes()))
+            self._hold(value, insert_constant(self._graph, start, _present(value)))
+            return self._live[self._names[value]]
+        if value not in self._new:
+            self._new[value] = self._homes.reserve(value.name)
+        home = self._new[value]
+        return insert_attribute(self._graph, before, self._root, home.path, home.name)
+
+    def _set_argument(self, node: Node, slot: tuple[str, int | None], argument: Argument) -> None:
+        name, place = slot
+        if place is not None:
+            self._lists[node, name] = None
+            return
+        target = self._node(node)
+        target.replaceInput(input_index(target, name), self._read(argument, target))
+
+    def _rebuild_list(self, node: Node, name: str) -> None:
+        target = self._node(node)
+        target.replaceInput(input_index(target, name), self._read(node.arguments[name], target))
+
+    def _replace_operator(self, change: OperatorReplaced) -> None:
+        old = self._node(change.node)
+        arguments = self._arguments(change.arguments, old)
+        new = insert_operator(self._graph, old, change.op, arguments)
+        self._nodes[change.node] = new
+        self._move(old.output(), new.output())
+        old.destroy()
+
+    def _add_behind(self, change: NodeAdded) -> None:
+        after = self._node(change.after)
+        inner = after.outputsAt(0)
+        self._hold(change.inner, inner)
+        arguments = self._arguments(change.node.arguments, after)
+        readers = [(use.user, use.offset) for use in inner.uses()]
+        new = insert_operator(self._graph, after, change.node.op, arguments)
+        for user, offset in readers:
+            user.replaceInput(offset, new.output())
+        self._nodes[change.node] = new
+        self._hold(change.result, new.output())
+
+    def _arguments(self, arguments: Any, before: IrNode) -> dict[str, Any]:  # noqa: ANN401 - a mapping
+        """Values as the graph holds them; constants as they are, for the schema to place."""
+        return {
+            name: self._read(argument, before) if _holds_values(argument) else argument
+            for name, argument in arguments.items()
+        }
+
+    def _remove(self, change: NodeRemoved) -> None:
+        """Who read the output reads the replacement. What only made constants goes with the dead code."""
+        node, output = self._node(change.node), self.holder(change.output)
+        if change.replacement is None:
+            return
+        replacement = self.holder(change.replacement)
+        if output is None or replacement is None:
+            raise InternalError(f"{change.node.label!r} cannot be removed: a tensor is missing")
+        self._move(output, replacement)
+        node.destroy()
+
+    def _change_parameter(self, value: Value) -> None:
+        tensor, place = _present(value), value.origin
+        if not isinstance(place, Place):
+            old = self.holder(value)
+            if old is not None:
+                self._move(old, insert_constant(self._graph, old.node(), tensor))
+        elif (place.owner, place.name) in self._homes.protected:
+            self._reroute(place, tensor)
+        else:
+            place.owner.setattr(place.name, tensor.requires_grad_(place.value.requires_grad))
+            self.changed.add((place.owner, place.name))
+
+    def _reroute(self, place: Place, tensor: torch.Tensor) -> None:
+        """Forward gets a parameter of its own where another method reads the old one."""
+        home = self._homes.reserve(f"{place.dotted}_folded")
+        self._homes.furnish(home, tensor)
+        for node in self._readings[place.owner, place.name]:
+            own = insert_attribute(self._graph, node, self._root, home.path, home.name)
+            node.output().replaceAllUsesWith(own)
+
+    @cached_property
+    def _readings(self) -> dict[PlaceKey, list[IrNode]]:
+        """The nodes of forward that read each place of a module."""
+        attributes = Attributes(self._root, self._graph)
+        found: dict[PlaceKey, list[IrNode]] = {}
+        for node in all_nodes(self._graph):
+            place = attributes.place(node) if node.kind() == "prim::GetAttr" else None
+            if place is not None:
+                found.setdefault((place.owner, place.name), []).append(node)
+        return found
+
+
+def _holds_values(argument: Argument) -> bool:
+    if isinstance(argument, (list, tuple)):
+        return any(map(_holds_values, argument))
+    return isinstance(argument, Value)
+
+
+def _present(value: Value) -> torch.Tensor:
+    if value.parameter is None:
+        raise InternalError(f"{value.name!r} is no parameter")
+    return value.parameter

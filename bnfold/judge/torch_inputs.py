@@ -1,0 +1,165 @@
+"""What to feed a program of torch: shapes and types from the caller, from examples and from the graph, values drawn."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from bnfold.errors import UsageError, VerificationError
+from bnfold.judge.compare import FLOATS
+from bnfold.judge.inputs import DISTRIBUTIONS
+from bnfold.judge.options import VerifyOptions
+from bnfold.judge.torch_program import TorchPort, TorchProgram, open_program
+from bnfold.judge.torch_tensors import Array, to_tensor
+
+# Integers may index a table whose length only the program knows: as many values as it bears.
+_INTEGERS_BELOW = (8, 2, 1)
+
+
+@dataclass(frozen=True)
+class TorchFeed:
+    """One way to feed a program.
+
+    Attributes:
+        ports: its arguments, every tensor that is fed with shape and dtype.
+        integers_below: the bound of integers.
+    """
+
+    ports: tuple[TorchPort, ...]
+    integers_below: int
+
+
+def example_arguments(model: object, options: VerifyOptions | None = None) -> list[Any]:
+    """Flat arguments that a ScriptModule or an ExportedProgram runs on: the first sample of a check.
+
+    Raises:
+        UsageError: nothing says the shape of an input, or the options name one that is not there.
+        VerificationError: the program does not run on anything that was tried.
+    """
+    options = options or VerifyOptions()
+    program = open_program("the original", model)
+    return draw_arguments(choose_feed(program, options), options, sample=0)
+
+
+def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
+    """The first way to feed a program that it accepts.
+
+    Raises:
+        UsageError, VerificationError: as `example_arguments`.
+    """
+    refused: VerificationError | None = None
+    for feed in _feeds(program, options):
+        try:
+            program.run(draw_arguments(feed, options, sample=0))
+        except VerificationError as error:
+            refused = refused or error
+        else:
+            return feed
+    fed = ", ".join(f"{port.name}={','.join(map(str, port.shape))}" for port in program.ports if port.shape)
+    given = fed or ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in options.shapes.items())
+    raise VerificationError(f"{refused} (fed with {given or 'nothing'}); give --shape or --input, or --no-verify")
+
+
+def draw_arguments(feed: TorchFeed, options: VerifyOptions, sample: int) -> list[Any]:
+    """The arguments of one sample: the caller's values where there are any, else drawn, or a constant."""
+    rng = np.random.default_rng([options.seed, sample])
+    return [_argument(port, feed, options, rng, sample) for port in feed.ports]
+
+
+def name_of_sample(feed: TorchFeed, options: VerifyOptions, sample: int) -> str:
+    """How messages call a sample: by number, and by distribution where that is a choice."""
+    if any(port.dtype in FLOATS and port.name not in options.inputs for port in feed.ports if port.is_tensor):
+        return f"sample {sample} ({DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][0]})"
+    return f"sample {sample}"
+
+
+def count_samples(feed: TorchFeed, options: VerifyOptions) -> int:
+    """How many samples are worth comparing: one where nothing is drawn."""
+    drawn = any(port.is_tensor and port.name not in options.inputs for port in feed.ports)
+    return options.samples if drawn else 1
+
+
+def _feeds(program: TorchProgram, options: VerifyOptions) -> Iterator[TorchFeed]:
+    """Types that nothing says are tried: that of the weights first, then integers."""
+    ports = [_known(port, options) for port in program.ports]
+    _refuse_unknown_names(ports, options)
+    _refuse_unknown_shapes(ports)
+    weights = program.float_types() - {np.dtype(np.float64)} or program.float_types()
+    natural = min(weights, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float32))
+    open_ports = [port.name for port in ports if port.is_tensor and port.dtype is None]
+    for kinds in product((natural, np.dtype(np.int64)), repeat=min(len(open_ports), 4)):
+        chosen = dict(zip(open_ports, kinds, strict=False))
+        typed = tuple(_typed(port, chosen.get(port.name, natural)) for port in ports)
+        integral = any(port.is_tensor and port.dtype is not None and port.dtype.kind in "iu" for port in typed)
+        for bound in _INTEGERS_BELOW if integral else _INTEGERS_BELOW[:1]:
+            yield TorchFeed(typed, bound)
+
+
+def _known(port: TorchPort, options: VerifyOptions) -> TorchPort:
+    """A port with what the caller said of it."""
+    values, shape = options.inputs.get(port.name), options.shapes.get(port.name)
+    if values is not None:
+        shape = values.shape if shape is None else shape
+        if tuple(shape) != values.shape:
+            raise UsageError(
+                f"the shape {shape} given for input {port.name!r} is not that of its values, {values.shape}"
+            )
+        if port.is_tensor or port.type == "Optional[Tensor]":
+            return TorchPort(port.name, "Tensor", port.dtype or values.dtype, values.shape)
+        return TorchPort(port.name, port.type, constant=values.item(), is_optional=True)
+    if shape is not None and (port.is_tensor or port.type == "Optional[Tensor]"):
+        return TorchPort(port.name, "Tensor", port.dtype, tuple(shape))
+    return port
+
+
+def _typed(port: TorchPort, dtype: "np.dtype[Any]") -> TorchPort:
+    if not port.is_tensor or port.dtype is not None:
+        return port
+    return TorchPort(port.name, port.type, dtype, port.shape)
+
+
+def _refuse_unknown_names(ports: Sequence[TorchPort], options: VerifyOptions) -> None:
+    names = [port.name for port in ports]
+    for name in (*options.shapes, *options.inputs):
+        if name not in names:
+            raise UsageError(f"the model has no input {name!r}: its inputs are {', '.join(names) or 'none'}")
+
+
+def _refuse_unknown_shapes(ports: Sequence[TorchPort]) -> None:
+    """Ask for what nothing says, and show all inputs."""
+    inputs = ", ".join(f"{port.name} ({port.type})" for port in ports)
+    unknown = [port.name for port in ports if port.is_tensor and port.shape is None]
+    if unknown:
+        asked = " ".join(f"--shape {name}=1,3,224,224" for name in unknown)
+        raise UsageError(f"nothing says the shapes of the inputs: give them, like {asked}; the inputs are {inputs}")
+    untold = next((port for port in ports if not port.is_tensor and not port.is_optional), None)
+    if untold is not None:
+        raise UsageError(
+            f"nothing says the value of input {untold.name!r} of type {untold.type}: give --input, "
+            f"or --no-verify; the inputs are {inputs}"
+        )
+
+
+def _argument(port: TorchPort, feed: TorchFeed, options: VerifyOptions, rng: np.random.Generator, sample: int) -> Any:  # noqa: ANN401 - a tensor or any constant
+    if not port.is_tensor:
+        return port.constant
+    assert port.shape is not None, "_refuse_unknown_shapes lets no other port through"
+    assert port.dtype is not None, "_typed leaves no other port"
+    given = options.inputs.get(port.name)
+    values = _drawn(rng, port.dtype, port.shape, feed.integers_below, sample) if given is None else given
+    return to_tensor(np.asarray(values).astype(port.dtype))
+
+
+def _drawn(
+    rng: np.random.Generator, dtype: "np.dtype[Any]", shape: tuple[int, ...], integers_below: int, sample: int
+) -> Array:
+    if dtype.kind == "b":
+        return np.asarray(rng.integers(0, 2, shape))
+    if dtype.kind in "iu" and dtype.itemsize >= 4:
+        return np.asarray(rng.integers(0, integers_below, shape))
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.asarray(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))
+    return np.asarray(DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][1](rng, shape))

@@ -1,0 +1,93 @@
+"""The original's own noise in torch: how far it moves when nothing changes but the rounding."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from bnfold.errors import VerificationError
+from bnfold.judge.compare import FLOATS, Array, differences
+from bnfold.judge.noise import NoiseLevel
+from bnfold.judge.torch_program import TorchProgram
+from bnfold.judge.torch_tensors import to_array, to_tensor
+
+# The coarsest first.
+_BY_GRAIN = tuple(np.dtype(kind) for kind in (ml_dtypes.bfloat16, np.float16, np.float32, np.float64))
+
+Seen = Mapping[str, object]
+"""Results and tensors inside, by name."""
+
+
+def grain_of(program: TorchProgram, arguments: Sequence[Any]) -> "np.dtype[Any]":
+    """The coarsest floating point type among weights and inputs; float32 if there is none."""
+    fed = {to_array(argument).dtype for argument in arguments if hasattr(argument, "dtype")}
+    found = program.float_types() | (fed & FLOATS)
+    return next((dtype for dtype in _BY_GRAIN if dtype in found), np.dtype(np.float32))
+
+
+def other_roundings(program: TorchProgram, arguments: Sequence[Any]) -> Iterator[tuple[Seen, float]]:
+    """What the original gives under other legal roundings, and how large an error a NaN that comes or goes is there.
+
+    Twice every floating point value in the inputs is moved by the last bit of the grain, up or down at random; once
+    the kernels are torch's own and not those of oneDNN.
+    """
+    grain = grain_of(program, arguments)
+    for direction in (+1, -1):
+        rng = np.random.default_rng(0)
+        moved = [_moved(argument, direction, rng, grain) for argument in arguments]
+        with suppress(VerificationError):  # a moved input may leave the domain of a lookup
+            yield _everything(program, moved), math.inf
+    with suppress(VerificationError):
+        yield _without_onednn(program, arguments), 0.0
+
+
+def _without_onednn(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
+    import torch
+
+    switches: Any = torch._C  # torch.backends.mkldnn.flags warns of other switches
+    enabled = switches._get_mkldnn_enabled()
+    switches._set_mkldnn_enabled(False)
+    try:
+        return _everything(program, arguments)
+    finally:
+        switches._set_mkldnn_enabled(enabled)
+
+
+def levels(seen: Seen, others: Sequence[tuple[Seen, float]], grain: "np.dtype[Any]") -> dict[str, NoiseLevel]:
+    """The noise of everything that was seen."""
+    return {
+        name: NoiseLevel(max((_error(value, other.get(name), worst) for other, worst in others), default=0.0), grain)
+        for name, value in seen.items()
+    }
+
+
+def _everything(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
+    results, inside = program.observe(arguments)
+    return {**inside, **results}
+
+
+def _error(value: object, other: object, of_a_problem: float) -> float:
+    found = differences(value, other)
+    return max((of_a_problem if entry.problem else entry.error for entry in found), default=0.0)
+
+
+def _moved(argument: Any, direction: int, rng: np.random.Generator, grain: "np.dtype[Any]") -> Any:  # noqa: ANN401
+    """The argument with every value moved; an array of zeros, which have no last bit to move, moves as if ones."""
+    if not hasattr(argument, "dtype"):
+        return argument
+    array: Array = to_array(argument)
+    if array.dtype not in FLOATS:
+        return argument
+    values = array.astype(np.float64)
+    step = np.abs(values) if values.any() else np.ones(values.shape)
+    signs = direction * rng.choice((-1.0, 1.0), array.shape)
+    with np.errstate(over="ignore"):  # the largest float16 moves to infinity
+        return to_tensor((values + signs * step * max(_eps(grain), _eps(array.dtype))).astype(array.dtype))
+
+
+def _eps(dtype: "np.dtype[Any]") -> float:
+    one, two = np.ones((), dtype), np.full((), 2, dtype)
+    return float(np.nextafter(one, two)) - 1

@@ -1,0 +1,146 @@
+"""The check for programs of torch: what it must catch, what it must not, and what it asks for."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
+from torch import nn  # noqa: E402
+
+from bnfold.engine import fold_graph  # noqa: E402
+from bnfold.errors import UsageError, VerificationError  # noqa: E402
+from bnfold.frontends.aten.port import AtenPort  # noqa: E402
+from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
+from bnfold.judge.options import VerifyOptions  # noqa: E402
+from bnfold.judge.torch_inputs import example_arguments  # noqa: E402
+from bnfold.judge.torch_judge import check_torch  # noqa: E402
+from tests.torchscript import modules  # noqa: E402
+from tests.torchscript.folding import compiled, randomised, reloaded  # noqa: E402
+
+IMAGE = torch.randn(2, 3, 6, 7)
+OPTIONS = VerifyOptions(shapes={"x": (2, 3, 6, 7)})
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return randomised(modules.Before(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
+
+
+def script():
+    return compiled(network(), "scripted")
+
+
+def changed(change):
+    """The network with a change that is small."""
+    module = reloaded(script())
+    with torch.no_grad():
+        change(module)
+    return module
+
+
+def test_a_program_equals_itself_in_both_runtimes():
+    verdict = check_torch(script(), script(), OPTIONS)
+    assert verdict.passed
+    assert verdict.runtimes == ("torch", "onnxruntime")
+    assert verdict.samples == OPTIONS.samples
+
+
+def test_a_fold_passes_with_its_site():
+    module = script()
+    program = ScriptProgram(module, example_arguments(module, OPTIONS))
+    outcome = fold_graph(AtenPort(program.graph))
+    new = program.finish()
+    verdict = check_torch(module, new, OPTIONS, program.observers(fold.tensor for fold in outcome.folds))
+    assert verdict.passed, verdict
+    assert [site.name for site in verdict.tensors] == ["norm"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.operator.weight[2].mul_(1.001),
+        lambda module: module.norm.bias[3].add_(0.01),
+        lambda module: module.norm.running_var.mul_(1.001),
+        lambda module: module.norm.weight[1].neg_(),
+        lambda module: module.operator.bias[1].fill_(float("nan")),
+    ],
+)
+def test_small_changes_are_caught(change):
+    assert not check_torch(script(), changed(change), OPTIONS).passed
+
+
+def test_another_place_shown_than_the_program_has_is_caught():
+    module = script()
+    program = ScriptProgram(module, [IMAGE])
+    fold_graph(AtenPort(program.graph))
+    new = program.finish()
+    original, _ = program.observers(["norm"])
+
+    def wrong(arguments):
+        result, inside = original(arguments)
+        return result, {"norm": inside["norm"] * 1.01}
+
+    verdict = check_torch(module, new, OPTIONS, (original, wrong))
+    assert not verdict.passed
+    assert "tensor 'norm'" in verdict.problem
+
+
+def test_an_observer_of_another_program_is_caught():
+    module, other = script(), changed(lambda module: module.norm.bias.add_(1))
+    program = ScriptProgram(other, [IMAGE])
+    program.finish()
+    observers = program.observers(["norm"])
+    verdict = check_torch(module, reloaded(module), OPTIONS, observers)
+    assert "looked at the wrong one" in verdict.problem
+
+
+def test_other_inputs_and_outputs_are_caught():
+    other = compiled(randomised(modules.OutputInTheMiddle()), "scripted")
+    assert "outputs" in check_torch(script(), other, OPTIONS).problem
+    tokens = compiled(randomised(nn.Sequential(nn.Conv2d(3, 4, 3))), "scripted")
+    assert "inputs input (Tensor) against x (Tensor)" in check_torch(script(), tokens, OPTIONS).problem
+
+
+def test_without_shapes_it_asks_and_shows_the_inputs():
+    module = compiled(randomised(modules.OtherMethods()), "scripted")
+    with pytest.raises(UsageError, match=r"--shape x=.*the inputs are x \(Tensor\), scale \(float\)"):
+        check_torch(module, module)
+
+
+def test_a_traced_module_in_memory_knows_its_shapes():
+    module = compiled(network(), "traced", IMAGE)
+    assert example_arguments(module)[0].shape == IMAGE.shape
+
+
+def test_an_unknown_name_and_a_shape_that_does_not_fit():
+    with pytest.raises(UsageError, match="no input 'y'"):
+        check_torch(script(), script(), VerifyOptions(shapes={"y": (1,)}))
+    with pytest.raises(VerificationError, match="torch cannot run the original"):
+        check_torch(script(), script(), VerifyOptions(shapes={"x": (1, 5, 3, 3)}))
+
+
+def test_real_inputs_are_used():
+    values = np.random.default_rng(0).normal(size=(2, 3, 6, 7)).astype(np.float32)
+    verdict = check_torch(script(), script(), VerifyOptions(inputs={"x": values}))
+    assert verdict.passed
+    assert verdict.samples == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_types(dtype):
+    module = network().to(dtype)
+    module.norm.running_var.fill_(2.0)
+    module = compiled(module, "scripted")
+    verdict = check_torch(module, reloaded(module), OPTIONS)
+    assert verdict.passed, verdict
+
+
+def test_exported_programs_are_looked_into():
+    program = torch.export.export(network(), (IMAGE,))
+    verdict = check_torch(program, program, VerifyOptions(samples=2))
+    assert verdict.passed
+    assert "batch_norm" in [site.name for site in verdict.tensors]
+
+
+def test_exported_programs_that_differ():
+    program, other = (torch.export.export(network(seed), (IMAGE,)) for seed in (0, 1))
+    assert not check_torch(program, other, VerifyOptions(samples=2)).passed
