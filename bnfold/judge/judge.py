@@ -210,7 +210,7 @@ class _Trial:
             values = _arrays(feeds, seen)
             return self._local_judge(doubtful, values).judge(values)
 
-        return Sample(where, expected, got, lambda: self._noise.moved(feeds, original, tensors), appeal)
+        return Sample(where, expected, got, lambda way: self._noise.moved(feeds, original, tensors, way), appeal)
 
     def _local_judge(self, sites: Sequence[Site], like: Mapping[str, Array]) -> LocalJudge:
         possible = [site for site in sites if self._can_be_cut_out(site, like)]
@@ -244,7 +244,7 @@ class _Trial:
         if any(noise_matters(difference, self._options) for output in found for difference in output):
             noise = self._noise.measure(feeds, expected, sample.moved)
         elif number == 0:
-            noise = self._noise.of_moved(expected, sample.moved)
+            noise = self._noise.of_moved(expected, sample.moved_once)
         for tally, values, output, level in zip(self._tallies, expected, found, noise, strict=True):
             tally.see(values)
             tally.add(output, level, sample.where)

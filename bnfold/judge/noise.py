@@ -58,17 +58,21 @@ class Noise:
         except VerificationError:
             return None
 
-    def moved(self, feeds: Feeds, session: Session, tensors: Sequence[str]) -> list[Observation]:
+    def moved(self, feeds: Feeds, session: Session, tensors: Sequence[str], direction: int) -> list[Observation]:
         """What the original makes of inputs of which every floating point value is moved by the last bit of the grain.
 
-        Each value moves up or down at random, and then the other way. There may be none of the two: a moved input may
-        leave the domain of a lookup.
+        Args:
+            feeds: the inputs.
+            session: the original.
+            tensors: what it exposes.
+            direction: 1 moves each value up or down at random, -1 the other way.
+
+        Returns:
+            One observation, or none: a moved input may leave the domain of a lookup.
         """
-        seen = []
-        for direction in (+1, -1):
-            with suppress(VerificationError):
-                seen.append(session.observe(_moved(feeds, direction, self.grain), tensors))
-        return seen
+        with suppress(VerificationError):
+            return [session.observe(_moved(feeds, direction, self.grain), tensors)]
+        return []
 
     def measure(
         self, feeds: Feeds, outputs: list[object], moved: Sequence[Observation] | None = None
@@ -80,9 +84,11 @@ class Noise:
         Args:
             feeds: the inputs of one sample.
             outputs: what the original made of them.
-            moved: what `moved` gave for them; None to find out.
+            moved: what `moved` gave for them in both directions; None to find out.
         """
-        seen = self.moved(feeds, self._session, ()) if moved is None else moved
+        seen = moved
+        if seen is None:
+            seen = [found for way in (1, -1) for found in self.moved(feeds, self._session, (), way)]
         errors = _largest_errors(outputs, seen)
         for others in self._optimised_outputs(feeds):
             # Where the optimised graph overflows, that is no rounding: it excuses nothing.

@@ -56,5 +56,5 @@ def _is_free(values: Array) -> bool:
 
 def _random(values: Array, rng: np.random.Generator) -> Array:
     drawn = rng.standard_normal(values.shape, np.float32)
-    drawn *= np.exp2(rng.integers(*_MAGNITUDES, values.shape, endpoint=True, dtype=np.int8)).astype(np.float32)
+    drawn *= np.exp2(rng.integers(*_MAGNITUDES, values.shape[-1], endpoint=True)).astype(np.float32)
     return drawn.astype(values.dtype, copy=False)

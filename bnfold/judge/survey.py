@@ -75,7 +75,7 @@ class Sample:
     Args:
         where: how messages call it.
         original, new: what was seen.
-        find_moved: runs the original on moved inputs.
+        find_moved: runs the original on inputs moved in one direction, 1 or -1.
         appeal: judges sites by themselves on the values of this sample.
     """
 
@@ -84,16 +84,21 @@ class Sample:
         where: str,
         original: Observation,
         new: Observation,
-        find_moved: Callable[[], Sequence[Observation]],
+        find_moved: Callable[[int], Sequence[Observation]],
         appeal: Appeal,
     ) -> None:
         self.where, self.original, self.new, self.appeal = where, original, new, appeal
         self._find_moved = find_moved
 
     @cached_property
+    def moved_once(self) -> Sequence[Observation]:
+        """The original on inputs moved in one direction, run when somebody asks."""
+        return self._find_moved(1)
+
+    @cached_property
     def moved(self) -> Sequence[Observation]:
-        """The original on moved inputs, run when somebody asks."""
-        return self._find_moved()
+        """The same in both directions."""
+        return [*self.moved_once, *self._find_moved(-1)]
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Survey:
         for record in self._records:
             a = sample.original.tensors[record.site.tensor]
             if isinstance(a, np.ndarray) and a.dtype in FLOATS:
-                record.noise = _noise_at(a, sample.moved, record.site.tensor, record.channel)
+                record.noise = _noise_at(a, sample.moved_once, record.site.tensor, record.channel)
 
     def _see_floats(self, record: SiteRecord, a: Array, b: Array, sample: Sample) -> list[_Doubt]:
         if a.dtype != b.dtype or a.shape != b.shape:
