@@ -20,6 +20,7 @@ FAMILIES = {
     "BNF2": "The graph around forbids it",
     "BNF3": "The weights cannot take it",
     "BNF4": "An operator is not understood",
+    "BNF5": "The check was against it",
 }
 PROVED = (
     "Each law is a property test over random maps (tests/rules), and each decoder and encoder is compared with "

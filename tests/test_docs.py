@@ -51,3 +51,8 @@ def test_every_rule_is_listed():
         and "Before::" in (function.__doc__ or "")
     }
     assert written == set(rules.ALL)
+
+
+def test_every_code_is_on_the_page():
+    page = (ROOT / "docs" / "refusals.md").read_text()
+    assert [reason.code for reason in Reason if f"| {reason.code} |" not in page] == []

@@ -20,7 +20,7 @@ from bnfold.api.verdict import raise_if_failed
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx.file import publish
-from bnfold.frontends.onnx_export import export_to_onnx
+from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.frontends.torch_export.file import open_program, save_program
 from bnfold.frontends.torchscript.file import open_script, save_script
 from bnfold.judge import Progress, Verification, check
@@ -157,14 +157,17 @@ def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> V
     verdict = _judge(folded.reference, folded.program, folded, options)
     if options.verify is None or not verdict.passed:
         return verdict
-    reference = with_own_names(_as_onnx(folded.reference, options))
+    reference = with_own_names(export_as_written(folded.reference, _examples(folded.reference, options)))
     final = check(reference.SerializeToString(), written, options.verify)
     return replace(final, warnings=(*verdict.warnings, *final.warnings))
 
 
 def _as_onnx(program: Any, options: FoldOptions) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
-    examples = [] if isinstance(program, ExportedProgram) else example_arguments(program, options.verify)
-    return export_to_onnx(program, examples)
+    return export_to_onnx(program, _examples(program, options))
+
+
+def _examples(program: Any, options: FoldOptions) -> list[Any]:  # noqa: ANN401 - one of two classes
+    return [] if isinstance(program, ExportedProgram) else example_arguments(program, options.verify)
 
 
 def _report(

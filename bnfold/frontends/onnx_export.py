@@ -20,6 +20,8 @@ _OPSET_OF_SCRIPTS = 17
 def export_to_onnx(program: Any, arguments: Sequence[Any]) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
     """Export a program; dynamic shapes of an ExportedProgram stay dynamic, a ScriptModule gets those of the arguments.
 
+    The exporter may tidy up, but for BatchNorms, which it would fold in float32.
+
     Args:
         program: a torch.export.ExportedProgram or a torch.jit.ScriptModule.
         arguments: flat, that a ScriptModule runs on.
@@ -27,10 +29,22 @@ def export_to_onnx(program: Any, arguments: Sequence[Any]) -> onnx.ModelProto:  
     Raises:
         UnsupportedModelError: torch cannot export it.
     """
+    return _export(program, arguments, tidy=True)
+
+
+def export_as_written(program: Any, arguments: Sequence[Any]) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
+    """Export a program operator by operator, as a reference to compare with.
+
+    Args and Raises: as `export_to_onnx`.
+    """
+    return _export(program, arguments, tidy=False)
+
+
+def _export(program: Any, arguments: Sequence[Any], *, tidy: bool) -> onnx.ModelProto:  # noqa: ANN401
     try:
         with _quiet():
             if isinstance(program, ExportedProgram):
-                return _with_named_outputs(_export_program(program))
+                return _with_named_outputs(_export_program(program, tidy=tidy))
             return _with_named_outputs(_export_script(program, arguments))
     except Exception as error:  # the exporters raise whatever they meet
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -38,8 +52,8 @@ def export_to_onnx(program: Any, arguments: Sequence[Any]) -> onnx.ModelProto:  
         raise UnsupportedModelError(f"torch {torch.__version__} cannot export it to ONNX: {why}") from error
 
 
-def _export_program(program: ExportedProgram) -> onnx.ModelProto:
-    exported = torch.onnx.export(program, dynamo=True, verbose=False)
+def _export_program(program: ExportedProgram, *, tidy: bool) -> onnx.ModelProto:
+    exported = torch.onnx.export(program, dynamo=True, verbose=False, optimize=tidy)
     if exported is None:
         raise UnsupportedModelError("torch returned no ONNX model")
     proto: onnx.ModelProto = exported.model_proto
@@ -50,7 +64,13 @@ def _export_script(module: torch.jit.ScriptModule, arguments: Sequence[Any]) -> 
     names = [argument.name for argument in module._c._get_method("forward").schema.arguments[1:]]
     buffer: Any = io.BytesIO()
     torch.onnx.export(
-        module, tuple(arguments), buffer, dynamo=False, opset_version=_OPSET_OF_SCRIPTS, input_names=names
+        module,
+        tuple(arguments),
+        buffer,
+        dynamo=False,
+        opset_version=_OPSET_OF_SCRIPTS,
+        input_names=names,
+        training=torch.onnx.TrainingMode.PRESERVE,  # or it would fold BatchNorms itself
     )
     return onnx.load_model_from_string(buffer.getvalue())
 
