@@ -12,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.errors import UnsupportedModelError
+from bnfold.frontends.torchscript.prepare import duplicate
 
 # Understood by onnxruntime from 1.14 on, and the newest that torch's exporter for TorchScript writes in full.
 _OPSET_OF_SCRIPTS = 17
@@ -63,8 +64,10 @@ def _export_program(program: ExportedProgram, *, tidy: bool) -> onnx.ModelProto:
 def _export_script(module: torch.jit.ScriptModule, arguments: Sequence[Any]) -> onnx.ModelProto:
     names = [argument.name for argument in module._c._get_method("forward").schema.arguments[1:]]
     buffer: Any = io.BytesIO()
+    # The exporter inlines calls in place, also in other modules of the process that share a class with this one.
+    copy = duplicate(module)
     torch.onnx.export(
-        module,
+        copy,
         tuple(arguments),
         buffer,
         dynamo=False,

@@ -19,6 +19,8 @@ _OPSET = 17
 _SILENCED = (
     (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export. Starting in PyTorch 2.9, "),
     (DeprecationWarning, "The feature will be removed. Please remove usage of this function"),
+    (DeprecationWarning, "`torch.jit.save` is deprecated. Please switch to `torch.export`."),
+    (DeprecationWarning, "`torch.jit.load` is deprecated. Please switch to `torch.export`."),
     (UserWarning, "no signature found for <torch.ScriptMethod object at 0x"),
     (
         FutureWarning,
@@ -99,7 +101,7 @@ def _export_script(module: "torch.jit.ScriptModule", names: Sequence[str], argum
 
     buffer: Any = io.BytesIO()
     torch.onnx.export(
-        module,
+        _copy_of(module),
         tuple(arguments),
         buffer,
         dynamo=False,
@@ -109,6 +111,21 @@ def _export_script(module: "torch.jit.ScriptModule", names: Sequence[str], argum
         input_names=list(names),
     )
     return onnx.load_model_from_string(buffer.getvalue())
+
+
+def _copy_of(module: "torch.jit.ScriptModule") -> "torch.jit.ScriptModule":
+    """The same module with classes of its own.
+
+    The exporter inlines calls in place: in the module, and in all others of the process that share a class with it.
+    """
+    import torch
+
+    load: Any = torch.jit.load
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer)
+    buffer.seek(0)
+    copy: torch.jit.ScriptModule = load(buffer)
+    return copy
 
 
 def _export_program(program: Any) -> onnx.ModelProto:  # noqa: ANN401
