@@ -24,10 +24,10 @@ from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.frontends.torch_export.file import open_program, save_program
 from bnfold.frontends.torchscript.file import open_script, save_script
 from bnfold.judge import Progress, Verification, check
+from bnfold.judge.programs.inputs import example_arguments
+from bnfold.judge.programs.judge import check_torch
+from bnfold.judge.programs.onnx import with_own_names
 from bnfold.judge.result import SKIPPED
-from bnfold.judge.torch_inputs import example_arguments
-from bnfold.judge.torch_judge import check_torch
-from bnfold.judge.torch_onnx import with_own_names
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
 

@@ -11,7 +11,7 @@ from bnfold.errors import UsageError
 from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torchscript.prepare import duplicate
 from bnfold.frontends.torchscript.program import ScriptProgram
-from bnfold.judge.torch_inputs import example_arguments
+from bnfold.judge.programs.inputs import example_arguments
 from bnfold.report.model import Change
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bnfold.judge.excerpt import BFLOAT16, FLOAT
+from bnfold.judge.elements import BFLOAT16, FLOAT
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

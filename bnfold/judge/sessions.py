@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UsageError, VerificationError
+from bnfold.judge.elements import BFLOAT16
 from bnfold.judge.model import Model
 from bnfold.judge.signature import Port, Signature
 
@@ -24,7 +25,6 @@ Feeds = Mapping[str, npt.NDArray[Any]]
 
 CPU = "CPUExecutionProvider"
 _BFLOAT16 = "tensor(bfloat16)"
-_ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -165,7 +165,7 @@ def _to_value(array: npt.NDArray[Any]) -> "onnxruntime.OrtValue":
 
     if array.dtype == ml_dtypes.bfloat16:
         bits = np.ascontiguousarray(array).view(np.uint16)
-        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _ONNX_BFLOAT16)
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, BFLOAT16)
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 
 

@@ -2,7 +2,7 @@
 
 Every channel is measured by its own largest value. What is beyond the floor of its type may still be noise of what
 came before: it passes within eight times the original's own noise in that channel, and else the part is cut out of
-both models and judged by itself, on the values that the sample brings there (bnfold.judge.local).
+both models and judged by itself, on the values that the sample brings there (bnfold.judge.parts.local).
 """
 
 import math
@@ -14,8 +14,8 @@ import numpy as np
 
 from bnfold.judge.channels import Array, Extent, extents, ratios
 from bnfold.judge.compare import FLOATS, Difference, differences, non_finite_difference
-from bnfold.judge.finding import LocalFinding
 from bnfold.judge.noise import Noise
+from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.result import TensorCheck
 from bnfold.judge.sessions import Observation
 from bnfold.judge.sites import Site

@@ -7,8 +7,8 @@ from onnx import numpy_helper
 
 import bnfold
 from bnfold.judge import VerifyOptions, check
-from bnfold.judge.laws import Seen
-from bnfold.judge.limits import Places, Slopes
+from bnfold.judge.parts.laws import Seen
+from bnfold.judge.parts.limits import Places, Slopes
 from tests.judge.models import FLOAT, model, node
 from tests.networks import Network
 

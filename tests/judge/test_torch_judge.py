@@ -11,8 +11,8 @@ from bnfold.errors import UsageError, VerificationError  # noqa: E402
 from bnfold.frontends.aten.port import AtenPort  # noqa: E402
 from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
 from bnfold.judge.options import VerifyOptions  # noqa: E402
-from bnfold.judge.torch_inputs import example_arguments  # noqa: E402
-from bnfold.judge.torch_judge import check_torch  # noqa: E402
+from bnfold.judge.programs.inputs import example_arguments  # noqa: E402
+from bnfold.judge.programs.judge import check_torch  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
 from tests.torchscript.folding import compiled, randomised, reloaded  # noqa: E402
 

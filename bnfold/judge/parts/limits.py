@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 from bnfold.judge.channels import Array, largest, ratios, scales, slopes
-from bnfold.judge.laws import Seen
+from bnfold.judge.parts.laws import Seen
 
 _PLACE, _SLOPE, _MOVED, _ERRORS = 16.0, 4.0, 8.0, 6.0
 

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from bnfold.judge.channels import Array, largest, ratios, scales, slopes
-from bnfold.judge.laws import Seen
+from bnfold.judge.parts.laws import Seen
 
 _PLACE, _TIMES, _TIMES_USUAL, _ERRORS = 16.0, 3.0, 5.0, 6.0
 _ROUNDED_TWICE = 1.6 / math.sqrt(3)

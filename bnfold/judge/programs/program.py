@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bnfold.errors import UsageError, VerificationError
-from bnfold.judge.torch_inside import tensors_inside
-from bnfold.judge.torch_tensors import named_results, numpy_dtype, to_array
+from bnfold.judge.programs.inside import tensors_inside
+from bnfold.judge.programs.tensors import named_results, numpy_dtype, to_array
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from bnfold.errors import UsageError, VerificationError
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.inputs import DISTRIBUTIONS
 from bnfold.judge.options import VerifyOptions
-from bnfold.judge.torch_program import TorchPort, TorchProgram, open_program
-from bnfold.judge.torch_tensors import Array, to_tensor
+from bnfold.judge.programs.program import TorchPort, TorchProgram, open_program
+from bnfold.judge.programs.tensors import Array, to_tensor
 
 # Integers may index a table whose length only the program knows: as many values as it bears.
 _INTEGERS_BELOW = (8, 2, 1)

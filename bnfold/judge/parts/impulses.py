@@ -14,8 +14,8 @@ import ml_dtypes
 import numpy as np
 
 from bnfold.judge.channels import Array, eps
-from bnfold.judge.excerpt import BFLOAT16, FLOAT16
-from bnfold.judge.finding import LocalFinding
+from bnfold.judge.elements import BFLOAT16, FLOAT16
+from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure
 

@@ -11,8 +11,8 @@ import numpy as np
 from bnfold.errors import VerificationError
 from bnfold.judge.compare import FLOATS, Array, differences
 from bnfold.judge.noise import NoiseLevel
-from bnfold.judge.torch_program import TorchProgram
-from bnfold.judge.torch_tensors import to_array, to_tensor
+from bnfold.judge.programs.program import TorchProgram
+from bnfold.judge.programs.tensors import to_array, to_tensor
 
 # The coarsest first.
 _BY_GRAIN = tuple(np.dtype(kind) for kind in (ml_dtypes.bfloat16, np.float16, np.float32, np.float64))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from bnfold.judge.channels import eps
 from bnfold.judge.compare import FLOATS
-from bnfold.judge.excerpt import TO_SINGLE
+from bnfold.judge.parts.excerpt import TO_SINGLE
 from bnfold.judge.structure import Structure
 
 Array = npt.NDArray[Any]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.judge.elements import BFLOAT16, DOUBLE, FLOAT, FLOAT16
 from bnfold.judge.model import Model
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, bodies
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 Array = npt.NDArray[Any]
-
-FLOAT, FLOAT16, DOUBLE, BFLOAT16 = 1, 10, 11, 16  # TensorProto.DataType
 
 TO_SINGLE: Mapping[int, int] = {FLOAT16: FLOAT, BFLOAT16: FLOAT}
 """Half precision parameters in single precision arithmetic: only their own rounding is left."""

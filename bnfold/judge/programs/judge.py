@@ -12,15 +12,15 @@ from bnfold.judge.compare import differences
 from bnfold.judge.judge import check
 from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.options import VerifyOptions
+from bnfold.judge.programs.inputs import TorchFeed, choose_feed, count_samples, draw_arguments, name_of_sample
+from bnfold.judge.programs.noise import grain_of, levels, other_roundings
+from bnfold.judge.programs.onnx import export_onnx, with_own_names
+from bnfold.judge.programs.program import Observe, TorchProgram, open_program
+from bnfold.judge.programs.result import TorchVerification
+from bnfold.judge.programs.sites import SiteTally, needs_noise
+from bnfold.judge.programs.tensors import Array, to_array
 from bnfold.judge.tally import Tally
 from bnfold.judge.tolerance import noise_matters
-from bnfold.judge.torch_inputs import TorchFeed, choose_feed, count_samples, draw_arguments, name_of_sample
-from bnfold.judge.torch_noise import grain_of, levels, other_roundings
-from bnfold.judge.torch_onnx import export_onnx, with_own_names
-from bnfold.judge.torch_program import Observe, TorchProgram, open_program
-from bnfold.judge.torch_result import TorchVerification
-from bnfold.judge.torch_sites import SiteTally, needs_noise
-from bnfold.judge.torch_tensors import Array, to_array
 
 
 def check_torch(

@@ -10,17 +10,17 @@ import numpy as np
 from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
-from bnfold.judge.excerpt import AS_STORED, TO_SINGLE, Excerpt
-from bnfold.judge.finding import LocalFinding, incomparable, incomparable_because
-from bnfold.judge.impulses import Readable, Response, impulses, read_bias, read_weights, readable
-from bnfold.judge.laws import Law, appeal, can_vouch, judge_by
-from bnfold.judge.limits import Places, Slopes
-from bnfold.judge.moves import moved_by_one, moved_within
-from bnfold.judge.rounding import RoundedPlaces, RoundedSlopes, SlopesTogether
+from bnfold.judge.parts.excerpt import AS_STORED, TO_SINGLE, Excerpt
+from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because
+from bnfold.judge.parts.impulses import Readable, Response, impulses, read_bias, read_weights, readable
+from bnfold.judge.parts.laws import Law, appeal, can_vouch, judge_by
+from bnfold.judge.parts.limits import Places, Slopes
+from bnfold.judge.parts.moves import moved_by_one, moved_within
+from bnfold.judge.parts.rounding import RoundedPlaces, RoundedSlopes, SlopesTogether
+from bnfold.judge.parts.truth import exact_values
 from bnfold.judge.sessions import Session
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, same_parameter
-from bnfold.judge.truth import exact_values
 
 Values = Mapping[str, Array]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bnfold.judge.channels import Array, channel_axes, finite, in_channels, largest
 from bnfold.judge.compare import non_finite_difference
-from bnfold.judge.finding import LocalFinding, finding_at, nothing_found
+from bnfold.judge.parts.finding import LocalFinding, finding_at, nothing_found
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bnfold.judge.channels import Array
-from bnfold.judge.excerpt import TO_DOUBLE, Excerpt
+from bnfold.judge.parts.excerpt import TO_DOUBLE, Excerpt
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure
 

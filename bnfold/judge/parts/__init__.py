@@ -1,0 +1,1 @@
+"""Parts of two graphs cut out and judged by themselves."""

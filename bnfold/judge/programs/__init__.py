@@ -1,0 +1,1 @@
+"""The judge of programs of PyTorch. Its modules import torch late, or not at all."""

@@ -1,0 +1,244 @@
+"""Two models of one signature, run side by side on all samples."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from bnfold.errors import VerificationError
+from bnfold.judge.channels import Array
+from bnfold.judge.compare import differences
+from bnfold.judge.deployment import check_deployment
+from bnfold.judge.feeding import GO_ON, Feeding
+from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
+from bnfold.judge.noise import Noise, NoiseLevel
+from bnfold.judge.options import VerifyOptions
+from bnfold.judge.parts.finding import LocalFinding
+from bnfold.judge.parts.local import LocalJudge
+from bnfold.judge.parts.probes import probes
+from bnfold.judge.result import OutputCheck, TensorCheck, Verification
+from bnfold.judge.sessions import Feeds, Observation, Session
+from bnfold.judge.sites import Site, made_inside
+from bnfold.judge.structure import Structure
+from bnfold.judge.survey import Sample, SiteRecord, Survey
+from bnfold.judge.tally import Tally
+from bnfold.judge.tolerance import noise_matters, own_tolerance
+
+Progress = Callable[[str], None]
+
+
+def open_original(original: Structure, sites: Sequence[Site]) -> Session:
+    """The original with all tensors of some sites to be seen.
+
+    Raises:
+        VerificationError: onnxruntime does not take it.
+    """
+    names = dict.fromkeys([*(site.tensor for site in sites), *tensors_around(sites, original)])
+    try:
+        return Session(original.model, exposed=list(names))
+    except VerificationError as error:
+        raise VerificationError(f"{error}; {GO_ON}") from error
+
+
+def tensors_around(sites: Sequence[Site], original: Structure) -> list[str]:
+    """The tensors of all boundaries that have to be exposed: those that the caller does not feed."""
+    names = dict.fromkeys(name for site in sites for name in site.boundary)
+    return [name for name in names if name in original.producers]
+
+
+def failed(options: VerifyOptions, problem: str) -> Verification:
+    """A check that ended before anything was measured."""
+    return Verification(status="failed", samples=0, seed=options.seed, problem=problem)
+
+
+class Trial:
+    """Two models of one signature, and a way to feed them."""
+
+    def __init__(
+        self, original: Structure, new: Structure, feeding: Feeding, options: VerifyOptions, progress: Progress
+    ) -> None:
+        self._original, self._new, self._feeding = original, new, feeding
+        self._options, self._progress = options, progress
+        self._left_out: dict[str, None] = {}
+
+    def run(self, groups: Sequence[Sequence[Site]], original: Session, new: Session) -> Verification:
+        """Compare group by group, and in each sample by sample.
+
+        What the original refuses is left out; what only the new model refuses fails.
+
+        Args:
+            groups: all sites.
+            original: the original, with the tensors of the first group exposed.
+            new: the new model, likewise.
+        """
+        self._inputs = original.signature.inputs
+        self._tallies = [Tally(port.name, self._options) for port in original.signature.outputs]
+        self._noise = Noise(self._original.model, original)
+        records: list[SiteRecord] = []
+        for number, group in enumerate(groups):
+            self._progress(f"comparing, part {number + 1} of {len(groups)}" if len(groups) > 1 else "comparing")
+            if number:
+                tensors = [site.tensor for site in group]
+                original, new = open_original(self._original, group), Session(self._new.model, exposed=tensors)
+            try:
+                records += self._run_group(group, original, new, first=number == 0)
+            except _NewModelRefuses as refusal:
+                return failed(self._options, str(refusal))
+        verification = self._put_together([record.result() for record in records])
+        return self._with_deployment(verification)
+
+    @cached_property
+    def _samples(self) -> list[tuple[str, Feeds]]:
+        count = distinct_samples(self._inputs, self._options)
+        ways = self._feeding.settings
+        return [
+            (
+                name_of_draw(self._inputs, self._options, sample),
+                draw(self._inputs, ways[sample % len(ways)], self._options, sample),
+            )
+            for sample in range(count)
+        ]
+
+    def _run_group(self, sites: Sequence[Site], original: Session, new: Session, *, first: bool) -> list[SiteRecord]:
+        records = [SiteRecord(site, made_inside(site, self._original)) for site in sites]
+        survey = Survey(records, self._noise, own_tolerance(self._options))
+        for number, (where, feeds) in enumerate(self._samples):
+            sample = self._sample(number, where, feeds, sites, original, new, first=first)
+            if sample is None:
+                continue
+            if first:
+                self._compare_outputs(number, feeds, sample)
+            if number == 0:
+                self._judge_parts(records, _boundary(sites, _arrays(feeds, sample.original)))
+            survey.see(sample)
+            if number == 0:
+                survey.measure_noise(sample)
+        return records
+
+    def _sample(
+        self,
+        number: int,
+        where: str,
+        feeds: Feeds,
+        sites: Sequence[Site],
+        original: Session,
+        new: Session,
+        *,
+        first: bool,
+    ) -> Sample | None:
+        """Run both models; None where the original refuses the sample."""
+        tensors, around = [site.tensor for site in sites], tensors_around(sites, self._original)
+        try:
+            if number == 0:
+                known = self._feeding.observation if first else None
+                expected = known or original.observe(feeds, original.exposed)
+            else:
+                expected = original.observe(feeds, tensors)
+        except VerificationError as error:
+            self._left_out[f"{where} left out: {error}"] = None
+            return None
+        try:
+            got = new.observe(feeds, tensors)
+        except VerificationError as error:
+            raise _NewModelRefuses(f"{error} (in {where})") from error
+
+        def appeal(doubtful: Sequence[Site]) -> Mapping[str, LocalFinding]:
+            seen = expected if number == 0 else original.observe(feeds, around)
+            values = _arrays(feeds, seen)
+            return self._local_judge(doubtful, values).judge(values)
+
+        return Sample(where, expected, got, lambda way: self._noise.moved(feeds, original, tensors, way), appeal)
+
+    def _local_judge(self, sites: Sequence[Site], like: Mapping[str, Array]) -> LocalJudge:
+        possible = [site for site in sites if self._can_be_cut_out(site, like)]
+        return LocalJudge(self._original, self._new, possible, like)
+
+    def _can_be_cut_out(self, site: Site, like: Mapping[str, Array]) -> bool:
+        random = any(self._original.is_random(index) for index in site.original)
+        return not random and all(name in like for name in site.boundary)
+
+    def _judge_parts(self, records: Sequence[SiteRecord], seen: Mapping[str, Array]) -> None:
+        """Cut the parts out and compare them on values of our own choice.
+
+        A tolerance of the caller's speaks of values that occur, not of these.
+        """
+        if not self._options.probe or own_tolerance(self._options) is not None:
+            return
+        judge = self._local_judge([record.site for record in records], seen)
+        for probe in probes(seen, self._options.seed, self._options.inputs):
+            findings = judge.judge(probe.values, probe.random)
+            for record in records:
+                if record.site.tensor in findings:
+                    record.see_local(findings[record.site.tensor], probe.where)
+        places = {record.site.tensor: record for record in records}
+        for finding in judge.read(seen):
+            places[finding.tensor].see_local(finding, "")
+
+    def _compare_outputs(self, number: int, feeds: Feeds, sample: Sample) -> None:
+        expected, got = sample.original.outputs, sample.new.outputs
+        found = [differences(a, b) for a, b in zip(expected, got, strict=True)]
+        noise: Sequence[NoiseLevel | None] = [None] * len(found)
+        if any(noise_matters(difference, self._options) for output in found for difference in output):
+            noise = self._noise.measure(feeds, expected, sample.moved)
+        elif number == 0:
+            noise = self._noise.of_moved(expected, sample.moved_once)
+        for tally, values, output, level in zip(self._tallies, expected, found, noise, strict=True):
+            tally.see(values)
+            tally.add(output, level, sample.where)
+
+    def _put_together(self, tensors: Sequence[TensorCheck]) -> Verification:
+        samples = len(self._samples) - len(self._left_out)
+        outputs = tuple(tally.result() for tally in self._tallies)
+        varies = any(tally.varies for tally in self._tallies)
+        weak = [] if varies else ["weak evidence: no output of the original ever varied"]
+        problem = _summary(outputs, tensors) if samples else "the original refused every sample"
+        return Verification(
+            status="failed" if problem else "passed",
+            samples=samples,
+            seed=self._options.seed,
+            outputs=outputs,
+            tensors=tuple(tensors),
+            problem=problem,
+            warnings=(*self._left_out, *filter(None, (tally.warning for tally in self._tallies)), *weak),
+        )
+
+    def _with_deployment(self, verification: Verification) -> Verification:
+        if not verification.passed:
+            return verification
+        self._progress("running at default settings")
+        feeds, expected = self._feeding.feeds, self._feeding.observation.outputs
+        found = check_deployment(self._original.model, self._new.model, feeds, expected, self._options)
+        if found.passed:
+            return replace(verification, deployment=found)
+        problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
+        return replace(verification, status="failed", deployment=found, problem=problem)
+
+
+class _NewModelRefuses(Exception):  # noqa: N818 - a verdict, not an error
+    """The new model does not run on what the original takes."""
+
+
+def _boundary(sites: Sequence[Site], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Only what the parts begin with."""
+    names = dict.fromkeys(name for site in sites for name in site.boundary if name in arrays)
+    return {name: arrays[name] for name in names}
+
+
+def _arrays(feeds: Feeds, observation: Observation) -> dict[str, Array]:
+    """Everything that was fed or seen and is a tensor."""
+    seen = {**feeds, **observation.tensors}
+    return {name: value for name, value in seen.items() if isinstance(value, np.ndarray)}
+
+
+def _summary(outputs: Sequence[OutputCheck], tensors: Sequence[TensorCheck]) -> str:
+    """The first place where the models part, or the first output that differs."""
+    parted = [tensor for tensor in tensors if not tensor.passed]
+    if parted:
+        others = f" (and {len(parted) - 1} more tensors)" if len(parted) > 1 else ""
+        return f"tensor {parted[0].name!r}: {parted[0].problem}{others}"
+    wrong = [output for output in outputs if not output.passed]
+    if not wrong:
+        return ""
+    others = f" (and {len(wrong) - 1} more outputs)" if len(wrong) > 1 else ""
+    return f"output {wrong[0].name!r}: {wrong[0].problem}{others}"
