@@ -25,28 +25,37 @@ DISTRIBUTIONS: tuple[tuple[str, Draw], ...] = (
 """Of floating point inputs: sample i takes number i, and begins again after the last."""
 
 
+_SEQUENCE_LENGTH = 2
+
+
 def name_of_draw(ports: Sequence[Port], options: VerifyOptions, sample: int) -> str:
     """How messages call the sample: its number, counted from 0, and its distribution where that is a choice."""
     drawn = any(port.dtype in FLOATS and port.name not in options.inputs for port in ports)
     return f"sample {sample} ({DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][0]})" if drawn else f"sample {sample}"
 
 
-def draw(ports: Sequence[Port], setting: Setting, options: VerifyOptions, sample: int) -> dict[str, npt.NDArray[Any]]:
+def draw(ports: Sequence[Port], setting: Setting, options: VerifyOptions, sample: int) -> dict[str, Any]:
     """The values of every input in one sample: the caller's where there are any, else drawn.
 
     Integers of 32 bits and more are small and not negative, for they may be an index, a count or a length; shorter
-    ones are data, such as pixels, and take their whole range. Strings are digits, so that a Cast can read them.
+    ones are data, such as pixels, and take their whole range. Strings are digits, so that a Cast can read them. A
+    sequence is a list of two tensors, or of the rows of the caller's values.
 
     Raises:
         UsageError: the values that the caller gave are of a dtype that the input cannot take.
     """
     rng = np.random.default_rng([options.seed, sample])
-    return {
-        port.name: _given(port, options.inputs[port.name], sample)
-        if port.name in options.inputs
-        else _drawn(rng, _dtype(port), setting, port.name, sample)
-        for port in ports
-    }
+    return {port.name: _value(rng, port, setting, options, sample) for port in ports}
+
+
+def _value(rng: np.random.Generator, port: Port, setting: Setting, options: VerifyOptions, sample: int) -> Any:  # noqa: ANN401
+    """An array, or a list of them."""
+    if port.name in options.inputs:
+        given = _given(port, options.inputs[port.name], sample)
+        return list(given) if port.is_sequence else given
+    if port.is_sequence:
+        return [_drawn(rng, _dtype(port), setting, port.name, sample) for _ in range(_SEQUENCE_LENGTH)]
+    return _drawn(rng, _dtype(port), setting, port.name, sample)
 
 
 def distinct_samples(ports: Sequence[Port], options: VerifyOptions) -> int:
@@ -72,7 +81,7 @@ def _given(port: Port, array: npt.NDArray[Any], sample: int) -> npt.NDArray[Any]
     if not np.can_cast(array.dtype, dtype, "same_kind") or (dtype.kind == "O" and array.dtype.kind not in "OU"):
         raise UsageError(f"input {port.name!r} takes {port.type}, got values of dtype {array.dtype}: convert them")
     rows = one_sample(port, array.shape)
-    if rows == array.shape:
+    if rows == array.shape or port.is_sequence:
         return array.astype(dtype)
     start = sample % (array.shape[0] // rows[0]) * rows[0]
     return array[start : start + rows[0]].astype(dtype)

@@ -120,12 +120,16 @@ def _error(output: object, other: object, *, of_a_problem: float) -> float:
     return max((of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
 
 
-def _moved(feeds: Feeds, direction: int, grain: "np.dtype[Any]") -> dict[str, Array]:
+def _moved(feeds: Feeds, direction: int, grain: "np.dtype[Any]") -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    return {
-        name: _move(array, direction * rng.choice((-1.0, 1.0), array.shape), grain) if array.dtype in FLOATS else array
-        for name, array in feeds.items()
-    }
+
+    def moved(value: Any) -> Any:  # noqa: ANN401 - an array or a list of them
+        if isinstance(value, list):
+            return [moved(element) for element in value]
+        directions = direction * rng.choice((-1.0, 1.0), value.shape)
+        return _move(value, directions, grain) if value.dtype in FLOATS else value
+
+    return {name: moved(value) for name, value in feeds.items()}
 
 
 def _move(array: Array, directions: npt.NDArray[np.float64], grain: "np.dtype[Any]") -> Array:

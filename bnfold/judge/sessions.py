@@ -21,7 +21,8 @@ from bnfold.judge.signature import Port, Signature
 if TYPE_CHECKING:
     import onnxruntime
 
-Feeds = Mapping[str, npt.NDArray[Any]]
+Feeds = Mapping[str, Any]
+"""Values by the name of the input: an array each, or a list of arrays for a sequence."""
 
 CPU = "CPUExecutionProvider"
 _BFLOAT16 = "tensor(bfloat16)"

@@ -19,6 +19,8 @@ _CHANNELS = (3, 1, 4)
 _MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
 _INTEGERS_BELOW = (8, 2, 1)
+# onnxruntime does not say of which rank the tensors of a sequence are.
+_ELEMENT_RANKS = (2, 4, 3, 1, 0)
 # A second setting: a batch that is not 1, and extents that are not the first ones.
 _OTHER_BATCH = 3
 _OTHER_EXTENTS: tuple[Callable[[int], int], ...] = (
@@ -117,6 +119,7 @@ def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, S
     for name, array in options.inputs.items():
         port = ports.get(name)
         shape = one_sample(port, array.shape) if port is not None else array.shape
+        shape = shape[1:] if port is not None and port.is_sequence else shape
         if given.setdefault(name, shape) != shape:
             raise UsageError(f"the shape {given[name]} given for input {name!r} is not that of its values, {shape}")
     for name, shape in given.items():
@@ -166,11 +169,12 @@ def _guesses(
 ) -> Iterator[dict[str, Shape]]:
     """Every distinct filling of the dimensions that are still free; exactly one if none is."""
     seen: list[dict[str, Shape]] = []
-    for batch_is_one, channels, extent in product((True, False), _CHANNELS, _SIZES):
+    ranks = _ELEMENT_RANKS if any(port.is_sequence and not port.shape for port in inputs) else (0,)
+    for rank, batch_is_one, channels, extent in product(ranks, (True, False), _CHANNELS, _SIZES):
         filled = dict(sizes)
         batch = 1 if batch_is_one else extent
         shapes = {
-            port.name: given[port.name] if port.name in given else _fill(port, filled, batch, channels, extent)
+            port.name: given[port.name] if port.name in given else _fill(port, filled, batch, channels, extent, rank)
             for port in inputs
         }
         if shapes not in seen and (not seen or max(map(prod, shapes.values())) <= _MOST_VALUES):
@@ -178,10 +182,11 @@ def _guesses(
             yield shapes
 
 
-def _fill(port: Port, sizes: dict[str, int], batch: int, channels: int, extent: int) -> Shape:
+def _fill(port: Port, sizes: dict[str, int], batch: int, channels: int, extent: int, rank: int) -> Shape:
     """The shape of a port; sizes of symbols that are met first here are entered into the given ones."""
     shape = []
-    for axis, size in enumerate(port.shape):
-        guess = batch if axis == 0 else channels if axis == 1 and len(port.shape) >= 4 else extent
+    declared = (None,) * rank if port.is_sequence and not port.shape else port.shape
+    for axis, size in enumerate(declared):
+        guess = batch if axis == 0 else channels if axis == 1 and len(declared) >= 4 else extent
         shape.append(size if isinstance(size, int) else guess if size is None else sizes.setdefault(size, guess))
     return tuple(shape)

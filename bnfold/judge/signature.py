@@ -36,9 +36,14 @@ class Port:
 
     @property
     def dtype(self) -> "np.dtype[Any] | None":
-        """Of the tensor, or of the optional tensor; None where it is neither or its elements are not in ELEMENTS."""
-        inner = self.type.removeprefix("optional(tensor(").removeprefix("tensor(").rstrip(")")
+        """Of the tensor, or of the tensors in an optional or a sequence; None where ELEMENTS does not have it."""
+        inner = self.type.removeprefix("optional(").removeprefix("seq(").removeprefix("tensor(").rstrip(")")
         return ELEMENTS.get(inner)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it is a sequence of tensors. Its shape is that of each of them; () says nothing of it."""
+        return self.type.startswith(("seq(tensor(", "optional(seq(tensor("))
 
 
 @dataclass(frozen=True)

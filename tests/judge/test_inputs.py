@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from bnfold.errors import UsageError, VerificationError
 from bnfold.judge import VerifyOptions, check
@@ -265,14 +265,37 @@ def test_an_optional_tensor_is_given():
     assert not verdict.warnings
 
 
-def test_a_sequence_as_input_is_refused_with_its_reason():
-    graph = helper.make_graph(
-        [node("SequenceLength", "x", "y")], "graph",
-        [helper.make_tensor_sequence_value_info("x", FLOAT, None)], [helper.make_tensor_value_info("y", INT64, [])],
-    )  # fmt: skip
-    original = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    with pytest.raises(VerificationError, match=r"cannot draw input 'x' of type seq\(tensor\(float\)\)"):
-        check(original, original, VerifyOptions())
+def sequence(op_type: str, element=FLOAT, shape=None) -> bytes:
+    """The sum of the first tensor and an operator of the second."""
+    nodes = [node("SequenceAt", "x zero", "a"), node("SequenceAt", "x one", "b"), node(op_type, "b", "c"),
+             node("Add", "a c", "y")]  # fmt: skip
+    tensors = [numpy_helper.from_array(np.array(value), name) for name, value in (("zero", 0), ("one", 1))]
+    ports = (
+        [helper.make_tensor_sequence_value_info("x", element, shape)],
+        [helper.make_tensor_value_info("y", element, None)],
+    )
+    graph = helper.make_graph(nodes, "graph", *ports, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("shape", [None, [2, 3], ["n", 4]], ids=str)
+def test_a_sequence_is_given(shape):
+    verdict = check(sequence("Relu", shape=shape), sequence("Relu", shape=shape), VerifyOptions())
+    assert verdict.passed
+    assert not verdict.warnings
+    assert not check(sequence("Relu", shape=shape), sequence("Abs", shape=shape), VerifyOptions()).passed
+
+
+def test_real_values_of_a_sequence_are_its_elements():
+    values = np.ones((2, 5), np.float32)
+    assert check(sequence("Relu"), sequence("Abs"), VerifyOptions(inputs={"x": values})).passed
+    assert not check(sequence("Relu"), sequence("Abs"), VerifyOptions(inputs={"x": -values})).passed
+
+
+def test_a_type_that_nobody_can_draw_is_refused_with_its_reason():
+    port = Port("x", "map(int64,tensor(float))", ())
+    with pytest.raises(VerificationError, match=r"cannot draw input 'x' of type map"):
+        next(settings([port], VerifyOptions()))
 
 
 def test_a_draw_that_the_original_refuses_is_left_out():
