@@ -1,6 +1,7 @@
 """Whether two models compute the same, by running both: as a whole, and at every place where they part."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bnfold.errors import VerificationError
 from bnfold.judge.batches import batches
@@ -52,7 +53,33 @@ def check(
     except VerificationError as error:
         open_original(ours, [])  # it may be the original that is broken
         return failed(options, str(error))
-    return _compare(ours, theirs, sites, options, progress)
+    verdict = _compare(ours, theirs, sites, options, progress)
+    others = _other_tensors(sites, verdict) - {entry.name for entry in ours.model.proto.graph.output}
+    if not others:
+        return verdict
+    if options.same_names:
+        return _with_hint(verdict)
+    verdict = _compare(ours, theirs, find_sites(ours, theirs, others), options, progress)
+    names = ", ".join(sorted(others)[:3])
+    return replace(verdict, warnings=(*verdict.warnings, f"names of other tensors in the new model: {names}"))
+
+
+def _other_tensors(sites: Sequence[Site], verdict: Verification) -> set[str]:
+    """The tensors that are not what their names say, but for those that are made of such ones."""
+    wrong = {tensor.name for tensor in verdict.tensors if not tensor.passed}
+    others: set[str] = set()
+    for site in sites:
+        if site.tensor in wrong and others.isdisjoint(site.boundary):
+            others.add(site.tensor)
+    return others
+
+
+def _with_hint(verdict: Verification) -> Verification:
+    """A verdict on models whose outputs agree, though tensors of one name do not."""
+    if not verdict.outputs or not all(output.passed for output in verdict.outputs):
+        return verdict
+    hint = "the outputs agree: if another tool gave this name to another tensor, compare with same_names=False"
+    return replace(verdict, warnings=(*verdict.warnings, hint))
 
 
 def _compare(

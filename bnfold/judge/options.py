@@ -26,6 +26,9 @@ class VerifyOptions:
             k * D rows holds k samples.
         probe: judge the parts that differ on values of the check's own choice as well, not only on those that the
             samples bring there. Off, models may differ where no sample goes.
+        same_names: a tensor of one name in both models must hold the same values. Some tools give the name of one
+            tensor to another. Off, a name whose values differ is taken for such a one, and the next tensors behind it
+            have to agree.
         memory: bytes that the tensors inside the graph may take while they are compared.
         provider: onnxruntime's execution provider for the run at its default settings.
 
@@ -41,6 +44,7 @@ class VerifyOptions:
     dims: Mapping[str, int] = field(default_factory=dict)
     inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     probe: bool = True
+    same_names: bool = True
     memory: int = 2 * 2**30
     provider: str = "CPUExecutionProvider"
 

@@ -5,6 +5,7 @@ it is equal where those are. What is left are the places where something was cha
 graph that lies between it and the tensors before it that both models have.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bnfold.judge.structure import Structure, bodies, captures, same_parameter
@@ -27,9 +28,15 @@ class Site:
     boundary: tuple[str, ...]
 
 
-def find_sites(original: Structure, new: Structure) -> list[Site]:
-    """Every site, in the order of the original's graph."""
-    common = _common(original, new)
+def find_sites(original: Structure, new: Structure, reused: Collection[str] = ()) -> list[Site]:
+    """Every site, in the order of the original's graph.
+
+    Args:
+        original: the original.
+        new: the new model.
+        reused: names that mean other tensors in the new model.
+    """
+    common = _common(original, new).difference(reused)
     match = _Match(original, new, common)
     return [
         _site(original, new, common, tensor)

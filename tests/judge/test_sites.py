@@ -101,3 +101,31 @@ def test_memory_decides_how_much_is_looked_at_at_once_and_nothing_else(memory):
     verdict = bnfold.verify(original, folded, memory=memory)
     assert [tensor.passed for tensor in verdict.tensors] == [True, False]
     assert verdict.problem.startswith("tensor 'y': channel 3 ")
+
+
+def folded_with_the_name_of_the_conv(spoil: float = 1.0) -> onnx.ModelProto:
+    """The first fold as other tools make it: the Conv keeps its name, and the BatchNorm's is gone."""
+    folded = bnfold.fold(chain(), verify=None, exclude=["n2*"]).model
+    for entry in folded.graph.node:
+        entry.input[:] = ["c1" if name == "n1" else name for name in entry.input]
+        entry.output[:] = ["c1" if name == "n1" else name for name in entry.output]
+    weight = next(tensor for tensor in folded.graph.initializer if list(tensor.dims) == [4, 3, 3, 3])
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[3] *= spoil
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    return folded
+
+
+def test_a_name_that_means_another_tensor_is_a_difference_unless_the_caller_says_so():
+    verdict = bnfold.verify(chain(), folded_with_the_name_of_the_conv())
+    assert verdict.problem.startswith("tensor 'c1': ")
+    assert "same_names=False" in verdict.warnings[-1]
+    verdict = bnfold.verify(chain(), folded_with_the_name_of_the_conv(), same_names=False)
+    assert verdict.passed, verdict.problem
+    assert verdict.warnings == ("names of other tensors in the new model: c1",)
+    assert [tensor.name for tensor in verdict.tensors] == ["r1"]
+
+
+def test_a_wrong_fold_does_not_hide_behind_a_name():
+    verdict = bnfold.verify(chain(), folded_with_the_name_of_the_conv(1.001), same_names=False)
+    assert verdict.problem.startswith("tensor 'r1': channel 3 ")
