@@ -1,7 +1,6 @@
 """Tensors whose values the program fixes: parameters, and what simple operators make of them."""
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
@@ -27,19 +26,6 @@ _DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class NewParameter:
-    """A parameter that folding has changed.
-
-    Attributes:
-        exact: float64, before rounding.
-        rounded: the same in the type that the program stores.
-    """
-
-    exact: Array
-    rounded: AnyArray
 
 
 class Constants:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from bnfold.frontends.aten.constants import Constants, is_float
 from bnfold.frontends.aten.decoders import affine_maps, commuting, contractions, joins, movement, norms
-from bnfold.frontends.aten.decoders.context import Context, Undecodable
+from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Node, operators
 from bnfold.frontends.aten.mutation import functional, works_in_place
+from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Commuting, Meaning, Opaque, Rearrangement
 

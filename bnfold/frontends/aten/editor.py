@@ -3,11 +3,12 @@
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.constants import Constants, NewParameter, to_torch
+from bnfold.frontends.aten.constants import Constants, to_torch
 from bnfold.frontends.aten.encode import NodeEdit
 from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, reads_values
 from bnfold.frontends.aten.layout import LAYOUTS
 from bnfold.frontends.aten.mutation import functional, works_in_place
+from bnfold.frontends.parameters import NewParameter
 from bnfold.rules.precision import AnyArray
 
 

@@ -9,17 +9,29 @@ import torch
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.constants import Constants, NewParameter, numpy_dtype
+from bnfold.frontends.aten.constants import Constants, numpy_dtype
 from bnfold.frontends.aten.decoders.affine_maps import alpha, epsilon
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.decoders.norms import first_layer
 from bnfold.frontends.aten.graph import Node, Slot, Value
 from bnfold.frontends.aten.mutation import functional
+from bnfold.frontends.batch_norms import scale_and_bias
+from bnfold.frontends.convolutions import stored_inputs_first, stored_outputs_first
+from bnfold.frontends.einsum import parse_equation
+from bnfold.frontends.parameters import (
+    Layout,
+    NewParameter,
+    bias_along_output,
+    bias_per_channel,
+    new_operand,
+    new_parameter,
+    new_weight,
+    without_leading_ones,
+)
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import AnyArray, round_parameter, round_weight
+from bnfold.rules.precision import AnyArray, round_weight
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
 
-_Layout: TypeAlias = Callable[[AnyArray], AnyArray]
 _Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
 
 
@@ -71,18 +83,11 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
 
 
 def _conv(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
-    def layout(weight: AnyArray) -> AnyArray:
-        return weight.reshape(meaning.output_channels, *weight.shape[2:])
-
-    return _with_bias(context, meaning, layout)
+    return _with_bias(context, meaning, stored_outputs_first)
 
 
 def _conv_transpose(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
-    def layout(weight: AnyArray) -> AnyArray:
-        inputs_first: AnyArray = weight.swapaxes(1, 2)
-        return inputs_first.reshape(-1, *inputs_first.shape[2:])
-
-    return _with_bias(context, meaning, layout)
+    return _with_bias(context, meaning, stored_inputs_first)
 
 
 def _convolution(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
@@ -93,14 +98,14 @@ def _linear(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
     return _with_bias(context, meaning, lambda weight: weight[0])
 
 
-def _with_bias(context: Context, meaning: Contraction, layout: _Layout) -> NodeEdit | Refusal:
+def _with_bias(context: Context, meaning: Contraction, layout: Layout) -> NodeEdit | Refusal:
     """An operator that has a place for a bias, filled or not."""
     parameters: dict[Slot, NewParameter | Refusal | None] = {
         ("weight", None): _weight(context, "weight", meaning, layout)
     }
     if meaning.bias is not None:
         like = "bias" if context.has("bias") else "weight"
-        parameters["bias", None] = _parameter(context, like, _per_channel(meaning))
+        parameters["bias", None] = _parameter(context, like, bias_per_channel(meaning))
     return _edit(context, parameters)
 
 
@@ -129,7 +134,7 @@ def _mat_mul(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
     parameters: _Parameters = {(name, None): _weight(context, name, meaning, layout)}
     if meaning.bias is None or not meaning.holds_bias:
         return _edit(context, parameters, bias_behind=_bias_behind(context, meaning))
-    bias = _parameter(context, name, _per_channel(meaning))
+    bias = _parameter(context, name, bias_per_channel(meaning))
     if isinstance(bias, Refusal):
         return bias
     return _edit(context, parameters, op="aten::addmm", moved={"mat1": "self", "mat2": right}, added={"self": bias})
@@ -137,20 +142,18 @@ def _mat_mul(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
 
 def _einsum(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
     slot = 1 - meaning.source
-    terms, _, result = str(context.fixed("equation")).replace(" ", "").partition("->")
-    outputs_first = terms.split(",")[slot][0] in result
+    outputs_first = parse_equation(str(context.fixed("equation"))).has_outputs_first(slot)
     dtype = context.constants.require(context.values("tensors")[slot]).dtype
-    weight = _rounded_weight(meaning, dtype, lambda weight: weight[0] if outputs_first else weight[0].T)
+    weight = new_weight(meaning.weight, numpy_dtype(dtype), lambda weight: weight[0] if outputs_first else weight[0].T)
     return _edit(context, {("tensors", slot): weight}, bias_behind=_bias_behind(context, meaning))
 
 
 def _bias_behind(context: Context, meaning: Contraction) -> NewParameter | Refusal | None:
-    """The bias over the output axis, with a one for each axis after that, as an addition takes it."""
+    """The bias as an addition behind the node takes it, in the type of the node's result."""
     result = context.node.outputs[0]
     if meaning.bias is None or result is None or result.dtype is None:
         return None
-    behind = (1,) * (meaning.output_rank - meaning.output_axis - 1)
-    return _new(_per_channel(meaning).reshape(-1, *behind), result.dtype)
+    return _new(bias_along_output(meaning), result.dtype)
 
 
 _CONTRACTIONS: dict[str, Callable[[Context, Contraction], NodeEdit | Refusal]] = {
@@ -204,15 +207,14 @@ def _normalisation(context: Context, meaning: Normalisation) -> NodeEdit | Refus
 
 
 def _batch_norm(context: Context, meaning: AffineMap) -> NodeEdit | Refusal:
-    """Mean and variance stay; weight and bias take the change: s * sqrt(var + eps), t + s * mean."""
+    """Mean and variance stay; weight and bias take the change."""
     mean, variance = (
         context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
     )
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {context.node.label!r}")
-    gamma = vectors.scale * np.sqrt(variance + epsilon(context))
-    beta = np.broadcast_to(vectors.shift + vectors.scale * mean, mean.shape)
+    gamma, beta = scale_and_bias(vectors, mean, variance, epsilon(context))
     dtype = _type_of(context, "weight", "bias", "running_mean")
     return _edit(context, {("weight", None): _new(gamma, dtype), ("bias", None): _new(beta, dtype)})
 
@@ -224,20 +226,16 @@ def _arithmetic(context: Context, meaning: AffineMap) -> NodeEdit | Refusal:
     values = meaning.affine.scale if meaning.form is Form.SCALE else meaning.affine.shift / _factor(context, name)
     old = node.arguments[name]
     stored = context.constants.require(old) if isinstance(old, Value) else None
-    while values.ndim > (0 if stored is None else stored.ndim) and values.shape[0] == 1:
-        values = values[0]
+    values = without_leading_ones(values, 0 if stored is None else stored.ndim)
     # Numbers, and tensors of rank 0, take the type of the activation whatever their own is.
     own_type = stored is not None and stored.ndim > 0
     result = node.outputs[0]
     dtype = stored.dtype if stored is not None and own_type else getattr(result, "dtype", None)
     if dtype is None:
         raise InternalError(f"the type of what {node.label!r} makes is not known")
-    parameter = _new(values, dtype)
+    parameter = new_operand(values, numpy_dtype(dtype), meaning.form)
     if isinstance(parameter, Refusal):
         return parameter
-    if np.all(parameter.rounded == (1 if meaning.form is Form.SCALE else 0)):
-        # Nothing but rounding keeps it from being the identity: let the next pass see that, and remove it.
-        parameter = NewParameter(parameter.rounded.astype(np.float64), parameter.rounded)
     is_number = stored is None and values.ndim == 0
     division = functional(node.op) in ("aten::div", "aten::divide", "aten::true_divide")
     return _edit(
@@ -280,15 +278,8 @@ def _edit(
     return NodeEdit(context.node, new, numbers or {}, op, moved or {}, added or {}, bias_behind)
 
 
-def _weight(context: Context, name: str, meaning: Contraction, layout: _Layout) -> NewParameter | Refusal:
-    return _rounded_weight(meaning, context.constants.require(context.value(name)).dtype, layout)
-
-
-def _rounded_weight(meaning: Contraction, dtype: torch.dtype, layout: _Layout) -> NewParameter | Refusal:
-    rounded = round_weight(meaning.weight, numpy_dtype(dtype))
-    if isinstance(rounded, Refusal):
-        return rounded
-    return NewParameter(layout(meaning.weight).astype(np.float64), layout(rounded))
+def _weight(context: Context, name: str, meaning: Contraction, layout: Layout) -> NewParameter | Refusal:
+    return new_weight(meaning.weight, numpy_dtype(context.constants.require(context.value(name)).dtype), layout)
 
 
 def _parameter(context: Context, like: str, exact: Array) -> NewParameter | Refusal:
@@ -297,8 +288,7 @@ def _parameter(context: Context, like: str, exact: Array) -> NewParameter | Refu
 
 
 def _new(exact: Array, dtype: torch.dtype) -> NewParameter | Refusal:
-    rounded = round_parameter(exact, numpy_dtype(dtype))
-    return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
+    return new_parameter(exact, numpy_dtype(dtype))
 
 
 def _type_of(context: Context, *names: str) -> torch.dtype:
@@ -310,9 +300,3 @@ def _type_of(context: Context, *names: str) -> torch.dtype:
     if result is None or result.dtype is None:
         raise InternalError(f"the type of what {context.node.label!r} makes is not known")
     return result.dtype
-
-
-def _per_channel(meaning: Contraction) -> Array:
-    if meaning.bias is None:
-        raise InternalError("a bias was asked for that is not there")
-    return np.broadcast_to(meaning.bias.reshape(-1), (meaning.output_channels,))

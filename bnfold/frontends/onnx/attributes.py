@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.helper
 
+from bnfold.frontends.einsum import Equation, parse_equation
 from bnfold.frontends.onnx.graph import Node
 
 DEFAULT_EPSILON = float(np.float32(1e-5))
@@ -30,10 +31,9 @@ def attribute(node: Node, name: str, default: Any) -> Any:  # noqa: ANN401 - wha
     return default
 
 
-def equation(node: Node) -> tuple[list[str], str]:
-    """The operands and the result of an Einsum, letters only; the result is "" where the equation does not name it."""
-    operands, _, result = attribute(node, "equation", b"").decode().replace(" ", "").partition("->")
-    return operands.split(","), result
+def equation(node: Node) -> Equation:
+    """The equation of an Einsum."""
+    return parse_equation(attribute(node, "equation", b"").decode())
 
 
 def set_float_attribute(proto: onnx.NodeProto, name: str, value: float) -> None:

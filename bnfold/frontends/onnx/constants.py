@@ -1,7 +1,6 @@
 """Tensors whose values the file fixes: initializers, Constant nodes, and what simple operators make of them."""
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -14,22 +13,10 @@ from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.frontends.parameters import NewParameter
 from bnfold.refusal import Reason, Refusal
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, eq=False)
-class NewParameter:
-    """A parameter that folding has changed.
-
-    Attributes:
-        exact: float64, before rounding.
-        rounded: the same in the type that the file stores.
-    """
-
-    exact: npt.NDArray[np.float64]
-    rounded: AnyArray
 
 
 class Constants:
@@ -47,11 +34,11 @@ class Constants:
         self._dynamic: dict[Value, Refusal] = {}
 
     @property
-    def changed(self) -> Mapping[Value, "NewParameter"]:
+    def changed(self) -> Mapping[Value, NewParameter]:
         """The parameters that folding has given new values."""
         return self._changed
 
-    def remember(self, value: Value, parameter: "NewParameter") -> None:
+    def remember(self, value: Value, parameter: NewParameter) -> None:
         """Answer these values for this tensor from now on.
 
         However many folds a weight takes, each starts from the exact values, so that it is rounded only once.

@@ -16,8 +16,9 @@ from bnfold.frontends.onnx.decoders import (
     norms,
     recurrent,
 )
-from bnfold.frontends.onnx.decoders.context import Context, Undecodable
+from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import Meaning, Opaque
 

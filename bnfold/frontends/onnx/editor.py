@@ -9,9 +9,10 @@ import onnx.numpy_helper
 
 from bnfold.errors import InternalError
 from bnfold.frontends.onnx.attributes import set_float_attribute
-from bnfold.frontends.onnx.constants import Constants, NewParameter, makes_constant
+from bnfold.frontends.onnx.constants import Constants, makes_constant
 from bnfold.frontends.onnx.encode import NodeEdit
 from bnfold.frontends.onnx.graph import GraphIndex, Node, Scope, Value
+from bnfold.frontends.parameters import NewParameter
 
 
 @dataclass(eq=False)

@@ -2,22 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
+from bnfold.frontends.batch_norms import scale_and_bias
+from bnfold.frontends.convolutions import stored_inputs_first, stored_outputs_first
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute, equation
-from bnfold.frontends.onnx.constant_ops import AnyArray
-from bnfold.frontends.onnx.constants import Constants, NewParameter
+from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node
 from bnfold.frontends.onnx.requantize import dequantizer, same_factors, scaled_quantization
+from bnfold.frontends.parameters import (
+    Layout,
+    NewParameter,
+    bias_along_output,
+    bias_per_channel,
+    new_operand,
+    new_parameter,
+    new_weight,
+    without_leading_ones,
+)
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import round_parameter, round_weight
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
-
-_Layout: TypeAlias = Callable[[AnyArray], AnyArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,19 +71,15 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
 
 
 def _conv(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
-    def layout(weight: AnyArray) -> AnyArray:
-        return weight.reshape(meaning.output_channels, *weight.shape[2:])
-
-    bias = None if meaning.bias is None else _bias(node, _per_channel(meaning), constants)
-    return _edit(node, {1: _weight(node, meaning, constants, layout), 2: bias}, constants)
+    return _convolution(node, meaning, constants, stored_outputs_first)
 
 
 def _conv_transpose(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
-    def layout(weight: AnyArray) -> AnyArray:
-        inputs_first: AnyArray = weight.swapaxes(1, 2)
-        return inputs_first.reshape(-1, *inputs_first.shape[2:])
+    return _convolution(node, meaning, constants, stored_inputs_first)
 
-    bias = None if meaning.bias is None else _bias(node, _per_channel(meaning), constants)
+
+def _convolution(node: Node, meaning: Contraction, constants: Constants, layout: Layout) -> NodeEdit | Refusal:
+    bias = None if meaning.bias is None else _bias(node, bias_per_channel(meaning), constants)
     return _edit(node, {1: _weight(node, meaning, constants, layout), 2: bias}, constants)
 
 
@@ -93,20 +96,19 @@ def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit
     if meaning.bias is None:
         return _edit(node, {slot: weight}, constants)
     if meaning.holds_bias:
-        bias = _bias(node, _per_channel(meaning), constants)
+        bias = _bias(node, bias_per_channel(meaning), constants)
         return _edit(node, {slot: weight, 2: bias}, constants, op_type="Gemm")
-    bias = _bias(node, _along_output(meaning), constants, like=slot)
+    bias = _bias(node, bias_along_output(meaning), constants, like=slot)
     return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
 
 
 def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
     slot = 1 - meaning.source
-    operands, result = equation(node)
-    outputs_first = operands[slot][0] in result
+    outputs_first = equation(node).has_outputs_first(slot)
     weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T, slot=slot)
     if meaning.bias is None:
         return _edit(node, {slot: weight}, constants)
-    bias = _bias(node, _along_output(meaning), constants, like=slot)
+    bias = _bias(node, bias_along_output(meaning), constants, like=slot)
     return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
 
 
@@ -152,13 +154,12 @@ def _table(node: Node, meaning: Table, constants: Constants) -> NodeEdit | Refus
 
 
 def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
-    """Mean and variance stay; scale and bias take the change: gamma = s * sqrt(var + eps), beta = t + s * mean."""
+    """Mean and variance stay; scale and bias take the change."""
     mean, variance = (constants.require(node.inputs[slot]).astype(np.float64) for slot in (3, 4))
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {node.label!r}")
-    gamma = vectors.scale * np.sqrt(variance + attribute(node, "epsilon", DEFAULT_EPSILON))
-    beta = np.broadcast_to(vectors.shift + vectors.scale * mean, mean.shape)
+    gamma, beta = scale_and_bias(vectors, mean, variance, attribute(node, "epsilon", DEFAULT_EPSILON))
     return _edit(
         node, {slot: _parameter(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))}, constants
     )
@@ -167,14 +168,10 @@ def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
 def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
     """Mul, Add and Sub keep their operator; Div becomes Mul, because a scale may be zero."""
     slot = 1 - meaning.source
-    values = _operand(node, meaning)
-    while values.ndim > constants.require(node.inputs[slot]).ndim and values.shape[0] == 1:
-        values = values[0]
+    old = constants.require(node.inputs[slot])
+    values = without_leading_ones(_operand(node, meaning), old.ndim)
     op_type = "Mul" if node.proto.op_type == "Div" else ""
-    parameter = _parameter(node, slot, values, constants)
-    if not isinstance(parameter, Refusal) and np.all(parameter.rounded == (1 if meaning.form is Form.SCALE else 0)):
-        # Nothing but rounding keeps it from being the identity: let the next pass see that, and remove it.
-        parameter = NewParameter(parameter.rounded.astype(np.float64), parameter.rounded)
+    parameter = new_operand(values, old.dtype, meaning.form)
     return _edit(node, {slot: parameter}, constants, op_type=op_type)
 
 
@@ -214,12 +211,9 @@ def _edit(
 
 
 def _weight(
-    node: Node, meaning: Contraction | Recurrent, constants: Constants, layout: _Layout, *, slot: int = 1
+    node: Node, meaning: Contraction | Recurrent, constants: Constants, layout: Layout, *, slot: int = 1
 ) -> NewParameter | Refusal:
-    rounded = round_weight(meaning.weight, constants.require(node.inputs[slot]).dtype)
-    if isinstance(rounded, Refusal):
-        return rounded
-    return NewParameter(layout(meaning.weight).astype(np.float64), layout(rounded))
+    return new_weight(meaning.weight, constants.require(node.inputs[slot]).dtype, layout)
 
 
 def _bias(node: Node, bias: Array | None, constants: Constants, *, like: int = 1) -> NewParameter | Refusal | None:
@@ -227,17 +221,6 @@ def _bias(node: Node, bias: Array | None, constants: Constants, *, like: int = 1
     if bias is None:
         return None
     return _parameter(node, 2 if _has_input(node, 2) else like, bias, constants)
-
-
-def _per_channel(meaning: Contraction) -> Array:
-    if meaning.bias is None:
-        raise InternalError("a bias was asked for that is not there")
-    return np.broadcast_to(meaning.bias.reshape(-1), (meaning.output_channels,))
-
-
-def _along_output(meaning: Contraction) -> Array:
-    """The bias as an Add behind the node takes it: over the output axis, with a one for each axis after that."""
-    return _per_channel(meaning).reshape(-1, *(1,) * (meaning.output_rank - meaning.output_axis - 1))
 
 
 def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array | None:
@@ -249,8 +232,7 @@ def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array 
 
 
 def _parameter(node: Node, slot: int, exact: Array, constants: Constants) -> NewParameter | Refusal:
-    rounded = round_parameter(exact, constants.require(node.inputs[slot]).dtype)
-    return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
+    return new_parameter(exact, constants.require(node.inputs[slot]).dtype)
 
 
 def _has_input(node: Node, slot: int) -> bool:

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from bnfold.affine import Array
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import Constants, NewParameter
+from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.parameters import NewParameter, new_parameter
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import round_parameter
 
 # What float64 may lose between the old values times a factor and the new ones.
 _EXACT = 1e-12
@@ -59,8 +59,7 @@ def scaled_quantization(
             f"scale {worst} of {node.label!r} would change by {factors[worst]:.3g}, not positive",
         )
     exact = stored * factors.reshape(stored.shape)
-    rounded = round_parameter(exact, constants.require(scale).dtype)
-    return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
+    return new_parameter(exact, constants.require(scale).dtype)
 
 
 def same_factors(changes: Mapping[Node, NewParameter], constants: Constants) -> bool:

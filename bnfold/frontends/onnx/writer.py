@@ -7,10 +7,10 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
-from bnfold.frontends.onnx.constants import NewParameter
 from bnfold.frontends.onnx.editor import Editor
 from bnfold.frontends.onnx.graph import Scope, Value
 from bnfold.frontends.onnx.storage import is_external
+from bnfold.frontends.parameters import NewParameter
 
 # Up to this IR version every initializer must also be an input of its graph, and so bodies can have none.
 _LAST_IR_WITH_INITIALIZERS_AS_INPUTS = 3

@@ -2,15 +2,17 @@
 
 import numpy as np
 
-from bnfold.affine import Affine, Array
+from bnfold.affine import Array
+from bnfold.frontends.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.aten.constants import is_float
-from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
-from bnfold.frontends.aten.graph import Shape, Value
+from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.aten.graph import Value
+from bnfold.frontends.batch_norms import read_batch_norm, require_channels, require_vectors
+from bnfold.frontends.broadcasting import with_rank_of
+from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.affine_map import read_batch_norm_as_affine
-from bnfold.semantics import AffineMap, Form
+from bnfold.semantics import AffineMap
 
-_CHANNEL_AXIS = 1
 _EXPORT_IN_EVAL_MODE = "export in eval mode, or give --assume-inference"
 
 
@@ -25,8 +27,7 @@ def decode_batch_norm(context: Context) -> AffineMap:
     if any(value.readers or value.is_output for value in node.outputs[1:] if value is not None):
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are read", "export in eval mode")
     shape = context.shape("input")
-    if len(shape) < 2:
-        raise malformed(f"the input has rank {len(shape)}, expected 2 at least")
+    require_channels(shape)
     mean, variance = (
         context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
     )
@@ -34,15 +35,8 @@ def decode_batch_norm(context: Context) -> AffineMap:
     beta = context.optional_parameter("bias", dynamic=Reason.DYNAMIC_PARAMETER)
     gamma = np.ones_like(mean) if gamma is None else gamma
     beta = np.zeros_like(mean) if beta is None else beta
-    shapes = {parameter.shape for parameter in (gamma, beta, mean, variance)}
-    if len(shapes) != 1 or mean.ndim != 1:
-        raise malformed(f"the four parameters have shapes {gamma.shape}, {beta.shape}, {mean.shape}, {variance.shape}")
-    if isinstance(shape[_CHANNEL_AXIS], int) and shape[_CHANNEL_AXIS] != mean.size:
-        raise malformed(f"the input has {shape[_CHANNEL_AXIS]} channels, the parameters {mean.size}")
-    affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon(context), rank=len(shape))
-    if isinstance(affine, Refusal):
-        raise Undecodable(affine.reason, affine.evidence)
-    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS)
+    require_vectors(gamma, beta, mean, variance)
+    return read_batch_norm(gamma, beta, mean, variance, epsilon(context), shape)
 
 
 def epsilon(context: Context) -> float:
@@ -53,7 +47,7 @@ def epsilon(context: Context) -> float:
 def decode_mul(context: Context) -> AffineMap:
     """Product with a constant, on either side."""
     source, constant, _ = operands(context)
-    return AffineMap(Affine(constant, np.zeros_like(constant)), Form.SCALE, source)
+    return scaled(constant, source)
 
 
 def decode_div(context: Context) -> AffineMap:
@@ -63,11 +57,7 @@ def decode_div(context: Context) -> AffineMap:
     source, constant, name = operands(context)
     if name == "self":
         raise Undecodable(Reason.NOT_LINEAR, "a constant divided by the activation is not affine")
-    with np.errstate(divide="ignore", over="ignore"):
-        scale = 1.0 / constant
-    if not np.isfinite(scale).all():
-        raise Undecodable(Reason.NOT_FINITE, "the divisor holds a zero")
-    return AffineMap(Affine(scale, np.zeros_like(scale)), Form.SCALE, source)
+    return divided(constant, source)
 
 
 def decode_add(context: Context) -> AffineMap:
@@ -95,7 +85,7 @@ def _shift(context: Context, of_self: float, of_other: float) -> AffineMap:
     scale, factor = (of_other, of_self) if name == "self" else (of_self, of_other)
     if 0.0 in (scale, factor):
         raise Undecodable(Reason.NOT_LINEAR, "alpha is 0, so that one operand does not count")
-    return AffineMap(Affine(np.full((1,) * constant.ndim, scale), factor * constant), Form.SHIFT, source)
+    return shifted(factor * constant, source, scale=scale)
 
 
 def operands(context: Context) -> tuple[int, Array, str]:
@@ -108,10 +98,9 @@ def operands(context: Context) -> tuple[int, Array, str]:
     activation = context.value("other" if name == "self" else "self")
     context.require_float(activation)
     constant = _numbers(context, name)
-    if not np.isfinite(constant).all():
-        raise Undecodable(Reason.NOT_FINITE, "the constant holds NaN or infinity")
+    require_finite(constant)
     shape = context.shape("other" if name == "self" else "self")
-    return context.source("other" if name == "self" else "self"), _with_rank_of(constant, shape), name
+    return context.source("other" if name == "self" else "self"), with_rank_of(constant, shape), name
 
 
 def _numbers(context: Context, name: str) -> Array:
@@ -126,26 +115,6 @@ def _numbers(context: Context, name: str) -> Array:
             raise Undecodable(Reason.NOT_LINEAR, f"the constant is {stored.dtype}")
         return np.asarray(stored.item(), np.float64)
     return context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER)
-
-
-def _with_rank_of(constant: Array, activation: Shape) -> Array:
-    if constant.ndim > len(activation):
-        raise Undecodable(
-            Reason.BROADCASTS_ACTIVATION, f"a constant of rank {constant.ndim} meets a tensor of rank {len(activation)}"
-        )
-    aligned = constant.reshape((1,) * (len(activation) - constant.ndim) + constant.shape)
-    for axis, known in enumerate(activation):
-        length = int(aligned.shape[axis])
-        if length == 1 or length == known:
-            continue
-        if not isinstance(known, int):
-            raise Undecodable(
-                Reason.UNKNOWN_SHAPE, f"axis {axis} of the activation may be 1, then the constant would widen it"
-            )
-        raise Undecodable(
-            Reason.BROADCASTS_ACTIVATION, f"the constant has {length} entries on axis {axis}, the activation {known}"
-        )
-    return aligned
 
 
 def _trains(context: Context) -> bool:

@@ -1,9 +1,10 @@
 """Activations, pooling, padding, resampling and reductions: operators without weights that scales or shifts pass."""
 
-import math
 import re
 
-from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.reductions import places_summed, reduction
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting
 
@@ -61,10 +62,7 @@ def decode_mean(context: Context) -> Commuting:
 def decode_sum(context: Context) -> Commuting:
     """A shift comes out once for every place summed. Source: torch.sum."""
     shape = context.shape("self")
-    lengths = [shape[axis] for axis in _reduced_axes(context)]
-    known = [length for length in lengths if isinstance(length, int)]
-    factor = float(math.prod(known)) if len(known) == len(lengths) and 0 not in known else None
-    return _reduction(context, shift_factor=factor)
+    return _reduction(context, shift_factor=places_summed(shape, _reduced_axes(context)))
 
 
 def decode_extreme(context: Context) -> Commuting:
@@ -121,13 +119,12 @@ def _spatial(context: Context, rank: int) -> tuple[int, ...]:
 def _reduction(context: Context, *, shift_factor: float | None, needs_non_negative_scale: bool = False) -> Commuting:
     axes = _reduced_axes(context)
     keeps = "keepdim" in context.node.arguments and context.fixed("keepdim")
-    return Commuting(
+    return reduction(
         len(context.shape("self")),
-        mixed_axes=axes,
-        removed_axes=() if keeps else axes,
-        needs_non_negative_scale=needs_non_negative_scale,
+        axes,
+        () if keeps else axes,
         shift_factor=shift_factor,
-        why_no_shift="" if shift_factor else "how many places are summed is not known before run time",
+        needs_non_negative_scale=needs_non_negative_scale,
     )
 
 

@@ -7,16 +7,8 @@ from typing import Any
 from bnfold.affine import Array
 from bnfold.frontends.aten.constants import Constants, is_float
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Shape, Value
+from bnfold.frontends.undecodable import Undecodable, known_parameter, malformed
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Opaque
-
-
-class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
-    """The node is not what the decoder hoped for; carries the Opaque that says why."""
-
-    def __init__(self, reason: Reason, evidence: str, hint: str = "") -> None:
-        super().__init__(evidence)
-        self.opaque = Opaque(reason, evidence, hint)
 
 
 @dataclass(frozen=True)
@@ -67,11 +59,7 @@ class Context:
 
     def parameter_at(self, value: Value, *, dynamic: Reason) -> Array:
         """The same for a tensor that is in hand."""
-        values = self.constants.read_exact(value)
-        if isinstance(values, Refusal):
-            reason = dynamic if values.reason is Reason.DYNAMIC_PARAMETER else values.reason
-            raise Undecodable(reason, values.evidence)
-        return values
+        return known_parameter(self.constants.read_exact(value), dynamic=dynamic)
 
     def optional_parameter(self, name: str, *, dynamic: Reason) -> Array | None:
         """The same for an argument that may be None."""
@@ -123,8 +111,3 @@ def known_shape(value: Value) -> Shape:
     if value.shape is None:
         raise Undecodable(Reason.UNKNOWN_SHAPE, f"the rank of {value.name!r} is not known before run time")
     return value.shape
-
-
-def malformed(evidence: str) -> Undecodable:
-    """The node contradicts its operator's schema."""
-    return Undecodable(Reason.MALFORMED, evidence)

@@ -3,22 +3,31 @@
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.broadcasting import with_leading_ones
+from bnfold.frontends.convolutions import (
+    PLACES_DIFFER,
+    ZEROS_PADDED,
+    convolution,
+    divides,
+    has_one_place,
+    inputs_first,
+    on_axis,
+    outputs_first,
+)
+from bnfold.frontends.einsum import parse_equation, read_einsum
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
-
-_ZEROS = "zeros are padded, and would be shifted too"
-_PARTIAL = "places of the output see different parts of the kernel"
 
 
 def decode_conv(context: Context) -> Contraction:
     """conv1d, conv2d, conv3d, with or without a batch axis. Source: torch.nn.functional.conv2d."""
     padding = context.fixed("padding")
     pads = padding == "same" or (not isinstance(padding, str) and any(padding))
-    weight, groups = _stored(context)
-    outputs_first = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-    pads = pads and not (padding == "same" and outputs_first[0, 0, 0].size == 1)
-    return _convolution(context, outputs_first, _ZEROS if pads else "")
+    weight = outputs_first(*_stored(context))
+    pads = pads and not (padding == "same" and has_one_place(weight))
+    return _convolution(context, weight, ZEROS_PADDED if pads else "")
 
 
 def decode_conv_transpose(context: Context) -> Contraction:
@@ -26,13 +35,12 @@ def decode_conv_transpose(context: Context) -> Contraction:
 
     Source: torch.nn.functional.conv_transpose2d
     """
-    weight, groups = _stored(context)
-    outputs_first = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).swapaxes(1, 2)
+    weight = inputs_first(*_stored(context))
     spreads = any(step > 1 for step in context.fixed("stride")) or any(
         any(context.fixed(name)) for name in ("padding", "output_padding")
     )
-    one_place = outputs_first[0, 0, 0].size == 1 and not spreads
-    return _convolution(context, outputs_first, "" if one_place else _PARTIAL)
+    one_place = has_one_place(weight) and not spreads
+    return _convolution(context, weight, "" if one_place else PLACES_DIFFER)
 
 
 def decode_convolution(context: Context) -> Contraction:
@@ -42,7 +50,7 @@ def decode_convolution(context: Context) -> Contraction:
 
 def _stored(context: Context) -> tuple[Array, int]:
     weight, groups = context.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT), int(context.fixed("groups"))
-    if weight.ndim < 3 or groups < 1 or weight.shape[0] % groups:
+    if not divides(weight, groups):
         raise malformed(f"{context.node.op} has a weight of shape {weight.shape} and {groups} groups")
     return weight, groups
 
@@ -51,13 +59,8 @@ def _convolution(context: Context, weight: Array, why_no_shift: str) -> Contract
     rank, spatial = len(context.shape("input")), weight.ndim - 3
     if rank not in (spatial + 1, spatial + 2):
         raise malformed(f"{context.node.op} with {spatial} spatial axes has an input of rank {rank}")
-    axis, channels = rank - spatial - 1, weight.shape[0] * weight.shape[1]
     bias = context.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
-    if bias is not None:
-        if bias.shape != (channels,):
-            raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
-        bias = _on_axis(bias, rank, axis)
-    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, why_no_shift=why_no_shift)
+    return convolution(weight, bias, rank, rank - spatial - 1, why_no_shift)
 
 
 def decode_linear(context: Context) -> Contraction:
@@ -73,7 +76,7 @@ def decode_linear(context: Context) -> Contraction:
     if bias is not None:
         if bias.shape not in ((weight.shape[0],), (1,), ()):
             raise malformed(f"the bias has shape {bias.shape}, expected ({weight.shape[0]},)")
-        bias = _on_axis(np.broadcast_to(bias, weight.shape[:1]), rank, rank - 1)
+        bias = on_axis(np.broadcast_to(bias, weight.shape[:1]), rank, rank - 1)
     return Contraction(weight[None], bias, rank, output_axis=rank - 1, input_axis=rank - 1)
 
 
@@ -87,7 +90,7 @@ def decode_addmm(context: Context) -> Contraction:
     bias = context.parameter("self", dynamic=Reason.DYNAMIC_BIAS)
     if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
         raise malformed(f"addmm adds a tensor of shape {bias.shape} to {weight.shape[1]} columns")
-    bias = bias.reshape((1,) * (2 - bias.ndim) + bias.shape) * float(context.fixed("beta"))
+    bias = with_leading_ones(bias, 2) * float(context.fixed("beta"))
     return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=context.source("mat1"))
 
 
@@ -138,32 +141,14 @@ def _matrix(context: Context, name: str) -> Array:
 def decode_einsum(context: Context) -> Contraction:
     """An einsum of an activation and a constant matrix from inputs to outputs. Source: torch.einsum."""
     text = str(context.fixed("equation")).replace(" ", "")
-    terms, _, result = text.partition("->")
-    operands, tensors = terms.split(","), context.values("tensors")
-    if not result or len(operands) != 2 or len(tensors) != 2 or "." in text:
+    parsed, tensors = parse_equation(text), context.values("tensors")
+    if not parsed.joins_two or len(tensors) != 2:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"einsum {text!r} is not one activation and one constant")
     slot = 0 if context.is_constant(tensors[0]) else 1
-    weight, activation = operands[slot], operands[1 - slot]
-    stored = context.parameter_at(tensors[slot], dynamic=Reason.DYNAMIC_WEIGHT)
-    outputs = [letter for letter in weight if letter in result and letter not in activation]
-    inputs = [letter for letter in weight if letter in activation and letter not in result]
-    if len(outputs) != 1 or len(inputs) != 1 or stored.ndim != 2 or len(set(activation)) != len(activation):
-        raise Undecodable(Reason.WRONG_AXIS, f"in einsum {text!r} the constant is no matrix from inputs to outputs")
-    return Contraction(
-        (stored if weight[0] == outputs[0] else stored.T)[None],
-        None,
-        len(result),
-        output_axis=result.index(outputs[0]),
-        input_axis=activation.index(inputs[0]),
-        holds_bias=False,
-        source=1 - slot,
-    )
+    matrix = context.parameter_at(tensors[slot], dynamic=Reason.DYNAMIC_WEIGHT)
+    return read_einsum(parsed, slot, matrix, operator="einsum")
 
 
 def _keeps_type(context: Context) -> None:
     if "out_dtype" in context.node.arguments:
         raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} makes a tensor of another type")
-
-
-def _on_axis(vector: Array, rank: int, axis: int) -> Array:
-    return vector.reshape((1,) * axis + (-1,) + (1,) * (rank - axis - 1))

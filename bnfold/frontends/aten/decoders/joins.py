@@ -1,10 +1,12 @@
 """Sums and products of tensors that are all computed at run time; with a constant they are affine maps."""
 
 from bnfold.frontends.aten.decoders import affine_maps
-from bnfold.frontends.aten.decoders.context import Context, Undecodable
-from bnfold.frontends.aten.graph import Value
+from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.aten.graph import Shape, Value
+from bnfold.frontends.broadcasting import product_of, sum_of
+from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason
-from bnfold.semantics import AffineMap, Concatenation, Operand, Product, Sum
+from bnfold.semantics import AffineMap, Concatenation, Product, Sum
 
 
 def decode_add(context: Context) -> AffineMap | Sum:
@@ -24,10 +26,7 @@ def decode_rsub(context: Context) -> AffineMap | Sum:
 
 def decode_mul(context: Context) -> AffineMap | Product:
     """Source: torch.mul."""
-    if not _joins(context):
-        return affine_maps.decode_mul(context)
-    operands = _operands(context, 1.0, 1.0)
-    return Product(operands, len(operands[0].aligned_shape))
+    return product_of(_shapes(context)) if _joins(context) else affine_maps.decode_mul(context)
 
 
 def decode_cat(context: Context) -> Concatenation:
@@ -48,22 +47,12 @@ def _length(value: Value, axis: int, rank: int) -> int | None:
 def _sum(context: Context, *signs: float) -> Sum:
     if any(sign not in (1.0, -1.0) for sign in signs):
         raise Undecodable(Reason.NOT_LINEAR, f"alpha is {affine_maps.alpha(context)}, only 1 and -1 are understood")
-    operands = _operands(context, *signs)
-    return Sum(operands, len(operands[0].aligned_shape))
+    return sum_of(_shapes(context), signs)
 
 
-def _operands(context: Context, *signs: float) -> tuple[Operand, ...]:
+def _shapes(context: Context) -> list[Shape]:
     context.require_float(context.value("self"), context.value("other"))
-    shapes = [context.shape("self"), context.shape("other")]
-    rank = max(map(len, shapes))
-    return tuple(
-        Operand(
-            (1,) * (rank - len(shape)) + tuple(length if isinstance(length, int) else None for length in shape),
-            len(shape),
-            sign,
-        )
-        for shape, sign in zip(shapes, signs, strict=True)
-    )
+    return [context.shape("self"), context.shape("other")]
 
 
 def _joins(context: Context) -> bool:

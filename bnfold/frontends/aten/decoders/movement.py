@@ -4,9 +4,11 @@ import itertools
 
 import torch
 
-from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Shape
-from bnfold.rearrange import Dim, Regrouping, Repetition, Step, Taking, Transposition
+from bnfold.frontends.lengths import known_length, named, times
+from bnfold.frontends.undecodable import Undecodable, malformed
+from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason
 from bnfold.semantics import Partition, Rearrangement
 
@@ -97,11 +99,10 @@ def decode_slice(context: Context) -> Rearrangement:
     shape = context.shape("self")
     axis = context.axis("dim", len(shape))
     start, stop, step = (context.fixed(name) for name in ("start", "end", "step"))
-    length = shape[axis]
-    if not isinstance(length, int):
-        if start in (None, 0) and (stop is None or stop >= 2**63 - 1) and step == 1:
-            return Rearrangement(())
-        raise _unknown_length(axis)
+    takes_all = start in (None, 0) and (stop is None or stop >= 2**63 - 1) and step == 1
+    if takes_all and not isinstance(shape[axis], int):
+        return Rearrangement(())
+    length = known_length(shape, axis)
     places = range(*slice(start, stop, step).indices(length))
     return Rearrangement((Taking(axis, places.start, step, len(places), length),))
 
@@ -110,9 +111,8 @@ def decode_narrow(context: Context) -> Rearrangement:
     """Source: torch.narrow."""
     shape = context.shape("self")
     axis = context.axis("dim", len(shape))
-    length, start = shape[axis], int(context.fixed("start"))
-    if not isinstance(length, int):
-        raise _unknown_length(axis)
+    start = int(context.fixed("start"))
+    length = known_length(shape, axis)
     return Rearrangement((Taking(axis, start % max(length, 1), 1, int(context.fixed("length")), length),))
 
 
@@ -120,9 +120,7 @@ def decode_select(context: Context) -> Rearrangement:
     """One place of an axis, which vanishes. Source: torch.select."""
     shape = context.shape("self")
     axis = context.axis("dim", len(shape))
-    length = shape[axis]
-    if not isinstance(length, int):
-        raise _unknown_length(axis)
+    length = known_length(shape, axis)
     taking: Step = Taking(axis, int(context.fixed("index")) % length, 1, 1, length)
     one: Shape = (*shape[:axis], 1, *shape[axis + 1 :])
     return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
@@ -132,9 +130,7 @@ def decode_split(context: Context) -> Partition:
     """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
     shape = context.shape("self")
     axis = context.axis("dim", len(shape))
-    length = shape[axis]
-    if not isinstance(length, int):
-        raise _unknown_length(axis)
+    length = known_length(shape, axis)
     sizes = _sizes(context, length)
     if sum(sizes) != length or len(sizes) < len(context.node.outputs):
         raise malformed(f"parts of {sizes} do not make {length}")
@@ -152,7 +148,7 @@ def decode_pixel_shuffle(context: Context) -> Rearrangement:
     split = (*batch, inner, factor, factor, height, width)
     order = (*range(lead), *(lead + axis for axis in (0, 3, 1, 4, 2)))
     spread = (*batch, inner, height, factor, width, factor)
-    target = (*batch, inner, _times(height, factor), _times(width, factor))
+    target = (*batch, inner, times(height, factor), times(width, factor))
     return Rearrangement(
         (Regrouping((*batch, channels, height, width), split), Transposition(order), Regrouping(spread, target))
     )
@@ -176,7 +172,7 @@ def decode_pixel_unshuffle(context: Context) -> Rearrangement:
 
 def decode_channel_shuffle(context: Context) -> Rearrangement:
     """Channels (g, c) become (c, g). Source: torch.nn.ChannelShuffle."""
-    batch, channels, *space = _named(context.shape("self"))
+    batch, channels, *space = named(context.shape("self"))
     groups = int(context.fixed("groups"))
     if not isinstance(channels, int):
         raise Undecodable(Reason.UNKNOWN_SHAPE, "the number of channels is not known before run time")
@@ -210,20 +206,7 @@ def _transposition(order: list[int], rank: int) -> Rearrangement:
 
 
 def _image(context: Context) -> Shape:
-    shape = _named(context.shape("self"))
+    shape = named(context.shape("self"))
     if len(shape) < 3:
         raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 3 at least")
     return shape
-
-
-def _named(shape: Shape) -> Shape:
-    """A length without a name gets one here: the operator itself says that it stays what it is."""
-    return tuple(f"axis {axis}" if length is None else length for axis, length in enumerate(shape))
-
-
-def _times(length: Dim, factor: int) -> Dim:
-    return length * factor if isinstance(length, int) else f"{length} * {factor}"
-
-
-def _unknown_length(axis: int) -> Undecodable:
-    return Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")

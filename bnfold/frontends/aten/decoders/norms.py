@@ -3,7 +3,9 @@
 import numpy as np
 
 from bnfold.affine import Affine, Array, per_channel
-from bnfold.frontends.aten.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.broadcasting import with_leading_ones
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Normalisation, Recurrent, Table
 
@@ -27,8 +29,7 @@ def decode_layer_norm(context: Context) -> Normalisation:
     lengths = tuple(context.fixed("normalized_shape"))
     rank = len(context.shape("input"))
     scale, shift = (_optional(context, name, lengths, neutral) for name, neutral in (("weight", 1.0), ("bias", 0.0)))
-    ones = (1,) * (rank - len(lengths))
-    affine = Affine(scale.reshape(ones + scale.shape), shift.reshape(ones + shift.shape))
+    affine = Affine(with_leading_ones(scale, rank), with_leading_ones(shift, rank))
     return Normalisation(affine, tuple(range(rank - len(lengths), rank)))
 
 

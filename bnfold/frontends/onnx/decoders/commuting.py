@@ -1,11 +1,11 @@
 """Activations, pooling, padding, resampling and reductions: operators without weights that scales or shifts pass."""
 
-import math
-
 import numpy as np
 
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.reductions import places_summed, reduction
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting
 
@@ -68,10 +68,7 @@ def decode_reduce_extreme(context: Context) -> Commuting:
 def decode_reduce_sum(context: Context) -> Commuting:
     """A shift comes out once for every place summed. Source: ONNX ReduceSum-1, -11, -13."""
     shape = context.shape(0)
-    lengths = [shape[axis] for axis in _reduced_axes(context)]
-    known = [length for length in lengths if isinstance(length, int)]
-    factor = float(math.prod(known)) if len(known) == len(lengths) and 0 not in known else None
-    return _reduction(context, shift_factor=factor)
+    return _reduction(context, shift_factor=places_summed(shape, _reduced_axes(context)))
 
 
 def decode_cum_sum(context: Context) -> Commuting:
@@ -152,13 +149,12 @@ def _factors(context: Context) -> list[float]:
 
 def _reduction(context: Context, *, shift_factor: float | None, needs_non_negative_scale: bool = False) -> Commuting:
     axes = _reduced_axes(context)
-    return Commuting(
+    return reduction(
         len(context.shape(0)),
-        mixed_axes=axes,
-        removed_axes=() if attribute(context.node, "keepdims", 1) else axes,
-        needs_non_negative_scale=needs_non_negative_scale,
+        axes,
+        () if attribute(context.node, "keepdims", 1) else axes,
         shift_factor=shift_factor,
-        why_no_shift="" if shift_factor else "how many places are summed is not known before run time",
+        needs_non_negative_scale=needs_non_negative_scale,
     )
 
 

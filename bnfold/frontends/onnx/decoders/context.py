@@ -8,16 +8,8 @@ import numpy.typing as npt
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Shape, Value
+from bnfold.frontends.undecodable import Undecodable, known_parameter
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Opaque
-
-
-class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
-    """The node is not what the decoder hoped for; carries the Opaque that says why."""
-
-    def __init__(self, reason: Reason, evidence: str, hint: str = "") -> None:
-        super().__init__(evidence)
-        self.opaque = Opaque(reason, evidence, hint)
 
 
 @dataclass(frozen=True)
@@ -45,11 +37,7 @@ class Context:
             slot: index of the input.
             dynamic: the reason to give where the input is not a constant.
         """
-        values = self.constants.read_exact(self.required(slot))
-        if isinstance(values, Refusal):
-            reason = dynamic if values.reason is Reason.DYNAMIC_PARAMETER else values.reason
-            raise Undecodable(reason, values.evidence)
-        return values
+        return known_parameter(self.constants.read_exact(self.required(slot)), dynamic=dynamic)
 
     def optional_parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64] | None:
         """The same for an input that may be absent."""
@@ -94,8 +82,3 @@ class Context:
         """Axes from input 1 or, in older versions of the operators, from an attribute; None where neither is given."""
         given = attribute(self.node, "axes", None)
         return self.optional_integers(1) if given is None else list(given)
-
-
-def malformed(evidence: str) -> Undecodable:
-    """The node contradicts its operator's specification."""
-    return Undecodable(Reason.MALFORMED, evidence)

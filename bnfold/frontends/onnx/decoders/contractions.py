@@ -1,8 +1,20 @@
 """Conv, ConvTranspose, Gemm and MatMul, read as contractions with one layout of the weight."""
 
 from bnfold.affine import Array
+from bnfold.frontends.broadcasting import with_leading_ones
+from bnfold.frontends.convolutions import (
+    PLACES_DIFFER,
+    ZEROS_PADDED,
+    convolution,
+    divides,
+    has_one_place,
+    inputs_first,
+    outputs_first,
+)
+from bnfold.frontends.einsum import read_einsum
 from bnfold.frontends.onnx.attributes import attribute, equation
-from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
 
@@ -11,21 +23,21 @@ def decode_conv(context: Context) -> Contraction:
     """Conv: weight (M, C / group, *kernel), bias (M,). Source: ONNX Conv-1, -11, -22."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     groups = attribute(context.node, "group", 1)
-    if stored.ndim < 3 or groups < 1 or stored.shape[0] % groups:
+    if not divides(stored, groups):
         raise malformed(f"Conv has a weight of shape {stored.shape} and group {groups}")
-    weight = stored.reshape(groups, stored.shape[0] // groups, *stored.shape[1:])
-    return _convolution(context, weight, "zeros are padded, and would be shifted too" if _pads(context, weight) else "")
+    weight = outputs_first(stored, groups)
+    return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else "")
 
 
 def decode_conv_transpose(context: Context) -> Contraction:
     """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     groups = attribute(context.node, "group", 1)
-    if stored.ndim < 3 or groups < 1 or stored.shape[0] % groups:
+    if not divides(stored, groups):
         raise malformed(f"ConvTranspose has a weight of shape {stored.shape} and group {groups}")
-    weight = stored.reshape(groups, stored.shape[0] // groups, *stored.shape[1:]).swapaxes(1, 2)
-    one_place = weight[0, 0, 0].size == 1 and not _spreads(context)
-    return _convolution(context, weight, "" if one_place else "places of the output see different parts of the kernel")
+    weight = inputs_first(stored, groups)
+    one_place = has_one_place(weight) and not _spreads(context)
+    return _convolution(context, weight, "" if one_place else PLACES_DIFFER)
 
 
 def _pads(context: Context, weight: Array) -> bool:
@@ -44,14 +56,8 @@ def _spreads(context: Context) -> bool:
 
 
 def _convolution(context: Context, weight: Array, why_no_shift: str) -> Contraction:
-    rank = weight.ndim - 1
-    channels = weight.shape[0] * weight.shape[1]
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
-    if bias is not None:
-        if bias.shape != (channels,):
-            raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
-        bias = bias.reshape(1, channels, *(1,) * (rank - 2))
-    return Contraction(weight, bias, rank, output_axis=1, input_axis=1, why_no_shift=why_no_shift)
+    return convolution(weight, bias, weight.ndim - 1, 1, why_no_shift)
 
 
 def decode_gemm(context: Context) -> Contraction:
@@ -60,13 +66,13 @@ def decode_gemm(context: Context) -> Contraction:
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     if stored.ndim != 2:
         raise malformed(f"Gemm has a weight of shape {stored.shape}, expected rank 2")
-    outputs_first = stored if attribute(node, "transB", 0) else stored.T
-    weight = outputs_first[None] * attribute(node, "alpha", 1.0)
+    matrix = stored if attribute(node, "transB", 0) else stored.T
+    weight = matrix[None] * attribute(node, "alpha", 1.0)
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     if bias is not None:
         if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
             raise malformed(f"Gemm has a C of shape {bias.shape} for {weight.shape[1]} columns")
-        bias = bias.reshape((1,) * (2 - bias.ndim) + bias.shape) * attribute(node, "beta", 1.0)
+        bias = with_leading_ones(bias, 2) * attribute(node, "beta", 1.0)
     return Contraction(weight, bias, 2, output_axis=1, input_axis=0 if attribute(node, "transA", 0) else 1)
 
 
@@ -96,23 +102,8 @@ def _constant_on_the_left(context: Context) -> Contraction:
 
 def decode_einsum(context: Context) -> Contraction:
     """Einsum of an activation and a constant matrix from inputs to outputs. Source: ONNX Einsum-12, -28."""
-    operands, result = equation(context.node)
-    text = f"{','.join(operands)}->{result}"
-    if not result or len(operands) != 2 or "." in text:
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {text!r} is not one activation and one constant")
+    parsed = equation(context.node)
+    if not parsed.joins_two:
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} is not one activation and one constant")
     slot = 0 if not isinstance(context.constants.read(context.required(0)), Refusal) else 1
-    weight, activation = operands[slot], operands[1 - slot]
-    stored = context.parameter(slot, dynamic=Reason.DYNAMIC_WEIGHT)
-    outputs = [letter for letter in weight if letter in result and letter not in activation]
-    inputs = [letter for letter in weight if letter in activation and letter not in result]
-    if len(outputs) != 1 or len(inputs) != 1 or stored.ndim != 2 or len(set(activation)) != len(activation):
-        raise Undecodable(Reason.WRONG_AXIS, f"in Einsum {text!r} the constant is no matrix from inputs to outputs")
-    return Contraction(
-        (stored if weight[0] == outputs[0] else stored.T)[None],
-        None,
-        len(result),
-        output_axis=result.index(outputs[0]),
-        input_axis=activation.index(inputs[0]),
-        holds_bias=False,
-        source=1 - slot,
-    )
+    return read_einsum(parsed, slot, context.parameter(slot, dynamic=Reason.DYNAMIC_WEIGHT), operator="Einsum")

@@ -1,50 +1,36 @@
 """Add, Sub, Sum and Mul: a constant makes them affine maps, otherwise they join branches."""
 
+from bnfold.frontends.broadcasting import product_of, sum_of
 from bnfold.frontends.onnx.decoders import affine_maps
 from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.graph import Shape
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Operand, Product, Sum
+from bnfold.semantics import AffineMap, Product, Sum
 
 
 def decode_add(context: Context) -> AffineMap | Sum:
     """Source: ONNX Add-7, -13, -14."""
-    return _sum(context, (1.0, 1.0)) if _joins(context) else affine_maps.decode_add(context)
+    return sum_of(_shapes(context, 2), (1.0, 1.0)) if _joins(context) else affine_maps.decode_add(context)
 
 
 def decode_sub(context: Context) -> AffineMap | Sum:
     """Source: ONNX Sub-7, -13, -14."""
-    return _sum(context, (1.0, -1.0)) if _joins(context) else affine_maps.decode_sub(context)
+    return sum_of(_shapes(context, 2), (1.0, -1.0)) if _joins(context) else affine_maps.decode_sub(context)
 
 
 def decode_mul(context: Context) -> AffineMap | Product:
     """Source: ONNX Mul-7, -13, -14."""
-    if not _joins(context):
-        return affine_maps.decode_mul(context)
-    operands = _operands(context, (1.0, 1.0))
-    return Product(operands, len(operands[0].aligned_shape))
+    return product_of(_shapes(context, 2)) if _joins(context) else affine_maps.decode_mul(context)
 
 
 def decode_sum(context: Context) -> Sum:
     """Sum of any number of tensors. Source: ONNX Sum-6, -8, -13."""
-    return _sum(context, (1.0,) * len(context.node.inputs))
+    count = len(context.node.inputs)
+    return sum_of(_shapes(context, count), (1.0,) * count)
 
 
-def _sum(context: Context, signs: tuple[float, ...]) -> Sum:
-    operands = _operands(context, signs)
-    return Sum(operands, len(operands[0].aligned_shape))
-
-
-def _operands(context: Context, signs: tuple[float, ...]) -> tuple[Operand, ...]:
-    shapes = [context.shape(slot) for slot in range(len(signs))]
-    rank = max(map(len, shapes))
-    return tuple(
-        Operand(
-            (1,) * (rank - len(shape)) + tuple(length if isinstance(length, int) else None for length in shape),
-            len(shape),
-            sign,
-        )
-        for shape, sign in zip(shapes, signs, strict=True)
-    )
+def _shapes(context: Context, count: int) -> list[Shape]:
+    return [context.shape(slot) for slot in range(count)]
 
 
 def _joins(context: Context) -> bool:

@@ -4,10 +4,12 @@ import itertools
 
 import onnx
 
+from bnfold.frontends.lengths import known_length, named, times
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Shape
 from bnfold.frontends.onnx.reshape_target import read_target
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Concatenation, Partition, Rearrangement, Table
@@ -101,9 +103,7 @@ def decode_gather(context: Context) -> Rearrangement | Table:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, "Gather of several places, or of places known only at run time")
     shape = context.shape(0)
     axis %= len(shape)
-    length = shape[axis]
-    if not isinstance(length, int):
-        raise Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")
+    length = known_length(shape, axis)
     place = int(index.reshape(-1)[0]) % length
     one = (*shape[:axis], 1, *shape[axis + 1 :])
     return Rearrangement((Taking(axis, place, 1, 1, length), Regrouping(one, context.output_shape())))
@@ -148,7 +148,7 @@ def decode_depth_to_space(context: Context) -> Rearrangement:
         (
             Regrouping((batch, channels, height, width), split),
             Transposition(permutation),
-            Regrouping(spread, (batch, inner, _times(height, block), _times(width, block))),
+            Regrouping(spread, (batch, inner, times(height, block), times(width, block))),
         )
     )
 
@@ -175,18 +175,11 @@ def _image(context: Context) -> Shape:
     shape = context.shape(0)
     if len(shape) != 4:
         raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 4")
-    # A length without a name gets one here: the operator itself says that it stays what it is.
-    return tuple(f"axis {axis}" if length is None else length for axis, length in enumerate(shape))
-
-
-def _times(length: int | str | None, factor: int) -> int | str:
-    return length * factor if isinstance(length, int) else f"{length} * {factor}"
+    return named(shape)
 
 
 def _taking(shape: Shape, axis: int, part: slice) -> Step:
-    length = shape[axis]
-    if not isinstance(length, int):
-        raise Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")
+    length = known_length(shape, axis)
     places = _places(length, part.start, part.stop, part.step)
     return Taking(axis, places.start, places.step, len(places), length)
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, per_channel
+from bnfold.affine import Affine, per_channel
+from bnfold.frontends.broadcasting import with_leading_ones
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context, Undecodable, malformed
+from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Normalisation
 
@@ -33,10 +35,6 @@ def decode_layer_norm(context: Context) -> Normalisation:
         raise Undecodable(
             Reason.UNKNOWN_SHAPE, f"its scale has rank {scale.ndim}, its normalised axes are {rank - axis}"
         )
-    return Normalisation(
-        Affine(_aligned(scale, rank), _aligned(np.zeros(1) if bias is None else bias, rank)), tuple(range(axis, rank))
-    )
-
-
-def _aligned(values: Array, rank: int) -> Array:
-    return values.reshape((1,) * (rank - values.ndim) + values.shape)
+    bias = np.zeros(1) if bias is None else bias
+    affine = Affine(with_leading_ones(scale, rank), with_leading_ones(bias, rank))
+    return Normalisation(affine, tuple(range(axis, rank)))

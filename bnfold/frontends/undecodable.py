@@ -1,0 +1,31 @@
+"""How a decoder gives up on a node: an exception that carries the `Opaque` it becomes."""
+
+from bnfold.affine import Array
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Opaque
+
+
+class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
+    """The node is not what the decoder hoped for; carries the Opaque that says why."""
+
+    def __init__(self, reason: Reason, evidence: str, hint: str = "") -> None:
+        super().__init__(evidence)
+        self.opaque = Opaque(reason, evidence, hint)
+
+
+def malformed(evidence: str) -> Undecodable:
+    """The node contradicts its operator's specification."""
+    return Undecodable(Reason.MALFORMED, evidence)
+
+
+def known_parameter(values: Array | Refusal, *, dynamic: Reason) -> Array:
+    """The values of a parameter that must be known before run time.
+
+    Args:
+        values: what reading them gave.
+        dynamic: the reason to give where they are not constant.
+    """
+    if isinstance(values, Refusal):
+        reason = dynamic if values.reason is Reason.DYNAMIC_PARAMETER else values.reason
+        raise Undecodable(reason, values.evidence)
+    return values
