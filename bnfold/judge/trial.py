@@ -1,5 +1,6 @@
 """Two models of one signature, run side by side on all samples."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -158,12 +159,16 @@ class Trial:
         random = any(self._original.is_random(index) for index in site.original)
         return not random and all(name in like for name in site.boundary)
 
+    @property
+    def _probes(self) -> bool:
+        return self._options.probe and own_tolerance(self._options) is None
+
     def _judge_parts(self, records: Sequence[SiteRecord], seen: Mapping[str, Array]) -> None:
         """Cut the parts out and compare them on values of our own choice.
 
         A tolerance of the caller's speaks of values that occur, not of these.
         """
-        if not self._options.probe or own_tolerance(self._options) is not None:
+        if not self._probes:
             return
         judge = self._local_judge([record.site for record in records], seen)
         for probe in probes(seen, self._options.seed, self._options.inputs):
@@ -189,6 +194,8 @@ class Trial:
 
     def _put_together(self, tensors: Sequence[TensorCheck]) -> Verification:
         samples = len(self._samples) - len(self._left_out)
+        whole = sum(tensor.passed and math.isnan(tensor.excess) for tensor in tensors) if self._probes else 0
+        alone = [f"{whole} of {len(tensors)} changed tensors were compared on the samples only"] if whole else []
         outputs = tuple(tally.result() for tally in self._tallies)
         varies = any(tally.varies for tally in self._tallies)
         weak = [] if varies else ["weak evidence: no output of the original ever varied"]
@@ -200,7 +207,7 @@ class Trial:
             outputs=outputs,
             tensors=tuple(tensors),
             problem=problem,
-            warnings=(*self._left_out, *filter(None, (tally.warning for tally in self._tallies)), *weak),
+            warnings=(*self._left_out, *filter(None, (tally.warning for tally in self._tallies)), *alone, *weak),
         )
 
     def _with_deployment(self, verification: Verification) -> Verification:

@@ -103,3 +103,32 @@ def test_the_laws_see_a_factor_below_the_largest_rounding_error():
     assert np.all(Places().excess(scaled) < 10)
     assert np.all(Slopes().excess(equal) < 1)
     assert np.all(Slopes().excess(scaled) > 3)
+
+
+def test_a_part_that_does_not_run_by_itself_spoils_no_other():
+    # The table's index comes out of floats: on values of the check's own choice it leaves the table.
+    def network(factor, shift):
+        nodes = [
+            node("Sigmoid", "x", "s"), node("Floor", "s", "f"), node("Cast", "f", "i", to=7),
+            node("Gather", "t i", "g"), node("Mul", "x c", "m"),
+        ]  # fmt: skip
+        port = (FLOAT, [2, 3])
+        weights = {"t": np.float32([1, 2 + shift]), "c": np.float32(factor)}
+        return model(nodes, {"x": port}, {"g": port, "m": port}, weights)
+
+    verdict = check(network(1, 0), network(1, 1))
+    assert not verdict.passed
+    assert [(tensor.name, tensor.passed) for tensor in verdict.tensors] == [("g", False)]
+    verdict = check(network(1, 0), network(1.01, 0))
+    assert verdict.problem.startswith("tensor 'm': channel ")
+
+
+def test_parts_that_cannot_be_cut_out_are_counted():
+    def network(inner):
+        nodes = [node("RandomNormalLike", "x", inner, scale=1e-30), node("Add", f"x {inner}", "y")]
+        port = (FLOAT, [2, 3])
+        return model(nodes, {"x": port}, {"y": port})
+
+    verdict = check(network("a"), network("b"))
+    assert verdict.passed
+    assert verdict.warnings == ("1 of 1 changed tensors were compared on the samples only",)

@@ -40,14 +40,11 @@ class LocalJudge:
     """
 
     def __init__(self, original: Structure, new: Structure, sites: Sequence[Site], like: Values) -> None:
-        narrow = {site.tensor for site in sites if any(_is_narrow(new, index) for index in site.new)}
-        wide = [site for site in sites if site.tensor not in narrow]
-        self._benches: list[_Bench] = []
-        if wide:
-            self._benches.append(_WideBench(original, new, wide, like))
-        if narrow:
-            halves = [site for site in sites if site.tensor in narrow]
-            self._benches.append(_NarrowBench(original, new, halves, like))
+        kinds: dict[type[_Bench], list[Site]] = {_WideBench: [], _NarrowBench: []}
+        for site in sites:
+            narrow = any(_is_narrow(new, index) for index in site.new)
+            kinds[_NarrowBench if narrow else _WideBench].append(site)
+        self._benches = [kind(original, new, of_kind, like) for kind, of_kind in kinds.items() if of_kind]
 
     def judge(self, values: Values, random: Container[str] = ()) -> dict[str, LocalFinding]:
         """Judge all sites on given inputs.
@@ -60,7 +57,17 @@ class LocalJudge:
         Returns:
             A finding by tensor for each site with floating-point values whose parts run; none for the others.
         """
-        return {finding.tensor: finding for bench in self._benches for finding in bench.judge(values, random)}
+        waiting, self._benches = self._benches, []
+        findings: dict[str, LocalFinding] = {}
+        while waiting:
+            bench = waiting.pop()
+            found = bench.judge(values, random)
+            if found is None and bench.size > 1:
+                waiting += bench.halves()
+            else:
+                self._benches.append(bench)
+                findings |= {finding.tensor: finding for finding in found or ()}
+        return findings
 
     def read(self, like: Values) -> list[LocalFinding]:
         """What the single weights of half precision say, where they can be read.
@@ -78,7 +85,7 @@ class _Bench:
     moves_the_original: ClassVar[bool] = True
 
     def __init__(self, original: Structure, new: Structure, sites: Sequence[Site], like: Values) -> None:
-        self._original, self._new, self._sites = original, new, sites
+        self._original, self._new, self._sites, self._like = original, new, sites, like
         ours, theirs = Excerpt(original, self.precision), Excerpt(new, self.precision)
         self._names = [self._add(site, number, ours, theirs) for number, site in enumerate(sites)]
         self._ours, self._theirs = _Running("the original", ours, like), _Running("the new model", theirs, like)
@@ -87,14 +94,25 @@ class _Bench:
         """The original's tensor, the new one's, and moved ones."""
         raise NotImplementedError
 
+    @property
+    def size(self) -> int:
+        """How many sites."""
+        return len(self._sites)
+
+    def halves(self) -> "list[_Bench]":
+        """Two benches in place of one whose parts do not run together: one part must not spoil the others."""
+        middle = self.size // 2
+        sides = (self._sites[:middle], self._sites[middle:])
+        return [type(self)(self._original, self._new, side, self._like) for side in sides]
+
     def _u(self, site: Site, a: Array) -> float:
         return eps(a.dtype) * math.sqrt(_depth(self._original, site))
 
-    def judge(self, values: Values, random: Container[str]) -> list[LocalFinding]:
-        """As LocalJudge.judge."""
+    def judge(self, values: Values, random: Container[str]) -> list[LocalFinding] | None:
+        """As LocalJudge.judge; None where the parts do not run."""
         ours, theirs = self._ours.run(values), self._theirs.run(values)
         if not ours or not theirs:
-            return []
+            return None
         moving = ours if self.moves_the_original else theirs
         findings = []
         for site, (a, b, moved) in zip(self._sites, self._names, strict=True):
@@ -193,7 +211,7 @@ class _NarrowBench(_Bench):
             twice = {**quiet, **{name: 2 * values for name, values in sources.items()}}
             ours = self._ours.run(once), self._ours.run(twice)
             theirs = self._theirs.run(once), self._theirs.run(twice)
-            for entry in sites:
+            for entry in sites if all((*ours, *theirs)) else ():
                 a, b = names[entry.site.tensor]
                 original, new = Response(*(run[a] for run in ours)), Response(*(run[b] for run in theirs))
                 findings.append(read_weights(entry, original, new))
