@@ -30,6 +30,7 @@ def deprecations_silenced():
     with warnings.catch_warnings():
         for sentence in _SENTENCES:
             warnings.filterwarnings("ignore", sentence, DeprecationWarning)
+            warnings.filterwarnings("ignore", sentence, FutureWarning)  # torch 2.14 and newer
         warnings.filterwarnings("ignore", "Converting a tensor to a Python (boolean|integer)", torch.jit.TracerWarning)
         yield
 

@@ -47,5 +47,6 @@ def write_module(module: torch.jit.ScriptModule, target: str | io.BytesIO) -> No
 def _deprecations_silenced() -> Iterator[None]:
     with warnings.catch_warnings():
         for sentence in _SENTENCES:
-            warnings.filterwarnings("ignore", f"{re.escape(sentence)}$", DeprecationWarning)
+            for category in (DeprecationWarning, FutureWarning):  # of torch up to 2.13, and of newer ones
+                warnings.filterwarnings("ignore", f"{re.escape(sentence)}$", category)
         yield

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     import torch
 
 _OPSET = 17
+_DEPRECATION = (DeprecationWarning, FutureWarning)  # of torch up to 2.13, and of newer ones
 _SILENCED = (
-    (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export. Starting in PyTorch 2.9, "),
-    (DeprecationWarning, "The feature will be removed. Please remove usage of this function"),
-    (DeprecationWarning, "`torch.jit.save` is deprecated. Please switch to `torch.export`."),
-    (DeprecationWarning, "`torch.jit.load` is deprecated. Please switch to `torch.export`."),
-    (UserWarning, "no signature found for <torch.ScriptMethod object at 0x"),
+    (_DEPRECATION, "You are using the legacy TorchScript-based ONNX export. Starting in PyTorch 2.9, "),
+    (_DEPRECATION, "The feature will be removed. Please remove usage of this function"),
+    (_DEPRECATION, "`torch.jit.save` is deprecated. Please switch to `torch.export`."),
+    (_DEPRECATION, "`torch.jit.load` is deprecated. Please switch to `torch.export`."),
+    ((UserWarning,), "no signature found for <torch.ScriptMethod object at 0x"),
     (
-        FutureWarning,
+        (FutureWarning,),
         "`isinstance(treespec, LeafSpec)` is deprecated, use `isinstance(treespec, TreeSpec) and treespec.",
     ),
 )
@@ -146,8 +147,9 @@ def _quiet() -> Iterator[None]:
     exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            for category, sentence in _SILENCED:
-                warnings.filterwarnings("ignore", re.escape(sentence), category)
+            for categories, sentence in _SILENCED:
+                for category in categories:
+                    warnings.filterwarnings("ignore", re.escape(sentence), category)
             yield
     finally:
         exporter.setLevel(level)
