@@ -7,8 +7,8 @@ wrong channel. Each dtype has two limits.
 The *floor* always passes. onnxruntime with and without its optimisations, which include a BatchNorm fold of its own,
 was compared over eighteen networks of 5 to 121 BatchNorms, with statistics from mild to so wide that outputs reach
 1e30. Outside of attention networks, float32 outputs moved by 1e-7 to 3e-6 of their scale (29 eps), whatever the
-width, and float16 outputs by 3e-4 to 3.3e-3 (3 eps). The floors are the next round figures, 1e-5 and 4e-3; bfloat16
-has float16's, in its own eps.
+width, and float16 outputs by 3e-4 to 3.3e-3 (3 eps); a correct fold of a small float16 network was seen to move by
+4.8e-3. The floors are round figures above, 1e-5 and 8e-3; bfloat16 has float16's, in its own eps.
 
 Above the floor the model's own noise decides: how far the original moves under another legal rounding of the same
 inputs (bnfold.judge.noise). Eight times that passes: a fold rounds every layer anew, and the independent errors of
@@ -52,8 +52,8 @@ class Limits:
 LIMITS: dict["np.dtype[Any]", Limits] = {
     np.dtype(np.float64): Limits(floor=1e-12, ceiling=1e-6),
     np.dtype(np.float32): Limits(floor=1e-5, ceiling=1e-3),
-    np.dtype(np.float16): Limits(floor=4e-3, ceiling=5e-2),
-    np.dtype(ml_dtypes.bfloat16): Limits(floor=3e-2, ceiling=2.5e-1),
+    np.dtype(np.float16): Limits(floor=8e-3, ceiling=5e-2),
+    np.dtype(ml_dtypes.bfloat16): Limits(floor=6e-2, ceiling=2.5e-1),
 }
 EXACT = Limits(floor=0, ceiling=1e-3)
 

@@ -9,6 +9,7 @@ that was rounded once is within half a unit of its last place, and so is a bias,
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
@@ -19,12 +20,17 @@ from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure
 
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
 HEIGHT = 256.0
 _MOST_RUNS = 32
 _TYPES = {FLOAT16: np.dtype(np.float16), BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
 # Half a unit, and what the original's own rounding in float32 may blur.
 _HALF = 0.505
 _BLUR = 16.0
+_CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_MOVES = ("Concat", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _BENDING = ("LeakyRelu", "PRelu", "Relu")
 
 
@@ -51,28 +57,69 @@ class Readable:
 
 
 def readable(site: Site, new: Structure) -> Readable | None:
-    """The site if its weights can be read, else None."""
+    """The site if its weights can be read, else None.
+
+    Its part has to be contractions of one tensor, side by side, with nothing behind them but constants added, joints
+    that keep values apart, moves, and at the end an activation of two slopes.
+    """
     nodes = [new.nodes[index] for index in site.new if new.nodes[index].output[0] not in new.constants]
-    flat = bool(nodes) and nodes[0].op_type == "Flatten" and not nodes[0].attribute[:1]
-    nodes = nodes[flat:]
-    behind = [node.op_type for node in nodes[1:]]
-    bends = bool(behind) and behind[-1] in _BENDING
-    if len(site.boundary) != 1 or not nodes or behind[: len(behind) - bends] not in ([], ["Add"]):
+    if len(site.boundary) != 1 or not nodes:
         return None
-    node, source = nodes[0], site.boundary[0]
+    source = site.boundary[0]
+    flat = nodes[0].op_type == "Flatten" and not nodes[0].attribute
+    start = nodes[0].output[0] if flat else source
+    nodes = nodes[flat:]
+    bends = bool(nodes) and nodes[-1].op_type in _BENDING
+    nodes = nodes[: len(nodes) - bends]
+    reaches = [_reach(node, start, new) for node in nodes if node.op_type in _CONTRACTIONS]
+    others = [node for node in nodes if node.op_type not in _CONTRACTIONS]
+    if not reaches or not all(_keeps_values_apart(node, new) for node in others):
+        return None
+    kinds = {(reach.dtype, len(reach.apart)) for reach in reaches if reach is not None}
+    if None in reaches or len(kinds) != 1:
+        return None
+    dtype, _ = kinds.pop()
+    apart = tuple(max(places) for places in zip(*(reach.apart for reach in reaches if reach is not None), strict=True))
+    return Readable(site, source, dtype, bends, flat, apart)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """The type of a contraction's weight, and how many places of each axis behind the channels one output sees."""
+
+    dtype: "np.dtype[np.generic]"
+    apart: tuple[int, ...]
+
+
+def _reach(node: "NodeProto", source: str, new: Structure) -> _Reach | None:
+    """Of a contraction of a tensor with a half-precision weight; None where it is none."""
     weight = new.parameter(node.input[1]) if len(node.input) > 1 else None
-    if weight is None or weight.data_type not in _TYPES or (node.input[0] != source and not flat):
+    if node.input[0] != source or weight is None or weight.data_type not in _TYPES:
         return None
     dtype = _TYPES[weight.data_type]
     attributes = {entry.name: entry for entry in node.attribute}
     if node.op_type in ("Conv", "ConvTranspose"):
         kernel = list(weight.dims[2:])
         dilations = list(attributes["dilations"].ints) if "dilations" in attributes else [1] * len(kernel)
-        return Readable(
-            site, source, dtype, bends, flat, tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
-        )
-    plain = node.op_type == "MatMul" or (node.op_type == "Gemm" and not any(name == "transA" for name in attributes))
-    return Readable(site, source, dtype, bends, flat, ()) if plain and len(weight.dims) == 2 else None
+        return _Reach(dtype, tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)))
+    return _Reach(dtype, ()) if len(weight.dims) == 2 and "transA" not in attributes else None
+
+
+def _keeps_values_apart(node: "NodeProto", new: Structure) -> bool:
+    """Whether each number that comes out is one that goes in, but for a constant added."""
+    if node.op_type == "Add":
+        return any(new.parameter(name) is not None for name in node.input)
+    return node.op_type in _MOVES
+
+
+def alike(sites: Sequence[Readable]) -> list[Readable]:
+    """Those that want the same kind of impulses as the first reader of their source: one row each, or apart."""
+    first: dict[str, tuple[int, bool]] = {}
+    return [
+        entry
+        for entry in sites
+        if first.setdefault(entry.source, (len(entry.apart), entry.flat)) == (len(entry.apart), entry.flat)
+    ]
 
 
 def impulses(sites: Sequence[Readable], like: Mapping[str, Array]) -> Iterator[dict[str, Array]]:

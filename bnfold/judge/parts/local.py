@@ -12,7 +12,7 @@ from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.parts.excerpt import AS_STORED, TO_SINGLE, Excerpt
 from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because
-from bnfold.judge.parts.impulses import Readable, Response, impulses, read_bias, read_weights, readable
+from bnfold.judge.parts.impulses import Readable, Response, alike, impulses, read_bias, read_weights, readable
 from bnfold.judge.parts.laws import Law, appeal, can_vouch, judge_by
 from bnfold.judge.parts.limits import Places, Slopes
 from bnfold.judge.parts.moves import moved_by_one, moved_within
@@ -190,14 +190,14 @@ class _NarrowBench(_Bench):
     ) -> LocalFinding:
         """By what rounding once does."""
         a, b, moved = seen
-        laws: list[Law] = [RoundedPlaces(3), RoundedSlopes()] if random else [RoundedPlaces(10)]
-        if random and readable(site, self._new) is None:
-            laws.append(SlopesTogether())
+        laws: list[Law] = [RoundedPlaces(3 if random else 10)]
+        if random and readable(site, self._new) is None:  # what is read number by number needs no statistics
+            laws += [RoundedSlopes(), SlopesTogether()]
         return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
 
     def read(self, like: Values) -> list[LocalFinding]:
         """Judge the weights one by one where they can be read."""
-        sites = [entry for site in self._sites if (entry := readable(site, self._new)) is not None]
+        sites = alike([entry for site in self._sites if (entry := readable(site, self._new)) is not None])
         if not sites:
             return []
         quiet = {name: np.zeros_like(values) if values.dtype in FLOATS else values for name, values in like.items()}

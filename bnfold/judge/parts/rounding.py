@@ -5,7 +5,7 @@ that nothing but the stored numbers differs, and the new part is compared with i
 up or down by half a unit of its last place: the most that rounding once does.
 
 - A place may be off by three times as much as there, or five times what is usual of all channels there, by their own
-  scales; a slope by three times what is usual of all channels.
+  scales; a slope by five times what is usual of all channels.
 - All slopes together are to be like those of roundings that fall anywhere within that half unit, which are smaller by
   the root of 3: a scale that was itself rounded moves a whole channel, which single roundings of its weights do not.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from bnfold.judge.channels import Array, largest, ratios, scales, slopes
 from bnfold.judge.parts.laws import Seen
 
-_PLACE, _TIMES, _TIMES_USUAL, _ERRORS = 16.0, 3.0, 5.0, 6.0
+_PLACE, _TIMES, _TIMES_USUAL, _ERRORS = 16.0, 5.0, 5.0, 6.0
 _ROUNDED_TWICE = 1.6 / math.sqrt(3)
 # Fewer channels are no sample of roundings.
 _FEWEST_CHANNELS = 16
@@ -51,7 +51,7 @@ class RoundedSlopes:
     """The systematic difference of a channel."""
 
     def excess(self, seen: Seen) -> Array:
-        """In units of three times what is usual."""
+        """In units of five times what is usual."""
         fit, own = slopes(seen.a, seen.b), slopes(seen.b, seen.moved[0])
         usual = max(_root_mean_square(own.value), seen.u)
         return np.asarray(np.abs(fit.value) / (_TIMES * usual + 2 * np.abs(own.value) + _ERRORS * fit.uncertainty))
