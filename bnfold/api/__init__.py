@@ -109,7 +109,7 @@ def fold_file(
     kind = kind_of(source)
     if kind == "onnx":
         return fold_onnx_file(source, target, options, progress, in_place=in_place)
-    _require_torch(source)
+    _require_torch("")
     from bnfold.api.torch_programs import fold_program_file
 
     return fold_program_file(source, kind, target, options, progress, in_place=in_place)
@@ -122,7 +122,7 @@ def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
         raise type(error)(f"{path} {error}") from error
     if kind == "onnx":
         return fold_proto(load_proto(path), name, options)
-    _require_torch(path)
+    _require_torch(f"{path} ")
     from bnfold.api.torch_programs import fold_program, load_program
 
     return fold_program(load_program(path, kind), name, options)
@@ -144,10 +144,10 @@ def _comes_from(package: str, model: object) -> bool:
     return package in sys.modules and any(base.__module__.split(".")[0] == package for base in type(model).__mro__)
 
 
-def _require_torch(path: Path) -> None:
+def _require_torch(subject: str) -> None:
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"{path} is a program of PyTorch, which is not installed: pip install 'bnfold[torch]'"
+            f"{subject}is a program of PyTorch, which is not installed: pip install 'bnfold[torch]'"
         ) from error
