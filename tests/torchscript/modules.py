@@ -1,5 +1,7 @@
 """Modules for tests: torch.jit.script wants their source in a file."""
 
+from enum import Enum
+
 import torch
 from torch import nn
 
@@ -289,3 +291,29 @@ class Structured(nn.Module):
     def forward(self, x):
         y = self.norm(self.conv(x))
         return {"features": y, "pooled": y.mean((2, 3))}
+
+
+class Layout(Enum):
+    """How an image lies in memory, as libraries of models say it."""
+
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+
+
+class ChoosesByEnum(nn.Module):
+    """A Conv and its BatchNorm behind a choice by a constant enumeration, and a size that it insists on."""
+
+    layout: Layout
+
+    def __init__(self):
+        super().__init__()
+        self.layout = Layout.NCHW
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        assert x.shape[2] == 8, f"the height is {x.shape[2]}"
+        y = self.norm(self.conv(x))
+        if self.layout != Layout.NCHW:
+            y = torch.tanh(y)
+        return y

@@ -153,3 +153,9 @@ def test_sizes_that_the_program_does_not_insist_on_are_not_used():
     module = randomised(modules.Before(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
     found = fold_and_compare(compiled(module, "traced", IMAGE), IMAGE)
     assert_same(found.original, found.module, torch.randn(5, 3, 9, 2))
+
+
+def test_enumerations_and_assertions_of_sizes():
+    # torch's passes stop at a comparison of enumerations; another size ends in an error that is no RuntimeError.
+    result = folded(modules.ChoosesByEnum(), torch.randn(2, 3, 8, 9))
+    assert len(result.folds) == 1

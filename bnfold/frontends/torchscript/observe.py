@@ -96,7 +96,7 @@ class _Probe:
         try:
             with torch.no_grad():
                 found = self._function(self._module, *arguments)
-        except (RuntimeError, IndexError, ValueError, TypeError):
+        except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError):  # the first, of its own assertions
             return None
         return list(zip(found[::2], found[1::2], strict=True))
 

@@ -8,7 +8,7 @@ import torch
 
 from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.torchscript.attributes import Attributes
-from bnfold.frontends.torchscript.ir import IrGraph, ModuleObject, all_nodes
+from bnfold.frontends.torchscript.ir import IrGraph, IrValue, ModuleObject, all_nodes
 from bnfold.frontends.torchscript.methods import Bodies, Method, Reach, methods_of, modules_of
 from bnfold.frontends.torchscript.storage import read_module, write_module
 
@@ -97,8 +97,12 @@ def fix_to_inference(graph: IrGraph, root: ModuleObject) -> None:
     Args:
         graph: inlined; its first input is `root`.
         root: the module. Where it is in training mode, that is what is fixed.
+
+    Raises:
+        UnsupportedModelError: it compares enumerations that are not constants.
     """
     _read_switches(graph, root)
+    _read_comparisons_of_enums(graph, root)
     passes: Any = torch._C
     passes._jit_pass_constant_propagation_immutable_types(graph)
     passes._jit_pass_dce(graph)
@@ -116,6 +120,38 @@ def _read_switches(graph: IrGraph, root: ModuleObject) -> None:
             continue
         with graph.insert_point_guard(node):
             node.output().replaceAllUsesWith(graph.insertConstant(place.value))
+
+
+def _read_comparisons_of_enums(graph: IrGraph, root: ModuleObject) -> None:
+    """Replace comparisons of constant enumerations by their value.
+
+    torch has no registered operator for them, and its own passes stop at them with an internal error.
+    """
+    attributes = Attributes(root, graph)
+    set_somewhere = names_set(root)
+
+    def known(value: IrValue) -> object:
+        node = value.node()
+        if node.kind() != "prim::GetAttr" or node.s("name") in set_somewhere:
+            return value.toIValue()
+        place = attributes.place(node)
+        return None if place is None else place.value
+
+    for node in list(all_nodes(graph)):
+        if node.kind() not in ("aten::eq", "aten::ne") or not any(_is_enum(value) for value in node.inputs()):
+            continue
+        left, right = (known(value) for value in node.inputs())
+        if left is None or right is None:
+            raise UnsupportedModelError(
+                "compares enumerations at run time, which torch's own passes cannot read: trace it or export it instead"
+            )
+        with graph.insert_point_guard(node):
+            node.output().replaceAllUsesWith(graph.insertConstant((left == right) == (node.kind() == "aten::eq")))
+        node.destroy()
+
+
+def _is_enum(value: IrValue) -> bool:
+    return bool(value.type().kind() == "EnumType")
 
 
 def names_set(root: ModuleObject) -> set[str]:
