@@ -23,6 +23,7 @@ class Model:
         role: how messages call it: "the original".
         source: where it is.
         beside: values of initializers whose data it says is external, in place of files.
+        folder: where the external data of a serialised model lies.
 
     Attributes:
         role: the same.
@@ -33,10 +34,12 @@ class Model:
         VerificationError: there is no such file, or it cannot be read.
     """
 
-    def __init__(self, role: str, source: ModelSource, beside: "Mapping[str, Array] | None" = None) -> None:
+    def __init__(
+        self, role: str, source: ModelSource, beside: "Mapping[str, Array] | None" = None, folder: str = ""
+    ) -> None:
         self.role = role
         self._beside = beside
-        self.folder = "" if isinstance(source, bytes) else str(Path(source).absolute().parent)
+        self.folder = folder if isinstance(source, bytes) else str(Path(source).absolute().parent)
         try:
             self.data = source if isinstance(source, bytes) else Path(source).read_bytes()
         except OSError as error:

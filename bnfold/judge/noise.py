@@ -71,7 +71,7 @@ class Noise:
             One observation, or none: a moved input may leave the domain of a lookup.
         """
         with suppress(VerificationError):
-            return [session.observe(_moved(feeds, direction, self.grain), tensors)]
+            return [session.observe(moved_by_last_bit(feeds, direction, self.grain), tensors)]
         return []
 
     def measure(
@@ -120,7 +120,14 @@ def _error(output: object, other: object, *, of_a_problem: float) -> float:
     return max((of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
 
 
-def _moved(feeds: Feeds, direction: int, grain: "np.dtype[Any]") -> dict[str, Any]:
+def moved_by_last_bit(feeds: Feeds, direction: int, grain: "np.dtype[Any]") -> dict[str, Any]:
+    """Inputs of which every floating point value is moved by the last bit of a type, or of its own if that is coarser.
+
+    Args:
+        feeds: the inputs.
+        direction: 1 moves each value up or down at random, -1 the other way.
+        grain: the type.
+    """
     rng = np.random.default_rng(0)
 
     def moved(value: Any) -> Any:  # noqa: ANN401 - an array or a list of them

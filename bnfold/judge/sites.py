@@ -8,7 +8,8 @@ graph that lies between it and the tensors before it that both models have.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bnfold.judge.structure import Structure, bodies, captures, same_parameter
+from bnfold.judge.matching import Match
+from bnfold.judge.structure import Structure, bodies
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def find_sites(original: Structure, new: Structure, reused: Collection[str] = ()
         reused: names that mean other tensors in the new model.
     """
     common = _common(original, new).difference(reused)
-    match = _Match(original, new, common)
+    match = Match(original, new, common)
     return [
         _site(original, new, common, tensor)
         for tensor in original.producers
@@ -49,56 +50,6 @@ def _common(original: Structure, new: Structure) -> set[str]:
     """Tensors that depend on the inputs and have one name in both models."""
     made = original.producers.keys() & new.producers.keys()
     return (made - original.constants - new.constants) | (original.inputs & new.inputs)
-
-
-class _Match:
-    """Compares single nodes of two models."""
-
-    def __init__(self, original: Structure, new: Structure, common: set[str]) -> None:
-        self._original, self._new, self._common = original, new, common
-        functions = original.functions.keys() & new.functions.keys()
-        equal = all(original.functions[key] == new.functions[key] for key in functions)
-        self._functions = set() if equal else {*original.functions, *new.functions}
-        self._parameters: dict[tuple[str, str], bool] = {}
-
-    def made_alike(self, tensor: str) -> bool:
-        """Whether both models make a tensor by the same node out of the same tensors."""
-        return self._same_node(self._original.producers[tensor], self._new.producers[tensor])
-
-    def _same_node(self, ours: int, theirs: int) -> bool:
-        a, b = self._original.nodes[ours], self._new.nodes[theirs]
-        if (a.op_type, a.domain, list(a.output)) != (b.op_type, b.domain, list(b.output)):
-            return False
-        if (a.domain, a.op_type) in self._functions or len(a.input) != len(b.input):
-            return False
-        if _attributes(a) != _attributes(b):
-            return False
-        captured = list(captures(a))  # bodies are equal, and so the names in them are
-        pairs = [*zip(a.input, b.input, strict=True), *zip(captured, captured, strict=True)]
-        return all(self._same_input(*pair) for pair in pairs)
-
-    def _same_input(self, ours: str, theirs: str) -> bool:
-        if not ours or not theirs:
-            return ours == theirs
-        if ours in self._common and theirs in self._common:
-            return ours == theirs
-        if ours not in self._original.constants or theirs not in self._new.constants:
-            return False
-        key = (ours, theirs)
-        if key not in self._parameters:
-            self._parameters[key] = self._same_constant(ours, theirs)
-        return self._parameters[key]
-
-    def _same_constant(self, ours: str, theirs: str) -> bool:
-        if self._original.parameter(ours) is not None or self._new.parameter(theirs) is not None:
-            return same_parameter(self._original, self._new, ours, theirs)
-        made = ours in self._original.producers and theirs in self._new.producers
-        return made and self._same_node(self._original.producers[ours], self._new.producers[theirs])
-
-
-def _attributes(node: object) -> list[bytes]:
-    entries = getattr(node, "attribute", ())
-    return [entry.SerializeToString(deterministic=True) for entry in sorted(entries, key=lambda entry: str(entry.name))]
 
 
 def _site(original: Structure, new: Structure, common: set[str], tensor: str) -> Site:

@@ -54,8 +54,7 @@ class Structure:
 
     def reads(self, index: int) -> list[str]:
         """The tensors that a node reads, captures by its bodies among them."""
-        node = self.nodes[index]
-        return [*filter(None, node.input), *captures(node)]
+        return names_read(self.nodes[index])
 
     def parameter(self, name: str) -> "TensorProto | None":
         """The stored tensor: an initializer, or the value of a Constant node."""
@@ -86,12 +85,22 @@ class Structure:
         """Whether a node gives other values in each run."""
         return self.nodes[index].op_type in _RANDOM
 
+    def is_network(self, index: int) -> bool:
+        """Whether a node has graphs of its own: bodies, or a function of the model that it calls."""
+        node = self.nodes[index]
+        return (node.domain, node.op_type) in self.functions or any(bodies(node))
+
     def _find_constants(self) -> set[str]:
         constants = self._stored.keys() | self._sparse
         for index, node in enumerate(self.nodes):
             if not self.is_random(index) and all(name in constants for name in self.reads(index)):
                 constants |= set(filter(None, node.output))
         return constants
+
+
+def names_read(node: "NodeProto") -> list[str]:
+    """The tensors that a node reads, captures by its bodies among them."""
+    return [*filter(None, node.input), *captures(node)]
 
 
 def captures(node: "NodeProto") -> Iterator[str]:

@@ -7,7 +7,7 @@ both models and judged by itself, on the values that the sample brings there (bn
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,10 +19,7 @@ from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.result import TensorCheck
 from bnfold.judge.sessions import Observation
 from bnfold.judge.sites import Site
-from bnfold.judge.tolerance import EXACT, LIMITS, NOISE_FACTOR, OwnTolerance
-
-# The floors are those of whole outputs; a channel's own scale is smaller than its tensor's.
-_CHANNELS = 4
+from bnfold.judge.tolerance import EXACT, LIMITS, NOISE_FACTOR, OwnTolerance, channel_floor
 
 Appeal = Callable[[Sequence[Site]], Mapping[str, LocalFinding]]
 
@@ -47,12 +44,12 @@ class SiteRecord:
             self.problem = problem
             self.failed_channel = channel
 
-    def see_local(self, finding: LocalFinding, where: str) -> None:
+    def see_local(self, finding: LocalFinding) -> None:
         """Note what the cut-out parts say."""
         self.excess = finding.excess if math.isnan(self.excess) else max(self.excess, finding.excess)
         self.nearer = finding.nearer or self.nearer
         if finding.what:
-            self.fail(f"{finding} {where}".rstrip(), finding.channel)
+            self.fail(str(finding), finding.channel)
 
     def result(self) -> TensorCheck:
         """The site's check."""
@@ -171,7 +168,7 @@ class Survey:
         if self._tolerance is not None:
             beyond = self._tolerance.excess(extent.error, extent.scale) > 1
         else:
-            beyond = relative > _CHANNELS * max(LIMITS[a.dtype].floor, LIMITS[self._noise.grain].floor)
+            beyond = relative > channel_floor(a.dtype, self._noise.grain)
         return _Doubt(record, number, extent, beyond) if np.any(beyond) else None
 
     def _settle(self, doubts: Sequence[_Doubt], sample: Sample) -> None:
@@ -188,7 +185,7 @@ class Survey:
                 if not _is_noise(doubt, sample):
                     _fail([doubt], sample)
             elif finding.what:
-                doubt.record.see_local(finding, f"in {sample.where}")
+                doubt.record.see_local(replace(finding, where=f"in {sample.where}"))
 
     def _see_others(self, record: SiteRecord, a: object, b: object, sample: Sample) -> None:
         """Integers, booleans, strings, sequences: equal, unless the original does not agree with itself there."""

@@ -39,6 +39,7 @@ from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.options import VerifyOptions
 
 NOISE_FACTOR = 8
+_CHANNELS = 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,18 @@ class Verdict(IntEnum):
     EQUAL = 0
     UNDECIDED = 1
     DIFFERENT = 2
+
+
+def channel_floor(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> float:
+    """What always passes in one channel of a tensor, in units of its largest value.
+
+    The floors are those of whole outputs; a channel's own scale is smaller than its tensor's.
+
+    Args:
+        dtype: of the tensor.
+        grain: the coarsest dtype that the original computes in.
+    """
+    return _CHANNELS * _limits(dtype, grain).floor
 
 
 def noise_matters(difference: Difference, options: VerifyOptions) -> bool:

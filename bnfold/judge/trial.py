@@ -9,6 +9,7 @@ import numpy as np
 
 from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
+from bnfold.judge.closeups.inspect import inspect
 from bnfold.judge.compare import differences
 from bnfold.judge.deployment import check_deployment
 from bnfold.judge.feeding import GO_ON, Feeding
@@ -16,8 +17,8 @@ from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
 from bnfold.judge.noise import Noise, NoiseLevel
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.parts.finding import LocalFinding
-from bnfold.judge.parts.local import LocalJudge
-from bnfold.judge.parts.probes import probes
+from bnfold.judge.parts.local import LocalJudge, can_be_cut_out
+from bnfold.judge.parts.probes import Probes
 from bnfold.judge.result import OutputCheck, TensorCheck, Verification
 from bnfold.judge.sessions import Feeds, Observation, Session
 from bnfold.judge.sites import Site, made_inside
@@ -147,38 +148,27 @@ class Trial:
         def appeal(doubtful: Sequence[Site]) -> Mapping[str, LocalFinding]:
             seen = expected if number == 0 else original.observe(feeds, around)
             values = _arrays(feeds, seen)
-            return self._local_judge(doubtful, values).judge(values)
+            possible = [site for site in doubtful if can_be_cut_out(site, self._original, values)]
+            return LocalJudge(self._original, self._new, possible, values).judge(values)
 
         return Sample(where, expected, got, lambda way: self._noise.moved(feeds, original, tensors, way), appeal)
-
-    def _local_judge(self, sites: Sequence[Site], like: Mapping[str, Array]) -> LocalJudge:
-        possible = [site for site in sites if self._can_be_cut_out(site, like)]
-        return LocalJudge(self._original, self._new, possible, like)
-
-    def _can_be_cut_out(self, site: Site, like: Mapping[str, Array]) -> bool:
-        random = any(self._original.is_random(index) for index in site.original)
-        return not random and all(name in like for name in site.boundary)
 
     @property
     def _probes(self) -> bool:
         return self._options.probe and own_tolerance(self._options) is None
 
     def _judge_parts(self, records: Sequence[SiteRecord], seen: Mapping[str, Array]) -> None:
-        """Cut the parts out and compare them on values of our own choice.
+        """Cut the parts out and compare them, and what is inside of them, on values of our own choice.
 
         A tolerance of the caller's speaks of values that occur, not of these.
         """
         if not self._probes:
             return
-        judge = self._local_judge([record.site for record in records], seen)
-        for probe in probes(seen, self._options.seed, self._options.inputs):
-            findings = judge.judge(probe.values, probe.random)
-            for record in records:
-                if record.site.tensor in findings:
-                    record.see_local(findings[record.site.tensor], probe.where)
         places = {record.site.tensor: record for record in records}
-        for finding in judge.read(seen):
-            places[finding.tensor].see_local(finding, "")
+        sites = [record.site for record in records]
+        chosen = Probes(self._options.seed, self._options.inputs)
+        for finding in inspect(self._original, self._new, sites, seen, chosen):
+            places[finding.tensor].see_local(finding)
 
     def _compare_outputs(self, number: int, feeds: Feeds, sample: Sample) -> None:
         expected, got = sample.original.outputs, sample.new.outputs

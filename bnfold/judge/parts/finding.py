@@ -21,6 +21,7 @@ class LocalFinding:
         original, new: the two values that are furthest apart there.
         what: what exceeds: "differs", "is 1.0000053 times", ...; empty if nothing does.
         nearer: which side is nearer to float64, "original" or "new"; empty where that was not computed.
+        where: on which values it was found.
     """
 
     tensor: str
@@ -31,13 +32,14 @@ class LocalFinding:
     new: float
     what: str = ""
     nearer: str = ""
+    where: str = ""
 
     def __str__(self) -> str:
-        """In one line: channel, what is wrong, both values."""
+        """In one line: channel, what is wrong, both values, where that was seen."""
         channel = "" if self.channel is None else f"channel {self.channel} "
         values = "" if math.isnan(self.new) else f": {self.new:.9g} against {self.original:.9g} in the original"
         nearer = f" (in float64 the {self.nearer} model is nearer)" if self.nearer else ""
-        return f"{channel}{self.what}{values}{nearer}"
+        return f"{channel}{self.what}{values}{nearer} {self.where}".rstrip()
 
 
 def finding_at(

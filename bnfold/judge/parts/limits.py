@@ -45,6 +45,26 @@ class Places:
         return "differs"
 
 
+class MovedInputs:
+    """The largest difference of a channel, in a part that is a network of its own.
+
+    Args:
+        floor: what always passes, in units of the largest value.
+    """
+
+    def __init__(self, floor: float) -> None:
+        self._floor = floor
+
+    def excess(self, seen: Seen) -> Array:
+        """In units of that floor, or of eight times what moved inputs do, whichever is larger."""
+        noise = np.max([largest(other - seen.a) for other in seen.moved], axis=0)
+        return ratios(largest(seen.b - seen.a), np.maximum(self._floor * scales(seen.a), _MOVED * noise))
+
+    def describe(self, _seen: Seen, _channel: int) -> str:
+        """It differs."""
+        return "differs"
+
+
 class Slopes:
     """The systematic difference of a channel."""
 

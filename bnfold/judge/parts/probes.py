@@ -34,20 +34,30 @@ class Probe:
     random: frozenset[str] = frozenset()
 
 
-def probes(seen: Mapping[str, Array], seed: int, fixed: Container[str] = ()) -> Iterator[Probe]:
-    """Values for all tensors.
+@dataclass(frozen=True)
+class Probes:
+    """A way to choose values.
 
-    Args:
-        seen: real values; the others have their types and shapes, and only floating-point tensors change.
+    Attributes:
         seed: of the random ones.
         fixed: tensors to leave alone: inputs of which the caller has given values, and perhaps knows no others.
     """
-    rng = np.random.default_rng([seed, 1])
-    free = frozenset(name for name, values in seen.items() if name not in fixed and _is_free(values))
-    drawn = {name: _random(values, rng) if name in free else values for name, values in seen.items()}
-    yield Probe("on random values where it begins", drawn, free)
-    zeros = {name: np.zeros_like(values) if name in free else values for name, values in seen.items()}
-    yield Probe("on zeros where it begins", zeros)
+
+    seed: int
+    fixed: Container[str] = ()
+
+    def of(self, seen: Mapping[str, Array]) -> Iterator[Probe]:
+        """Values for all tensors.
+
+        Args:
+            seen: real values; the others have their types and shapes, and only floating-point tensors change.
+        """
+        rng = np.random.default_rng([self.seed, 1])
+        free = frozenset(name for name, values in seen.items() if name not in self.fixed and _is_free(values))
+        drawn = {name: _random(values, rng) if name in free else values for name, values in seen.items()}
+        yield Probe("on random values where it begins", drawn, free)
+        zeros = {name: np.zeros_like(values) if name in free else values for name, values in seen.items()}
+        yield Probe("on zeros where it begins", zeros)
 
 
 def _is_free(values: Array) -> bool:

@@ -1,0 +1,1 @@
+"""What cannot be seen from outside a node, looked at as two models of their own."""

@@ -1,0 +1,97 @@
+"""Parts of two models side by side: two small sessions for any number of inputs."""
+
+import math
+from collections.abc import Container, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from bnfold.judge.channels import Array, eps
+from bnfold.judge.compare import FLOATS
+from bnfold.judge.parts.excerpt import AS_STORED, Excerpt
+from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because
+from bnfold.judge.parts.running import Running
+from bnfold.judge.sites import Site
+from bnfold.judge.structure import Structure
+
+Values = Mapping[str, Array]
+
+
+class Bench:
+    """Some sites cut out of both models, in one precision."""
+
+    precision: ClassVar[Mapping[int, int]] = AS_STORED
+
+    def __init__(self, original: Structure, new: Structure, sites: Sequence[Site], like: Values) -> None:
+        self._original, self._new, self._sites, self._like = original, new, sites, like
+        ours, theirs = Excerpt(original, self.precision), Excerpt(new, self.precision)
+        self._names = [self._add(site, number, ours, theirs) for number, site in enumerate(sites)]
+        self._ours, self._theirs = Running("the original", ours, like), Running("the new model", theirs, like)
+
+    def _add(self, site: Site, number: int, ours: Excerpt, theirs: Excerpt) -> tuple[str, str, list[str]]:
+        """The original's tensor, the new one's, and moved ones."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """How many sites."""
+        return len(self._sites)
+
+    def halves(self) -> "list[Bench]":
+        """Two benches in place of one whose parts do not run together: one part must not spoil the others."""
+        middle = self.size // 2
+        sides = (self._sites[:middle], self._sites[middle:])
+        return [type(self)(self._original, self._new, side, self._like) for side in sides]
+
+    def _u(self, site: Site, a: Array) -> float:
+        return eps(a.dtype) * math.sqrt(_depth(self._original, site))
+
+    def judge(self, values: Values, random: Container[str]) -> list[LocalFinding] | None:
+        """As LocalJudge.judge; None where the parts do not run."""
+        ours, theirs = self._ours.run(values), self._theirs.run(values)
+        if not ours or not theirs:
+            return None
+        moved = self._moved(values, ours, theirs)
+        findings = []
+        for site, (a, b, _), others in zip(self._sites, self._names, moved, strict=True):
+            left, right = ours[a], theirs[b]
+            if not isinstance(left, np.ndarray) or left.dtype not in FLOATS:
+                continue
+            problem = incomparable_because(left, right)
+            if problem:
+                findings.append(incomparable(site.tensor, problem))
+            else:
+                is_random = any(name in random for name in site.boundary)
+                findings.append(self.judge_site(site, values, (left, right, others), random=is_random))
+        return findings
+
+    def _moved(self, values: Values, ours: Values, theirs: Values) -> list[list[Array]]:  # noqa: ARG002
+        """What moved parts make, site by site. Here those are the original's.
+
+        Args:
+            values: what the parts were fed with.
+            ours: what was made of them by the original's.
+            theirs: by the new model's.
+        """
+        return [[ours[name] for name in moved] for _, _, moved in self._names]
+
+    def read(self, like: Values) -> list[LocalFinding]:  # noqa: ARG002 - those of higher precision have nothing to say
+        """As LocalJudge.read."""
+        return []
+
+    def judge_site(
+        self, site: Site, values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+    ) -> LocalFinding:
+        """Judge one site.
+
+        Args:
+            site: the site.
+            values: what its parts were fed with.
+            seen: what they made: the original's, the new one's, the moved ones.
+            random: whether they were fed with random values.
+        """
+        raise NotImplementedError
+
+
+def _depth(graph: Structure, site: Site) -> int:
+    return max(1, sum(graph.nodes[index].output[0] not in graph.constants for index in site.original))

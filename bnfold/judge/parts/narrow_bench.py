@@ -1,0 +1,67 @@
+"""Parts with half-precision parameters."""
+
+import numpy as np
+
+from bnfold.judge.channels import Array
+from bnfold.judge.compare import FLOATS
+from bnfold.judge.parts.bench import Bench, Values
+from bnfold.judge.parts.excerpt import TO_SINGLE, Excerpt
+from bnfold.judge.parts.finding import LocalFinding
+from bnfold.judge.parts.laws import Law, judge_by
+from bnfold.judge.parts.moves import moved_within
+from bnfold.judge.parts.readable import Readable, readable
+from bnfold.judge.parts.reading import read_bias, read_weights
+from bnfold.judge.parts.rounding import RoundedPlaces, RoundedSlopes, SlopesTogether
+from bnfold.judge.parts.truth import exact_values
+from bnfold.judge.sites import Site
+from bnfold.judge.structure import same_parameter
+
+# One random move may leave a channel where it was.
+_MOVES = 3
+
+
+class NarrowBench(Bench):
+    """Parts with half-precision parameters, computed in float32: the new one's moves within its rounding."""
+
+    precision = TO_SINGLE
+
+    def _add(self, site: Site, number: int, ours: Excerpt, theirs: Excerpt) -> tuple[str, str, list[str]]:
+        names = {name for index in site.new for name in self._new.reads(index)}
+        unchanged = {name for name in names if same_parameter(self._original, self._new, name, name)}
+        plain = theirs.add(site, site.new, number)
+        moves = (moved_within(self._new, site.new, unchanged, seed) for seed in range(_MOVES))
+        moved = [theirs.add_moved(site, site.new, number, f"~{way}", move) for way, move in enumerate(moves)]
+        return ours.add(site, site.original, number), plain, moved
+
+    def _moved(self, values: Values, ours: Values, theirs: Values) -> list[list[Array]]:  # noqa: ARG002
+        return [[theirs[name] for name in moved] for _, _, moved in self._names]
+
+    def judge_site(
+        self, site: Site, _values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+    ) -> LocalFinding:
+        """By what rounding once does."""
+        a, b, moved = seen
+        laws: list[Law] = [RoundedPlaces(3 if random else 10)]
+        if random and readable(site, self._new) is None:  # what is read number by number needs no statistics
+            laws += [RoundedSlopes(), SlopesTogether()]
+        return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
+
+    def read(self, like: Values) -> list[LocalFinding]:
+        """Judge the weights one by one where they can be read."""
+        entries = [entry for site in self._sites if (entry := readable(site, self._new)) is not None]
+        quiet = {name: np.zeros_like(values) if values.dtype in FLOATS else values for name, values in like.items()}
+        ours, theirs = self._ours.run(quiet), self._theirs.run(quiet)
+        if not ours or not theirs:
+            return []
+        names = {site.tensor: (a, b) for site, (a, b, _) in zip(self._sites, self._names, strict=True)}
+        findings = []
+        for entry in entries:
+            a, b = names[entry.site.tensor]
+            findings.append(self._read_bias(entry, quiet, ours[a], theirs[b]))
+            findings += read_weights(entry, self._original, self._new, like[entry.source])
+        return findings
+
+    def _read_bias(self, entry: Readable, quiet: Values, ours: Array, theirs: Array) -> LocalFinding:
+        finding = read_bias(entry, ours, theirs)
+        exact = exact_values(self._original, entry.site, quiet) if finding.what else None
+        return finding if exact is None else read_bias(entry, exact, theirs)

@@ -1,0 +1,157 @@
+"""Which parts are contractions of one tensor with half-precision weights, so that their weights can be read.
+
+Nothing may stand before them but moves of single values, and nothing behind them but constants added, joints that keep
+values apart, moves, and at the end an activation of two slopes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+
+from bnfold.judge.channels import Array
+from bnfold.judge.elements import BFLOAT16, FLOAT16
+from bnfold.judge.sites import Site
+from bnfold.judge.structure import Structure
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+_TYPES = {FLOAT16: np.dtype(np.float16), BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
+_CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_BENDING = ("LeakyRelu", "PRelu", "Relu")
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A site whose new part is one contraction, or some of one tensor: its weights can be read.
+
+    Attributes:
+        site: the site.
+        source: the tensor that it begins with.
+        moves: what brings the values of the source to their places in the tensor that is contracted.
+        dtype: of the stored weight.
+        bends: whether an activation stands behind it that has another slope for negative values.
+        apart: how far impulses have to stand from each other on each axis behind the channels; () where every row of
+            the contracted tensor is a matter of its own and the channels are its last axis.
+    """
+
+    site: Site
+    source: str
+    moves: "Moves"
+    dtype: "np.dtype[np.generic]"
+    bends: bool
+    apart: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """A chain of nodes each of whose outputs holds the values of its first input, elsewhere.
+
+    Attributes:
+        graph: that they are in.
+        nodes: from the first to the last.
+    """
+
+    graph: Structure
+    nodes: "tuple[NodeProto, ...]"
+
+    def places(self, shape: Sequence[int]) -> Array | None:
+        """Where each value of the result stands in the source: int64, of the result's shape.
+
+        Args:
+            shape: of the source.
+
+        Returns:
+            The places; None where a node does not take that shape.
+        """
+        places = np.arange(prod(shape), dtype=np.int64).reshape(shape)
+        try:
+            for node in self.nodes:
+                places = self._run(node, places)
+        except Exception:  # onnx's implementations raise what they like
+            return None
+        return places
+
+    def _run(self, node: "NodeProto", places: Array) -> Array:
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        names = [name for name in node.input if name]
+        values = [places, *(self.graph.array(name) for name in names[1:])]
+        ports = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in zip(names, values, strict=True)
+        ]
+        graph = helper.make_graph([node], "move", ports, [helper.make_empty_tensor_value_info(node.output[0])])
+        model = helper.make_model(graph, opset_imports=self.graph.model.proto.opset_import)
+        (moved,) = ReferenceEvaluator(model).run(None, dict(zip(names, values, strict=True)))
+        return np.asarray(moved)
+
+
+def readable(site: Site, new: Structure) -> Readable | None:
+    """The site if its weights can be read, else None."""
+    nodes = [new.nodes[index] for index in site.new if new.nodes[index].output[0] not in new.constants]
+    if len(site.boundary) != 1 or not nodes:
+        return None
+    source = site.boundary[0]
+    moves = _leading_moves(nodes, source, new)
+    start = moves[-1].output[0] if moves else source
+    nodes = nodes[len(moves) :]
+    bends = bool(nodes) and nodes[-1].op_type in _BENDING
+    nodes = nodes[: len(nodes) - bends]
+    reaches = [_reach(node, start, new) for node in nodes if node.op_type in _CONTRACTIONS]
+    others = [node for node in nodes if node.op_type not in _CONTRACTIONS]
+    if not reaches or not all(_keeps_values_apart(node, new) for node in others):
+        return None
+    kinds = {(reach.dtype, len(reach.apart)) for reach in reaches if reach is not None}
+    if None in reaches or len(kinds) != 1:
+        return None
+    dtype, _ = kinds.pop()
+    apart = tuple(max(places) for places in zip(*(reach.apart for reach in reaches if reach is not None), strict=True))
+    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, apart)
+
+
+def _leading_moves(nodes: "Sequence[NodeProto]", source: str, new: Structure) -> "list[NodeProto]":
+    """The chain of moves that a part begins with."""
+    chain: list[NodeProto] = []
+    for node in nodes:
+        before = chain[-1].output[0] if chain else source
+        known = all(new.parameter(name) is not None for name in node.input[1:] if name)
+        if node.op_type not in _MOVES or node.input[0] != before or not known:
+            break
+        chain.append(node)
+    return chain
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """The type of a contraction's weight, and how many places of each axis behind the channels one output sees."""
+
+    dtype: "np.dtype[np.generic]"
+    apart: tuple[int, ...]
+
+
+def _reach(node: "NodeProto", source: str, new: Structure) -> _Reach | None:
+    """Of a contraction of a tensor with a half-precision weight; None where it is none."""
+    weight = new.parameter(node.input[1]) if len(node.input) > 1 else None
+    if node.input[0] != source or weight is None or weight.data_type not in _TYPES:
+        return None
+    dtype = _TYPES[weight.data_type]
+    attributes = {entry.name: entry for entry in node.attribute}
+    if node.op_type in ("Conv", "ConvTranspose"):
+        kernel = list(weight.dims[2:])
+        dilations = list(attributes["dilations"].ints) if "dilations" in attributes else [1] * len(kernel)
+        return _Reach(dtype, tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)))
+    return _Reach(dtype, ()) if len(weight.dims) == 2 and "transA" not in attributes else None
+
+
+def _keeps_values_apart(node: "NodeProto", new: Structure) -> bool:
+    """Whether each number that comes out is one that goes in, but for a constant added."""
+    if node.op_type == "Add":
+        return any(new.parameter(name) is not None for name in node.input)
+    return node.op_type in (*_MOVES, "Concat")

@@ -1,0 +1,139 @@
+"""Half-precision weights read one by one, from outside: each was rounded once, or it was not.
+
+A single 256 among zeros brings single weights of a convolution or a matrix product to the output: every other product
+is zero, and the bias is what zeros alone make. Behind a Relu, 256 and 512 are compared, where it lets both through. The
+original's part, computed in float32, says what the weight should be to seven digits; the new one's says what is stored.
+A weight that was rounded once is within half a unit of its last place, and so is a bias, which zeros alone bring out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+
+from bnfold.judge.channels import Array, eps
+from bnfold.judge.parts.excerpt import TO_SINGLE, Excerpt
+from bnfold.judge.parts.finding import LocalFinding
+from bnfold.judge.parts.impulses import HEIGHT, Impulses
+from bnfold.judge.parts.readable import Readable
+from bnfold.judge.parts.running import Running
+from bnfold.judge.structure import Structure
+
+# Half a unit, and what the original's own rounding in float32 may blur.
+_HALF = 0.505
+_BLUR = 16.0
+# Numbers of a source that is made longer, so that more impulses have room: 16 MB of float32.
+_LARGEST_SOURCE = 2**22
+
+
+def read_weights(entry: Readable, original: Structure, new: Structure, like: Array) -> list[LocalFinding]:
+    """Whether every weight that comes out was rounded once: a finding for each run of the parts.
+
+    Args:
+        entry: the site.
+        original: the original.
+        new: the new model.
+        like: real values of its source, for shape and type. Its first axis is made longer if the parts take that.
+    """
+    for impulses in _longest_first(entry, like):
+        findings = _read(entry, original, new, impulses)
+        if findings:
+            return findings
+    return []
+
+
+def _longest_first(entry: Readable, like: Array) -> Iterator[Impulses]:
+    """Impulses in a source of many rows, and in one as long as it is in the model."""
+    plain = Impulses.of(entry, like)
+    if plain is None:
+        return
+    room = max(1, _LARGEST_SOURCE // max(1, like.size))
+    times = min(room, plain.runs)
+    longer = Impulses.of(entry, np.repeat(like, times, axis=0)) if times > 1 else None
+    if longer is not None:
+        yield longer
+    yield plain
+
+
+def _read(entry: Readable, original: Structure, new: Structure, impulses: Impulses) -> list[LocalFinding]:
+    """By one run for each set of impulses; nothing where one of the parts does not take them."""
+    excerpts = [Excerpt(graph, TO_SINGLE) for graph in (original, new)]
+    names = [
+        excerpt.add(entry.site, nodes, 0)
+        for excerpt, nodes in zip(excerpts, (entry.site.original, entry.site.new), strict=True)
+    ]
+    like = {entry.source: impulses.like}
+    parts = [(Running("a part", excerpt, like), name) for excerpt, name in zip(excerpts, names, strict=True)]
+    findings = []
+    for pair in impulses.pairs():
+        responses = [_respond(part, name, entry.source, pair) for part, name in parts]
+        if None in responses:
+            return []
+        findings.append(_judge(entry, *(response for response in responses if response is not None)))
+    return findings
+
+
+@dataclass(frozen=True)
+class _Response:
+    """What one part makes, in float32, of two inputs between which nothing but the height of impulses changes."""
+
+    low: Array
+    high: Array
+
+    @property
+    def weights(self) -> Array:
+        """The weights that come out."""
+        return (self.high - self.low) / HEIGHT
+
+    @property
+    def bent(self) -> Array:
+        """Where the two lie on different sides of zero, or one on it."""
+        return self.low * self.high <= 0
+
+
+def _respond(part: Running, name: str, source: str, pair: tuple[Array, Array]) -> _Response | None:
+    low, high = (part.run({source: values}) for values in pair)
+    return _Response(low[name], high[name]) if low and high else None
+
+
+def _judge(entry: Readable, original: _Response, new: _Response) -> LocalFinding:
+    """Whether every weight that came out was rounded once."""
+    should, stored = original.weights, new.weights
+    blur = _BLUR * eps(should.dtype) * (np.abs(should) + np.abs(original.low) / HEIGHT)
+    if entry.bends:  # where the bend lies between the two heights, something else comes out
+        bent = original.bent | new.bent
+        should, stored = np.where(bent, 0, should), np.where(bent, 0, stored)
+    return _rounded_once(entry, should, stored, blur, "has a weight that was not rounded once")
+
+
+def read_bias(entry: Readable, exact: Array, base_b: Array) -> LocalFinding:
+    """Whether the bias was rounded once.
+
+    Args:
+        entry: the site.
+        exact: what the original's part makes of zeros.
+        base_b: what the new part makes of them.
+    """
+    blur = _BLUR * eps(np.dtype(np.float32)) * np.abs(exact)
+    return _rounded_once(entry, exact, base_b, blur, "has a bias that was not rounded once")
+
+
+def _rounded_once(entry: Readable, should: Array, stored: Array, blur: Array, what: str) -> LocalFinding:
+    should, stored = should.astype(np.float64), stored.astype(np.float64)
+    allowed = _HALF * _unit(should, entry.dtype) + blur
+    excess = np.abs(stored - should) / allowed
+    place = np.unravel_index(int(np.argmax(excess)), excess.shape) if excess.size else ()
+    if not place:
+        return LocalFinding(entry.site.tensor, 0.0, 0.0, None, 0.0, 0.0)
+    axis = 1 if entry.apart else -1
+    worst, left, right = float(excess[place]), float(should[place]), float(stored[place])
+    error = abs(right - left) / abs(left) if left else 0.0
+    return LocalFinding(entry.site.tensor, worst, error, int(place[axis]), left, right, what if worst > 1 else "")
+
+
+def _unit(values: Array, dtype: "np.dtype[np.generic]") -> Array:
+    """The distance between neighbouring numbers of a type, at each value."""
+    limits = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    magnitude = np.maximum(np.abs(values), float(limits.smallest_normal))
+    return np.asarray(np.exp2(np.floor(np.log2(magnitude))) * float(limits.eps))

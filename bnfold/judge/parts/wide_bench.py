@@ -1,0 +1,41 @@
+"""Parts whose parameters are of the precision that they compute in."""
+
+from bnfold.judge.channels import Array
+from bnfold.judge.parts.bench import Bench, Values
+from bnfold.judge.parts.excerpt import Excerpt
+from bnfold.judge.parts.finding import LocalFinding
+from bnfold.judge.parts.laws import appeal, can_vouch, judge_by
+from bnfold.judge.parts.limits import Places, Slopes
+from bnfold.judge.parts.moves import moved_by_one
+from bnfold.judge.parts.truth import exact_values
+from bnfold.judge.sites import Site
+
+# One random move may leave a channel where it was.
+_MOVES = 3
+# What another implementation in float64 may be off from the original: four times what a place may.
+_BELIEVED = 64.0
+
+
+class WideBench(Bench):
+    """Parts whose parameters are of the precision that they compute in: the original's moves by one ulp."""
+
+    def _add(self, site: Site, number: int, ours: Excerpt, theirs: Excerpt) -> tuple[str, str, list[str]]:
+        plain = ours.add(site, site.original, number)
+        moves = (moved_by_one(self._original, site.original, seed) for seed in range(_MOVES))
+        moved = [ours.add_moved(site, site.original, number, f"~{way}", move) for way, move in enumerate(moves)]
+        return plain, theirs.add(site, site.new, number), moved
+
+    def judge_site(
+        self, site: Site, values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+    ) -> LocalFinding:
+        """By the arithmetic's limits, and in doubt by the same part in float64."""
+        a, b, moved = seen
+        laws = (Places(), Slopes()) if random else (Places(),)
+        u = self._u(site, a)
+        finding = judge_by(laws, site.tensor, a, b, moved, u)
+        if finding.excess <= 1:
+            return finding
+        exact = exact_values(self._original, site, values)
+        if exact is None or not can_vouch(exact, a, _BELIEVED * u):
+            return finding
+        return appeal(laws, finding, a, b, exact, u)

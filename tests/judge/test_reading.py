@@ -1,0 +1,83 @@
+"""Half-precision weights one by one: no number may be off by a unit of its last place, wherever it stands."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import bnfold
+from tests.networks import Network
+
+
+def linear() -> onnx.ModelProto:
+    """One row of more features than there are places for impulses."""
+    net = Network(seed=1)
+    net.batch_norm("x", "n", 300, "float16")
+    net.node("Gemm", ["n", net.weight("w", 300, 8, dtype="float16")], "y")
+    return net.model({"x": [1, 300]}, ["y"], dtype="float16")
+
+
+def flattened() -> onnx.ModelProto:
+    """A Flatten between the BatchNorm and the Gemm."""
+    net = Network(seed=2)
+    net.batch_norm("x", "n", 6, "float16")
+    net.node("Flatten", ["n"], "f")
+    net.node("Gemm", ["f", net.weight("w", 6 * 25, 4, dtype="float16")], "y")
+    return net.model({"x": [2, 6, 5, 5]}, ["y"], dtype="float16")
+
+
+def turned() -> onnx.ModelProto:
+    """A Transpose between the BatchNorm and the MatMul."""
+    net = Network(seed=3)
+    net.batch_norm("x", "n", 6, "float16")
+    net.node("Transpose", ["n"], "t", perm=[0, 2, 1])
+    net.node("MatMul", ["t", net.weight("w", 6, 5, dtype="float16")], "y")
+    return net.model({"x": [2, 6, 4]}, ["y"], dtype="float16")
+
+
+def narrow() -> onnx.ModelProto:
+    """A 3x3 Conv of many channels on few pixels, with a Relu behind."""
+    net = Network(seed=4)
+    net.node("Conv", ["x", net.weight("w", 6, 90, 3, 3, dtype="float16")], "c", pads=[1] * 4)
+    net.batch_norm("c", "n", 6, "float16")
+    net.node("Relu", ["n"], "y")
+    return net.model({"x": [1, 90, 3, 3]}, ["y"], dtype="float16")
+
+
+def fixed() -> onnx.ModelProto:
+    """A Reshape that fixes the batch: the part runs on sources of one length only."""
+    net = Network(seed=5)
+    net.batch_norm("x", "n", 40, "float16")
+    net.initializers["shape"] = np.asarray([1, 40, 4], np.int64)
+    net.node("Reshape", ["n", "shape"], "s")
+    net.node("Transpose", ["s"], "t", perm=[0, 2, 1])
+    net.node("MatMul", ["t", net.weight("w", 40, 5, dtype="float16")], "y")
+    return net.model({"x": [1, 40, 2, 2]}, ["y"], dtype="float16")
+
+
+NETWORKS = (linear, flattened, turned, narrow, fixed)
+
+
+def one_number_off(folded: onnx.ModelProto, seed: int) -> onnx.ModelProto:
+    """The folded weight with one number moved to its neighbour."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(folded)
+    tensor = max(copy.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+    values = numpy_helper.to_array(tensor).copy()
+    eligible = np.flatnonzero(np.abs(values.astype(np.float64)) > 1e-3 * np.abs(values).max())
+    place = np.unravel_index(np.random.default_rng(seed).choice(eligible), values.shape)
+    values[place] = np.nextafter(values[place], np.float16(np.inf))
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return copy
+
+
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+def test_one_number_that_is_off_by_one_unit_is_found(make):
+    original = make()
+    result = bnfold.fold(original, verify=None)
+    assert result.report.batch_norms.kept == 0
+    verdict = bnfold.verify(original, result.model)
+    assert verdict.passed, verdict.problem
+    for seed in range(5):
+        verdict = bnfold.verify(original, one_number_off(result.model, seed))
+        assert "has a weight that was not rounded once" in verdict.problem
