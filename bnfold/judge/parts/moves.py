@@ -49,6 +49,16 @@ def moved_within(graph: Structure, nodes: Iterable[int], unchanged: set[str], se
     return moved
 
 
+def units(graph: Structure, nodes: Iterable[int]) -> dict[str, Array]:
+    """In place of each half-precision parameter the distances of its numbers to their neighbours, as float32."""
+    return {
+        name: _ulp(values).astype(np.float32)
+        for index in nodes
+        for name, values in _float_parameters(graph, index).items()
+        if (tensor := graph.parameter(name)) is not None and tensor.data_type in TO_SINGLE
+    }
+
+
 def _float_parameters(graph: Structure, index: int) -> dict[str, Array]:
     names = [name for name in graph.nodes[index].input if name and graph.parameter(name) is not None]
     arrays = {name: graph.array(name) for name in names}

@@ -42,7 +42,8 @@ class NarrowBench(Bench):
         """By what rounding once does."""
         a, b, moved = seen
         laws: list[Law] = [RoundedPlaces(3 if random else 10)]
-        if random and readable(site, self._new) is None:  # what is read number by number needs no statistics
+        entry = readable(site, self._new)
+        if random and (entry is None or entry.adds):  # what is read number by number needs no statistics
             laws += [RoundedSlopes(), SlopesTogether()]
         return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
 
@@ -57,7 +58,8 @@ class NarrowBench(Bench):
         findings = []
         for entry in entries:
             a, b = names[entry.site.tensor]
-            findings.append(self._read_bias(entry, quiet, ours[a], theirs[b]))
+            if not entry.adds:
+                findings.append(self._read_bias(entry, quiet, ours[a], theirs[b]))
             findings += read_weights(entry, self._original, self._new, like[entry.source])
         return findings
 

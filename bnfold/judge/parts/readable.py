@@ -1,12 +1,13 @@
 """Which parts are contractions of one tensor with half-precision weights, so that their weights can be read.
 
 Nothing may stand before them but moves of single values, and nothing behind them but constants added, joints that keep
-values apart, moves, and at the end an activation of two slopes.
+values apart, sums of each other, moves, and at the end an activation of two slopes. Sums have none behind.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from functools import reduce
+from math import lcm, prod
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -36,8 +37,9 @@ class Readable:
         moves: what brings the values of the source to their places in the tensor that is contracted.
         dtype: of the stored weight.
         bends: whether an activation stands behind it that has another slope for negative values.
-        apart: how far impulses have to stand from each other on each axis behind the channels; () where every row of
-            the contracted tensor is a matter of its own and the channels are its last axis.
+        adds: whether several contractions are added, so that a number that comes out is a sum of weights.
+        windows: what one output sees on each axis behind the channels; () where every row of the contracted tensor is a
+            matter of its own and the channels are its last axis.
     """
 
     site: Site
@@ -45,7 +47,25 @@ class Readable:
     moves: "Moves"
     dtype: "np.dtype[np.generic]"
     bends: bool
-    apart: tuple[int, ...]
+    adds: bool
+    windows: "tuple[Window, ...]"
+
+
+@dataclass(frozen=True)
+class Window:
+    """What outputs of a contraction see of one axis.
+
+    Attributes:
+        length: how many places one output sees, from the first to the last.
+        stride: how far the windows of neighbouring outputs are from each other.
+    """
+
+    length: int
+    stride: int
+
+    def joined(self, other: "Window") -> "Window":
+        """One that holds both, side by side."""
+        return Window(max(self.length, other.length), lcm(self.stride, other.stride))
 
 
 @dataclass(frozen=True)
@@ -106,14 +126,17 @@ def readable(site: Site, new: Structure) -> Readable | None:
     nodes = nodes[: len(nodes) - bends]
     reaches = [_reach(node, start, new) for node in nodes if node.op_type in _CONTRACTIONS]
     others = [node for node in nodes if node.op_type not in _CONTRACTIONS]
-    if not reaches or not all(_keeps_values_apart(node, new) for node in others):
+    adds = any(_adds(node, new) for node in others)
+    apart_or_added = all(_keeps_values_apart(node, new) or _adds(node, new) for node in others)
+    if not reaches or not apart_or_added or (adds and bends):
         return None
-    kinds = {(reach.dtype, len(reach.apart)) for reach in reaches if reach is not None}
+    kinds = {(reach.dtype, len(reach.windows)) for reach in reaches if reach is not None}
     if None in reaches or len(kinds) != 1:
         return None
     dtype, _ = kinds.pop()
-    apart = tuple(max(places) for places in zip(*(reach.apart for reach in reaches if reach is not None), strict=True))
-    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, apart)
+    axes = zip(*(reach.windows for reach in reaches if reach is not None), strict=True)
+    windows = tuple(reduce(Window.joined, along) for along in axes)
+    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, adds, windows)
 
 
 def _leading_moves(nodes: "Sequence[NodeProto]", source: str, new: Structure) -> "list[NodeProto]":
@@ -130,10 +153,10 @@ def _leading_moves(nodes: "Sequence[NodeProto]", source: str, new: Structure) ->
 
 @dataclass(frozen=True)
 class _Reach:
-    """The type of a contraction's weight, and how many places of each axis behind the channels one output sees."""
+    """The type of a contraction's weight, and what it sees of each axis behind the channels."""
 
     dtype: "np.dtype[np.generic]"
-    apart: tuple[int, ...]
+    windows: tuple[Window, ...]
 
 
 def _reach(node: "NodeProto", source: str, new: Structure) -> _Reach | None:
@@ -146,8 +169,17 @@ def _reach(node: "NodeProto", source: str, new: Structure) -> _Reach | None:
     if node.op_type in ("Conv", "ConvTranspose"):
         kernel = list(weight.dims[2:])
         dilations = list(attributes["dilations"].ints) if "dilations" in attributes else [1] * len(kernel)
-        return _Reach(dtype, tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)))
+        strides = list(attributes["strides"].ints) if "strides" in attributes else [1] * len(kernel)
+        if node.op_type == "ConvTranspose":  # every output sees every place that is near enough
+            strides = [1] * len(kernel)
+        sizes = zip(kernel, dilations, strides, strict=True)
+        return _Reach(dtype, tuple(Window((k - 1) * d + 1, s) for k, d, s in sizes))
     return _Reach(dtype, ()) if len(weight.dims) == 2 and "transA" not in attributes else None
+
+
+def _adds(node: "NodeProto", new: Structure) -> bool:
+    """Whether it adds what contractions made."""
+    return node.op_type in ("Add", "Sum") and all(new.parameter(name) is None for name in node.input)
 
 
 def _keeps_values_apart(node: "NodeProto", new: Structure) -> bool:

@@ -6,16 +6,17 @@ original's part, computed in float32, says what the weight should be to seven di
 A weight that was rounded once is within half a unit of its last place, and so is a bias, which zeros alone bring out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
 
-from bnfold.judge.channels import Array, eps
+from bnfold.judge.channels import Array, eps, ratios
 from bnfold.judge.parts.excerpt import TO_SINGLE, Excerpt
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.impulses import HEIGHT, Impulses
+from bnfold.judge.parts.moves import units
 from bnfold.judge.parts.readable import Readable
 from bnfold.judge.parts.running import Running
 from bnfold.judge.structure import Structure
@@ -58,19 +59,17 @@ def _longest_first(entry: Readable, like: Array) -> Iterator[Impulses]:
 
 def _read(entry: Readable, original: Structure, new: Structure, impulses: Impulses) -> list[LocalFinding]:
     """By one run for each set of impulses; nothing where one of the parts does not take them."""
-    excerpts = [Excerpt(graph, TO_SINGLE) for graph in (original, new)]
-    names = [
-        excerpt.add(entry.site, nodes, 0)
-        for excerpt, nodes in zip(excerpts, (entry.site.original, entry.site.new), strict=True)
-    ]
+    site, ours, theirs = entry.site, Excerpt(original, TO_SINGLE), Excerpt(new, TO_SINGLE)
+    a, b = ours.add(site, site.original, 0), theirs.add(site, site.new, 0)
+    unit = theirs.add_moved(site, site.new, 0, "~unit", units(new, site.new)) if entry.adds else b
     like = {entry.source: impulses.like}
-    parts = [(Running("a part", excerpt, like), name) for excerpt, name in zip(excerpts, names, strict=True)]
+    parts = (Running("a part", ours, like), (a,)), (Running("a part", theirs, like), (b, unit))
     findings = []
     for pair in impulses.pairs():
-        responses = [_respond(part, name, entry.source, pair) for part, name in parts]
-        if None in responses:
+        responses = [response for part, names in parts for response in _respond(part, names, entry.source, pair)]
+        if len(responses) < len((a, b, unit)):
             return []
-        findings.append(_judge(entry, *(response for response in responses if response is not None)))
+        findings.append(_judge(entry, *responses))
     return findings
 
 
@@ -92,19 +91,21 @@ class _Response:
         return self.low * self.high <= 0
 
 
-def _respond(part: Running, name: str, source: str, pair: tuple[Array, Array]) -> _Response | None:
+def _respond(part: Running, names: Sequence[str], source: str, pair: tuple[Array, Array]) -> list[_Response]:
+    """For each output; none where the part does not run."""
     low, high = (part.run({source: values}) for values in pair)
-    return _Response(low[name], high[name]) if low and high else None
+    return [_Response(low[name], high[name]) for name in names] if low and high else []
 
 
-def _judge(entry: Readable, original: _Response, new: _Response) -> LocalFinding:
-    """Whether every weight that came out was rounded once."""
+def _judge(entry: Readable, original: _Response, new: _Response, unit: _Response) -> LocalFinding:
+    """Whether every weight that came out was rounded once; of a sum, whether each of them may have been."""
     should, stored = original.weights, new.weights
     blur = _BLUR * eps(should.dtype) * (np.abs(should) + np.abs(original.low) / HEIGHT)
     if entry.bends:  # where the bend lies between the two heights, something else comes out
         bent = original.bent | new.bent
         should, stored = np.where(bent, 0, should), np.where(bent, 0, stored)
-    return _rounded_once(entry, should, stored, blur, "has a weight that was not rounded once")
+    allowed = _HALF * (unit.weights if entry.adds else _unit(should, entry.dtype)) + blur
+    return _within(entry, should, stored, allowed, "has a weight that was not rounded once")
 
 
 def read_bias(entry: Readable, exact: Array, base_b: Array) -> LocalFinding:
@@ -115,18 +116,17 @@ def read_bias(entry: Readable, exact: Array, base_b: Array) -> LocalFinding:
         exact: what the original's part makes of zeros.
         base_b: what the new part makes of them.
     """
-    blur = _BLUR * eps(np.dtype(np.float32)) * np.abs(exact)
-    return _rounded_once(entry, exact, base_b, blur, "has a bias that was not rounded once")
+    allowed = _HALF * _unit(exact, entry.dtype) + _BLUR * eps(np.dtype(np.float32)) * np.abs(exact)
+    return _within(entry, exact, base_b, allowed, "has a bias that was not rounded once")
 
 
-def _rounded_once(entry: Readable, should: Array, stored: Array, blur: Array, what: str) -> LocalFinding:
+def _within(entry: Readable, should: Array, stored: Array, allowed: Array, what: str) -> LocalFinding:
     should, stored = should.astype(np.float64), stored.astype(np.float64)
-    allowed = _HALF * _unit(should, entry.dtype) + blur
-    excess = np.abs(stored - should) / allowed
+    excess = ratios(np.abs(stored - should), allowed)
     place = np.unravel_index(int(np.argmax(excess)), excess.shape) if excess.size else ()
     if not place:
         return LocalFinding(entry.site.tensor, 0.0, 0.0, None, 0.0, 0.0)
-    axis = 1 if entry.apart else -1
+    axis = 1 if entry.windows else -1
     worst, left, right = float(excess[place]), float(should[place]), float(stored[place])
     error = abs(right - left) / abs(left) if left else 0.0
     return LocalFinding(entry.site.tensor, worst, error, int(place[axis]), left, right, what if worst > 1 else "")
@@ -135,5 +135,5 @@ def _rounded_once(entry: Readable, should: Array, stored: Array, blur: Array, wh
 def _unit(values: Array, dtype: "np.dtype[np.generic]") -> Array:
     """The distance between neighbouring numbers of a type, at each value."""
     limits = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
-    magnitude = np.maximum(np.abs(values), float(limits.smallest_normal))
+    magnitude = np.maximum(np.abs(values.astype(np.float64)), float(limits.smallest_normal))
     return np.asarray(np.exp2(np.floor(np.log2(magnitude))) * float(limits.eps))
