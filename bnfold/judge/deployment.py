@@ -11,7 +11,7 @@ from bnfold.judge.options import VerifyOptions
 from bnfold.judge.result import DeploymentCheck
 from bnfold.judge.sessions import Feeds, Level, Session
 from bnfold.judge.tally import Tally
-from bnfold.judge.tolerance import noise_matters
+from bnfold.judge.tolerance import differ, noise_matters
 
 
 def check_deployment(
@@ -40,7 +40,8 @@ def check_deployment(
     found = [differences(a, b) for a, b in zip(expected, got, strict=True)]
     noise: Sequence[NoiseLevel | None] = [None] * len(found)
     if any(noise_matters(difference, options) for output in found for difference in output):
-        noise = Noise(original, Session(original), provider).measure(feeds, expected)
+        measured = Noise(original, Session(original), provider)
+        noise = measured.measure(feeds, expected, lambda levels: differ(found, options, levels))
     for tally, output, level in zip(tallies, found, noise, strict=True):
         tally.add(output, level, "the first sample")
     results = [tally.result() for tally in tallies if not tally.is_undecided]

@@ -1,7 +1,7 @@
 """The original's own noise: how far it moves when nothing changes but the rounding."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,10 @@ from bnfold.judge.channels import eps
 from bnfold.judge.compare import FLOATS, Array, differences
 from bnfold.judge.grain import coarsest_float
 from bnfold.judge.model import Model
+from bnfold.judge.moved_weights import moved_weights
 from bnfold.judge.sessions import CPU, Feeds, Level, Observation, Session
+
+_MOST_ROUNDINGS = 8
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,22 @@ class Noise:
         return []
 
     def measure(
-        self, feeds: Feeds, outputs: list[object], moved: Sequence[Observation] | None = None
+        self,
+        feeds: Feeds,
+        outputs: list[object],
+        in_doubt: Callable[[Sequence[NoiseLevel]], bool],
+        moved: Sequence[Observation] | None = None,
     ) -> list[NoiseLevel]:
         """The noise of every output.
 
-        Three other roundings: onnxruntime's optimised kernels, and the inputs moved twice.
+        Three other roundings: onnxruntime's optimised kernels, and the inputs moved twice. In doubt, the weights are
+        moved as well, each time in other directions: a fold rounds every weight anew, and where attention saturates,
+        one rounding in two changes nothing, and the other a thousand times as much as the inputs' last bit.
 
         Args:
             feeds: the inputs of one sample.
             outputs: what the original made of them.
+            in_doubt: whether it matters that levels could be higher.
             moved: what `moved` gave for them in both directions; None to find out.
         """
         seen = moved
@@ -92,18 +102,33 @@ class Noise:
         errors = _largest_errors(outputs, seen)
         for others in self._optimised_outputs(feeds):
             # Where the optimised graph overflows, that is no rounding: it excuses nothing.
-            found = (_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True))
-            errors = list(map(max, errors, found))
-        return [NoiseLevel(error, self.grain) for error in errors]
+            errors = _larger(errors, outputs, others)
+        levels = [NoiseLevel(error, self.grain) for error in errors]
+        rounding = 0
+        while rounding < _MOST_ROUNDINGS and in_doubt(levels):
+            for others in self._outputs_of_moved_weights(feeds, rounding):
+                errors = _larger(errors, outputs, others)
+            levels = [NoiseLevel(error, self.grain) for error in errors]
+            rounding += 1
+        return levels
 
     def of_moved(self, outputs: list[object], moved: Sequence[Observation]) -> list[NoiseLevel]:
         """The noise of every output by moved inputs alone."""
         return [NoiseLevel(error, self.grain) for error in _largest_errors(outputs, moved)]
 
+    def _outputs_of_moved_weights(self, feeds: Feeds, seed: int) -> Iterator[list[object]]:
+        with suppress(VerificationError):
+            yield Session(self._model, weights=moved_weights(self._model, seed)).run(feeds)
+
     def _optimised_outputs(self, feeds: Feeds) -> Iterator[list[object]]:
         if self._optimised is not None:
             with suppress(VerificationError):
                 yield self._optimised.run(feeds)
+
+
+def _larger(errors: list[float], outputs: list[object], others: list[object]) -> list[float]:
+    found = (_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True))
+    return list(map(max, errors, found))
 
 
 def _largest_errors(outputs: list[object], moved: Sequence[Observation]) -> list[float]:
@@ -120,15 +145,16 @@ def _error(output: object, other: object, *, of_a_problem: float) -> float:
     return max((of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
 
 
-def moved_by_last_bit(feeds: Feeds, direction: int, grain: "np.dtype[Any]") -> dict[str, Any]:
+def moved_by_last_bit(feeds: Feeds, direction: int, grain: "np.dtype[Any]", seed: int = 0) -> dict[str, Any]:
     """Inputs of which every floating point value is moved by the last bit of a type, or of its own if that is coarser.
 
     Args:
         feeds: the inputs.
         direction: 1 moves each value up or down at random, -1 the other way.
         grain: the type.
+        seed: of the directions.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
 
     def moved(value: Any) -> Any:  # noqa: ANN401 - an array or a list of them
         if isinstance(value, list):

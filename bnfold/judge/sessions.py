@@ -59,6 +59,7 @@ class Session:
         exposed: tensors of its graph to be seen; not its outputs.
         level: what onnxruntime may change.
         provider: the execution provider; what it has no kernel for runs on the CPU.
+        weights: values of initializers in place of those of the model.
 
     Attributes:
         exposed: the same.
@@ -69,12 +70,20 @@ class Session:
     """
 
     def __init__(
-        self, model: Model, *, exposed: Sequence[str] = (), level: Level = Level.AS_WRITTEN, provider: str = CPU
+        self,
+        model: Model,
+        *,
+        exposed: Sequence[str] = (),
+        level: Level = Level.AS_WRITTEN,
+        provider: str = CPU,
+        weights: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         self.role = model.role
         self.exposed = tuple(exposed)
         try:
-            self._session = _open_or_emulate(model, exposed, level, provider)
+            # onnxruntime reads these where they are, as long as it runs.
+            self._weights = {name: _to_value(values) for name, values in (weights or {}).items()}
+            self._session = _open_or_emulate(model, exposed, level, provider, self._weights)
         except VerificationError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base
@@ -126,19 +135,21 @@ def require_provider(provider: str) -> None:
 
 
 def _open_or_emulate(
-    model: Model, exposed: Sequence[str], level: Level, provider: str
+    model: Model, exposed: Sequence[str], level: Level, provider: str, weights: "Mapping[str, onnxruntime.OrtValue]"
 ) -> "onnxruntime.InferenceSession":
     """The model as it is; where onnxruntime does not take it, without bfloat16 arithmetic, if that is what it has."""
     try:
-        return _open(model, exposed, level, provider)
+        return _open(model, exposed, level, provider, weights)
     except Exception:
         emulated = model.emulated
         if emulated is None:
             raise
-        return _open(emulated, exposed, level, provider)
+        return _open(emulated, exposed, level, provider, weights)
 
 
-def _open(model: Model, exposed: Sequence[str], level: Level, provider: str) -> "onnxruntime.InferenceSession":
+def _open(
+    model: Model, exposed: Sequence[str], level: Level, provider: str, weights: "Mapping[str, onnxruntime.OrtValue]"
+) -> "onnxruntime.InferenceSession":
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -146,9 +157,11 @@ def _open(model: Model, exposed: Sequence[str], level: Level, provider: str) -> 
     settings.log_severity_level = 4  # fatal only: what matters comes as an exception
     # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    external = model.external
+    external = {name: weights.get(name) or _to_value(values) for name, values in model.external.items()}
     if external:
-        settings.add_external_initializers(list(external), [_to_value(values) for values in external.values()])
+        settings.add_external_initializers(list(external), list(external.values()))
+    for name in weights.keys() - external.keys():
+        settings.add_initializer(name, weights[name])
     if model.folder:
         settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.

@@ -26,6 +26,7 @@ itself under another rounding, such as an ArgMax of two equal scores, and then i
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -126,6 +127,15 @@ def judge(difference: Difference, options: VerifyOptions, noise: NoiseLevel | No
     if difference.error <= max(limits.floor, min(allowance, limits.ceiling)):
         return Verdict.EQUAL
     return Verdict.UNDECIDED if allowance > limits.ceiling else Verdict.DIFFERENT
+
+
+def differ(found: Sequence[Sequence[Difference]], options: VerifyOptions, noise: Sequence[NoiseLevel | None]) -> bool:
+    """Whether any difference condemns, given the noise of each output."""
+    return any(
+        judge(difference, options, level) is Verdict.DIFFERENT
+        for output, level in zip(found, noise, strict=True)
+        for difference in output
+    )
 
 
 def _limits(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> Limits:

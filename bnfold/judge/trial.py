@@ -25,7 +25,7 @@ from bnfold.judge.sites import Site, made_inside
 from bnfold.judge.structure import Structure
 from bnfold.judge.survey import Sample, SiteRecord, Survey
 from bnfold.judge.tally import Tally
-from bnfold.judge.tolerance import noise_matters, own_tolerance
+from bnfold.judge.tolerance import differ, noise_matters, own_tolerance
 
 Progress = Callable[[str], None]
 
@@ -175,7 +175,9 @@ class Trial:
         found = [differences(a, b) for a, b in zip(expected, got, strict=True)]
         noise: Sequence[NoiseLevel | None] = [None] * len(found)
         if any(noise_matters(difference, self._options) for output in found for difference in output):
-            noise = self._noise.measure(feeds, expected, sample.moved)
+            noise = self._noise.measure(
+                feeds, expected, lambda levels: differ(found, self._options, levels), sample.moved
+            )
         elif number == 0:
             noise = self._noise.of_moved(expected, sample.moved_once)
         for tally, values, output, level in zip(self._tallies, expected, found, noise, strict=True):

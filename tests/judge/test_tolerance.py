@@ -225,7 +225,7 @@ def test_the_coarsest_float_is_found_in_weights_constants_casts_bodies_and_funct
 
 def noise(source: bytes, x) -> NoiseLevel:
     session = Session(Model("the original", source))
-    (level,) = Noise(Model("the original", source), session).measure({"x": x}, session.run({"x": x}))
+    (level,) = Noise(Model("the original", source), session).measure({"x": x}, session.run({"x": x}), lambda _: False)
     return level
 
 

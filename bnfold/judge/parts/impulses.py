@@ -2,7 +2,7 @@
 
 A channel is read when an impulse has stood in it at such places that every weight of the kernel met it. Where there is
 room, those are as many neighbouring places as outputs are apart, away from the border; else, all places. An impulse
-stands alone in a block that is so long that no output sees two.
+stands alone in a block that is so long that no output sees two, but for those in other groups of channels.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class Impulses:
         self._bends, self._places = entry.bends, places
         self._channels_last = [0, *range(2, places.ndim), 1] if entry.windows else list(range(places.ndim))
         shape = [places.shape[axis] for axis in self._channels_last]
-        self._channels = shape[-1]
+        self._groups, self._channels = entry.groups, shape[-1] // entry.groups
         if entry.windows:
             inside = [_axis(length, window) for length, window in zip(shape[1:-1], entry.windows, strict=True)]
             self._axes = [_rows(shape[0]), *inside]
@@ -79,7 +79,7 @@ class Impulses:
 
     @property
     def _tasks(self) -> tuple[int, ...]:
-        """Each channel with each offset on each axis."""
+        """Each channel of a group with each offset on each axis."""
         return (*(len(axis.offsets) for axis in self._axes), self._channels)
 
     @property
@@ -95,9 +95,10 @@ class Impulses:
             np.asarray(axis.blocks)[block] + np.asarray(axis.offsets)[offset]
             for axis, block, offset in zip(self._axes, blocks, offsets, strict=True)
         ]
-        chosen = (*standing, channels)
         values = np.zeros(self.like.size, self.like.dtype)
-        values[self._places.transpose(self._channels_last)[chosen]] = HEIGHT
+        for group in range(self._groups):
+            chosen = (*standing, channels + group * self._channels)
+            values[self._places.transpose(self._channels_last)[chosen]] = HEIGHT
         return values.reshape(self.like.shape)
 
 

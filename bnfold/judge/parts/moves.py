@@ -1,6 +1,6 @@
 """Parameters moved by as little as their type allows: another rounding of the same model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,21 +8,29 @@ import numpy.typing as npt
 
 from bnfold.judge.channels import eps
 from bnfold.judge.compare import FLOATS
-from bnfold.judge.parts.excerpt import TO_SINGLE
+from bnfold.judge.parts.excerpt import AS_STORED, TO_SINGLE
 from bnfold.judge.structure import Structure
 
 Array = npt.NDArray[Any]
 
 
-def moved_by_one(graph: Structure, nodes: Iterable[int], seed: int) -> dict[str, Array]:
+def moved_by_one(
+    graph: Structure, nodes: Iterable[int], seed: int, precision: Mapping[int, int] = AS_STORED
+) -> dict[str, Array]:
     """The parameters over one axis of nodes that have no others, each number moved up or down by one ulp.
 
     Those are the scales and shifts. Moving large weights would run large operators twice, and tell the same.
+
+    Args:
+        graph: the model.
+        nodes: of a part of it.
+        seed: of the directions.
+        precision: the element types that the part computes in, where they are not those that are stored.
     """
     rng = np.random.default_rng(seed)
     moved: dict[str, Array] = {}
     for index in nodes:
-        arrays = _float_parameters(graph, index)
+        arrays = {name: _in_precision(graph, name, precision) for name in _float_parameters(graph, index)}
         if all(_axes(values) <= 1 for values in arrays.values()):
             moved |= {name: _moved(values, rng.choice((-1.0, 1.0), values.shape)) for name, values in arrays.items()}
     return moved
@@ -63,6 +71,15 @@ def _float_parameters(graph: Structure, index: int) -> dict[str, Array]:
     names = [name for name in graph.nodes[index].input if name and graph.parameter(name) is not None]
     arrays = {name: graph.array(name) for name in names}
     return {name: values for name, values in arrays.items() if values.dtype in FLOATS}
+
+
+def _in_precision(graph: Structure, name: str, precision: Mapping[int, int]) -> Array:
+    from onnx import helper
+
+    tensor = graph.parameter(name)
+    target = precision.get(tensor.data_type) if tensor is not None else None
+    values = graph.array(name)
+    return values if target is None else values.astype(helper.tensor_dtype_to_np_dtype(target))
 
 
 def _axes(values: Array) -> int:

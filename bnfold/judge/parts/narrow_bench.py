@@ -12,12 +12,14 @@ from bnfold.judge.parts.moves import moved_within
 from bnfold.judge.parts.readable import Readable, readable
 from bnfold.judge.parts.reading import read_bias, read_weights
 from bnfold.judge.parts.rounding import RoundedPlaces, RoundedSlopes, SlopesTogether
+from bnfold.judge.parts.running import Running
 from bnfold.judge.parts.truth import exact_values
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import same_parameter
 
-# One random move may leave a channel where it was.
+# One random move may leave a channel where it was, and three a channel of which few values were seen.
 _MOVES = 3
+_MOVES_IN_DOUBT = 20
 
 
 class NarrowBench(Bench):
@@ -26,26 +28,39 @@ class NarrowBench(Bench):
     precision = TO_SINGLE
 
     def _add(self, site: Site, number: int, ours: Excerpt, theirs: Excerpt) -> tuple[str, str, list[str]]:
+        plain = theirs.add(site, site.new, number)
+        return ours.add(site, site.original, number), plain, self._add_moved(site, number, theirs, range(_MOVES))
+
+    def _add_moved(self, site: Site, number: int, theirs: Excerpt, seeds: range) -> list[str]:
         names = {name for index in site.new for name in self._new.reads(index)}
         unchanged = {name for name in names if same_parameter(self._original, self._new, name, name)}
-        plain = theirs.add(site, site.new, number)
-        moves = (moved_within(self._new, site.new, unchanged, seed) for seed in range(_MOVES))
-        moved = [theirs.add_moved(site, site.new, number, f"~{way}", move) for way, move in enumerate(moves)]
-        return ours.add(site, site.original, number), plain, moved
+        moves = ((seed, moved_within(self._new, site.new, unchanged, seed)) for seed in seeds)
+        return [theirs.add_moved(site, site.new, number, f"~{seed}", move) for seed, move in moves]
 
     def _moved(self, values: Values, ours: Values, theirs: Values) -> list[list[Array]]:  # noqa: ARG002
         return [[theirs[name] for name in moved] for _, _, moved in self._names]
 
     def judge_site(
-        self, site: Site, _values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
+        self, site: Site, values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
     ) -> LocalFinding:
-        """By what rounding once does."""
+        """By what rounding once does; in doubt, by more roundings."""
         a, b, moved = seen
         laws: list[Law] = [RoundedPlaces(3 if random else 10)]
         entry = readable(site, self._new)
         if random and (entry is None or entry.adds):  # what is read number by number needs no statistics
             laws += [RoundedSlopes(), SlopesTogether()]
-        return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
+        finding = judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
+        if finding.excess <= 1:
+            return finding
+        return judge_by(laws, site.tensor, a, b, [*moved, *self._further(site, values)], self._u(site, a))
+
+    def _further(self, site: Site, values: Values) -> list[Array]:
+        """What further roundings of the new part make."""
+        excerpt = Excerpt(self._new, self.precision)
+        excerpt.add(site, site.new, 0)
+        names = self._add_moved(site, 0, excerpt, range(_MOVES, _MOVES_IN_DOUBT))
+        run = Running("the new model", excerpt, values).run(values)
+        return [run[name] for name in names if run]
 
     def read(self, like: Values) -> list[LocalFinding]:
         """Judge the weights one by one where they can be read."""

@@ -7,7 +7,7 @@ values apart, sums of each other, moves, and at the end an activation of two slo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import lcm, prod
+from math import gcd, lcm, prod
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -38,6 +38,7 @@ class Readable:
         dtype: of the stored weight.
         bends: whether an activation stands behind it that has another slope for negative values.
         adds: whether several contractions are added, so that a number that comes out is a sum of weights.
+        groups: how many pieces the channels fall into that no output sees two of.
         windows: what one output sees on each axis behind the channels; () where every row of the contracted tensor is a
             matter of its own and the channels are its last axis.
     """
@@ -48,6 +49,7 @@ class Readable:
     dtype: "np.dtype[np.generic]"
     bends: bool
     adds: bool
+    groups: int
     windows: "tuple[Window, ...]"
 
 
@@ -136,7 +138,8 @@ def readable(site: Site, new: Structure) -> Readable | None:
     dtype, _ = kinds.pop()
     axes = zip(*(reach.windows for reach in reaches if reach is not None), strict=True)
     windows = tuple(reduce(Window.joined, along) for along in axes)
-    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, adds, windows)
+    groups = reduce(gcd, (reach.groups for reach in reaches if reach is not None))
+    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, adds, groups, windows)
 
 
 def _leading_moves(nodes: "Sequence[NodeProto]", source: str, new: Structure) -> "list[NodeProto]":
@@ -153,9 +156,10 @@ def _leading_moves(nodes: "Sequence[NodeProto]", source: str, new: Structure) ->
 
 @dataclass(frozen=True)
 class _Reach:
-    """The type of a contraction's weight, and what it sees of each axis behind the channels."""
+    """The type of a contraction's weight, its groups, and what it sees of each axis behind the channels."""
 
     dtype: "np.dtype[np.generic]"
+    groups: int
     windows: tuple[Window, ...]
 
 
@@ -172,9 +176,9 @@ def _reach(node: "NodeProto", source: str, new: Structure) -> _Reach | None:
         strides = list(attributes["strides"].ints) if "strides" in attributes else [1] * len(kernel)
         if node.op_type == "ConvTranspose":  # every output sees every place that is near enough
             strides = [1] * len(kernel)
-        sizes = zip(kernel, dilations, strides, strict=True)
-        return _Reach(dtype, tuple(Window((k - 1) * d + 1, s) for k, d, s in sizes))
-    return _Reach(dtype, ()) if len(weight.dims) == 2 and "transA" not in attributes else None
+        windows = tuple(Window((k - 1) * d + 1, s) for k, d, s in zip(kernel, dilations, strides, strict=True))
+        return _Reach(dtype, attributes["group"].i if "group" in attributes else 1, windows)
+    return _Reach(dtype, 1, ()) if len(weight.dims) == 2 and "transA" not in attributes else None
 
 
 def _adds(node: "NodeProto", new: Structure) -> bool:

@@ -16,7 +16,7 @@ from bnfold.judge.channels import Array, eps, ratios
 from bnfold.judge.parts.excerpt import TO_SINGLE, Excerpt
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.impulses import HEIGHT, Impulses
-from bnfold.judge.parts.moves import units
+from bnfold.judge.parts.moves import moved_by_one, units
 from bnfold.judge.parts.readable import Readable
 from bnfold.judge.parts.running import Running
 from bnfold.judge.structure import Structure
@@ -24,6 +24,8 @@ from bnfold.judge.structure import Structure
 # Half a unit, and what the original's own rounding in float32 may blur.
 _HALF = 0.505
 _BLUR = 16.0
+_NOISE = 8.0
+_MOVES = 8
 # Numbers of a source that is made longer, so that more impulses have room: 16 MB of float32.
 _LARGEST_SOURCE = 2**22
 
@@ -38,7 +40,7 @@ def read_weights(entry: Readable, original: Structure, new: Structure, like: Arr
         like: real values of its source, for shape and type. Its first axis is made longer if the parts take that.
     """
     for impulses in _longest_first(entry, like):
-        findings = _read(entry, original, new, impulses)
+        findings = _Reading(entry, original, new, impulses).findings()
         if findings:
             return findings
     return []
@@ -55,22 +57,6 @@ def _longest_first(entry: Readable, like: Array) -> Iterator[Impulses]:
     if longer is not None:
         yield longer
     yield plain
-
-
-def _read(entry: Readable, original: Structure, new: Structure, impulses: Impulses) -> list[LocalFinding]:
-    """By one run for each set of impulses; nothing where one of the parts does not take them."""
-    site, ours, theirs = entry.site, Excerpt(original, TO_SINGLE), Excerpt(new, TO_SINGLE)
-    a, b = ours.add(site, site.original, 0), theirs.add(site, site.new, 0)
-    unit = theirs.add_moved(site, site.new, 0, "~unit", units(new, site.new)) if entry.adds else b
-    like = {entry.source: impulses.like}
-    parts = (Running("a part", ours, like), (a,)), (Running("a part", theirs, like), (b, unit))
-    findings = []
-    for pair in impulses.pairs():
-        responses = [response for part, names in parts for response in _respond(part, names, entry.source, pair)]
-        if len(responses) < len((a, b, unit)):
-            return []
-        findings.append(_judge(entry, *responses))
-    return findings
 
 
 @dataclass(frozen=True)
@@ -97,10 +83,54 @@ def _respond(part: Running, names: Sequence[str], source: str, pair: tuple[Array
     return [_Response(low[name], high[name]) for name in names] if low and high else []
 
 
-def _judge(entry: Readable, original: _Response, new: _Response, unit: _Response) -> LocalFinding:
+class _Reading:
+    """Both parts of a site, on impulses."""
+
+    def __init__(self, entry: Readable, original: Structure, new: Structure, impulses: Impulses) -> None:
+        self._entry, self._original, self._new, self._impulses = entry, original, new, impulses
+        site = entry.site
+        ours, theirs = Excerpt(original, TO_SINGLE), Excerpt(new, TO_SINGLE)
+        self._a, self._b = ours.add(site, site.original, 0), theirs.add(site, site.new, 0)
+        self._unit = theirs.add_moved(site, site.new, 0, "~unit", units(new, site.new)) if entry.adds else self._b
+        self._ours, self._theirs = self._running(ours), self._running(theirs)
+
+    def _running(self, excerpt: Excerpt) -> Running:
+        return Running("a part", excerpt, {self._entry.source: self._impulses.like})
+
+    def findings(self) -> list[LocalFinding]:
+        """By one run for each set of impulses; none where one of the parts does not take them."""
+        findings = []
+        for pair in self._impulses.pairs():
+            ours = _respond(self._ours, [self._a], self._entry.source, pair)
+            theirs = _respond(self._theirs, [self._b, self._unit], self._entry.source, pair)
+            if not ours or not theirs:
+                return []
+            finding = _judge(self._entry, ours[0], *theirs)
+            if finding.what:
+                finding = _judge(self._entry, ours[0], *theirs, noise=self._noise(ours[0], pair))
+            findings.append(finding)
+        return findings
+
+    def _noise(self, plain: _Response, pair: tuple[Array, Array]) -> Array:
+        """How far the original's scales and shifts, moved by one unit of float32, move what comes out of it.
+
+        Where impulses meet a shift, all channels have one: what comes out may be a small difference of large sums.
+        """
+        site, excerpt = self._entry.site, Excerpt(self._original, TO_SINGLE)
+        excerpt.add(site, site.original, 0)
+        moves = (moved_by_one(self._original, site.original, seed, TO_SINGLE) for seed in range(_MOVES))
+        names = [excerpt.add_moved(site, site.original, 0, f"~{seed}", move) for seed, move in enumerate(moves)]
+        moved = _respond(self._running(excerpt), names, self._entry.source, pair)
+        errors = [np.maximum(np.abs(other.low - plain.low), np.abs(other.high - plain.high)) for other in moved]
+        return np.asarray(np.max(errors, axis=0))
+
+
+def _judge(
+    entry: Readable, original: _Response, new: _Response, unit: _Response, *, noise: Array | float = 0.0
+) -> LocalFinding:
     """Whether every weight that came out was rounded once; of a sum, whether each of them may have been."""
     should, stored = original.weights, new.weights
-    blur = _BLUR * eps(should.dtype) * (np.abs(should) + np.abs(original.low) / HEIGHT)
+    blur = _BLUR * eps(should.dtype) * (np.abs(should) + np.abs(original.low) / HEIGHT) + _NOISE * noise / HEIGHT
     if entry.bends:  # where the bend lies between the two heights, something else comes out
         bent = original.bent | new.bent
         should, stored = np.where(bent, 0, should), np.where(bent, 0, stored)

@@ -38,7 +38,8 @@ class RoundedPlaces:
         """In units of what other roundings make."""
         scale = scales(seen.a)
         moves = np.stack([largest(other - seen.b) for other in seen.moved])
-        usual = float(np.median(ratios(moves, np.broadcast_to(scale, moves.shape))[moves > 0])) if moves.any() else 0.0
+        relative = ratios(moves, np.broadcast_to(scale, moves.shape))[(moves > 0) & (scale > 0)]
+        usual = float(np.median(relative)) if relative.size else 0.0
         allowed = np.maximum(self._times * moves.max(axis=0), _TIMES_USUAL * usual * scale)
         return ratios(largest(seen.b - seen.a), allowed + _PLACE * seen.u * scale)
 

@@ -1,17 +1,23 @@
 """Parts whose parameters are of the precision that they compute in."""
 
+import numpy as np
+
 from bnfold.judge.channels import Array
+from bnfold.judge.noise import moved_by_last_bit
 from bnfold.judge.parts.bench import Bench, Values
 from bnfold.judge.parts.excerpt import Excerpt
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.laws import appeal, can_vouch, judge_by
 from bnfold.judge.parts.limits import Places, Slopes
 from bnfold.judge.parts.moves import moved_by_one
+from bnfold.judge.parts.running import Running
 from bnfold.judge.parts.truth import exact_values
 from bnfold.judge.sites import Site
 
 # One random move may leave a channel where it was.
 _MOVES = 3
+# A channel of which few values were seen: how far one rounding moves them says little.
+_MOVED_INPUTS = 8
 # What another implementation in float64 may be off from the original: four times what a place may.
 _BELIEVED = 64.0
 
@@ -28,14 +34,26 @@ class WideBench(Bench):
     def judge_site(
         self, site: Site, values: Values, seen: tuple[Array, Array, list[Array]], *, random: bool
     ) -> LocalFinding:
-        """By the arithmetic's limits, and in doubt by the same part in float64."""
+        """By the arithmetic's limits, and in doubt by the same part on moved inputs, and in float64."""
         a, b, moved = seen
         laws = (Places(), Slopes()) if random else (Places(),)
         u = self._u(site, a)
         finding = judge_by(laws, site.tensor, a, b, moved, u)
+        if finding.excess > 1:
+            moved = [*moved, *self._on_moved_inputs(site, values)]
+            finding = judge_by(laws, site.tensor, a, b, moved, u)
         if finding.excess <= 1:
             return finding
         exact = exact_values(self._original, site, values)
         if exact is None or not can_vouch(exact, a, _BELIEVED * u):
             return finding
         return appeal(laws, finding, a, b, exact, u)
+
+    def _on_moved_inputs(self, site: Site, values: Values) -> list[Array]:
+        """What the original's part makes of values moved by their last bit: how far a sum that cancels is off."""
+        excerpt = Excerpt(self._original)
+        name = excerpt.add(site, site.original, 0)
+        part = Running("the original", excerpt, values)
+        inputs = {boundary: values[boundary] for boundary in site.boundary}
+        ways = (moved_by_last_bit(inputs, 1, np.dtype(np.float64), seed) for seed in range(_MOVED_INPUTS))
+        return [run[name] for way in ways if (run := part.run(way))]
