@@ -132,3 +132,32 @@ def test_parts_that_cannot_be_cut_out_are_counted():
     verdict = check(network("a"), network("b"), VerifyOptions(samples=3))
     assert verdict.passed
     assert verdict.warnings == ("1 of 1 changed tensors were compared on the samples only",)
+
+
+def cancelling(seed: int) -> tuple[onnx.ModelProto, np.ndarray]:
+    """A MatMul, a BatchNorm without shift, and a row that one of the weight's columns hardly sees."""
+    net = Network(seed=seed)
+    weight = net.random.normal(size=(1024, 200)).astype(np.float32)
+    net.constant("w", weight)
+    net.node("MatMul", ["x", "w"], "m")
+    names = {"scale": net.random.normal(size=200), "bias": np.zeros(200), "mean": np.zeros(200), "var": np.ones(200)}
+    net.node("BatchNormalization", ["m", *(net.constant(f"n.{name}", values) for name, values in names.items())], "n")
+    net.node("Relu", ["n"], "y")
+    column = weight[:, 5].astype(np.float64)
+    row = net.random.normal(size=1024)
+    row -= column * ((column @ row) - 0.3) / (column @ column)
+    return net.model({"x": [1, 1024]}, ["y"]), row.astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("seed", [*range(5), 72])
+def test_sums_that_cancel_on_a_sample_are_no_difference(seed):
+    # What is left of 1,024 products is their rounding, and a fold rounds them anew.
+    original, row = cancelling(seed)
+    folded = bnfold.fold(original, verify=None).model
+    verdict = bnfold.verify(original, folded, inputs={"x": row})
+    assert verdict.passed, verdict.problem
+
+    def one_percent(weight):
+        weight[:, 3] *= 1.01
+
+    assert not bnfold.verify(original, spoiled(folded, [1024, 200], one_percent)).passed

@@ -117,3 +117,18 @@ def test_one_number_that_is_off_by_two_units_is_found(make):
     for seed in range(10):
         verdict = bnfold.verify(original, one_number_off(result.model, seed))
         assert "has a weight that was not rounded once" in verdict.problem
+
+
+def test_a_weight_is_read_beside_a_large_shift():
+    # Zeros become shifts of 300 channels behind the first BatchNorm: what an impulse adds to their sum is little.
+    net = Network(seed=0)
+    net.batch_norm("x", "m", 300, "float16")
+    inputs = ["m", net.constant("w", net.random.normal(size=(300, 500)) / 170, "float16")]
+    net.batch_norm(net.node("Gemm", inputs, "g"), "n", 500, "float16")
+    net.node("Sigmoid", ["n"], "y")
+    original = net.model({"x": [1, 300]}, ["y"], dtype="float16")
+    result = bnfold.fold(original, verify=None)
+    assert result.report.batch_norms.kept == 0
+    verdict = bnfold.verify(original, result.model)
+    assert verdict.passed, verdict.problem
+    assert "has a weight" in bnfold.verify(original, one_number_off(result.model, 0)).problem

@@ -235,6 +235,22 @@ def test_noise_is_the_movement_under_one_rounding():
     assert level.error == 2**-23
 
 
+def test_in_doubt_the_weights_move_as_well():
+    # Indices cannot move, and the optimised kernels do the same: without moved weights there is no noise at all.
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    source = model([node("Gather", "w x", "y")], {"x": (INT64, [2])}, {"y": (FLOAT, [2, 3])}, {"w": rows})
+    session, feeds = Session(Model("the original", source)), {"x": np.asarray([0, 3])}
+    seen = []
+
+    def in_doubt(levels):
+        seen.append(levels[0].error)
+        return levels[0].error == 0
+
+    (level,) = Noise(Model("the original", source), session).measure(feeds, session.run(feeds), in_doubt)
+    assert seen == [0, level.error]
+    assert 2**-25 < level.error <= 2**-23
+
+
 def test_noise_of_zeros_is_that_of_ones():
     assert noise(sine(1, change=1), np.zeros((1, 64), np.float32)).error == pytest.approx(2**-23)
 
