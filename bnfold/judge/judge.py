@@ -1,10 +1,11 @@
 """Whether two models compute the same, by running both: as a whole, and at every place where they part."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from bnfold.errors import VerificationError
 from bnfold.judge.batches import batches
+from bnfold.judge.depth import is_deep
 from bnfold.judge.feeding import GO_ON, choose_feeding
 from bnfold.judge.indices import index_bounds
 from bnfold.judge.model import Model, ModelSource
@@ -49,7 +50,7 @@ def check(
     try:
         theirs = Structure(Model("the new model", candidate))
         progress("comparing the graphs")
-        sites = find_sites(ours, theirs)
+        sites = _places(ours, theirs)
     except VerificationError as error:
         open_original(ours, [])  # it may be the original that is broken
         return failed(options, str(error))
@@ -59,9 +60,16 @@ def check(
         return verdict
     if options.same_names:
         return _with_hint(verdict)
-    verdict = _compare(ours, theirs, find_sites(ours, theirs, others), options, progress)
+    verdict = _compare(ours, theirs, _places(ours, theirs, others), options, progress)
     names = ", ".join(sorted(others)[:3])
     return replace(verdict, warnings=(*verdict.warnings, f"names of other tensors in the new model: {names}"))
+
+
+def _places(ours: Structure, theirs: Structure, reused: Collection[str] = ()) -> list[Site]:
+    """Where the models part, but for outputs that whole networks lie before: these are compared as outputs."""
+    outputs = {entry.name for entry in ours.model.proto.graph.output}
+    sites = find_sites(ours, theirs, reused)
+    return [site for site in sites if site.tensor not in outputs or not is_deep(site, ours, theirs)]
 
 
 def _other_tensors(sites: Sequence[Site], verdict: Verification) -> set[str]:

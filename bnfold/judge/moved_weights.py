@@ -9,14 +9,39 @@ from bnfold.judge.model import Model
 
 # Tensors over fewer axes may be bounds, or factors that an output's size is computed from.
 _FEWEST_AXES = 2
+# How much more than the step, so that it is no growth by it.
+_JUMP = 4
 
 
-def moved_weights(model: Model, seed: int) -> dict[str, Array]:
-    """Initializers of which every number is moved up or down by its last bit.
+def step_of(rounding: int) -> int:
+    """By how many units of the last place to move in the n-th rounding, from 0: 1, 1, 2, 2, 4, 4, ...
+
+    Where attention is about to turn to another token, few roundings of one unit show it; larger ones do.
+    """
+    return int(2 ** (rounding // 2))
+
+
+def noise_of_step(error: Array, step: int, noise: Array) -> Array:
+    """What a movement by several units says of one by a single unit.
+
+    Args:
+        error: what moved, in any unit.
+        step: by how many units of the last place.
+        noise: what moves by one unit, as far as it is known.
+
+    Returns:
+        A part of the error where it grows with the step; all of it where it is a jump.
+    """
+    return np.where(error > _JUMP * step * noise, error, error / step)
+
+
+def moved_weights(model: Model, seed: int, step: int) -> dict[str, Array]:
+    """Initializers of which every number is moved up or down.
 
     Args:
         model: the model.
         seed: of the directions.
+        step: in units of the last place of 1.
 
     Returns:
         The floating-point initializers of the main graph over two axes and more, by name.
@@ -33,7 +58,7 @@ def moved_weights(model: Model, seed: int) -> dict[str, Array]:
             continue
         values = model.external[tensor.name] if is_external(tensor) else numpy_helper.to_array(tensor)
         if values.dtype in FLOATS:
-            directions = rng.integers(0, 2, values.shape, np.int8) * 2 - 1
+            directions = rng.integers(0, 2, values.shape) * 2 - 1
             with np.errstate(over="ignore"):
-                moved[tensor.name] = (values * (1 + directions * eps(values.dtype))).astype(values.dtype)
+                moved[tensor.name] = (values * (1 + step * directions * eps(values.dtype))).astype(values.dtype)
     return moved

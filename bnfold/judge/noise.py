@@ -15,10 +15,11 @@ from bnfold.judge.channels import eps
 from bnfold.judge.compare import FLOATS, Array, differences
 from bnfold.judge.grain import coarsest_float
 from bnfold.judge.model import Model
-from bnfold.judge.moved_weights import moved_weights
+from bnfold.judge.moved_weights import moved_weights, noise_of_step, step_of
 from bnfold.judge.sessions import CPU, Feeds, Level, Observation, Session
 
-_MOST_ROUNDINGS = 8
+MOST_ROUNDINGS = 12
+"""Of weights, in doubt."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class Noise:
             errors = _larger(errors, outputs, others)
         levels = [NoiseLevel(error, self.grain) for error in errors]
         rounding = 0
-        while rounding < _MOST_ROUNDINGS and in_doubt(levels):
+        while rounding < MOST_ROUNDINGS and in_doubt(levels):
             for others in self._outputs_of_moved_weights(feeds, rounding):
-                errors = _larger(errors, outputs, others)
+                errors = _larger(errors, outputs, others, step_of(rounding))
             levels = [NoiseLevel(error, self.grain) for error in errors]
             rounding += 1
         return levels
@@ -116,9 +117,9 @@ class Noise:
         """The noise of every output by moved inputs alone."""
         return [NoiseLevel(error, self.grain) for error in _largest_errors(outputs, moved)]
 
-    def _outputs_of_moved_weights(self, feeds: Feeds, seed: int) -> Iterator[list[object]]:
+    def _outputs_of_moved_weights(self, feeds: Feeds, rounding: int) -> Iterator[list[object]]:
         with suppress(VerificationError):
-            yield Session(self._model, weights=moved_weights(self._model, seed)).run(feeds)
+            yield Session(self._model, weights=moved_weights(self._model, rounding, step_of(rounding))).run(feeds)
 
     def _optimised_outputs(self, feeds: Feeds) -> Iterator[list[object]]:
         if self._optimised is not None:
@@ -126,8 +127,10 @@ class Noise:
                 yield self._optimised.run(feeds)
 
 
-def _larger(errors: list[float], outputs: list[object], others: list[object]) -> list[float]:
-    found = (_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True))
+def _larger(errors: list[float], outputs: list[object], others: list[object], step: int = 1) -> list[float]:
+    found = [_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True)]
+    if step > 1:
+        found = noise_of_step(np.asarray(found), step, np.asarray(errors)).tolist()
     return list(map(max, errors, found))
 
 
@@ -145,7 +148,9 @@ def _error(output: object, other: object, *, of_a_problem: float) -> float:
     return max((of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
 
 
-def moved_by_last_bit(feeds: Feeds, direction: int, grain: "np.dtype[Any]", seed: int = 0) -> dict[str, Any]:
+def moved_by_last_bit(
+    feeds: Feeds, direction: int, grain: "np.dtype[Any]", seed: int = 0, step: int = 1
+) -> dict[str, Any]:
     """Inputs of which every floating point value is moved by the last bit of a type, or of its own if that is coarser.
 
     Args:
@@ -153,13 +158,14 @@ def moved_by_last_bit(feeds: Feeds, direction: int, grain: "np.dtype[Any]", seed
         direction: 1 moves each value up or down at random, -1 the other way.
         grain: the type.
         seed: of the directions.
+        step: how many times that.
     """
     rng = np.random.default_rng(seed)
 
     def moved(value: Any) -> Any:  # noqa: ANN401 - an array or a list of them
         if isinstance(value, list):
             return [moved(element) for element in value]
-        directions = direction * rng.choice((-1.0, 1.0), value.shape)
+        directions = step * direction * rng.choice((-1.0, 1.0), value.shape)
         return _move(value, directions, grain) if value.dtype in FLOATS else value
 
     return {name: moved(value) for name, value in feeds.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 
+from bnfold.judge.depth import is_network
 from bnfold.judge.parts.bench import Bench, Values
 from bnfold.judge.parts.excerpt import TO_SINGLE
 from bnfold.judge.parts.finding import LocalFinding
@@ -67,7 +68,7 @@ def can_be_cut_out(site: Site, original: Structure, like: Values) -> bool:
 
 def _bench(original: Structure, new: Structure, site: Site) -> type[Bench]:
     """What kind of part it is."""
-    if any(original.is_network(index) for index in site.original) or any(new.is_network(index) for index in site.new):
+    if is_network(site, original, new):
         return NetworkBench
     narrow = any(_is_narrow(new, index) for index in site.new)
     return NarrowBench if narrow else WideBench

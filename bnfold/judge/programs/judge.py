@@ -10,17 +10,17 @@ import numpy as np
 from bnfold.errors import VerificationError
 from bnfold.judge.compare import differences
 from bnfold.judge.judge import check
-from bnfold.judge.noise import NoiseLevel
+from bnfold.judge.noise import MOST_ROUNDINGS, NoiseLevel
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.programs.inputs import TorchFeed, choose_feed, count_samples, draw_arguments, name_of_sample
-from bnfold.judge.programs.noise import grain_of, levels, other_roundings
+from bnfold.judge.programs.noise import Rounding, grain_of, level, other_roundings, rounding_of_weights
 from bnfold.judge.programs.onnx import export_onnx, with_own_names
 from bnfold.judge.programs.program import Observe, TorchProgram, open_program
 from bnfold.judge.programs.result import TorchVerification
-from bnfold.judge.programs.sites import SiteTally, needs_noise
+from bnfold.judge.programs.sites import Moved, SiteTally, needs_noise
 from bnfold.judge.programs.tensors import Array, to_array
 from bnfold.judge.tally import Tally
-from bnfold.judge.tolerance import noise_matters
+from bnfold.judge.tolerance import differ, noise_matters
 
 
 def check_torch(
@@ -111,9 +111,13 @@ class _Trial:
         for name, expected in sample.results.items():
             tally = self._outputs.setdefault(name, Tally(name, self.options))
             found = differences(expected, got[name])
-            matters = any(noise_matters(entry, self.options) for entry in found)
+            noise = None
+            if any(noise_matters(entry, self.options) for entry in found):
+                noise = sample.noise(name)
+                while differ([found], self.options, [noise]) and sample.round_again():
+                    noise = sample.noise(name)
             tally.see(expected)
-            tally.add(found, sample.noise[name] if matters else None, where)
+            tally.add(found, noise, where)
         return self._compare_inside(sample, got, where)
 
     def _compare_inside(self, sample: "_Sample", got: Mapping[str, object], where: str) -> str:
@@ -130,10 +134,14 @@ class _Trial:
         for name, expected in sample.inside.items():
             if name not in inside:
                 continue
-            matters = needs_noise(expected, inside[name])
-            others = sample.inside_otherwise(name) if matters else []
             tally = self._sites.setdefault(name, SiteTally(name, self.options))
-            tally.add(expected, inside[name], others, sample.grain, where)
+            pair: tuple[Array, Array] = (expected, inside[name])
+            others: list[Moved] = []
+            if needs_noise(*pair):
+                others = sample.inside_otherwise(name)
+                while tally.condemns(*pair, others, sample.grain) and sample.round_again():
+                    others = sample.inside_otherwise(name)
+            tally.add(*pair, others, sample.grain, where)
         return ""
 
     def _put_together(self, samples: int, left_out: Sequence[str]) -> TorchVerification:
@@ -164,6 +172,7 @@ class _Sample:
         self.results = original.run(arguments)
         self.observed, self.inside = original.observe(arguments)
         self._original = original
+        self._rounded_again = 0
 
     @cached_property
     def grain(self) -> "np.dtype[Any]":
@@ -171,18 +180,25 @@ class _Sample:
         return grain_of(self._original, self.arguments)
 
     @cached_property
-    def _otherwise(self) -> list[tuple[Mapping[str, object], float]]:
+    def _otherwise(self) -> list[Rounding]:
         return list(other_roundings(self._original, self.arguments))
 
-    @cached_property
-    def noise(self) -> Mapping[str, NoiseLevel]:
-        """Of every result."""
-        return levels(self.results, self._otherwise, self.grain)
+    def round_again(self) -> bool:
+        """Find one more rounding, by moving the weights; whether there are any left to try."""
+        if self._rounded_again == MOST_ROUNDINGS:
+            return False
+        self._otherwise += rounding_of_weights(self._original, self.arguments, self._rounded_again)
+        self._rounded_again += 1
+        return True
 
-    def inside_otherwise(self, name: str) -> list[Array]:
-        """A tensor inside, under other roundings."""
-        seen = [other.get(name) for other, _ in self._otherwise]
-        return [value for value in seen if isinstance(value, np.ndarray)]
+    def noise(self, name: str) -> NoiseLevel:
+        """Of a result, as far as it is known."""
+        return level(name, self.results[name], self._otherwise, self.grain)
+
+    def inside_otherwise(self, name: str) -> list[Moved]:
+        """A tensor inside, under other roundings, and by how many units of the last place something was moved there."""
+        seen = [(other.seen.get(name), other.step) for other in self._otherwise]
+        return [(value, step) for value, step in seen if isinstance(value, np.ndarray)]
 
 
 def _alike(plain: object, seen: object) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -10,6 +11,7 @@ import numpy as np
 
 from bnfold.errors import VerificationError
 from bnfold.judge.compare import FLOATS, Array, differences
+from bnfold.judge.moved_weights import noise_of_step, step_of
 from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.programs.program import TorchProgram
 from bnfold.judge.programs.tensors import to_array, to_tensor
@@ -28,8 +30,23 @@ def grain_of(program: TorchProgram, arguments: Sequence[Any]) -> "np.dtype[Any]"
     return next((dtype for dtype in _BY_GRAIN if dtype in found), np.dtype(np.float32))
 
 
-def other_roundings(program: TorchProgram, arguments: Sequence[Any]) -> Iterator[tuple[Seen, float]]:
-    """What the original gives under other legal roundings, and how large an error a NaN that comes or goes is there.
+@dataclass(frozen=True)
+class Rounding:
+    """What the original gives under another rounding.
+
+    Attributes:
+        seen: results and tensors inside.
+        worst: how large an error a NaN that comes or goes is.
+        step: by how many units of the last place something was moved.
+    """
+
+    seen: Seen
+    worst: float
+    step: int = 1
+
+
+def other_roundings(program: TorchProgram, arguments: Sequence[Any]) -> Iterator[Rounding]:
+    """What the original gives under other legal roundings.
 
     Twice every floating point value in the inputs is moved by the last bit of the grain, up or down at random; once
     the kernels are torch's own and not those of oneDNN.
@@ -39,9 +56,22 @@ def other_roundings(program: TorchProgram, arguments: Sequence[Any]) -> Iterator
         rng = np.random.default_rng(0)
         moved = [_moved(argument, direction, rng, grain) for argument in arguments]
         with suppress(VerificationError):  # a moved input may leave the domain of a lookup
-            yield _everything(program, moved), math.inf
+            yield Rounding(_everything(program, moved), math.inf)
     with suppress(VerificationError):
-        yield _without_onednn(program, arguments), 0.0
+        yield Rounding(_without_onednn(program, arguments), 0.0)
+
+
+def rounding_of_weights(program: TorchProgram, arguments: Sequence[Any], number: int) -> Iterator[Rounding]:
+    """What the original gives with its weights moved a little: one, or none.
+
+    Args:
+        program: the original.
+        arguments: of one sample.
+        number: of the rounding, from 0.
+    """
+    step = step_of(number)
+    with suppress(VerificationError), program.moved_weights(number, step):
+        yield Rounding(_everything(program, arguments), math.inf, step)
 
 
 def _without_onednn(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
@@ -56,12 +86,20 @@ def _without_onednn(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
         switches._set_mkldnn_enabled(enabled)
 
 
-def levels(seen: Seen, others: Sequence[tuple[Seen, float]], grain: "np.dtype[Any]") -> dict[str, NoiseLevel]:
-    """The noise of everything that was seen."""
-    return {
-        name: NoiseLevel(max((_error(value, other.get(name), worst) for other, worst in others), default=0.0), grain)
-        for name, value in seen.items()
-    }
+def level(name: str, value: object, others: Sequence[Rounding], grain: "np.dtype[Any]") -> NoiseLevel:
+    """The noise of one result.
+
+    Args:
+        name: its name.
+        value: what the original gives.
+        others: all under other roundings.
+        grain: the coarsest type that it computes in.
+    """
+    noise = 0.0
+    for other in others:  # the smallest steps first
+        error = _error(value, other.seen.get(name), other.worst)
+        noise = max(noise, float(noise_of_step(np.asarray(error), other.step, np.asarray(noise))))
+    return NoiseLevel(noise, grain)
 
 
 def _everything(program: TorchProgram, arguments: Sequence[Any]) -> Seen:

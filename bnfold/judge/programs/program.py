@@ -1,6 +1,7 @@
 """Programs of torch, made alike: what they take, what they give, and how to run them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -90,6 +91,30 @@ class TorchProgram:
     def float_types(self) -> "set[np.dtype[Any]]":
         """The floating point types of its weights."""
         return {dtype for tensor in self._weights if (dtype := _float_type(tensor)) is not None}
+
+    @contextmanager
+    def moved_weights(self, seed: int, step: int) -> Iterator[None]:
+        """For a while, every number in a weight over two axes and more is moved up or down, in place.
+
+        Args:
+            seed: of the directions.
+            step: in units of the last place of 1.
+        """
+        import torch
+
+        rng = np.random.default_rng(seed)
+        weights = {tensor.data_ptr(): tensor for tensor in self._weights if _can_move(tensor)}
+        before = {place: tensor.detach().clone() for place, tensor in weights.items()}
+        try:
+            with torch.no_grad():
+                for tensor in weights.values():
+                    directions = torch.from_numpy(rng.integers(0, 2, tuple(tensor.shape), np.int8) * 2 - 1)
+                    tensor.mul_(1 + step * directions * torch.finfo(tensor.dtype).eps)
+            yield
+        finally:
+            with torch.no_grad():
+                for place, tensor in weights.items():
+                    tensor.copy_(before[place])
 
     def _guarded(self, run: Callable[[Sequence[Any]], Any], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
         import torch
@@ -183,6 +208,11 @@ def _exported_port(name: str, node: Any, example: object) -> TorchPort:  # noqa:
 
 def _float_type(tensor: "torch.Tensor") -> "np.dtype[Any] | None":
     return numpy_dtype(tensor.dtype) if tensor.dtype.is_floating_point else None
+
+
+def _can_move(tensor: "torch.Tensor") -> bool:
+    """Whether it is a weight, each number of which is stored once."""
+    return bool(tensor.dtype.is_floating_point and tensor.dim() > 1 and tensor.is_contiguous())
 
 
 def _size(size: Any) -> int:  # noqa: ANN401 - an int or a torch.SymInt

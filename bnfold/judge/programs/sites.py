@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from bnfold.judge.compare import FLOATS, Array, differences
+from bnfold.judge.moved_weights import noise_of_step
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.result import TensorCheck
 from bnfold.judge.tolerance import LIMITS, NOISE_FACTOR
 
 # A channel far smaller than the others is rounded by what the others hold: no scale is below this part of the tensor's.
 _SMALLEST_SCALE = 1e-3
+# Of the channels.
+_FEW = 0.01
+
+Moved: TypeAlias = tuple[Array, int]
+"""What the original makes under another rounding, and what its movement is to be divided by."""
 
 
 @dataclass
@@ -28,8 +35,15 @@ class SiteTally:
     _worst: float = 0.0
     _channel: int | None = None
     _problem: str = ""
+    _decided: bool = False
+    _unstable: str = ""
 
-    def add(self, a: Array, b: Array, others: Sequence[Array], grain: "np.dtype[np.generic]", where: str) -> None:
+    def condemns(self, a: Array, b: Array, others: Sequence[Moved], grain: "np.dtype[np.generic]") -> bool:
+        """Whether a channel differs by more than the original itself does under other roundings, as in `add`."""
+        error, scale = _per_channel(a, b)
+        return bool((error > self._allowed(a, scale, others, grain).beyond).any())
+
+    def add(self, a: Array, b: Array, others: Sequence[Moved], grain: "np.dtype[np.generic]", where: str) -> None:
         """Count one sample.
 
         Args:
@@ -46,36 +60,66 @@ class SiteTally:
             self._problem = self._problem or (f"{problem} in {where}" if problem else "")
             return
         error, scale = _per_channel(a, b)
+        allowed = self._allowed(a, scale, others, grain)
+        if (error > allowed.equal).any() and not (error > allowed.beyond).any():
+            self._unstable = f"where another rounding of the original moves it as much, as in {where}"
+            return
+        self._decided = True
         worst = int(np.argmax(_ratio(error, scale)))
         relative = float(_ratio(error, scale)[worst])
         if relative > self._worst:
             self._worst, self._channel = relative, worst if a.ndim > 1 else None
-        allowed = self._allowed(a, scale, others, grain)
-        beyond = np.flatnonzero(error > allowed)
+        beyond = np.flatnonzero(error > allowed.beyond)
         if beyond.size and not self._problem:
-            channel = int(beyond[np.argmax(error[beyond] / np.maximum(allowed[beyond], np.finfo(float).tiny))])
+            limits = allowed.beyond
+            channel = int(beyond[np.argmax(error[beyond] / np.maximum(limits[beyond], np.finfo(float).tiny))])
             self._problem = (
                 f"channel {channel}: max |a - b| is {error[channel]:.3g} of {scale[channel]:.3g}, "
-                f"tolerated is {allowed[channel]:.3g}, in {where}"
+                f"tolerated is {limits[channel]:.3g}, in {where}"
             )
 
     def result(self) -> TensorCheck:
         """The check over all samples."""
-        return TensorCheck(
-            self.name, frozenset(), self._worst, self._channel, passed=not self._problem, problem=self._problem
-        )
+        problem = self._problem
+        if not problem and self._unstable and not self._decided:
+            problem = f"equality cannot be shown, {self._unstable}: give real samples with --input"
+        return TensorCheck(self.name, frozenset(), self._worst, self._channel, passed=not problem, problem=problem)
 
-    def _allowed(self, a: Array, scale: Array, others: Sequence[Array], grain: "np.dtype[np.generic]") -> Array:
-        """What rounding explains in each channel: the floor, or eight times what the original moves by itself."""
+    def _allowed(self, a: Array, scale: Array, others: Sequence[Moved], grain: "np.dtype[np.generic]") -> "_Allowed":
+        """What rounding explains in each channel: the floor, or eight times what the original moves by itself.
+
+        Where few values of a channel were seen, its own noise may be small by chance: what is usual of all channels
+        counts too. Where more than a few channels move by more than the ceiling, nothing is said of any: attention that
+        turns to another token moves all of them, each by another amount.
+        """
         if self.options.rtol is not None or self.options.atol is not None:
-            return (self.options.atol or 0.0) + (self.options.rtol or 0.0) * scale
-        floor = max(LIMITS[a.dtype].floor, LIMITS[grain].floor) * scale
-        ceiling = max(LIMITS[a.dtype].ceiling, LIMITS[grain].ceiling) * scale
+            own = (self.options.atol or 0.0) + (self.options.rtol or 0.0) * scale
+            return _Allowed(own, own)
+        floor = max(LIMITS[a.dtype].floor, LIMITS[grain].floor)
+        ceiling = max(LIMITS[a.dtype].ceiling, LIMITS[grain].ceiling)
         noise = np.zeros(scale.shape)
-        for other in others:
+        for other, step in others:
             if other.shape == a.shape:
-                noise = np.maximum(noise, _per_channel(a, other)[0])
-        return np.maximum(floor, np.minimum(NOISE_FACTOR * noise, ceiling))
+                noise = np.maximum(noise, noise_of_step(_per_channel(a, other)[0], step, noise))
+        equal, unstable = floor * scale, np.zeros(scale.shape, np.bool_)
+        for moved, size in ((noise, scale), (_root_mean_square(noise), _root_mean_square(scale))):
+            equal = np.maximum(equal, np.minimum(NOISE_FACTOR * moved, ceiling * size))
+            unstable |= NOISE_FACTOR * moved > ceiling * size
+        if np.mean(unstable) > _FEW:
+            unstable[:] = True
+        return _Allowed(equal, np.where(unstable, np.inf, equal))
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """Errors by channel: up to which two are equal, and beyond which they differ. Between, nothing can be said."""
+
+    equal: Array
+    beyond: Array
+
+
+def _root_mean_square(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
 
 
 def needs_noise(a: Array, b: Array) -> bool:
