@@ -123,6 +123,18 @@ def test_a_part_that_does_not_run_by_itself_spoils_no_other():
     assert verdict.problem.startswith("tensor 'm': channel ")
 
 
+def test_a_shape_behind_a_fold_is_compared_like_everything_else():
+    net = Network(seed=5)
+    net.batch_norm(net.node("Conv", ["x", net.weight("w", 4, 3, 3, 3)], "c"), "n", 4)
+    net.node("Relu", ["n"], "y")
+    net.node("Shape", ["n"], "s")
+    net.node("Cast", ["s"], "z", to=FLOAT)
+    original = net.model({"x": [1, 3, 6, 6]}, ["y", "z"])
+    verdict = bnfold.verify(original, bnfold.fold(original, verify=None).model)
+    assert verdict.passed
+    assert verdict.warnings == ()
+
+
 def test_parts_that_cannot_be_cut_out_are_counted():
     def network(inner):
         nodes = [node("RandomNormalLike", "x", inner, scale=1e-30), node("Add", f"x {inner}", "y")]

@@ -9,7 +9,7 @@ import numpy as np
 from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.parts.excerpt import AS_STORED, Excerpt
-from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because
+from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because, nothing_found
 from bnfold.judge.parts.running import Running
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure
@@ -56,6 +56,7 @@ class Bench:
         for site, (a, b, _), others in zip(self._sites, self._names, moved, strict=True):
             left, right = ours[a], theirs[b]
             if not isinstance(left, np.ndarray) or left.dtype not in FLOATS:
+                findings += _exactly(site, left, right)
                 continue
             problem = incomparable_because(left, right)
             if problem:
@@ -91,6 +92,12 @@ class Bench:
             random: whether they were fed with random values.
         """
         raise NotImplementedError
+
+
+def _exactly(site: Site, left: object, right: object) -> list[LocalFinding]:
+    """Of integers and the like: that they are equal. If they are not, what they are made of may have been rounded."""
+    equal = isinstance(left, np.ndarray) and isinstance(right, np.ndarray) and np.array_equal(left, right)
+    return [nothing_found(site.tensor)] if equal else []
 
 
 def _depth(graph: Structure, site: Site) -> int:
