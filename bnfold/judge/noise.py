@@ -105,12 +105,12 @@ class Noise:
             # Where the optimised graph overflows, that is no rounding: it excuses nothing.
             errors = _larger(errors, outputs, others)
         levels = [NoiseLevel(error, self.grain) for error in errors]
-        rounding = 0
-        while rounding < MOST_ROUNDINGS and in_doubt(levels):
+        for rounding in range(MOST_ROUNDINGS):
+            if not in_doubt(levels):
+                break
             for others in self._outputs_of_moved_weights(feeds, rounding):
                 errors = _larger(errors, outputs, others, step_of(rounding))
             levels = [NoiseLevel(error, self.grain) for error in errors]
-            rounding += 1
         return levels
 
     def of_moved(self, outputs: list[object], moved: Sequence[Observation]) -> list[NoiseLevel]:
@@ -129,9 +129,7 @@ class Noise:
 
 def _larger(errors: list[float], outputs: list[object], others: list[object], step: int = 1) -> list[float]:
     found = [_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True)]
-    if step > 1:
-        found = noise_of_step(np.asarray(found), step, np.asarray(errors)).tolist()
-    return list(map(max, errors, found))
+    return list(map(max, errors, noise_of_step(np.asarray(found), step, np.asarray(errors)).tolist()))
 
 
 def _largest_errors(outputs: list[object], moved: Sequence[Observation]) -> list[float]:

@@ -121,12 +121,17 @@ def bodies(node: "NodeProto") -> Iterator["GraphProto"]:
         yield from attribute.graphs
 
 
+def is_standard(node: "NodeProto") -> bool:
+    """Whether ONNX itself says what a node means."""
+    return node.domain in ("", "ai.onnx")
+
+
 def _constant_nodes(nodes: "list[NodeProto]") -> "dict[str, TensorProto]":
     """The tensors of Constant nodes, by the name of their output."""
     return {
         node.output[0]: attribute.t
         for node in nodes
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+        if node.op_type == "Constant" and is_standard(node)
         for attribute in node.attribute
         if attribute.name == "value"
     }

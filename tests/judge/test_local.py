@@ -3,13 +3,13 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 import bnfold
 from bnfold.judge import VerifyOptions, check
 from bnfold.judge.parts.laws import Seen
 from bnfold.judge.parts.limits import Places, Slopes
 from tests.judge.models import FLOAT, model, node
+from tests.judge.spoiling import of_shape, spoiled
 from tests.networks import Network
 
 
@@ -24,16 +24,6 @@ def dead_channel():
     return net.model({"x": [1, 3, 8, 8]}, ["y"])
 
 
-def spoiled(folded: onnx.ModelProto, shape: list[int], change) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(folded)
-    tensor = next(tensor for tensor in copy.graph.initializer if list(tensor.dims) == shape)
-    values = numpy_helper.to_array(tensor).copy()
-    change(values)
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return copy
-
-
 def test_a_fault_behind_a_dead_channel_is_found():
     original = dead_channel()
     folded = bnfold.fold(original, verify=None).model
@@ -42,7 +32,7 @@ def test_a_fault_behind_a_dead_channel_is_found():
     def one_percent(weight):
         weight[3] *= 1.01
 
-    wrong = spoiled(folded, [4, 1, 3, 3], one_percent)
+    wrong = spoiled(folded, of_shape([4, 1, 3, 3]), one_percent)
     verdict = bnfold.verify(original, wrong)
     assert not verdict.passed
     assert "channel 3 " in verdict.problem
@@ -75,7 +65,7 @@ def test_an_epsilon_that_moves_a_scale_by_a_few_millionths_is_found(eps_factor):
         weight *= ratio
 
     assert bnfold.verify(original, folded).passed
-    verdict = bnfold.verify(original, spoiled(folded, [8, 16, 3, 3], other_epsilon))
+    verdict = bnfold.verify(original, spoiled(folded, of_shape([8, 16, 3, 3]), other_epsilon))
     assert not verdict.passed
     assert " times what it was" in verdict.problem
 
@@ -172,4 +162,4 @@ def test_sums_that_cancel_on_a_sample_are_no_difference(seed):
     def one_percent(weight):
         weight[:, 3] *= 1.01
 
-    assert not bnfold.verify(original, spoiled(folded, [1024, 200], one_percent)).passed
+    assert not bnfold.verify(original, spoiled(folded, of_shape([1024, 200]), one_percent)).passed

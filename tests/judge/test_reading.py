@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 import bnfold
+from tests.judge.spoiling import spoiled
 from tests.networks import Network
 
 
@@ -95,16 +95,14 @@ NETWORKS = (linear, flattened, turned, narrow, strided, patches, enlarged, fixed
 
 def one_number_off(folded: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """The folded weight with one number moved to the next but one: one step may be what rounding the other way does."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(folded)
-    tensor = max(copy.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
-    values = numpy_helper.to_array(tensor).copy()
-    eligible = np.flatnonzero(np.abs(values.astype(np.float64)) > 1e-3 * np.abs(values).max())  # not those of scale 0
-    place = np.unravel_index(np.random.default_rng(seed).choice(eligible), values.shape)
-    for _ in range(2):
-        values[place] = np.nextafter(values[place], np.float16(np.inf))
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return copy
+
+    def change(values):
+        eligible = np.flatnonzero(np.abs(values.astype(np.float64)) > 1e-3 * np.abs(values).max())  # not of scale 0
+        place = np.unravel_index(np.random.default_rng(seed).choice(eligible), values.shape)
+        for _ in range(2):
+            values[place] = np.nextafter(values[place], np.float16(np.inf))
+
+    return spoiled(folded, lambda copy: max(copy.graph.initializer, key=lambda tensor: np.prod(tensor.dims)), change)
 
 
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)

@@ -13,12 +13,10 @@ from bnfold.judge.closeups.closeup import Closeup, Place, feeds_of
 from bnfold.judge.closeups.extract import Extract
 from bnfold.judge.closeups.nodes import same_inputs, single_nodes
 from bnfold.judge.matching import attributes
-from bnfold.judge.structure import bodies
+from bnfold.judge.structure import bodies, is_standard
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
-
-_STANDARD = ("", "ai.onnx")
 
 
 def closeups_of_bodies(place: Place) -> Iterator[Closeup]:
@@ -71,7 +69,7 @@ def _fed(node: "NodeProto", body: "GraphProto", place: Place) -> dict[str, Array
 
     Source: ONNX Loop-1 to -25, Scan-9 to -25.
     """
-    if node.domain not in _STANDARD:
+    if not is_standard(node):
         return None
     names = _inputs(body)
     if node.op_type == "If":

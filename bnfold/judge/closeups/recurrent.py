@@ -14,13 +14,12 @@ from bnfold.judge.closeups.closeup import Closeup, Place, feeds_of
 from bnfold.judge.closeups.extract import Extract
 from bnfold.judge.closeups.nodes import first_output, same_inputs, varying
 from bnfold.judge.matching import attributes
-from bnfold.judge.structure import Structure
+from bnfold.judge.structure import Structure, is_standard
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
-_STANDARD = ("", "ai.onnx")
 _INPUT, _WEIGHT, _BIAS = 0, 1, 3
 
 
@@ -55,7 +54,7 @@ class _Cell:
     def of(cls, graph: Structure, part: tuple[int, ...], place: Place) -> "_Cell | None":
         """The operator that makes a site's tensor; None where it is none, or its weights are not stored."""
         node = graph.nodes[graph.producers[place.site.tensor]]
-        if node.op_type not in _RECURRENT or node.domain not in _STANDARD or first_output(node) != place.site.tensor:
+        if node.op_type not in _RECURRENT or not is_standard(node) or first_output(node) != place.site.tensor:
             return None
         stored = [name for number, name in enumerate(node.input) if number in (_WEIGHT, _BIAS) and name]
         if any(graph.parameter(name) is None for name in stored):

@@ -1,7 +1,7 @@
 """Parts of two models side by side: two small sessions for any number of inputs."""
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -44,7 +44,7 @@ class Bench:
         return [type(self)(self._original, self._new, side, self._like) for side in sides]
 
     def _u(self, site: Site, a: Array) -> float:
-        return eps(a.dtype) * math.sqrt(_depth(self._original, site))
+        return eps(a.dtype) * math.sqrt(_operators(self._original, site))
 
     def judge(self, values: Values, random: Container[str]) -> list[LocalFinding] | None:
         """As LocalJudge.judge; None where the parts do not run."""
@@ -76,6 +76,29 @@ class Bench:
         """
         return [[ours[name] for name in moved] for _, _, moved in self._names]
 
+    def _on_moved_inputs(
+        self, site: Site, values: Values, move: Callable[[Values, int], Values], times: int
+    ) -> Iterator[tuple[int, Array]]:
+        """What the original's part, as it is stored, makes of moved values where it begins.
+
+        Args:
+            site: the site.
+            values: of its boundary.
+            move: moves them in the n-th way, from 0.
+            times: how many ways.
+
+        Yields:
+            The number of each way that the part takes, and what it makes.
+        """
+        excerpt = Excerpt(self._original)
+        name = excerpt.add(site, site.original, 0)
+        part = Running("the original", excerpt, values)
+        begin = {boundary: values[boundary] for boundary in site.boundary}
+        for number in range(times):
+            run = part.run(move(begin, number))
+            if run:
+                yield number, run[name]
+
     def read(self, like: Values) -> list[LocalFinding]:  # noqa: ARG002 - those of higher precision have nothing to say
         """As LocalJudge.read."""
         return []
@@ -100,5 +123,5 @@ def _exactly(site: Site, left: object, right: object) -> list[LocalFinding]:
     return [nothing_found(site.tensor)] if equal else []
 
 
-def _depth(graph: Structure, site: Site) -> int:
+def _operators(graph: Structure, site: Site) -> int:
     return max(1, sum(graph.nodes[index].output[0] not in graph.constants for index in site.original))

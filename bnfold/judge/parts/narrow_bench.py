@@ -1,5 +1,7 @@
 """Parts with half-precision parameters."""
 
+from functools import cached_property
+
 import numpy as np
 
 from bnfold.judge.channels import Array
@@ -37,6 +39,12 @@ class NarrowBench(Bench):
         moves = ((seed, moved_within(self._new, site.new, unchanged, seed)) for seed in seeds)
         return [theirs.add_moved(site, site.new, number, f"~{seed}", move) for seed, move in moves]
 
+    @cached_property
+    def _readable(self) -> dict[str, Readable]:
+        """The sites whose weights can be read, by their tensors."""
+        entries = (readable(site, self._new) for site in self._sites)
+        return {entry.site.tensor: entry for entry in entries if entry is not None}
+
     def _moved(self, values: Values, ours: Values, theirs: Values) -> list[list[Array]]:  # noqa: ARG002
         return [[theirs[name] for name in moved] for _, _, moved in self._names]
 
@@ -46,7 +54,7 @@ class NarrowBench(Bench):
         """By what rounding once does; in doubt, by more roundings."""
         a, b, moved = seen
         laws: list[Law] = [RoundedPlaces(3 if random else 10)]
-        entry = readable(site, self._new)
+        entry = self._readable.get(site.tensor)
         if random and (entry is None or entry.adds):  # what is read number by number needs no statistics
             laws += [RoundedSlopes(), SlopesTogether()]
         finding = judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
@@ -64,14 +72,13 @@ class NarrowBench(Bench):
 
     def read(self, like: Values) -> list[LocalFinding]:
         """Judge the weights one by one where they can be read."""
-        entries = [entry for site in self._sites if (entry := readable(site, self._new)) is not None]
         quiet = {name: np.zeros_like(values) if values.dtype in FLOATS else values for name, values in like.items()}
         ours, theirs = self._ours.run(quiet), self._theirs.run(quiet)
         if not ours or not theirs:
             return []
         names = {site.tensor: (a, b) for site, (a, b, _) in zip(self._sites, self._names, strict=True)}
         findings = []
-        for entry in entries:
+        for entry in self._readable.values():
             a, b = names[entry.site.tensor]
             if not entry.adds:
                 findings.append(self._read_bias(entry, quiet, ours[a], theirs[b]))

@@ -1,12 +1,11 @@
 """Parts that are networks of their own: those with bodies or functions, and deep ones."""
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from bnfold.judge.channels import Array
+from bnfold.judge.channels import Array, finite
 from bnfold.judge.grain import coarsest_float
 from bnfold.judge.moved_weights import noise_of_step, step_of
 from bnfold.judge.noise import MOST_ROUNDINGS, moved_by_last_bit
@@ -15,7 +14,6 @@ from bnfold.judge.parts.excerpt import Excerpt
 from bnfold.judge.parts.finding import LocalFinding, incomparable_because, nothing_found
 from bnfold.judge.parts.laws import judge_by
 from bnfold.judge.parts.limits import MovedInputs
-from bnfold.judge.parts.running import Running
 from bnfold.judge.sites import Site
 from bnfold.judge.tolerance import channel_floor
 
@@ -50,25 +48,17 @@ class NetworkBench(Bench):
         finding = judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
         if finding.excess <= 1:
             return finding
-        for rounding, other in self._in_doubt(site, values):
+        for rounding, other in self._on_moved_inputs(site, values, self._move, MOST_ROUNDINGS):
             if incomparable_because(a, other):
                 return nothing_found(site.tensor)
             moved = [*moved, _as_one_step(a, other, step_of(rounding), moved)]
         return judge_by(laws, site.tensor, a, b, moved, self._u(site, a))
 
-    def _in_doubt(self, site: Site, values: Values) -> Iterator[tuple[int, Array]]:
-        """What the original's part makes of inputs moved in other directions, and further."""
-        excerpt = Excerpt(self._original)
-        name = excerpt.add(site, site.original, 0)
-        part = Running("the original", excerpt, values)
-        inputs = {boundary: values[boundary] for boundary in site.boundary}
-        for rounding in range(MOST_ROUNDINGS):
-            run = part.run(moved_by_last_bit(inputs, 1, self._grain, rounding + 1, step_of(rounding)))
-            if run:
-                yield rounding, run[name]
+    def _move(self, values: Values, rounding: int) -> Values:
+        return moved_by_last_bit(values, 1, self._grain, rounding + 1, step_of(rounding))
 
 
 def _as_one_step(a: Array, other: Array, step: int, moved: list[Array]) -> Array:
-    """What one step would have made, judging by several: as far from a."""
-    noise = np.max([np.abs(known - a) for known in moved], axis=0)
-    return np.asarray(a + noise_of_step(np.abs(other - a), step, np.max(noise)), a.dtype)
+    """What one step would have made, judging by several: as far from a. Infinities stand where they are in a."""
+    noise = max(float(np.max(np.abs(finite(known) - finite(a)), initial=0)) for known in moved)
+    return np.asarray(a + noise_of_step(np.abs(finite(other) - finite(a)), step, np.asarray(noise)), a.dtype)

@@ -8,6 +8,7 @@ A weight that was rounded once is within half a unit of its last place, and so i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import ml_dtypes
 import numpy as np
@@ -111,18 +112,24 @@ class _Reading:
             findings.append(finding)
         return findings
 
+    @cached_property
+    def _moved(self) -> tuple[Running, list[str]]:
+        """The original's part with moved scales and shifts, and its outputs; made in doubt only."""
+        site, excerpt = self._entry.site, Excerpt(self._original, TO_SINGLE)
+        excerpt.add(site, site.original, 0)
+        moves = (moved_by_one(self._original, site.original, seed, TO_SINGLE) for seed in range(_MOVES))
+        names = [excerpt.add_moved(site, site.original, 0, f"~{seed}", move) for seed, move in enumerate(moves)]
+        return self._running(excerpt), names
+
     def _noise(self, plain: _Response, pair: tuple[Array, Array]) -> Array:
         """How far the original's scales and shifts, moved by one unit of float32, move what comes out of it.
 
         Where impulses meet a shift, all channels have one: what comes out may be a small difference of large sums.
         """
-        site, excerpt = self._entry.site, Excerpt(self._original, TO_SINGLE)
-        excerpt.add(site, site.original, 0)
-        moves = (moved_by_one(self._original, site.original, seed, TO_SINGLE) for seed in range(_MOVES))
-        names = [excerpt.add_moved(site, site.original, 0, f"~{seed}", move) for seed, move in enumerate(moves)]
-        moved = _respond(self._running(excerpt), names, self._entry.source, pair)
+        part, names = self._moved
+        moved = _respond(part, names, self._entry.source, pair)
         errors = [np.maximum(np.abs(other.low - plain.low), np.abs(other.high - plain.high)) for other in moved]
-        return np.asarray(np.max(errors, axis=0))
+        return np.asarray(np.max([np.zeros_like(plain.low), *errors], axis=0))
 
 
 def _judge(

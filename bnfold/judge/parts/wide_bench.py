@@ -10,7 +10,6 @@ from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.laws import appeal, can_vouch, judge_by
 from bnfold.judge.parts.limits import Places, Slopes
 from bnfold.judge.parts.moves import moved_by_one
-from bnfold.judge.parts.running import Running
 from bnfold.judge.parts.truth import exact_values
 from bnfold.judge.sites import Site
 
@@ -40,7 +39,8 @@ class WideBench(Bench):
         u = self._u(site, a)
         finding = judge_by(laws, site.tensor, a, b, moved, u)
         if finding.excess > 1:
-            moved = [*moved, *self._on_moved_inputs(site, values)]
+            others = self._on_moved_inputs(site, values, _by_own_last_bit, _MOVED_INPUTS)
+            moved = [*moved, *(other for _, other in others)]
             finding = judge_by(laws, site.tensor, a, b, moved, u)
         if finding.excess <= 1:
             return finding
@@ -49,11 +49,6 @@ class WideBench(Bench):
             return finding
         return appeal(laws, finding, a, b, exact, u)
 
-    def _on_moved_inputs(self, site: Site, values: Values) -> list[Array]:
-        """What the original's part makes of values moved by their last bit: how far a sum that cancels is off."""
-        excerpt = Excerpt(self._original)
-        name = excerpt.add(site, site.original, 0)
-        part = Running("the original", excerpt, values)
-        inputs = {boundary: values[boundary] for boundary in site.boundary}
-        ways = (moved_by_last_bit(inputs, 1, np.dtype(np.float64), seed) for seed in range(_MOVED_INPUTS))
-        return [run[name] for way in ways if (run := part.run(way))]
+
+def _by_own_last_bit(values: Values, seed: int) -> Values:
+    return moved_by_last_bit(values, 1, np.dtype(np.float64), seed)

@@ -109,7 +109,7 @@ class TorchProgram:
             with torch.no_grad():
                 for tensor in weights.values():
                     directions = torch.from_numpy(rng.integers(0, 2, tuple(tensor.shape), np.int8) * 2 - 1)
-                    tensor.mul_(1 + step * directions * torch.finfo(tensor.dtype).eps)
+                    tensor.mul_(1 + step * directions.to(tensor.dtype) * torch.finfo(tensor.dtype).eps)
             yield
         finally:
             with torch.no_grad():
@@ -211,8 +211,11 @@ def _float_type(tensor: "torch.Tensor") -> "np.dtype[Any] | None":
 
 
 def _can_move(tensor: "torch.Tensor") -> bool:
-    """Whether it is a weight, each number of which is stored once."""
-    return bool(tensor.dtype.is_floating_point and tensor.dim() > 1 and tensor.is_contiguous())
+    """Whether it is a weight that torch computes with, each number of which is stored once and may be written."""
+    import torch
+
+    computes = tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    return bool(computes and tensor.dim() > 1 and tensor.is_contiguous() and not tensor.is_inference())
 
 
 def _size(size: Any) -> int:  # noqa: ANN401 - an int or a torch.SymInt
