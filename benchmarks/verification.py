@@ -1,6 +1,6 @@
 """What the check costs, against one session of the model that runs once per sample.
 
-    python -m benchmarks.verification [MODEL] [--rounds 5]
+    python -m benchmarks.verification [MODEL] [--rounds 9]
 
 Without a model, a network of the shape of ResNet-50 is made. Both are timed in turn in one process, after one round
 that does not count.
@@ -50,7 +50,7 @@ def main() -> None:
     """Print medians and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.model or Path(folder, "resnet50.onnx")
@@ -60,10 +60,10 @@ def main() -> None:
         result = bnfold.fold(path, verify=None)
         onnx.save(result.model, folded)
         pairs = [(baseline(path), check(path, folded)) for _ in range(arguments.rounds + 1)][1:]
+        size = path.stat().st_size / 1e6
     ours, theirs = (statistics.median(column) for column in zip(*((b, a) for a, b in pairs), strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
-    print(f"{path.name}: {path.stat().st_size / 1e6:.0f} MB, " if path.exists() else "", end="")
-    print(f"{result.report.batch_norms.folded} folds, {SAMPLES} samples")
+    print(f"{path.name}: {size:.0f} MB, {result.report.batch_norms.folded} folds, {SAMPLES} samples")
     print(f"one session, run once per sample  {theirs:6.2f} s")
     print(f"the check                         {ours:6.2f} s, {ratio:.1f} times as much")
 

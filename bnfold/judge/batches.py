@@ -10,8 +10,8 @@ from bnfold.judge.structure import Structure
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-# A tensor of the site in both models, moved once, and cut out thrice; each tensor of its boundary twice.
-_COPIES, _COPIES_OF_BOUNDARY = 6, 2
+# A tensor of the site in both models on two samples, moved once, and cut out thrice; each tensor of its boundary twice.
+_COPIES, _COPIES_OF_BOUNDARY = 8, 2
 _BYTES = 4
 # Enough for every tensor that holds a shape; larger ones are not needed to infer others.
 _LARGEST_SHAPE_TENSOR = 1024

@@ -3,10 +3,13 @@
 That is what kernels of bfloat16 do: they add in float32 and round the result. Inputs and outputs keep their type.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import ml_dtypes
 import numpy as np
 
+from bnfold.judge.beside import Array, is_external
 from bnfold.judge.elements import BFLOAT16, FLOAT
 
 if TYPE_CHECKING:
@@ -105,9 +108,17 @@ def _cast(source: str, target: str, element: int) -> "NodeProto":
     return helper.make_node("Cast", [source], [target], to=element)
 
 
+def widened(weights: Mapping[str, Array]) -> dict[str, Array]:
+    """Values beside the model, in float32 where they were in bfloat16."""
+    narrow = np.dtype(ml_dtypes.bfloat16)
+    return {name: values.astype(np.float32) if values.dtype == narrow else values for name, values in weights.items()}
+
+
 def _widen(tensor: "TensorProto") -> None:
     from onnx import numpy_helper
 
-    if tensor.data_type == BFLOAT16:
+    if tensor.data_type == BFLOAT16 and is_external(tensor):
+        tensor.data_type = FLOAT
+    elif tensor.data_type == BFLOAT16:
         values = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))

@@ -41,12 +41,14 @@ class Extent:
     Attributes:
         axis: of the channels; None where the whole tensor is one.
         scale: of `scales`, (C,).
-        error: max |b - a|, (C,).
+        error: max |b - a| where a is finite, (C,).
+        finite: whether all of a, b and b - a is.
     """
 
     axis: int | None
     scale: Array
     error: Array
+    finite: bool
 
 
 def extents(a: Array, b: Array) -> list[Extent]:
@@ -54,18 +56,20 @@ def extents(a: Array, b: Array) -> list[Extent]:
 
     Args:
         a: floating-point.
-        b: of the same shape and dtype, and finite in the same places.
+        b: of the same shape and dtype.
     """
     return [_extent(in_channels(a, axis), in_channels(b, axis), axis) for axis in channel_axes(a.ndim) or (None,)]
 
 
 def _extent(a: Array, b: Array, axis: int | None) -> Extent:
     with np.errstate(invalid="ignore", over="ignore"):
-        difference = np.abs(b - a)
-    if not np.isfinite(difference).all():  # infinities and NaN stand in the same places, or we would not be here
-        finite = np.isfinite(a)
-        difference, a = np.where(finite, difference, 0), np.where(finite, a, 0)
-    return Extent(axis, scales(a), largest(difference))
+        difference = b - a
+    error = largest(difference)
+    finite = bool(np.isfinite(error).all())
+    if not finite:
+        numbers = np.isfinite(a)
+        error, a = largest(np.where(numbers, difference, 0)), np.where(numbers, a, 0)
+    return Extent(axis, scales(a), error, finite)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,9 @@ def largest(values: Array) -> Array:
     Args:
         values: (channels, places).
     """
-    return np.asarray(np.max(np.abs(values), axis=1, initial=0), np.float64)
+    # Not of np.abs: memory for one more tensor takes longer than a second look.
+    ends = np.max(values, axis=1, initial=0), np.min(values, axis=1, initial=0)
+    return np.asarray(np.maximum(ends[0], -ends[1]), np.float64)
 
 
 def scales(values: Array) -> Array:

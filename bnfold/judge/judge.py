@@ -44,11 +44,11 @@ def check(
     options = options or VerifyOptions()
     require_provider(options.provider)
     try:
-        ours = Structure(Model("the original", reference))
+        ours = Structure(Model.read("the original", reference))
     except VerificationError as error:
         raise VerificationError(f"{error}; {GO_ON}") from error
     try:
-        theirs = Structure(Model("the new model", candidate))
+        theirs = Structure(Model.read("the new model", candidate))
         progress("comparing the graphs")
         sites = _places(ours, theirs)
     except VerificationError as error:
@@ -109,5 +109,5 @@ def _compare(
             open_original(ours, groups[0]),
             Session(theirs.model, exposed=[site.tensor for site in groups[0]]),
         )
-    feeding = choose_feeding(original, options, bounds)
-    return Trial(ours, theirs, feeding, options, progress).run(groups, original, new)
+    trial = Trial(ours, theirs, choose_feeding(original, options, bounds), options, progress)
+    return trial.run(groups, original, new)

@@ -1,98 +1,149 @@
-"""A model as it lies in its file, and the same model with more outputs."""
+"""A model for onnxruntime: its graph, and the large weights beside it."""
 
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from bnfold.errors import VerificationError
-from bnfold.judge.external import Array, is_external, map_external
+from bnfold.judge.beside import Array, Files, is_external, lies_at, of_buffer
+from bnfold.judge.wire import without_weights
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, TensorProto
 
 ModelSource = str | os.PathLike[str] | bytes
 """A path, so that external data beside it is found and size is no limit, or a serialised ModelProto."""
 
+_OWN_BYTES = "/"  # the name of no file
+
 
 class Model:
-    """One of the two models of a check.
+    """One of the two models of a check, or a part of one.
 
     Args:
         role: how messages call it: "the original".
-        source: where it is.
-        beside: values of initializers whose data it says is external, in place of files.
-        folder: where the external data of a serialised model lies.
+        proto: the model; large weights lie beside it.
+        beside: values of initializers that onnxruntime has to be given.
+        folder: where external data lies that onnxruntime finds by itself; "" where there is none.
 
     Attributes:
-        role: the same.
-        data: the serialised ModelProto, without external data.
-        folder: where its external data lies; "" where it can have none.
-
-    Raises:
-        VerificationError: there is no such file, or it cannot be read.
+        role, proto, beside, folder: the same.
     """
 
     def __init__(
-        self, role: str, source: ModelSource, beside: "Mapping[str, Array] | None" = None, folder: str = ""
+        self, role: str, proto: "ModelProto", beside: "Mapping[str, Array] | None" = None, folder: str = ""
     ) -> None:
-        self.role = role
-        self._beside = beside
-        self.folder = folder if isinstance(source, bytes) else str(Path(source).absolute().parent)
-        try:
-            self.data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        except OSError as error:
-            raise VerificationError(f"onnxruntime cannot load {role}: {error.strerror or error}") from error
+        self.role, self.proto, self.beside, self.folder = role, proto, dict(beside or {}), folder
 
-    @cached_property
-    def proto(self) -> "ModelProto":
-        """The parsed model.
+    @classmethod
+    def read(cls, role: str, source: ModelSource) -> "Model":
+        """The model in a file, or as it was serialised.
 
         Raises:
-            VerificationError: it is none.
+            VerificationError: there is no such file, it is no model, or its external data is missing.
         """
-        import onnx
         from google.protobuf.message import DecodeError
 
         try:
-            proto: ModelProto = onnx.ModelProto.FromString(self.data)
+            return _in_bytes(role, source) if isinstance(source, bytes) else _in_file(role, Path(source))
+        except OSError as error:
+            raise VerificationError(f"onnxruntime cannot load {role}: {error.strerror or error}") from error
         except DecodeError as error:
-            raise VerificationError(f"onnxruntime cannot load {self.role}: protobuf parsing failed") from error
-        return proto
+            raise VerificationError(f"onnxruntime cannot load {role}: protobuf parsing failed") from error
 
     @cached_property
-    def external(self) -> "dict[str, Array]":
-        """The initializers of the graph whose data lies in other files; only those that are read.
+    def weights(self) -> "dict[str, Array]":
+        """Values of the graph's initializers that lie beside it; not of those in files that nobody reads.
 
         Raises:
-            VerificationError: it is not there.
+            VerificationError: such a file is missing, or too short.
         """
-        if self._beside is not None:
-            return dict(self._beside)
-        outside = [tensor for tensor in self.proto.graph.initializer if is_external(tensor)]
-        read = _names_read(self.proto.graph) if outside else set()
-        return {tensor.name: map_external(self.role, tensor, self.folder) for tensor in outside if tensor.name in read}
+        read = _names_read(self.proto.graph) if self.outside else set()
+        needed = [tensor for name, tensor in self.outside.items() if name in read and name not in self.beside]
+        return self.beside | {tensor.name: self.external(tensor) for tensor in needed}
+
+    @cached_property
+    def outside(self) -> "dict[str, TensorProto]":
+        """The graph's initializers that lie beside it, by name."""
+        return {tensor.name: tensor for tensor in self.proto.graph.initializer if is_external(tensor)}
+
+    @cached_property
+    def _files(self) -> Files:
+        return Files(self.role, self.folder)
+
+    def external(self, tensor: "TensorProto") -> Array:
+        """The values of a tensor in a file of external data.
+
+        Raises:
+            VerificationError: the file is missing, or too short.
+        """
+        return self._files.values(tensor)
+
+    def give_what_is_linked(self) -> None:
+        """Let weights lie in memory that onnxruntime would not find: it follows no link out of the folder."""
+        linked = {name for name in self.weights if name not in self.beside and not self._files.has(self.outside[name])}
+        self.beside |= {name: self.weights[name] for name in linked}
 
     @cached_property
     def emulated(self) -> "Model | None":
         """The same model without bfloat16 arithmetic, which onnxruntime's CPU provider lacks; None if it has none."""
-        from bnfold.judge.bfloat16 import emulate
+        from bnfold.judge.bfloat16 import emulate, widened
 
-        proto = None if self.external else emulate(self.proto)
-        return None if proto is None else Model(self.role, proto.SerializeToString())
+        proto = emulate(self.proto)
+        return None if proto is None else Model(self.role, proto, widened(self.weights), self.folder)
+
+    @cached_property
+    def _data(self) -> bytes:
+        data: bytes = self.proto.SerializeToString()
+        return data
 
     def exposing(self, tensors: Iterable[str]) -> bytes:
-        """The model with tensors of its graph as further outputs.
+        """The model without large weights, serialised, with tensors of its graph as further outputs.
 
         Serialised messages that stand one behind the other are one merged message, whose lists follow each other
-        (protobuf, "Encoding: last one wins"): the weights need not be written again.
+        (protobuf, "Encoding: last one wins").
         """
         import onnx
 
         outputs = [onnx.ValueInfoProto(name=name) for name in tensors]
         addition: bytes = onnx.ModelProto(graph=onnx.GraphProto(output=outputs)).SerializeToString()
-        return self.data + addition
+        return self._data + addition
+
+
+def _in_file(role: str, path: Path) -> Model:
+    folder = str(path.absolute().parent)
+    with path.open("rb") as file:
+        model = Model(role, _mapped(file, path.name), folder=folder)
+    model.give_what_is_linked()
+    return model
+
+
+def _mapped(file: BinaryIO, name: str) -> "ModelProto":
+    if not os.fstat(file.fileno()).st_size:
+        return _parsed(b"", name)
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as mapped, memoryview(mapped) as data:
+        return _parsed(data, name)
+
+
+def _in_bytes(role: str, data: bytes) -> Model:
+    proto = _parsed(data, _OWN_BYTES)
+    own = [tensor for tensor in proto.graph.initializer if lies_at(tensor, _OWN_BYTES)]
+    return Model(role, proto, {tensor.name: of_buffer(tensor, data) for tensor in own})
+
+
+def _parsed(data: bytes | memoryview, location: str) -> "ModelProto":
+    """The model, whose large weights stay where they are."""
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    try:
+        proto: ModelProto = ModelProto.FromString(without_weights(data, location))
+    except (ValueError, DecodeError):  # something that we do not know: protobuf may, or says what is wrong
+        proto = ModelProto.FromString(bytes(data))
+    return proto
 
 
 def _names_read(graph: "GraphProto") -> set[str]:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bnfold.judge.beside import is_external
 from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
-from bnfold.judge.external import is_external
 from bnfold.judge.model import Model
 
 # Tensors over fewer axes may be bounds, or factors that an output's size is computed from.
@@ -45,18 +45,16 @@ def moved_weights(model: Model, seed: int, step: int) -> dict[str, Array]:
 
     Returns:
         The floating-point initializers of the main graph over two axes and more, by name.
-
-    Raises:
-        VerificationError: external data is missing.
     """
     from onnx import numpy_helper
 
     rng = np.random.default_rng(seed)
     moved = {}
     for tensor in model.proto.graph.initializer:
-        if len(tensor.dims) < _FEWEST_AXES or (is_external(tensor) and tensor.name not in model.external):
+        beside = model.weights.get(tensor.name)
+        if len(tensor.dims) < _FEWEST_AXES or (is_external(tensor) and beside is None):
             continue
-        values = model.external[tensor.name] if is_external(tensor) else numpy_helper.to_array(tensor)
+        values = numpy_helper.to_array(tensor) if beside is None else beside
         if values.dtype in FLOATS:
             directions = rng.integers(0, 2, values.shape) * 2 - 1
             with np.errstate(over="ignore"):

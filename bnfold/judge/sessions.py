@@ -3,20 +3,18 @@
 onnxruntime is imported when the first session is made, not when this module is.
 """
 
-import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
-import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UsageError, VerificationError
-from bnfold.judge.elements import BFLOAT16
 from bnfold.judge.model import Model
+from bnfold.judge.parallel import half_of_the_processors
 from bnfold.judge.signature import Port, Signature
+from bnfold.judge.values import to_array, to_value
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,7 +23,6 @@ Feeds = Mapping[str, Any]
 """Values by the name of the input: an array each, or a list of arrays for a sequence."""
 
 CPU = "CPUExecutionProvider"
-_BFLOAT16 = "tensor(bfloat16)"
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -82,7 +79,7 @@ class Session:
         self.exposed = tuple(exposed)
         try:
             # onnxruntime reads these where they are, as long as it runs.
-            self._weights = {name: _to_value(values) for name, values in (weights or {}).items()}
+            self._weights = {name: to_value(values) for name, values in (weights or {}).items()}
             self._session = _open_or_emulate(model, exposed, level, provider, self._weights)
         except VerificationError:
             raise
@@ -95,7 +92,8 @@ class Session:
             overridable=_ports(self._session.get_overridable_initializers()),
             outputs=outputs[:own],
         )
-        self._has_bfloat16 = any(port.type == _BFLOAT16 for port in self.signature.inputs + outputs)
+        self._dtypes = {port.name: port.dtype for port in outputs if port.dtype is not None}
+        self._has_only_tensors = all(_is_tensor(port) for port in self.signature.inputs + outputs)
 
     def run(self, feeds: Feeds) -> list[object]:
         """The outputs of the graph.
@@ -114,15 +112,17 @@ class Session:
         own = [port.name for port in self.signature.outputs]
         names = [*own, *tensors]
         try:
-            values = self._run_as_bits(names, feeds) if self._has_bfloat16 else self._session.run(names, dict(feeds))
+            values = (
+                self._run_on_tensors(names, feeds) if self._has_only_tensors else self._session.run(names, {**feeds})
+            )
         except Exception as error:
             raise VerificationError(f"onnxruntime cannot run {self.role}: {_one_line(error)}") from error
         return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
 
-    def _run_as_bits(self, names: Sequence[str], feeds: Feeds) -> list[object]:
-        """Numpy has no bfloat16 of its own, and onnxruntime does not know the one of ml_dtypes: pass the bits."""
-        values = {name: _to_value(array) for name, array in feeds.items()}
-        return [_to_array(value) for value in self._session.run_with_ort_values(list(names), values)]
+    def _run_on_tensors(self, names: Sequence[str], feeds: Feeds) -> list[object]:
+        values = {name: to_value(array) for name, array in feeds.items()}
+        made = self._session.run_with_ort_values(list(names), values)
+        return [to_array(value, self._dtypes[name]) for name, value in zip(names, made, strict=True)]
 
 
 def require_provider(provider: str) -> None:
@@ -155,40 +155,30 @@ def _open(
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level.value)
     settings.log_severity_level = 4  # fatal only: what matters comes as an exception
+    if level is Level.AS_WRITTEN:
+        settings.intra_op_num_threads = half_of_the_processors()
     # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    external = {name: weights.get(name) or _to_value(values) for name, values in model.external.items()}
-    if external:
-        settings.add_external_initializers(list(external), list(external.values()))
-    for name in weights.keys() - external.keys():
-        settings.add_initializer(name, weights[name])
+    given = {name: weights.get(name) or to_value(values) for name, values in model.beside.items()} | {**weights}
+    outside = sorted(given.keys() & model.outside.keys())
+    if outside:
+        settings.add_external_initializers(outside, [given[name] for name in outside])
+    for name in given.keys() - set(outside):
+        settings.add_initializer(name, given[name])
     if model.folder:
         settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
     providers = list(dict.fromkeys((provider, CPU)))
-    data = model.exposing(exposed) if exposed else model.data
-    return onnxruntime.InferenceSession(data, settings, providers=providers, enable_fallback=0)
+    return onnxruntime.InferenceSession(model.exposing(exposed), settings, providers=providers, enable_fallback=0)
 
 
 def _ports(arguments: list[Any]) -> tuple[Port, ...]:
     return tuple(Port(argument.name, argument.type, tuple(argument.shape)) for argument in arguments)
 
 
-def _to_value(array: npt.NDArray[Any]) -> "onnxruntime.OrtValue":
-    import onnxruntime
-
-    if array.dtype == ml_dtypes.bfloat16:
-        bits = np.ascontiguousarray(array).view(np.uint16)
-        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, BFLOAT16)
-    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-
-
-def _to_array(value: "onnxruntime.OrtValue") -> object:
-    if value.data_type() != _BFLOAT16:
-        return value.numpy()
-    shape = tuple(value.shape())
-    bits = (ctypes.c_uint16 * int(np.prod(shape))).from_address(value.data_ptr())
-    return np.array(bits, np.uint16).view(ml_dtypes.bfloat16).reshape(shape)
+def _is_tensor(port: Port) -> bool:
+    """Whether it is a tensor of numbers, always."""
+    return port.type.startswith("tensor(") and port.dtype is not None and port.dtype.kind != "O"
 
 
 def _one_line(error: Exception) -> str:

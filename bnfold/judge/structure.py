@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.judge.external import is_external, map_external
+from bnfold.judge.beside import is_external
 from bnfold.judge.model import Model
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ class Structure:
 
     def __init__(self, model: Model) -> None:
         graph = model.proto.graph
-        self._folder = model.folder
         self.model = model
         self.nodes: list[NodeProto] = list(graph.node)
         self._stored: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
@@ -68,12 +67,12 @@ class Structure:
         """
         from onnx import numpy_helper
 
+        if name in self.model.weights:
+            return self.model.weights[name]
         if name not in self._arrays:
             tensor = self._stored[name]
             external = is_external(tensor)
-            self._arrays[name] = (
-                map_external(self.model.role, tensor, self._folder) if external else numpy_helper.to_array(tensor)
-            )
+            self._arrays[name] = self.model.external(tensor) if external else numpy_helper.to_array(tensor)
         return self._arrays[name]
 
     def label(self, index: int) -> str:
@@ -147,4 +146,4 @@ def same_parameter(a: Structure, b: Structure, name: str, other: str) -> bool:
     mine, theirs = a.array(name), b.array(other)
     if mine.dtype.kind in "OU":
         return bool(np.array_equal(mine, theirs))
-    return mine.tobytes() == theirs.tobytes()
+    return bool(np.array_equal(mine.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8)))

@@ -17,7 +17,7 @@ from bnfold.judge.compare import FLOATS, Difference, differences, non_finite_dif
 from bnfold.judge.noise import Noise
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.result import TensorCheck
-from bnfold.judge.sessions import Observation
+from bnfold.judge.sessions import Feeds, Observation
 from bnfold.judge.sites import Site
 from bnfold.judge.tolerance import EXACT, LIMITS, NOISE_FACTOR, OwnTolerance, channel_floor
 
@@ -70,7 +70,9 @@ class Sample:
     """One sample at one batch of sites.
 
     Args:
+        number: of the sample, from 0.
         where: how messages call it.
+        feeds: the inputs.
         original, new: what was seen.
         find_moved: runs the original on inputs moved in one direction, 1 or -1.
         appeal: judges sites by themselves on the values of this sample.
@@ -78,13 +80,16 @@ class Sample:
 
     def __init__(
         self,
+        number: int,
         where: str,
+        feeds: Feeds,
         original: Observation,
         new: Observation,
         find_moved: Callable[[int], Sequence[Observation]],
         appeal: Appeal,
     ) -> None:
-        self.where, self.original, self.new, self.appeal = where, original, new, appeal
+        self.number, self.where, self.feeds = number, where, feeds
+        self.original, self.new, self.appeal = original, new, appeal
         self._find_moved = find_moved
 
     @cached_property
@@ -147,14 +152,15 @@ class Survey:
         if a.dtype != b.dtype or a.shape != b.shape:
             record.fail(f"has shape {b.shape} and dtype {b.dtype} against {a.shape} and {a.dtype} in {sample.where}")
             return []
-        problem = non_finite_difference(a, b)
+        found = extents(a, b)
+        problem = "" if all(extent.finite for extent in found) else non_finite_difference(a, b)
         if problem:
             if not any(non_finite_difference(a, moved) for moved in _arrays(sample.moved, record.site.tensor)):
                 record.fail(f"has {problem} in {sample.where}")
             return []
         return [
             doubt
-            for number, extent in enumerate(extents(a, b))
+            for number, extent in enumerate(found)
             if (doubt := self._see_extent(record, a, number, extent)) is not None
         ]
 

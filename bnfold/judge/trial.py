@@ -1,7 +1,7 @@
 """Two models of one signature, run side by side on all samples."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -16,10 +16,11 @@ from bnfold.judge.feeding import GO_ON, Feeding
 from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
 from bnfold.judge.noise import Noise, NoiseLevel
 from bnfold.judge.options import VerifyOptions
+from bnfold.judge.parallel import ahead, begun, side_by_side
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.local import LocalJudge, can_be_cut_out
 from bnfold.judge.parts.probes import Probes
-from bnfold.judge.result import OutputCheck, TensorCheck, Verification
+from bnfold.judge.result import DeploymentCheck, OutputCheck, TensorCheck, Verification
 from bnfold.judge.sessions import Feeds, Observation, Session
 from bnfold.judge.sites import Site, made_inside
 from bnfold.judge.structure import Structure
@@ -60,7 +61,9 @@ class Trial:
     def __init__(
         self, original: Structure, new: Structure, feeding: Feeding, options: VerifyOptions, progress: Progress
     ) -> None:
-        self._original, self._new, self._feeding = original, new, feeding
+        self._original, self._new, self._ways = original, new, feeding.settings
+        self._feeds, self._expected = feeding.feeds, feeding.observation.outputs
+        self._first_observation: Observation | None = feeding.observation
         self._options, self._progress = options, progress
         self._left_out: dict[str, None] = {}
 
@@ -77,6 +80,16 @@ class Trial:
         self._inputs = original.signature.inputs
         self._tallies = [Tally(port.name, self._options) for port in original.signature.outputs]
         self._noise = Noise(self._original.model, original)
+        with begun(self._check_deployment) as deployment:
+            return self._run_groups(groups, original, new, deployment)
+
+    def _run_groups(
+        self,
+        groups: Sequence[Sequence[Site]],
+        original: Session,
+        new: Session,
+        deployment: Callable[[], DeploymentCheck],
+    ) -> Verification:
         records: list[SiteRecord] = []
         for number, group in enumerate(groups):
             self._progress(f"comparing, part {number + 1} of {len(groups)}" if len(groups) > 1 else "comparing")
@@ -88,16 +101,15 @@ class Trial:
             except _NewModelRefuses as refusal:
                 return failed(self._options, str(refusal))
         verification = self._put_together([record.result() for record in records])
-        return self._with_deployment(verification)
+        return _with_deployment(verification, deployment()) if verification.passed else verification
 
     @cached_property
     def _samples(self) -> list[tuple[str, Feeds]]:
         count = distinct_samples(self._inputs, self._options)
-        ways = self._feeding.settings
         return [
             (
                 name_of_draw(self._inputs, self._options, sample),
-                draw(self._inputs, ways[sample % len(ways)], self._options, sample),
+                draw(self._inputs, self._ways[sample % len(self._ways)], self._options, sample),
             )
             for sample in range(count)
         ]
@@ -105,18 +117,26 @@ class Trial:
     def _run_group(self, sites: Sequence[Site], original: Session, new: Session, *, first: bool) -> list[SiteRecord]:
         records = [SiteRecord(site, made_inside(site, self._original)) for site in sites]
         survey = Survey(records, self._noise, own_tolerance(self._options))
-        for number, (where, feeds) in enumerate(self._samples):
-            sample = self._sample(number, where, feeds, sites, original, new, first=first)
-            if sample is None:
-                continue
+        for sample in ahead(self._observe(sites, original, new, first=first)):
             if first:
-                self._compare_outputs(number, feeds, sample)
-            if number == 0:
-                self._judge_parts(records, _boundary(sites, _arrays(feeds, sample.original)))
+                self._compare_outputs(sample)
+            if sample.number == 0:
+                self._judge_parts(records, _boundary(sites, _arrays(sample.feeds, sample.original)))
             survey.see(sample)
-            if number == 0:
+            if sample.number == 0:
                 survey.measure_noise(sample)
         return records
+
+    def _observe(self, sites: Sequence[Site], original: Session, new: Session, *, first: bool) -> Iterator[Sample]:
+        """Run both models on every sample that the original takes."""
+        for number, (where, feeds) in enumerate(self._samples):
+            known = self._take_first_observation() if first and number == 0 else None
+            yield from self._sample(number, where, feeds, sites, original, new, known)
+
+    def _take_first_observation(self) -> Observation | None:
+        """What the original made of the first sample, once: it takes memory."""
+        known, self._first_observation = self._first_observation, None
+        return known
 
     def _sample(
         self,
@@ -126,24 +146,25 @@ class Trial:
         sites: Sequence[Site],
         original: Session,
         new: Session,
-        *,
-        first: bool,
-    ) -> Sample | None:
-        """Run both models; None where the original refuses the sample."""
+        known: Observation | None,
+    ) -> Iterator[Sample]:
+        """One sample; none where the original refuses it."""
         tensors, around = [site.tensor for site in sites], tensors_around(sites, self._original)
+
+        def observe_original() -> Observation:
+            return known or original.observe(feeds, original.exposed if number == 0 else tensors)
+
+        def observe_new() -> Observation:
+            try:
+                return new.observe(feeds, tensors)
+            except VerificationError as error:
+                raise _NewModelRefuses(f"{error} (in {where})") from error
+
         try:
-            if number == 0:
-                known = self._feeding.observation if first else None
-                expected = known or original.observe(feeds, original.exposed)
-            else:
-                expected = original.observe(feeds, tensors)
+            expected, got = side_by_side(observe_original, observe_new)
         except VerificationError as error:
             self._left_out[f"{where} left out: {error}"] = None
-            return None
-        try:
-            got = new.observe(feeds, tensors)
-        except VerificationError as error:
-            raise _NewModelRefuses(f"{error} (in {where})") from error
+            return
 
         def appeal(doubtful: Sequence[Site]) -> Mapping[str, LocalFinding]:
             seen = expected if number == 0 else original.observe(feeds, around)
@@ -151,7 +172,10 @@ class Trial:
             possible = [site for site in doubtful if can_be_cut_out(site, self._original, values)]
             return LocalJudge(self._original, self._new, possible, values).judge(values)
 
-        return Sample(where, expected, got, lambda way: self._noise.moved(feeds, original, tensors, way), appeal)
+        def find_moved(way: int) -> Sequence[Observation]:
+            return self._noise.moved(feeds, original, tensors, way)
+
+        yield Sample(number, where, feeds, expected, got, find_moved, appeal)
 
     @property
     def _probes(self) -> bool:
@@ -170,15 +194,15 @@ class Trial:
         for finding in inspect(self._original, self._new, sites, seen, chosen):
             places[finding.tensor].see_local(finding)
 
-    def _compare_outputs(self, number: int, feeds: Feeds, sample: Sample) -> None:
+    def _compare_outputs(self, sample: Sample) -> None:
         expected, got = sample.original.outputs, sample.new.outputs
         found = [differences(a, b) for a, b in zip(expected, got, strict=True)]
         noise: Sequence[NoiseLevel | None] = [None] * len(found)
         if any(noise_matters(difference, self._options) for output in found for difference in output):
             noise = self._noise.measure(
-                feeds, expected, lambda levels: differ(found, self._options, levels), sample.moved
+                sample.feeds, expected, lambda levels: differ(found, self._options, levels), sample.moved
             )
-        elif number == 0:
+        elif sample.number == 0:
             noise = self._noise.of_moved(expected, sample.moved_once)
         for tally, values, output, level in zip(self._tallies, expected, found, noise, strict=True):
             tally.see(values)
@@ -202,16 +226,16 @@ class Trial:
             warnings=(*self._left_out, *filter(None, (tally.warning for tally in self._tallies)), *alone, *weak),
         )
 
-    def _with_deployment(self, verification: Verification) -> Verification:
-        if not verification.passed:
-            return verification
-        self._progress("running at default settings")
-        feeds, expected = self._feeding.feeds, self._feeding.observation.outputs
-        found = check_deployment(self._original.model, self._new.model, feeds, expected, self._options)
-        if found.passed:
-            return replace(verification, deployment=found)
-        problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
-        return replace(verification, status="failed", deployment=found, problem=problem)
+    def _check_deployment(self) -> DeploymentCheck:
+        models = self._original.model, self._new.model
+        return check_deployment(*models, self._feeds, self._expected, self._options)
+
+
+def _with_deployment(verification: Verification, found: DeploymentCheck) -> Verification:
+    if found.passed:
+        return replace(verification, deployment=found)
+    problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
+    return replace(verification, status="failed", deployment=found, problem=problem)
 
 
 class _NewModelRefuses(Exception):  # noqa: N818 - a verdict, not an error

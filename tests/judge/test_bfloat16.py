@@ -51,7 +51,7 @@ def test_every_operator_rounds():
     proto = model_proto(nodes, {"x": (BFLOAT16, [3])}, {"y": (BFLOAT16, [3])}, big)
     emulated = emulate(proto)
     assert emulated is not None
-    session = Session(Model("a model", emulated.SerializeToString()))
+    session = Session(Model("a model", emulated))
     (y,) = session.run({"x": np.array([0.5, 1.5, 3], ml_dtypes.bfloat16)})
     assert y.dtype == ml_dtypes.bfloat16
     assert y.astype(np.float32).tolist() == [0, 2, 4]  # 256 to 512 go in steps of 2

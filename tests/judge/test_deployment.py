@@ -27,8 +27,8 @@ def test_another_result_there_fails():
         weight *= 2
 
     original, new = (
-        Model("the original", network.original()),
-        Model("the new model", network.folded(spoil_weight=double)),
+        Model.read("the original", network.original()),
+        Model.read("the new model", network.folded(spoil_weight=double)),
     )
     feeds = {"x": np.ones((1, 3, 6, 6), np.float32)}
     found = check_deployment(original, new, feeds, Session(original).run(feeds), VerifyOptions())

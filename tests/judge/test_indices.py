@@ -15,7 +15,7 @@ TABLE = {"table": np.arange(60, dtype=np.float32).reshape(20, 3)}
 def bounds(nodes, initializers, outputs=None):
     data = model(nodes, {"i": (INT64, [2, 5])}, outputs or {"y": (FLOAT, [2, 5, 3])}, initializers)
     assert check(data, data).passed
-    return index_bounds(Structure(Model("a model", data)))
+    return index_bounds(Structure(Model.read("a model", data)))
 
 
 def test_rows_of_a_table():

@@ -77,7 +77,7 @@ def test_every_element_reaches_the_model(element, shape):
 
 def test_bfloat16_comes_back_as_it_went_in():
     values = np.array([[1.5, -2.0, 3.140625], [0.0, -1e30, np.inf]]).astype(ml_dtypes.bfloat16)
-    (output,) = Session(Model("the original", unary("Identity", BFLOAT16))).run({"x": values})
+    (output,) = Session(Model.read("the original", unary("Identity", BFLOAT16))).run({"x": values})
     assert output.dtype == values.dtype
     assert np.array_equal(output, values)
 
@@ -105,7 +105,7 @@ def test_an_index_stays_inside_its_table():
 
 def shape_seen(original: bytes, **options) -> list[tuple[int, ...]]:
     """The shapes that the first setting that runs gives to the inputs."""
-    session, chosen = Session(Model("the original", original)), VerifyOptions(**options)
+    session, chosen = Session(Model.read("the original", original)), VerifyOptions(**options)
     for setting in settings(session.signature.inputs, chosen):
         try:
             session.run(draw(session.signature.inputs, setting, chosen, 0))

@@ -14,7 +14,7 @@ from tests.networks import Network
 
 
 def structures(a: onnx.ModelProto, b: onnx.ModelProto):
-    return (Structure(Model(role, proto.SerializeToString())) for role, proto in (("a", a), ("b", b)))
+    return (Structure(Model(role, proto)) for role, proto in (("a", a), ("b", b)))
 
 
 def chain(seed=0):
@@ -63,7 +63,7 @@ def test_both_parts_begin_at_the_same_tensors():
     a = model([node("Neg", "x", "b"), node("Neg", "b", "c"), node("Relu", "c", "y")], *ports)
     other = [node("Neg", "x", "b"), node("Identity", "x", "c"), node("Add", "b c", "z"), node("Relu", "c", "y")]
     b = model(other, *ports)
-    (site,) = find_sites(Structure(Model("a", a)), Structure(Model("b", b)))
+    (site,) = find_sites(Structure(Model.read("a", a)), Structure(Model.read("b", b)))
     assert (site.tensor, site.boundary, len(site.original), len(site.new)) == ("c", ("x",), 2, 1)
     assert check(a, b).passed
 
@@ -81,7 +81,7 @@ def test_a_body_and_a_capture_belong_to_their_node():
         ports = {"x": (FLOAT, [2, 3]), "yes": (onnx.TensorProto.BOOL, [])}, {"y": (FLOAT, [2, 3])}
         return model([node("Relu", "x", "h"), branch], *ports)
 
-    (site,) = find_sites(Structure(Model("a", conditional(1))), Structure(Model("b", conditional(2))))
+    (site,) = find_sites(Structure(Model.read("a", conditional(1))), Structure(Model.read("b", conditional(2))))
     assert (site.tensor, site.boundary) == ("y", ("h", "yes"))
     assert check(conditional(2), conditional(2)).passed
     assert not check(conditional(1), conditional(1.001), VerifyOptions(samples=2)).passed

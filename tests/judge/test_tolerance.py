@@ -1,7 +1,6 @@
 """How much may differ: floors, the caller's own tolerances, noise, and samples that say nothing."""
 
 import math
-from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -16,6 +15,7 @@ from bnfold.judge.grain import coarsest_float
 from bnfold.judge.model import Model
 from bnfold.judge.noise import Noise, NoiseLevel
 from bnfold.judge.sessions import Session
+from bnfold.judge.trial import Trial
 from tests.judge.models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT64, UINT8, ConvBatchNorm, model, node
 
 ELEMENTS = {FLOAT: np.float32, DOUBLE: np.float64, HALF: np.float16}
@@ -187,7 +187,7 @@ def half_inside(build) -> bytes:
 def test_a_float16_network_with_float32_ends_is_judged_as_float16(seed):
     network = ConvBatchNorm(seed)
     original = half_inside(network.original)
-    assert coarsest_float(Model("a model", original)) == np.float16
+    assert coarsest_float(Model.read("a model", original)) == np.float16
     verdict = check(original, half_inside(network.folded), VerifyOptions(seed=seed))
     assert verdict.passed, verdict
     assert verdict.outputs[0].max_rel > 1e-5
@@ -211,21 +211,23 @@ def test_the_coarsest_float_is_found_in_weights_constants_casts_bodies_and_funct
                                     [helper.make_opsetid("", 17)])  # fmt: skip
     in_function = onnx.load_model_from_string(scaled(1))
     in_function.functions.append(function)
-    assert coarsest_float(Model("a model", scaled(1))) == np.float32
-    assert coarsest_float(Model("a model", scaled(1, DOUBLE))) == np.float64
-    assert coarsest_float(Model("a model", scaled(1, HALF))) == np.float16
-    assert coarsest_float(Model("a model", in_body)) == np.float16
-    assert coarsest_float(Model("a model", in_constant)) == bf16
-    assert coarsest_float(Model("a model", in_function.SerializeToString())) == bf16
+    assert coarsest_float(Model.read("a model", scaled(1))) == np.float32
+    assert coarsest_float(Model.read("a model", scaled(1, DOUBLE))) == np.float64
+    assert coarsest_float(Model.read("a model", scaled(1, HALF))) == np.float16
+    assert coarsest_float(Model.read("a model", in_body)) == np.float16
+    assert coarsest_float(Model.read("a model", in_constant)) == bf16
+    assert coarsest_float(Model.read("a model", in_function.SerializeToString())) == bf16
     assert (
-        coarsest_float(Model("a model", model([node("Relu", "x", "y")], {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])})))
+        coarsest_float(Model.read("a model", model([node("Relu", "x", "y")], {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])})))
         == np.float32
     )
 
 
 def noise(source: bytes, x) -> NoiseLevel:
-    session = Session(Model("the original", source))
-    (level,) = Noise(Model("the original", source), session).measure({"x": x}, session.run({"x": x}), lambda _: False)
+    session = Session(Model.read("the original", source))
+    (level,) = Noise(Model.read("the original", source), session).measure(
+        {"x": x}, session.run({"x": x}), lambda _: False
+    )
     return level
 
 
@@ -239,14 +241,14 @@ def test_in_doubt_the_weights_move_as_well():
     # Indices cannot move, and the optimised kernels do the same: without moved weights there is no noise at all.
     rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     source = model([node("Gather", "w x", "y")], {"x": (INT64, [2])}, {"y": (FLOAT, [2, 3])}, {"w": rows})
-    session, feeds = Session(Model("the original", source)), {"x": np.asarray([0, 3])}
+    session, feeds = Session(Model.read("the original", source)), {"x": np.asarray([0, 3])}
     seen = []
 
     def in_doubt(levels):
         seen.append(levels[0].error)
         return levels[0].error == 0
 
-    (level,) = Noise(Model("the original", source), session).measure(feeds, session.run(feeds), in_doubt)
+    (level,) = Noise(Model.read("the original", source), session).measure(feeds, session.run(feeds), in_doubt)
     assert seen == [0, level.error]
     assert 2**-25 < level.error <= 2**-23
 
@@ -287,8 +289,9 @@ def test_a_check_without_a_single_sample_fails(monkeypatch):
     def refuse(*_):
         raise VerificationError("no")
 
-    chosen = choose_feeding(Session(Model("the original", scaled(1))), VerifyOptions(), {})
-    monkeypatch.setattr(judge, "choose_feeding", lambda *_: replace(chosen, observation=None))
+    chosen = choose_feeding(Session(Model.read("the original", scaled(1))), VerifyOptions(), {})
+    monkeypatch.setattr(judge, "choose_feeding", lambda *_: chosen)
+    monkeypatch.setattr(Trial, "_take_first_observation", lambda _: None)
     monkeypatch.setattr(Session, "observe", refuse)
     verdict = check(scaled(1), scaled(1), VerifyOptions())
     assert verdict.status == "failed"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bnfold.judge.beside import is_external
 from bnfold.judge.channels import Array
 from bnfold.judge.model import Model
 from bnfold.judge.structure import Structure, names_read
@@ -89,4 +90,6 @@ def assemble(
     graph.node.extend(nodes)
     for name in outputs:
         graph.output.add(name=name)
-    return Model(source.role, model.SerializeToString(), folder=source.folder)
+    given = {name: tensor.name for name, tensor in tensors.items() if is_external(tensor)}
+    beside = {name: source.beside[own] for name, own in given.items() if own in source.beside}
+    return Model(source.role, model, beside, source.folder)

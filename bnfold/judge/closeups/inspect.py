@@ -11,6 +11,7 @@ from bnfold.judge.closeups.bodies import closeups_of_bodies
 from bnfold.judge.closeups.closeup import Closeup, Lens, Place
 from bnfold.judge.closeups.functions import closeups_of_functions
 from bnfold.judge.closeups.recurrent import closeups_of_recurrent
+from bnfold.judge.parts.corners import corners
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.local import LocalJudge, can_be_cut_out
 from bnfold.judge.parts.probes import Probes
@@ -41,11 +42,12 @@ def inspect(
         for closeup in _closeups(Place(site, original, new, seen)):
             for finding in _look_inside(closeup, probes):
                 yield _from_outside(site.tensor, finding)
-    judge = LocalJudge(original, new, possible, seen)
-    for probe in probes.of(seen):
+    like = corners(seen, possible, original, new)
+    judge = LocalJudge(original, new, possible, like)
+    for probe in probes.of(like):
         for finding in judge.judge(probe.values, probe.random).values():
             yield replace(finding, where=probe.where)
-    yield from judge.read(seen)
+    yield from judge.read(like)
 
 
 def _closeups(place: Place) -> Iterator[Closeup]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
+from bnfold.judge.parallel import side_by_side
 from bnfold.judge.parts.excerpt import AS_STORED, Excerpt
 from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because, nothing_found
 from bnfold.judge.parts.running import Running
@@ -48,7 +49,7 @@ class Bench:
 
     def judge(self, values: Values, random: Container[str]) -> list[LocalFinding] | None:
         """As LocalJudge.judge; None where the parts do not run."""
-        ours, theirs = self._ours.run(values), self._theirs.run(values)
+        ours, theirs = side_by_side(lambda: self._ours.run(values), lambda: self._theirs.run(values))
         if not ours or not theirs:
             return None
         moved = self._moved(values, ours, theirs)

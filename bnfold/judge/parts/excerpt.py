@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.judge.beside import in_memory, is_external
 from bnfold.judge.elements import BFLOAT16, DOUBLE, FLOAT, FLOAT16
 from bnfold.judge.model import Model
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, bodies
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +26,7 @@ TO_SINGLE: Mapping[int, int] = {FLOAT16: FLOAT, BFLOAT16: FLOAT}
 TO_DOUBLE: Mapping[int, int] = {FLOAT16: DOUBLE, BFLOAT16: DOUBLE, FLOAT: DOUBLE}
 AS_STORED: Mapping[int, int] = {}
 _LARGEST_INSIDE = 4096
+"""Bytes. What is small may be a shape, a bound or a scale that onnxruntime wants to know when it loads the model."""
 
 
 class Excerpt:
@@ -40,6 +42,7 @@ class Excerpt:
         self._precision = precision
         self._nodes: list[NodeProto] = []
         self._parameters: dict[str, Array] = {}
+        self._stored: dict[str, TensorProto] = {}
         self._inputs: dict[str, None] = {}
         self._outputs: list[str] = []
 
@@ -112,7 +115,18 @@ class Excerpt:
         key = f"w.{name}"
         if key not in self._parameters:
             self._parameters[key] = self._values(name)
+            tensor = self._graph.parameter(name)
+            if tensor is not None and self._stays(tensor):
+                self._stored[key] = tensor
         return key
+
+    def _stays(self, tensor: "TensorProto") -> bool:
+        """Whether onnxruntime finds the values of a parameter by itself, where they are, as they are."""
+        return (
+            is_external(tensor)
+            and tensor.name not in self._graph.model.beside
+            and tensor.data_type not in self._precision
+        )
 
     def _values(self, name: str) -> Array:
         from onnx import helper
@@ -135,25 +149,42 @@ class Excerpt:
         return copy
 
     def build(self, role: str, feeds: Mapping[str, Array]) -> Model:
-        """The model, with its large parameters beside it: they are not copied.
+        """The model.
 
         Args:
             role: how messages call it.
             feeds: what its inputs will be fed with, by their names in the original model.
         """
-        beside = {name: values for name, values in self._parameters.items() if _goes_beside(values)}
-        return Model(role, self._serialised(feeds, beside), beside)
+        from onnx import numpy_helper
 
-    def build_whole(self, feeds: Mapping[str, Array]) -> bytes:
-        """The model with all its parameters inside, serialised.
+        proto = self._without_parameters(feeds)
+        beside = {}
+        for name, values in self._parameters.items():
+            if name in self._stored:
+                proto.graph.initializer.append(self._stored[name])
+                proto.graph.initializer[-1].name = name
+            elif _goes_beside(values):
+                beside[name] = values
+                proto.graph.initializer.append(in_memory(name, values))
+            else:
+                proto.graph.initializer.append(numpy_helper.from_array(values, name))
+        return Model(role, proto, beside, self._graph.model.folder)
+
+    def build_whole(self, feeds: Mapping[str, Array]) -> "ModelProto":
+        """The model with all its parameters inside.
 
         Args:
             feeds: as for `build`.
         """
-        return self._serialised(feeds, {})
+        from onnx import numpy_helper
 
-    def _serialised(self, feeds: Mapping[str, Array], beside: Mapping[str, Array]) -> bytes:
-        from onnx import ModelProto, helper, numpy_helper
+        proto = self._without_parameters(feeds)
+        for name, values in self._parameters.items():
+            proto.graph.initializer.append(numpy_helper.from_array(values, name))
+        return proto
+
+    def _without_parameters(self, feeds: Mapping[str, Array]) -> "ModelProto":
+        from onnx import ModelProto, helper
 
         source = self._graph.model.proto
         model = ModelProto(ir_version=source.ir_version, opset_import=source.opset_import, functions=source.functions)
@@ -166,14 +197,10 @@ class Excerpt:
             element = helper.np_dtype_to_tensor_dtype(feeds[name].dtype)
             target = self._precision.get(element, element)
             graph.input.append(helper.make_tensor_value_info(f"in.{name}", target, feeds[name].shape))
-        for name, values in self._parameters.items():
-            inside = name not in beside
-            graph.initializer.append(numpy_helper.from_array(values, name) if inside else _placeholder(values, name))
         graph.node.extend(self._nodes)
         for name in self._outputs:
             graph.output.add(name=name)
-        data: bytes = model.SerializeToString()
-        return data
+        return model
 
     def feeds(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """The inputs of the excerpt out of values by name, in its precision."""
@@ -188,17 +215,7 @@ class Excerpt:
 
 
 def _goes_beside(values: Array) -> bool:
-    return values.nbytes > _LARGEST_INSIDE and values.dtype in (np.float16, np.float32, np.float64)
-
-
-def _placeholder(values: Array, name: str) -> "TensorProto":
-    """A tensor that says that its data is elsewhere."""
-    from onnx import TensorProto, helper
-
-    element = helper.np_dtype_to_tensor_dtype(values.dtype)
-    tensor = TensorProto(name=name, dims=values.shape, data_type=element, data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value="beside")
-    return tensor
+    return values.dtype in (np.float16, np.float32, np.float64) and values.nbytes > _LARGEST_INSIDE
 
 
 def _rename(node: "NodeProto", rename: Any, own: frozenset[str]) -> None:  # noqa: ANN401 - a function of names

@@ -1,0 +1,115 @@
+"""Values of tensors that lie beside their model: in its own file, in files of external data, or in memory.
+
+onnxruntime maps such files: sessions of one model share the values, and none of them copies them. But neither it nor
+onnx follows a symbolic link out of the model's folder when it is given a model as bytes, and caches of models are made
+of such links: the judge maps these itself.
+"""
+
+from math import prod
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.errors import VerificationError
+
+if TYPE_CHECKING:
+    from onnx import TensorProto
+
+Array = npt.NDArray[Any]
+
+_IN_MEMORY = "memory"
+
+
+def is_external(tensor: "TensorProto") -> bool:
+    """Whether the values of a tensor lie beside the model."""
+    from onnx import TensorProto
+
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def in_memory(name: str, values: Array) -> "TensorProto":
+    """A tensor of which onnxruntime is given the values."""
+    from onnx import TensorProto, helper
+
+    element = helper.np_dtype_to_tensor_dtype(values.dtype)
+    tensor = TensorProto(name=name, dims=values.shape, data_type=element, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=_IN_MEMORY)
+    return tensor
+
+
+def lies_at(tensor: "TensorProto", location: str) -> bool:
+    """Whether a tensor says that its values are at a location."""
+    return is_external(tensor) and _entries(tensor).get("location") == location
+
+
+def of_buffer(tensor: "TensorProto", data: bytes | Array) -> Array:
+    """The values of a tensor whose data lies in some bytes, at the offset that it says.
+
+    Raises:
+        ValueError: there are too few.
+    """
+    dtype, shape, offset = _layout(tensor)
+    return np.frombuffer(data, dtype, prod(shape), offset).reshape(shape)
+
+
+class Files:
+    """Files of external data, each of them mapped once.
+
+    Args:
+        role: how messages call the model.
+        folder: that it lies in.
+    """
+
+    def __init__(self, role: str, folder: str) -> None:
+        self._role, self._folder = role, folder
+        self._mapped: dict[str, Array] = {}
+        self._has: dict[str, bool] = {}
+
+    def has(self, tensor: "TensorProto") -> bool:
+        """Whether the data of a tensor truly is in the folder, whatever links there are on the way."""
+        location = _entries(tensor)["location"]
+        if location not in self._has:
+            folder = Path(self._folder)
+            self._has[location] = (folder / location).resolve().is_relative_to(folder.resolve())
+        return self._has[location]
+
+    def values(self, tensor: "TensorProto") -> Array:
+        """Those of a tensor whose elements take whole bytes. They need not be aligned.
+
+        Raises:
+            VerificationError: the data is missing, too short, or outside the folder.
+        """
+        location = PurePath(_entries(tensor).get("location", ""))
+        if location.is_absolute() or ".." in location.parts:
+            raise self._error(f"the data of {tensor.name!r} lies outside the model's folder: {location}")
+        dtype, shape, _ = _layout(tensor)
+        if 0 in shape:
+            return np.zeros(shape, dtype)
+        path = Path(self._folder, location)
+        try:
+            return of_buffer(tensor, self._map(path))
+        except (OSError, ValueError) as error:
+            raise self._error(f"the data of {tensor.name!r} cannot be read from {path}: {error}") from error
+
+    def _map(self, path: Path) -> Array:
+        key = str(path)
+        if key not in self._mapped:
+            self._mapped[key] = np.memmap(path, np.uint8, "r")
+        return self._mapped[key]
+
+    def _error(self, problem: str) -> VerificationError:
+        return VerificationError(f"onnxruntime cannot load {self._role}: {problem}")
+
+
+def _entries(tensor: "TensorProto") -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _layout(tensor: "TensorProto") -> "tuple[np.dtype[Any], tuple[int, ...], int]":
+    """Type, shape, and the offset in bytes."""
+    from onnx import helper
+
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return dtype, tuple(tensor.dims), int(_entries(tensor).get("offset", 0))

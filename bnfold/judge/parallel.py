@@ -1,0 +1,50 @@
+"""Work done beside other work: both models of a check run at a time, each on half of the machine."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def half_of_the_processors() -> int:
+    """How many threads one of two models takes. A model alone does not run twice as fast on twice as many."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // 2)
+
+
+def side_by_side(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """What two functions return that run at the same time.
+
+    Raises:
+        Whatever the first one raises, else whatever the second one raises, when both have ended.
+    """
+    with ThreadPoolExecutor(1) as other_thread:
+        later = other_thread.submit(second)
+        return first(), later.result()
+
+
+@contextmanager
+def begun(function: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Begin something, and give a function that waits for what it returns, or raises. It ends before the block does."""
+    with ThreadPoolExecutor(1) as other_thread:
+        yield other_thread.submit(function).result
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each made in a second thread while the one before is used: two of them exist at a time.
+
+    Raises:
+        Whatever making an item raises, when it is its turn.
+    """
+    with ThreadPoolExecutor(1) as other_thread:
+        source = iter(items)
+        end = object()
+        coming = other_thread.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = other_thread.submit(next, source, end)
+            yield cast("T", item)
