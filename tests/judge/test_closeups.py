@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import bnfold
-from tests.judge.spoiling import spoiled
+from tests.judge.spoiling import of_shape, spoiled
 from tests.networks import Network
 
 CHANNELS = 4
@@ -108,25 +108,30 @@ def nested() -> onnx.ModelProto:
     return net.model({"x": SHAPE}, {"y": SHAPE})
 
 
-def saturated(operator: str, gates: int) -> Callable[[], onnx.ModelProto]:
-    """A recurrent operator whose gates are open or closed whatever comes in."""
+def saturated(operator: str, gates: int, **attributes: object) -> Callable[[], onnx.ModelProto]:
+    """A recurrent operator in both directions whose gates are open or closed whatever comes in."""
 
     def make() -> onnx.ModelProto:
         net, hidden = Network(seed=4), 3
         net.batch_norm("x", "n", 5)
         net.node("Transpose", ["n"], "t", perm=[2, 0, 1])
         rows = gates * hidden
-        for name, shape in {"w": (rows, 5), "r": (rows, hidden), "b": (2 * rows,)}.items():
-            net.constant(name, net.random.normal(size=(1, *shape)) * 1e5)
-        net.node(operator, ["t", "w", "r", "b"], ["y"], hidden_size=hidden)
+        shapes = {"w": (rows, 5), "r": (rows, hidden), "b": (2 * rows,), "p": (3 * hidden,)}
+        for name, shape in shapes.items():
+            net.constant(name, net.random.normal(size=(2, *shape)) * 1e5)
+        names = ["t", "w", "r", "b", *(["", "", "", "p"] if operator == "LSTM" else [])]
+        net.node(operator, names, ["y"], hidden_size=hidden, direction="bidirectional", **attributes)
         return net.model({"x": [2, 5, 4]}, ["y"])
 
     make.__name__ = operator
     return make
 
 
+RECURRENT = (
+    saturated("LSTM", 4), saturated("GRU", 3), saturated("GRU", 3, linear_before_reset=1), saturated("RNN", 1),
+)  # fmt: skip
 NETWORKS = (
-    untaken, loop, scan, function, nested, saturated("LSTM", 4), saturated("GRU", 3), saturated("RNN", 1),
+    untaken, loop, scan, function, nested, *RECURRENT,
 )  # fmt: skip
 
 
@@ -163,6 +168,39 @@ def test_a_fault_inside_is_found_and_a_correct_fold_passes(make):
     assert not verdict.passed
     assert "differs inside: " in verdict.problem
     assert " times what it was" in verdict.problem or " differs: " in verdict.problem
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [(make, name) for make in RECURRENT for name in ("rp" if make.__name__ == "LSTM" else "r")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_one_number_of_what_the_states_meet_is_found(make, parameter):
+    original = make()
+    folded = bnfold.fold(original, verify=None).model
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in folded.graph.initializer}[parameter]
+    for place in np.flatnonzero(np.abs(stored) > np.abs(stored).max() / 100)[::3]:
+
+        def change(values, place=place):
+            values.reshape(-1)[place] *= 1.01
+
+        wrong = spoiled(folded, of_shape(stored.shape), change)
+        assert "differs inside: " in bnfold.verify(original, wrong).problem
+
+
+@pytest.mark.parametrize("apart", [0, 1])
+def test_a_bias_may_be_of_the_input_or_of_the_state_where_both_are_added(apart):
+    def network(of_state: float, total: float = 3) -> onnx.ModelProto:
+        net = Network()
+        net.node("Transpose", ["x"], "t", perm=[2, 0, 1])
+        bias = [[*[total - of_state] * 6, *[of_state] * 6]]
+        names = [net.weight("w", 1, 6, 5), net.weight("r", 1, 6, 2), net.constant("b", bias)]
+        net.node("GRU", ["t", *names], ["y"], hidden_size=2, linear_before_reset=apart)
+        return net.model({"x": [2, 5, 4]}, ["y"])
+
+    assert bnfold.verify(network(1), network(2)).passed != bool(apart)
+    assert not bnfold.verify(network(1), network(1, total=3.001)).passed
+    assert not bnfold.verify(network(1), network(1.001, total=3.001)).passed
 
 
 def capturing(captured: str, factor: float) -> onnx.ModelProto:
