@@ -56,7 +56,7 @@ def moved_weights(model: Model, seed: int, step: int) -> dict[str, Array]:
             continue
         values = numpy_helper.to_array(tensor) if beside is None else beside
         if values.dtype in FLOATS:
-            directions = rng.integers(0, 2, values.shape) * 2 - 1
+            directions = rng.integers(0, 2, values.shape, np.int8) * np.int8(2) - np.int8(1)
             with np.errstate(over="ignore"):
                 moved[tensor.name] = (values * (1 + step * directions * eps(values.dtype))).astype(values.dtype)
     return moved

@@ -11,7 +11,7 @@ from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
 from bnfold.judge.closeups.inspect import inspect
 from bnfold.judge.compare import differences
-from bnfold.judge.deployment import check_deployment
+from bnfold.judge.deployment import Deployed, check_deployment, deploy
 from bnfold.judge.feeding import GO_ON, Feeding
 from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
 from bnfold.judge.noise import Noise, NoiseLevel
@@ -20,7 +20,7 @@ from bnfold.judge.parallel import ahead, begun, side_by_side
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.local import LocalJudge, can_be_cut_out
 from bnfold.judge.parts.probes import Probes
-from bnfold.judge.result import DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.judge.result import OutputCheck, TensorCheck, Verification
 from bnfold.judge.sessions import Feeds, Observation, Session
 from bnfold.judge.sites import Site, made_inside
 from bnfold.judge.structure import Structure
@@ -80,15 +80,15 @@ class Trial:
         self._inputs = original.signature.inputs
         self._tallies = [Tally(port.name, self._options) for port in original.signature.outputs]
         self._noise = Noise(self._original.model, original)
-        with begun(self._check_deployment) as deployment:
-            return self._run_groups(groups, original, new, deployment)
+        with begun(lambda: deploy(self._new.model, self._feeds, self._options.provider)) as deployed:
+            return self._run_groups(groups, original, new, deployed)
 
     def _run_groups(
         self,
         groups: Sequence[Sequence[Site]],
         original: Session,
         new: Session,
-        deployment: Callable[[], DeploymentCheck],
+        deployed: Callable[[], Deployed],
     ) -> Verification:
         records: list[SiteRecord] = []
         for number, group in enumerate(groups):
@@ -101,7 +101,7 @@ class Trial:
             except _NewModelRefuses as refusal:
                 return failed(self._options, str(refusal))
         verification = self._put_together([record.result() for record in records])
-        return _with_deployment(verification, deployment()) if verification.passed else verification
+        return self._with_deployment(verification, deployed()) if verification.passed else verification
 
     @cached_property
     def _samples(self) -> list[tuple[str, Feeds]]:
@@ -118,10 +118,10 @@ class Trial:
         records = [SiteRecord(site, made_inside(site, self._original)) for site in sites]
         survey = Survey(records, self._noise, own_tolerance(self._options))
         for sample in ahead(self._observe(sites, original, new, first=first)):
-            if first:
-                self._compare_outputs(sample)
             if sample.number == 0:
                 self._judge_parts(records, _boundary(sites, _arrays(sample.feeds, sample.original)))
+            if first:
+                self._compare_outputs(sample, is_wrong=any(record.problem for record in records))
             survey.see(sample)
             if sample.number == 0:
                 survey.measure_noise(sample)
@@ -194,13 +194,17 @@ class Trial:
         for finding in inspect(self._original, self._new, sites, seen, chosen):
             places[finding.tensor].see_local(finding)
 
-    def _compare_outputs(self, sample: Sample) -> None:
+    def _compare_outputs(self, sample: Sample, *, is_wrong: bool) -> None:
+        """Compare the outputs; where something inside is known to be wrong, without the benefit of the doubt."""
         expected, got = sample.original.outputs, sample.new.outputs
         found = [differences(a, b) for a, b in zip(expected, got, strict=True)]
         noise: Sequence[NoiseLevel | None] = [None] * len(found)
         if any(noise_matters(difference, self._options) for output in found for difference in output):
             noise = self._noise.measure(
-                sample.feeds, expected, lambda levels: differ(found, self._options, levels), sample.moved
+                sample.feeds,
+                expected,
+                lambda levels: not is_wrong and differ(found, self._options, levels),
+                sample.moved,
             )
         elif sample.number == 0:
             noise = self._noise.of_moved(expected, sample.moved_once)
@@ -226,16 +230,12 @@ class Trial:
             warnings=(*self._left_out, *filter(None, (tally.warning for tally in self._tallies)), *alone, *weak),
         )
 
-    def _check_deployment(self) -> DeploymentCheck:
-        models = self._original.model, self._new.model
-        return check_deployment(*models, self._feeds, self._expected, self._options)
-
-
-def _with_deployment(verification: Verification, found: DeploymentCheck) -> Verification:
-    if found.passed:
-        return replace(verification, deployment=found)
-    problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
-    return replace(verification, status="failed", deployment=found, problem=problem)
+    def _with_deployment(self, verification: Verification, deployed: Deployed) -> Verification:
+        found = check_deployment(deployed, self._original.model, self._feeds, self._expected, self._options)
+        if found.passed:
+            return replace(verification, deployment=found)
+        problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
+        return replace(verification, status="failed", deployment=found, problem=problem)
 
 
 class _NewModelRefuses(Exception):  # noqa: N818 - a verdict, not an error

@@ -5,7 +5,7 @@ import pytest
 
 from bnfold.errors import UsageError
 from bnfold.judge import VerifyOptions, check
-from bnfold.judge.deployment import check_deployment
+from bnfold.judge.deployment import check_deployment, deploy
 from bnfold.judge.model import Model
 from bnfold.judge.sessions import Session
 from tests.judge.models import ConvBatchNorm
@@ -31,7 +31,9 @@ def test_another_result_there_fails():
         Model.read("the new model", network.folded(spoil_weight=double)),
     )
     feeds = {"x": np.ones((1, 3, 6, 6), np.float32)}
-    found = check_deployment(original, new, feeds, Session(original).run(feeds), VerifyOptions())
+    options = VerifyOptions()
+    deployed = deploy(new, feeds, options.provider)
+    found = check_deployment(deployed, original, feeds, Session(original).run(feeds), options)
     assert not found.passed
     assert found.problem.startswith("output 'y': max |a - b| is ")
 

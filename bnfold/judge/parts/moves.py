@@ -93,7 +93,7 @@ def _moved(values: Array, directions: npt.NDArray[np.float64]) -> Array:
 
 def _ulp(values: Array) -> npt.NDArray[np.float64]:
     """The distance to the next larger number of the type, of each number."""
-    magnitude = np.abs(np.where(np.isfinite(values), values, 0)).astype(values.dtype)
+    magnitude = np.abs(np.where(np.isfinite(values), values, np.zeros((), values.dtype)))
     above = np.nextafter(magnitude, np.full((), np.inf, values.dtype))
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(above), above.astype(np.float64) - magnitude.astype(np.float64), 0)
