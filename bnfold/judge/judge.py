@@ -10,13 +10,14 @@ from bnfold.judge.feeding import GO_ON, choose_feeding
 from bnfold.judge.indices import index_bounds
 from bnfold.judge.model import Model, ModelSource
 from bnfold.judge.options import VerifyOptions
+from bnfold.judge.pair import NewModelRefuses, Pair, open_original
 from bnfold.judge.result import Verification
-from bnfold.judge.sessions import Session, require_provider
+from bnfold.judge.sessions import require_provider
 from bnfold.judge.shapes import settings
 from bnfold.judge.signature import signature_difference
 from bnfold.judge.sites import Site, find_sites
 from bnfold.judge.structure import Structure
-from bnfold.judge.trial import Progress, Trial, failed, open_original
+from bnfold.judge.trial import Progress, Trial, failed
 
 
 def check(
@@ -52,7 +53,7 @@ def check(
         progress("comparing the graphs")
         sites = _places(ours, theirs)
     except VerificationError as error:
-        open_original(ours, [])  # it may be the original that is broken
+        open_original(ours)  # it may be the original that is broken
         return failed(options, str(error))
     verdict = _compare(ours, theirs, sites, options, progress)
     others = _other_tensors(sites, verdict) - {entry.name for entry in ours.model.proto.graph.output}
@@ -93,21 +94,17 @@ def _with_hint(verdict: Verification) -> Verification:
 def _compare(
     ours: Structure, theirs: Structure, sites: Sequence[Site], options: VerifyOptions, progress: Progress
 ) -> Verification:
-    original = open_original(ours, sites)
     try:
-        new = Session(theirs.model, exposed=[site.tensor for site in sites])
-    except VerificationError as error:
-        return failed(options, str(error))
-    problem = signature_difference(original.signature, new.signature)
-    if problem:
-        return failed(options, problem)
-    bounds = index_bounds(ours)
-    likely = next(settings(original.signature.inputs, options, bounds))
-    groups = batches(sites, ours, likely.shapes, options.memory)
-    if len(groups) > 1:  # too much to be seen at once
-        original, new = (
-            open_original(ours, groups[0]),
-            Session(theirs.model, exposed=[site.tensor for site in groups[0]]),
-        )
-    trial = Trial(ours, theirs, choose_feeding(original, options, bounds), options, progress)
-    return trial.run(groups, original, new)
+        pair = Pair(ours, theirs, sites)
+        problem = signature_difference(pair.original.signature, pair.new.signature)
+        if problem:
+            return failed(options, problem)
+        bounds = index_bounds(ours)
+        likely = next(settings(pair.original.signature.inputs, options, bounds))
+        groups = batches(sites, ours, likely.shapes, options.memory)
+        if len(groups) > 1:  # too much to be seen at once
+            pair = Pair(ours, theirs, groups[0])
+    except NewModelRefuses as refusal:
+        return failed(options, str(refusal))
+    trial = Trial(ours, theirs, choose_feeding(pair.original, options, bounds), options, progress)
+    return trial.run(pair, groups[1:])

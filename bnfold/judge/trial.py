@@ -5,23 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
-
 from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
 from bnfold.judge.closeups.inspect import inspect
 from bnfold.judge.compare import differences
 from bnfold.judge.deployment import Deployed, check_deployment, deploy
-from bnfold.judge.feeding import GO_ON, Feeding
+from bnfold.judge.feeding import Feeding
 from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
 from bnfold.judge.noise import Noise, NoiseLevel
 from bnfold.judge.options import VerifyOptions
-from bnfold.judge.parallel import ahead, begun, side_by_side
-from bnfold.judge.parts.finding import LocalFinding
-from bnfold.judge.parts.local import LocalJudge, can_be_cut_out
+from bnfold.judge.pair import NewModelRefuses, Pair, arrays
+from bnfold.judge.parallel import ahead, begun
 from bnfold.judge.parts.probes import Probes
 from bnfold.judge.result import OutputCheck, TensorCheck, Verification
-from bnfold.judge.sessions import Feeds, Observation, Session
+from bnfold.judge.sessions import Feeds, Observation
 from bnfold.judge.sites import Site, made_inside
 from bnfold.judge.structure import Structure
 from bnfold.judge.survey import Sample, SiteRecord, Survey
@@ -29,25 +26,6 @@ from bnfold.judge.tally import Tally
 from bnfold.judge.tolerance import differ, noise_matters, own_tolerance
 
 Progress = Callable[[str], None]
-
-
-def open_original(original: Structure, sites: Sequence[Site]) -> Session:
-    """The original with all tensors of some sites to be seen.
-
-    Raises:
-        VerificationError: onnxruntime does not take it.
-    """
-    names = dict.fromkeys([*(site.tensor for site in sites), *tensors_around(sites, original)])
-    try:
-        return Session(original.model, exposed=list(names))
-    except VerificationError as error:
-        raise VerificationError(f"{error}; {GO_ON}") from error
-
-
-def tensors_around(sites: Sequence[Site], original: Structure) -> list[str]:
-    """The tensors of all boundaries that have to be exposed: those that the caller does not feed."""
-    names = dict.fromkeys(name for site in sites for name in site.boundary)
-    return [name for name in names if name in original.producers]
 
 
 def failed(options: VerifyOptions, problem: str) -> Verification:
@@ -67,41 +45,33 @@ class Trial:
         self._options, self._progress = options, progress
         self._left_out: dict[str, None] = {}
 
-    def run(self, groups: Sequence[Sequence[Site]], original: Session, new: Session) -> Verification:
+    def run(self, pair: Pair, others: Sequence[Sequence[Site]]) -> Verification:
         """Compare group by group, and in each sample by sample.
 
         What the original refuses is left out; what only the new model refuses fails.
 
         Args:
-            groups: all sites.
-            original: the original, with the tensors of the first group exposed.
-            new: the new model, likewise.
+            pair: both models at the first group of sites.
+            others: the other groups.
         """
-        self._inputs = original.signature.inputs
-        self._tallies = [Tally(port.name, self._options) for port in original.signature.outputs]
-        self._noise = Noise(self._original.model, original)
+        self._inputs = pair.original.signature.inputs
+        self._tallies = [Tally(port.name, self._options) for port in pair.original.signature.outputs]
+        self._noise = Noise(self._original.model, pair.original)
         with begun(lambda: deploy(self._new.model, self._feeds, self._options.provider)) as deployed:
-            return self._run_groups(groups, original, new, deployed)
-
-    def _run_groups(
-        self,
-        groups: Sequence[Sequence[Site]],
-        original: Session,
-        new: Session,
-        deployed: Callable[[], Deployed],
-    ) -> Verification:
-        records: list[SiteRecord] = []
-        for number, group in enumerate(groups):
-            self._progress(f"comparing, part {number + 1} of {len(groups)}" if len(groups) > 1 else "comparing")
-            if number:
-                tensors = [site.tensor for site in group]
-                original, new = open_original(self._original, group), Session(self._new.model, exposed=tensors)
             try:
-                records += self._run_group(group, original, new, first=number == 0)
-            except _NewModelRefuses as refusal:
+                records = self._run_groups(pair, others)
+            except NewModelRefuses as refusal:
                 return failed(self._options, str(refusal))
-        verification = self._put_together([record.result() for record in records])
-        return self._with_deployment(verification, deployed()) if verification.passed else verification
+            verification = self._put_together([record.result() for record in records])
+            return self._with_deployment(verification, deployed()) if verification.passed else verification
+
+    def _run_groups(self, pair: Pair, others: Sequence[Sequence[Site]]) -> list[SiteRecord]:
+        self._progress(f"comparing, part 1 of {len(others) + 1}" if others else "comparing")
+        records = self._run_group(pair, first=True)
+        for number, sites in enumerate(others, start=2):
+            self._progress(f"comparing, part {number} of {len(others) + 1}")
+            records += self._run_group(Pair(self._original, self._new, sites), first=False)
+        return records
 
     @cached_property
     def _samples(self) -> list[tuple[str, Feeds]]:
@@ -114,12 +84,12 @@ class Trial:
             for sample in range(count)
         ]
 
-    def _run_group(self, sites: Sequence[Site], original: Session, new: Session, *, first: bool) -> list[SiteRecord]:
-        records = [SiteRecord(site, made_inside(site, self._original)) for site in sites]
+    def _run_group(self, pair: Pair, *, first: bool) -> list[SiteRecord]:
+        records = [SiteRecord(site, made_inside(site, self._original)) for site in pair.sites]
         survey = Survey(records, self._noise, own_tolerance(self._options))
-        for sample in ahead(self._observe(sites, original, new, first=first)):
+        for sample in ahead(self._observe(pair)):
             if sample.number == 0:
-                self._judge_parts(records, _boundary(sites, _arrays(sample.feeds, sample.original)))
+                self._judge_parts(records, _boundary(pair.sites, arrays(sample.feeds, sample.original)))
             if first:
                 self._compare_outputs(sample, is_wrong=any(record.problem for record in records))
             survey.see(sample)
@@ -127,55 +97,18 @@ class Trial:
                 survey.measure_noise(sample)
         return records
 
-    def _observe(self, sites: Sequence[Site], original: Session, new: Session, *, first: bool) -> Iterator[Sample]:
+    def _observe(self, pair: Pair) -> Iterator[Sample]:
         """Run both models on every sample that the original takes."""
         for number, (where, feeds) in enumerate(self._samples):
-            known = self._take_first_observation() if first and number == 0 else None
-            yield from self._sample(number, where, feeds, sites, original, new, known)
+            try:
+                yield pair.observe(number, where, feeds, self._noise, self._take_first_observation())
+            except VerificationError as error:
+                self._left_out[f"{where} left out: {error}"] = None
 
     def _take_first_observation(self) -> Observation | None:
-        """What the original made of the first sample, once: it takes memory."""
+        """What the original made of the first sample at the first sites, once: it takes memory."""
         known, self._first_observation = self._first_observation, None
         return known
-
-    def _sample(
-        self,
-        number: int,
-        where: str,
-        feeds: Feeds,
-        sites: Sequence[Site],
-        original: Session,
-        new: Session,
-        known: Observation | None,
-    ) -> Iterator[Sample]:
-        """One sample; none where the original refuses it."""
-        tensors, around = [site.tensor for site in sites], tensors_around(sites, self._original)
-
-        def observe_original() -> Observation:
-            return known or original.observe(feeds, original.exposed if number == 0 else tensors)
-
-        def observe_new() -> Observation:
-            try:
-                return new.observe(feeds, tensors)
-            except VerificationError as error:
-                raise _NewModelRefuses(f"{error} (in {where})") from error
-
-        try:
-            expected, got = side_by_side(observe_original, observe_new)
-        except VerificationError as error:
-            self._left_out[f"{where} left out: {error}"] = None
-            return
-
-        def appeal(doubtful: Sequence[Site]) -> Mapping[str, LocalFinding]:
-            seen = expected if number == 0 else original.observe(feeds, around)
-            values = _arrays(feeds, seen)
-            possible = [site for site in doubtful if can_be_cut_out(site, self._original, values)]
-            return LocalJudge(self._original, self._new, possible, values).judge(values)
-
-        def find_moved(way: int) -> Sequence[Observation]:
-            return self._noise.moved(feeds, original, tensors, way)
-
-        yield Sample(number, where, feeds, expected, got, find_moved, appeal)
 
     @property
     def _probes(self) -> bool:
@@ -238,20 +171,10 @@ class Trial:
         return replace(verification, status="failed", deployment=found, problem=problem)
 
 
-class _NewModelRefuses(Exception):  # noqa: N818 - a verdict, not an error
-    """The new model does not run on what the original takes."""
-
-
 def _boundary(sites: Sequence[Site], arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Only what the parts begin with."""
     names = dict.fromkeys(name for site in sites for name in site.boundary if name in arrays)
     return {name: arrays[name] for name in names}
-
-
-def _arrays(feeds: Feeds, observation: Observation) -> dict[str, Array]:
-    """Everything that was fed or seen and is a tensor."""
-    seen = {**feeds, **observation.tensors}
-    return {name: value for name, value in seen.items() if isinstance(value, np.ndarray)}
 
 
 def _summary(outputs: Sequence[OutputCheck], tensors: Sequence[TensorCheck]) -> str:

@@ -31,7 +31,7 @@ def without_weights(data: Buffer, location: str) -> bytes:
         location: the name of the file that it lies in.
 
     Raises:
-        ValueError: it is none.
+        ValueError, DecodeError: it is none.
     """
     from onnx import ModelProto
 
@@ -62,6 +62,11 @@ class _Field(NamedTuple):
     def is_message(self, number: int) -> bool:
         """Whether it is the one of a number, and a message or bytes."""
         return self.number == number and self.kind == _LENGTH
+
+    @property
+    def size(self) -> int:
+        """Of its content."""
+        return self.stop - self.begin
 
     def copy(self, data: Buffer) -> bytes:
         """All of it."""
@@ -114,19 +119,18 @@ def _tensor(data: Buffer, field: _Field, location: str) -> bytes:
     """An initializer, without its data if that is large."""
     from onnx import GraphProto, TensorProto
 
-    if field.stop - field.begin <= _LARGEST_INSIDE:
+    if field.size <= _LARGEST_INSIDE:
         return field.copy(data)
     raw_data = _number(TensorProto.DESCRIPTOR, "raw_data")
     inside = list(_fields(data, field.begin, field.stop))
     raw = [entry for entry in inside if entry.is_message(raw_data)]
-    if len(raw) != 1 or raw[0].stop - raw[0].begin <= _LARGEST_INSIDE:
+    if len(raw) != 1 or raw[0].size <= _LARGEST_INSIDE:
         return field.copy(data)
-    size = raw[0].stop - raw[0].begin
     tensor = TensorProto.FromString(b"".join(entry.copy(data) for entry in inside if entry is not raw[0]))
-    if not _fills(tensor, size):
+    if not _fills(tensor, raw[0].size):
         return field.copy(data)
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", location), ("offset", str(raw[0].begin)), ("length", str(size))):
+    for key, value in (("location", location), ("offset", str(raw[0].begin)), ("length", str(raw[0].size))):
         tensor.external_data.add(key=key, value=value)
     return _message(_number(GraphProto.DESCRIPTOR, "initializer"), tensor.SerializeToString())
 
