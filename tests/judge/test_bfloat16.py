@@ -11,6 +11,7 @@ from bnfold.judge.bfloat16 import emulate
 from bnfold.judge.model import Model
 from bnfold.judge.sessions import Session
 from tests.judge.models import BFLOAT16, model_proto, node
+from tests.judge.spoiling import of_shape, spoiled
 from tests.networks import Network
 
 
@@ -43,6 +44,16 @@ def test_one_channel_by_one_percent_fails(seed):
     verdict = bnfold.verify(original, folded)
     assert not verdict.passed
     assert verdict.problem.startswith("tensor 'n': channel 3 ")
+
+
+def test_weights_may_lie_in_files(tmp_path):
+    original, paths = network(0), (tmp_path / "original.onnx", tmp_path / "folded.onnx", tmp_path / "wrong.onnx")
+    wrong = spoiled(bnfold.fold(original, verify=None).model, of_shape([8, 3, 3, 3]), lambda weight: weight[3].fill(1))
+    for path, model in zip(paths, (original, bnfold.fold(original, verify=None).model, wrong), strict=True):
+        data = {"save_as_external_data": True, "location": f"{path.stem}.data", "size_threshold": 0}
+        onnx.save(model, path, **data)
+    assert bnfold.verify(*paths[:2]).passed
+    assert bnfold.verify(paths[0], paths[2]).problem.startswith("tensor 'n': channel 3 ")
 
 
 def test_every_operator_rounds():

@@ -1,6 +1,8 @@
 """Models whose large weights stay where they are."""
 
 import contextlib
+import gc
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import bnfold
 from bnfold.errors import VerificationError
 from bnfold.judge.beside import is_external, of_buffer
 from bnfold.judge.model import Model
@@ -114,3 +117,22 @@ def test_runs_read_the_weights_where_they_are(tmp_path):
     np.testing.assert_allclose(runs[0], x @ weight, rtol=1e-4, atol=1e-5)
     for other in runs[1:]:
         np.testing.assert_array_equal(other, runs[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no system tells which files are mapped")
+def test_no_file_stays_mapped_behind_a_check(tmp_path):
+    """Where a file is mapped, some systems let nobody replace it."""
+    weight = np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
+    ports = {"x": (FLOAT, [3, 200])}, {"y": (FLOAT, [3, 200])}
+    paths = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    for path, factor in zip(paths, (1, 1.01), strict=True):
+        proto = model_proto([node("MatMul", "x w", "y")], *ports, {"w": weight * np.float32(factor)})
+        path.write_bytes(proto.SerializeToString())
+    gc.disable()
+    try:
+        verdicts = [bnfold.verify(paths[0], path).passed for path in paths]
+        mapped = Path("/proc/self/maps").read_text()
+    finally:
+        gc.enable()
+    assert verdicts == [True, False]
+    assert str(tmp_path) not in mapped
