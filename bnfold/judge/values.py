@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
+from bnfold.judge.channels import Array
 from bnfold.judge.elements import BFLOAT16
 
 if TYPE_CHECKING:
     import onnxruntime
-
-Array = npt.NDArray[Any]
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _CPU = "cpu"

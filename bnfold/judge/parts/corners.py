@@ -12,6 +12,7 @@ import numpy as np
 
 from bnfold.judge.channels import Array
 from bnfold.judge.parts.excerpt import TO_SINGLE
+from bnfold.judge.parts.windows import Window, windows
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, is_standard
 
@@ -58,16 +59,18 @@ def _side(site: Site, rank: int, original: Structure, new: Structure) -> int | N
     axes = rank - _BEFORE_THE_PLACES
     if len(site.boundary) != 1 or axes < 1:
         return None
-    windows = [_window(graph, part, axes) for graph, part in ((original, site.original), (new, site.new))]
+    sides: list[int] = []
     outputs = math.ceil(math.pow(_FEWEST_PLACES, 1 / axes))
-    sides = [
-        max(2 * length, length + stride * (outputs - 1)) for window in windows for length, stride in (window or ())
-    ]
-    return None if None in windows else max(sides, default=outputs)
+    for graph, part in ((original, site.original), (new, site.new)):
+        seen = _windows(graph, part, axes)
+        if seen is None:
+            return None
+        sides += [max(2 * window.length, window.length + window.stride * (outputs - 1)) for window in seen]
+    return max(sides, default=outputs)
 
 
-def _window(graph: Structure, part: Sequence[int], axes: int) -> list[tuple[int, int]] | None:
-    """How many places of each axis one output of a part sees, and how many further the next one begins.
+def _windows(graph: Structure, part: Sequence[int], axes: int) -> list[Window] | None:
+    """What one output of a part sees of each axis.
 
     None where the part does not treat all places alike; and behind a second convolution, which may see little of what
     the first one makes of a corner.
@@ -76,7 +79,9 @@ def _window(graph: Structure, part: Sequence[int], axes: int) -> list[tuple[int,
     convolutions = [node for node in nodes if node.op_type in _CONVOLUTIONS]
     if len(convolutions) > 1 or not all(_treats_places_alike(node, graph, axes) for node in nodes):
         return None
-    return [axis for node in convolutions for axis in _windows(node, graph)]
+    weights = [graph.parameter(node.input[1]) for node in convolutions]
+    pairs = zip(convolutions, weights, strict=True)
+    return [window for node, weight in pairs if weight is not None for window in windows(node, weight)]
 
 
 def _treats_places_alike(node: "NodeProto", graph: Structure, axes: int) -> bool:
@@ -97,15 +102,3 @@ def _treats_places_alike(node: "NodeProto", graph: Structure, axes: int) -> bool
 def _has_one_variable(node: "NodeProto", graph: Structure) -> bool:
     """Whether all that a node reads but its first input is constant."""
     return node.input[0] not in graph.constants and all(name in graph.constants for name in node.input[1:] if name)
-
-
-def _windows(node: "NodeProto", graph: Structure) -> list[tuple[int, int]]:
-    """Length and stride of a convolution's window, for each axis."""
-    weight = graph.parameter(node.input[1])
-    assert weight is not None, "the part treats places alike"
-    kernel = [int(size) for size in weight.dims[_BEFORE_THE_PLACES:]]
-    given = {entry.name: [int(size) for size in entry.ints] for entry in node.attribute}
-    ones = [1] * len(kernel)
-    dilations = given.get("dilations", ones)
-    strides = given.get("strides", ones) if node.op_type == "Conv" else ones
-    return [((size - 1) * by + 1, stride) for size, by, stride in zip(kernel, dilations, strides, strict=True)]

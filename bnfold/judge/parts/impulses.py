@@ -13,7 +13,8 @@ from math import prod
 import numpy as np
 
 from bnfold.judge.channels import Array
-from bnfold.judge.parts.readable import Readable, Window
+from bnfold.judge.parts.readable import Readable
+from bnfold.judge.parts.windows import Window
 
 HEIGHT = 256.0
 _MOST_RUNS = 64

@@ -7,7 +7,7 @@ values apart, sums of each other, moves, and at the end an activation of two slo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import gcd, lcm, prod
+from math import gcd, prod
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -15,6 +15,7 @@ import numpy as np
 
 from bnfold.judge.channels import Array
 from bnfold.judge.elements import BFLOAT16, FLOAT16
+from bnfold.judge.parts.windows import Window, windows
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure
 
@@ -50,24 +51,7 @@ class Readable:
     bends: bool
     adds: bool
     groups: int
-    windows: "tuple[Window, ...]"
-
-
-@dataclass(frozen=True)
-class Window:
-    """What outputs of a contraction see of one axis.
-
-    Attributes:
-        length: how many places one output sees, from the first to the last.
-        stride: how far the windows of neighbouring outputs are from each other.
-    """
-
-    length: int
-    stride: int
-
-    def joined(self, other: "Window") -> "Window":
-        """One that holds both, side by side."""
-        return Window(max(self.length, other.length), lcm(self.stride, other.stride))
+    windows: tuple[Window, ...]
 
 
 @dataclass(frozen=True)
@@ -137,9 +121,9 @@ def readable(site: Site, new: Structure) -> Readable | None:
         return None
     dtype, _ = kinds.pop()
     axes = zip(*(reach.windows for reach in reaches if reach is not None), strict=True)
-    windows = tuple(reduce(Window.joined, along) for along in axes)
+    joined = tuple(reduce(Window.joined, along) for along in axes)
     groups = reduce(gcd, (reach.groups for reach in reaches if reach is not None))
-    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, adds, groups, windows)
+    return Readable(site, source, Moves(new, tuple(moves)), dtype, bends, adds, groups, joined)
 
 
 def _leading_moves(nodes: "Sequence[NodeProto]", source: str, new: Structure) -> "list[NodeProto]":
@@ -171,13 +155,7 @@ def _reach(node: "NodeProto", source: str, new: Structure) -> _Reach | None:
     dtype = _TYPES[weight.data_type]
     attributes = {entry.name: entry for entry in node.attribute}
     if node.op_type in ("Conv", "ConvTranspose"):
-        kernel = list(weight.dims[2:])
-        dilations = list(attributes["dilations"].ints) if "dilations" in attributes else [1] * len(kernel)
-        strides = list(attributes["strides"].ints) if "strides" in attributes else [1] * len(kernel)
-        if node.op_type == "ConvTranspose":  # every output sees every place that is near enough
-            strides = [1] * len(kernel)
-        windows = tuple(Window((k - 1) * d + 1, s) for k, d, s in zip(kernel, dilations, strides, strict=True))
-        return _Reach(dtype, attributes["group"].i if "group" in attributes else 1, windows)
+        return _Reach(dtype, attributes["group"].i if "group" in attributes else 1, windows(node, weight))
     return _Reach(dtype, 1, ()) if len(weight.dims) == 2 and "transA" not in attributes else None
 
 
