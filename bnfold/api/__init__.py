@@ -8,8 +8,9 @@ from typing import Any
 
 import onnx
 
-from bnfold.api.onnx_models import fold_onnx_file, fold_proto, load_proto
+from bnfold.api.onnx_models import fold_proto, load_proto, stage_onnx
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
+from bnfold.api.places import Staged, publish, staging_folder
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import kind_of
 from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check
@@ -106,13 +107,21 @@ def fold_file(
         UsageError: the target cannot be written, or would overwrite a file of the source; torch is needed and missing.
         VerificationError: the result does not equal the original; nothing is written. The error carries the report.
     """
+    with staging_folder(target) as folder:
+        staged = _stage(source, target, folder, options, progress, in_place=in_place)
+        return staged.report if target is None else publish(staged, target)
+
+
+def _stage(
+    source: Path, target: Path | None, folder: Path, options: FoldOptions, progress: Progress, *, in_place: bool
+) -> Staged:
     kind = kind_of(source)
     if kind == "onnx":
-        return fold_onnx_file(source, target, options, progress, in_place=in_place)
+        return stage_onnx(source, target, folder, options, progress, in_place=in_place)
     _require_torch("")
-    from bnfold.api.torch_programs import fold_program_file
+    from bnfold.api.torch_programs import stage_program
 
-    return fold_program_file(source, kind, target, options, progress, in_place=in_place)
+    return stage_program(source, kind, target, folder, options, progress, in_place=in_place)
 
 
 def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:

@@ -1,14 +1,14 @@
 """Folding ONNX: files and models in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.options import FoldOptions, FoldResult
-from bnfold.api.places import check_target, size_of, staging_folder
+from bnfold.api.places import Staged, check_target, size_of
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed
 from bnfold.engine import fold_graph
@@ -20,7 +20,6 @@ from bnfold.frontends.onnx.file import (
     embed_external_data,
     open_model,
     parse_model,
-    publish,
     stage,
 )
 from bnfold.frontends.onnx.inference import assume_inference
@@ -34,16 +33,21 @@ from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
 
 
-def fold_onnx_file(
-    source: Path, target: Path | None, options: FoldOptions, progress: Progress, *, in_place: bool = False
-) -> Report:
-    """Fold a file into another.
-
-    The result is written beside its target under a temporary name, checked as written, and only then moved there.
+def stage_onnx(
+    source: Path,
+    target: Path | None,
+    folder: Path,
+    options: FoldOptions,
+    progress: Progress,
+    *,
+    in_place: bool = False,
+) -> Staged:
+    """Fold a file and leave the checked result in a staging folder.
 
     Args:
         source: the model.
-        target: where to write; None plans only, and neither checks nor writes.
+        target: where the result will go; None plans only, and neither checks nor writes.
+        folder: the staging folder.
         options: what to fold and how to check it.
         progress: told what is being done.
         in_place: whether target may be source.
@@ -51,7 +55,7 @@ def fold_onnx_file(
     Raises:
         ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
         UsageError: the target cannot be written, or would overwrite a file of the source.
-        VerificationError: the result does not equal the original; nothing is written. The error carries the report.
+        VerificationError: the result does not equal the original. The error carries the report.
     """
     watch = Stopwatch()
     opened = open_model(source)
@@ -63,29 +67,27 @@ def fold_onnx_file(
     watch.lap("load")
     if target is None:
         outcome, _ = _run_engine(opened, options, watch)
-        return _report(source, None, outcome, before, opened.model, Change(size_before, size_before), SKIPPED, watch)
-    with staging_folder(target) as folder:
-        reference = _stage_reference(opened, folder) if changed else source
-        fresh = [opened]
+        unchanged = Change(size_before, size_before)
+        return Staged(_report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch))
+    reference = _stage_reference(opened, folder) if changed else source
+    fresh = [opened]
 
-        def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
-            model = fresh.pop() if fresh else open_model(Path(reference))
-            progress("folding")
-            outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
-            staged = stage(model, moved_inside, folder, target.name)
-            watch.lap("save")
-            verdict = _judged(reference, staged[-1], options, progress)
-            watch.lap("verify")
-            return Attempt(outcome, verdict, (model.model, staged))
+    def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
+        model = fresh.pop() if fresh else open_model(Path(reference))
+        progress("folding")
+        outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
+        staged = stage(model, moved_inside, folder, target.name)
+        watch.lap("save")
+        verdict = _judged(reference, staged[-1], options, progress)
+        watch.lap("verify")
+        return Attempt(outcome, verdict, (model.model, staged))
 
-        found = fold_as_asked(attempt, options)
-        model, staged = found.result
-        bytes_ = Change(size_before, size_of(staged))
-        report = _report(source, target, found.outcome, before, model, bytes_, found.verdict, watch)
-        raise_if_failed(report)
-        publish(staged, target.parent)
-    watch.lap("save")
-    return replace(report, seconds=watch.seconds)
+    found = fold_as_asked(attempt, options)
+    model, staged = found.result
+    bytes_ = Change(size_before, size_of(staged))
+    report = _report(source, target, found.outcome, before, model, bytes_, found.verdict, watch)
+    raise_if_failed(report)
+    return Staged(report, tuple(staged))
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -111,7 +113,7 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
         options: what to fold and how to check it.
 
     Raises:
-        ModelFormatError, UnsupportedModelError, VerificationError: as `fold_onnx_file`.
+        ModelFormatError, UnsupportedModelError, VerificationError: as `stage_onnx`.
     """
     watch = Stopwatch()
     opened = OpenModel(model, TensorStore(None))

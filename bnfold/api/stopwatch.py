@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from bnfold.report.model import Seconds
 
+_NOTHING_YET = Seconds(load=0.0, plan=0.0, apply=0.0, verify=0.0, save=0.0)
+
 
 class Stopwatch:
-    """Adds up the seconds that the stages take."""
+    """Adds up the seconds that the stages take, on top of those that they took before."""
 
-    def __init__(self) -> None:
-        self.seconds = Seconds(load=0.0, plan=0.0, apply=0.0, verify=0.0, save=0.0)
+    def __init__(self, before: Seconds = _NOTHING_YET) -> None:
+        self.seconds = before
         self._last = time.perf_counter()
 
     def lap(self, stage_name: str) -> None:

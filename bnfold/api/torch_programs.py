@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.options import FoldOptions, FoldResult
-from bnfold.api.places import check_target, size_of, staging_folder
+from bnfold.api.places import Staged, check_target, size_of
 from bnfold.api.program import FoldedProgram
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.torch_export import fold_exported
@@ -19,7 +19,6 @@ from bnfold.api.torchscript import fold_script
 from bnfold.api.verdict import raise_if_failed
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
-from bnfold.frontends.onnx.file import publish
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.frontends.torch_export.file import open_program, save_program
 from bnfold.frontends.torchscript.file import open_script, save_script
@@ -60,10 +59,17 @@ def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # 
     return FoldResult(_as_onnx(folded.program, options) if options.to == "onnx" else folded.program, report)
 
 
-def fold_program_file(
-    source: Path, kind: Kind, target: Path | None, options: FoldOptions, progress: Progress, *, in_place: bool = False
-) -> Report:
-    """Fold a file into another; see `bnfold.api.fold_file`."""
+def stage_program(
+    source: Path,
+    kind: Kind,
+    target: Path | None,
+    folder: Path,
+    options: FoldOptions,
+    progress: Progress,
+    *,
+    in_place: bool = False,
+) -> Staged:
+    """Fold a file and leave the checked result in a staging folder; see `bnfold.api.onnx_models.stage_onnx`."""
     watch = Stopwatch()
     if target is not None:
         check_target(source, [], target, in_place=in_place)
@@ -72,28 +78,26 @@ def fold_program_file(
     watch.lap("load")
     if target is None:
         folded = _fold(model, options, watch)
-        return _report(str(source), None, model, folded, Change(size_before, size_before), SKIPPED, watch)
-    with staging_folder(target) as folder:
-        staged = folder / target.name
+        unchanged = Change(size_before, size_before)
+        return Staged(_report(str(source), None, model, folded, unchanged, SKIPPED, watch))
+    staged = folder / target.name
 
-        def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
-            progress("folding")
-            folded = _fold(model, leaving_alone(options, without), watch)
-            _write(folded, staged, options)
-            watch.lap("save")
-            progress("comparing")
-            verdict = _judge_written(staged, kind, folded, options)
-            watch.lap("verify")
-            return Attempt(folded.outcome, verdict, folded)
+    def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
+        progress("folding")
+        folded = _fold(model, leaving_alone(options, without), watch)
+        _write(folded, staged, options)
+        watch.lap("save")
+        progress("comparing")
+        verdict = _judge_written(staged, kind, folded, options)
+        watch.lap("verify")
+        return Attempt(folded.outcome, verdict, folded)
 
-        found = fold_as_asked(attempt, options)
-        folded = replace(found.result, outcome=found.outcome)
-        bytes_ = Change(size_before, size_of([staged]))
-        report = _report(str(source), target, model, folded, bytes_, found.verdict, watch)
-        raise_if_failed(report)
-        publish([staged], target.parent)
-    watch.lap("save")
-    return replace(report, seconds=watch.seconds)
+    found = fold_as_asked(attempt, options)
+    folded = replace(found.result, outcome=found.outcome)
+    bytes_ = Change(size_before, size_of([staged]))
+    report = _report(str(source), target, model, folded, bytes_, found.verdict, watch)
+    raise_if_failed(report)
+    return Staged(report, (staged,))
 
 
 def _write(folded: FoldedProgram, path: Path, options: FoldOptions) -> None:

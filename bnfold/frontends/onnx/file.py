@@ -172,16 +172,3 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def publish(staged: Sequence[Path], folder: Path) -> None:
-    """Move staged files to their place, each in one step, the model last.
-
-    Raises:
-        UsageError: the folder does not take them.
-    """
-    for path in staged:
-        try:
-            os.replace(path, folder / path.name)
-        except OSError as error:
-            raise UsageError(f"{folder / path.name} cannot be written: {error.strerror or error}") from error
