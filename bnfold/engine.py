@@ -6,13 +6,14 @@ open the way for a neighbour that was refused before.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal
+from typing import Generic
 
 import numpy as np
 
 from bnfold import rules
 from bnfold.errors import InternalError
-from bnfold.plan import Fold, Kept, Outcome
+from bnfold.label import Label
+from bnfold.plan import Direction, Fold, Kept, Outcome
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
@@ -36,7 +37,7 @@ def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True) -> Outcom
 class _Move(Generic[N, V, E]):
     """A plan that can be carried out, its cost included."""
 
-    direction: Literal["upstream", "downstream", "both"]
+    direction: Direction
     plan: Plan[N, V]
     edits: list[E]
     added_nodes: int
@@ -77,7 +78,7 @@ class _Engine(Generic[N, V, E]):
         planner: Planner[N, V, E] = Planner(self._port)
         meaning = planner.meaning(node)
         if not isinstance(meaning, AffineMap):
-            return _kept(node, [_why_not_affine(meaning).along(node.label)])
+            return _kept(node, [_why_not_affine(meaning).along(Label(node.label, node.op))])
         best: _Move[N, V, E] | None = None
         refusals: list[Refusal] = []
         for direction, plan in self._plans(planner, node, meaning):
@@ -90,12 +91,13 @@ class _Engine(Generic[N, V, E]):
                 break
         if best is None:
             return _kept(node, refusals[:2])
+        fold = _folded(planner, node, self._output(node), best)
         self._commit(node, meaning, best)
-        return _folded(planner, node, self._output(node), best)
+        return fold
 
     def _plans(
         self, planner: Planner[N, V, E], node: N, meaning: AffineMap
-    ) -> Iterator[tuple[Literal["upstream", "downstream", "both"], Plan[N, V] | Refusal]]:
+    ) -> Iterator[tuple[Direction, Plan[N, V] | Refusal]]:
         """The ways out, the preferred first. A scale and a shift are planned one after the other.
 
         Upstream, the node's input first takes the scale, then the shift on top. Downstream, the readers first lose the
@@ -104,7 +106,7 @@ class _Engine(Generic[N, V, E]):
         scale, shift = meaning.affine.scale_alone(), meaning.affine.shift_alone()
         nothing: Plan[N, V] = Plan()
         if meaning.affine.is_identity:
-            yield "downstream", self._port.pinned(self._output(node)) or nothing
+            yield "removed", self._port.pinned(self._output(node)) or nothing
             return
         scaled = planner.pull(nothing, node, meaning.source, scale) if scale.has_scale else nothing
         if isinstance(scaled, Refusal) or not shift.has_shift:
@@ -124,7 +126,7 @@ class _Engine(Generic[N, V, E]):
         planner: Planner[N, V, E],
         node: N,
         meaning: AffineMap,
-        direction: Literal["upstream", "downstream", "both"],
+        direction: Direction,
         plan: Plan[N, V],
     ) -> _Move[N, V, E] | Refusal:
         """Encode a plan, and refuse what would make the graph longer, or only exchange one addition for another."""
@@ -132,10 +134,10 @@ class _Engine(Generic[N, V, E]):
         for target, after in plan.meanings.items():
             grown = _grown(meaning, planner.meaning(target), after)
             if grown is not None:
-                return grown.along(node.label, target.label)
+                return grown.along(Label(node.label, node.op), Label(target.label, target.op))
             edit = self._port.encode(target, after)
             if isinstance(edit, Refusal):
-                return edit.along(node.label, target.label)
+                return edit.along(Label(node.label, node.op), Label(target.label, target.op))
             edits.append(edit)
         added = sum(self._port.added_nodes(edit) for edit in edits)
         if added > (1 if meaning.form is Form.SCALE_AND_SHIFT else 0):
@@ -144,7 +146,7 @@ class _Engine(Generic[N, V, E]):
             )
             return Refusal(
                 Reason.NO_BIAS, f"{gaining.op} has no bias, and {added} additions would cost as much as what goes"
-            ).along(node.label, gaining.label)
+            ).along(Label(node.label, node.op), Label(gaining.label, gaining.op))
         return _Move(direction, plan, edits, added)
 
     def _commit(self, node: N, meaning: AffineMap, move: _Move[N, V, E]) -> None:
@@ -172,19 +174,19 @@ def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E])
     plan = move.plan
     growth = [_amplification(planner.meaning(target), after) for target, after in plan.meanings.items()]
     return Fold(
-        node=node.label,
+        node=Label(node.label, node.op),
         op=node.op,
         is_batch_norm=node.is_batch_norm,
         tensor=output.name,
         direction=move.direction,
-        into=tuple(target.label for target in plan.into),
-        through=tuple(target.label for target in plan.through if target not in plan.into),
+        into=tuple(Label(target.label, target.op) for target in plan.into),
+        through=tuple(Label(target.label, target.op) for target in plan.through if target not in plan.into),
         amplification=max(growth, default=1.0),
     )
 
 
 def _kept(node: N, refusals: list[Refusal]) -> Kept:
-    return Kept(node=node.label, op=node.op, is_batch_norm=node.is_batch_norm, refusals=tuple(refusals))
+    return Kept(node=Label(node.label, node.op), op=node.op, is_batch_norm=node.is_batch_norm, refusals=tuple(refusals))
 
 
 def _why_not_affine(meaning: Meaning) -> Refusal:

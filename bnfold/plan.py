@@ -5,7 +5,7 @@ from typing import Literal
 
 from bnfold.refusal import Refusal
 
-Direction = Literal["upstream", "downstream", "both", "merged"]
+Direction = Literal["upstream", "downstream", "both", "merged", "removed"]
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,11 @@ class Fold:
     """One affine node that is gone.
 
     Attributes:
-        node: label of the node: its name, or its output's where it has no name.
+        node: label of the node: its name or, where it has none, its output's, as the file called them.
         op: operator type as the file spells it, such as "BatchNormalization".
         is_batch_norm: False for a Mul, Add, Sub or Div by a constant.
         tensor: name of the tensor that held the node's output and, folded upstream, still holds the same values.
-        direction: where the map went.
+        direction: where the map went; "removed" where there was none: x * 1 and x + 0.
         into: labels of the nodes whose parameters took it.
         through: labels of the nodes that it passed on the way.
         amplification: max|W'| / max|W|, the largest over the absorbing weights.
@@ -31,6 +31,11 @@ class Fold:
     into: tuple[str, ...]
     through: tuple[str, ...]
     amplification: float
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the node changed nothing, so that nothing had to take its map."""
+        return self.direction == "removed"
 
 
 @dataclass(frozen=True)

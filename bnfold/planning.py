@@ -8,6 +8,7 @@ from typing import Generic
 from bnfold import rules
 from bnfold.affine import Affine
 from bnfold.errors import InternalError
+from bnfold.label import Label
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Meaning, Normalisation, Table
@@ -101,7 +102,7 @@ class Planner(Generic[N, V, E]):
 
     def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: "_Picks") -> Refusal | None:
         start = _present(self._port.inputs(origin), source)
-        front = _Front[N, V]({start: {(origin, source): affine}}, {start: _Path(origin.label, None)})
+        front = _Front[N, V]({start: {(origin, source): affine}}, {start: _Path(Label(origin.label, origin.op), None)})
         picks.restart()
         refusal = self._enqueue(front, start)
         while refusal is None and front.queue:
@@ -118,10 +119,10 @@ class Planner(Generic[N, V, E]):
             path = front.paths[value]
             agreed = self._agreed(value, front.demands[value])
             if isinstance(agreed, Refusal):
-                return agreed.along(*_Path(node.label, path).labels())
+                return agreed.along(*_Path(Label(node.label, node.op), path).labels())
             outputs[index] = agreed
             plan.changed[value] = None
-        path = _Path(node.label, path)
+        path = _Path(Label(node.label, node.op), path)
         moved = rules.pull(plan.meanings.get(node) or self.meaning(node), outputs)
         if isinstance(moved, Refusal):
             return moved.along(*path.labels())
@@ -177,11 +178,11 @@ class Planner(Generic[N, V, E]):
         front = _Front[N, V]({}, {})
         start = _present(self._port.outputs(origin), 0)
         if not self._port.readers(start) and self._port.pinned(start) is None:
-            return Refusal(Reason.NO_READER, f"nothing reads {start.name!r}").along(origin.label)
-        refusal = self._demand_of_readers(front, start, affine, _Path(origin.label, None))
+            return Refusal(Reason.NO_READER, f"nothing reads {start.name!r}").along(Label(origin.label, origin.op))
+        refusal = self._demand_of_readers(front, start, affine, _Path(Label(origin.label, origin.op), None))
         while refusal is None and front.queue:
             node = front.pop()
-            path = _Path(node.label, front.node_paths[node])
+            path = _Path(Label(node.label, node.op), front.node_paths[node])
             moved = rules.push(plan.meanings.get(node) or self.meaning(node), front.inputs[node])
             if isinstance(moved, Refusal):
                 return moved.along(*path.labels())

@@ -20,7 +20,7 @@ class Node(Protocol):
 
     @property
     def label(self) -> str:
-        """Its name, or the name of its first output where it has none."""
+        """What people call it, as the file did before any fold; it never changes."""
 
     @property
     def op(self) -> str:

@@ -9,6 +9,7 @@ from bnfold.plan import Fold, Kept
 from bnfold.report.checks import fold_checks
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
+from bnfold.report.labels import all_called, called
 from bnfold.report.model import Failure, Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
@@ -52,8 +53,8 @@ def _model(report: Report) -> str:
 def _summary(report: Report) -> str:
     batch_norms, others = report.batch_norms, report.affine_nodes
     lines = [
-        fate(batch_norms.folded, batch_norms.kept, "BatchNorm"),
-        fate(others.folded, others.kept, "other affine node"),
+        fate(batch_norms, "BatchNorm"),
+        fate(others, "other affine node"),
         "nothing was written" if report.output is None else f"written to {report.output}",
         f"{report.format}, {timing(asdict(report.seconds))}",
     ]
@@ -119,7 +120,7 @@ def _kept(heading: str, nodes: Sequence[Kept]) -> str:
 def _refusal_rows(node: Kept) -> Iterable[Sequence[str]]:
     for index, refusal in enumerate(node.refusals):
         name, op, arrow = (node.node, node.op, "←") if index == 0 else ("", "", "→")
-        path = " ".join(f"{arrow} {label}" for label in refusal.path[1:])
+        path = " ".join(f"{arrow} {called(label)}" for label in refusal.path[1:])
         yield name, op, refusal.reason.code, path, refusal.evidence, refusal.hint
 
 
@@ -144,7 +145,7 @@ def _folds(report: Report) -> str:
 
 
 def _moves(fold: Fold) -> Sequence[str]:
-    into, through = ", ".join(fold.into), ", ".join(fold.through)
+    into, through = all_called(fold.into), all_called(fold.through)
     return fold.node, fold.op, fold.direction, into, through, f"{fold.amplification:.3g}"
 
 

@@ -13,6 +13,7 @@ from bnfold.judge.result import DeploymentCheck, OutputCheck
 from bnfold.plan import Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks
+from bnfold.report.labels import operator_of
 from bnfold.report.model import Failure, Report, Tally
 from bnfold.version import __version__
 
@@ -63,7 +64,7 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def _tally(tally: Tally) -> dict[str, int]:
-    return {"found": tally.found, "folded": tally.folded, "kept": tally.kept}
+    return {"found": tally.found, "folded": tally.folded, "kept": tally.kept, "identities": tally.identities}
 
 
 def _fold(fold: Fold) -> dict[str, Any]:
@@ -73,7 +74,9 @@ def _fold(fold: Fold) -> dict[str, Any]:
         "tensor": fold.tensor,
         "direction": fold.direction,
         "into": list(fold.into),
+        "into_ops": list(map(operator_of, fold.into)),
         "through": list(fold.through),
+        "through_ops": list(map(operator_of, fold.through)),
         "amplification": _number(fold.amplification),
     }
 
@@ -90,6 +93,7 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
         "reason": refusal.reason.slug,
         "meaning": refusal.reason.meaning,
         "path": list(refusal.path),
+        "path_ops": list(map(operator_of, refusal.path)),
         "because": refusal.evidence,
         "hint": refusal.hint,
     }

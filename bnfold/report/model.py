@@ -30,10 +30,17 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many nodes of one kind were found, and what became of them."""
+    """How many nodes of one kind were found, and what became of them.
+
+    Attributes:
+        folded: those that are gone.
+        kept: those that stay.
+        identities: those of the folded ones that changed nothing, such as x * 1 and x + 0, and went nowhere.
+    """
 
     folded: int
     kept: int
+    identities: int = 0
 
     @property
     def found(self) -> int:
@@ -93,7 +100,9 @@ class Report:
         return self._tally(batch_norms=False)
 
     def _tally(self, *, batch_norms: bool) -> Tally:
+        folds = [fold for fold in self.outcome.folds if fold.is_batch_norm is batch_norms]
         return Tally(
-            folded=sum(fold.is_batch_norm is batch_norms for fold in self.outcome.folds),
+            folded=len(folds),
             kept=sum(kept.is_batch_norm is batch_norms for kept in self.outcome.kept),
+            identities=sum(fold.is_identity for fold in folds),
         )

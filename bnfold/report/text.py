@@ -59,10 +59,10 @@ def _headline(report: Report) -> list[RenderableType]:
     batch_norms, others = report.batch_norms, report.affine_nodes
     lines: list[RenderableType] = [
         Text(printable(report.input), "bold", overflow="fold"),
-        Text(fate(batch_norms.folded, batch_norms.kept, "BatchNorm")),
+        Text(fate(batch_norms, "BatchNorm")),
     ]
     if others.found:
-        lines.append(Text(fate(others.folded, others.kept, "other affine node")))
+        lines.append(Text(fate(others, "other affine node")))
     return lines
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from bnfold.plan import Direction, Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.grouping import KeptGroup, group_folds, group_kept
+from bnfold.report.labels import all_called, called
 from bnfold.report.wording import counted, printable, whole
 
 _FOLD_EXAMPLES = 3
@@ -25,6 +26,7 @@ _WHERE: dict[Direction, str] = {
     "downstream": "into the operators behind",
     "both": "into the operators before and behind",
     "merged": "merged into one operator",
+    "removed": "removed, as it changes nothing",
 }
 
 T = TypeVar("T")
@@ -48,10 +50,12 @@ def folded_nodes(folds: Sequence[Fold], *, width: int, verbose: bool) -> list[Re
 
 
 def _fold(fold: Fold, width: int) -> str:
-    """Such as "bn1 into conv1"; on two lines where it is too long for one."""
-    target = "into " + _names(fold.into)
+    """Such as "bn1 into conv1", on two lines where it is too long for one; the node alone where it went nowhere."""
+    if fold.is_identity:
+        return printable(fold.node)
+    target = "into " + all_called(fold.into)
     if fold.through:
-        target += " through " + _names(fold.through)
+        target += " through " + all_called(fold.through)
     line = f"{printable(fold.node)} {target}"
     return line if cell_len(line) <= width else f"{printable(fold.node)}\n  {target}"
 
@@ -104,7 +108,7 @@ def _evidence(node: Kept, verbose: bool) -> Table:
 
 
 def _path(refusal: Refusal, arrow: str) -> str:
-    return " ".join(f"{arrow} {printable(label)}" for label in refusal.path[1:])
+    return " ".join(f"{arrow} {called(label)}" for label in refusal.path[1:])
 
 
 def _count_by_code(groups: Sequence[KeptGroup]) -> RenderableType:
@@ -122,10 +126,6 @@ def _some(entries: Sequence[T], limit: int, everything: bool) -> tuple[Sequence[
 
 def _more(hidden: int, indent: int) -> list[RenderableType]:
     return [_indented(indent, Text(f"and {whole(hidden)} more (-v names them)", _QUIET))] if hidden else []
-
-
-def _names(labels: Sequence[str]) -> str:
-    return ", ".join(map(printable, labels))
 
 
 def _indented(indent: int, content: RenderableType) -> RenderableType:

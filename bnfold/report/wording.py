@@ -2,6 +2,10 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bnfold.report.model import Tally
 
 
 def counted(count: int, noun: str) -> str:
@@ -41,13 +45,18 @@ def one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-def fate(folded: int, kept: int, noun: str) -> str:
-    """What became of the nodes of one kind: 59 of 121 BatchNorms folded, 62 stay."""
-    found = folded + kept
-    if not found:
+def fate(tally: "Tally", noun: str) -> str:
+    """What became of the nodes of one kind: 28 of 98 BatchNorms folded, 10 that change nothing removed, 60 stay."""
+    if not tally.found:
         return f"no {noun} found"
-    stay = f", {whole(kept)} {'stays' if kept == 1 else 'stay'}" if kept else ""
-    return f"{whole(folded)} of {counted(found, noun)} folded{stay}"
+    parts = [f"{whole(tally.folded - tally.identities)} of {counted(tally.found, noun)} folded"]
+    if tally.identities:
+        parts.append(
+            f"{whole(tally.identities)} that {'changes' if tally.identities == 1 else 'change'} nothing removed"
+        )
+    if tally.kept:
+        parts.append(f"{whole(tally.kept)} {'stays' if tally.kept == 1 else 'stay'}")
+    return ", ".join(parts)
 
 
 def timing(stages: Mapping[str, float]) -> str:

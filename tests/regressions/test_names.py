@@ -1,5 +1,6 @@
 """Names that collide, repeat or are absent: a new tensor gets a name that nobody has, an old one keeps its own."""
 
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
@@ -88,6 +89,44 @@ def test_nodes_without_names_are_reported_by_their_outputs():
     folded = fold_and_compare(network.model({"x": SHAPE}, ["y", "z"]))
     assert [entry.node for entry in folded.folds] == ["y"]
     assert [entry.node for entry in folded.kept] == ["z"]
+
+
+def test_labels_are_those_before_the_fold():
+    """A fold upstream gives its output's name to the node before it; what was "y into y" is "y into c"."""
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 3, 3, 1, 1)], "c", name="")
+    network.node("MaxPool", ["c"], "p", name="", kernel_shape=[1, 1])
+    network.node("Mul", ["p", network.constant("two", 2.0)], "m", name="")
+    network.batch_norm(network.node("Transpose", ["m"], "t", name="", perm=[0, 1, 3, 2]), "y", 3, name="")
+    network.constant("y.scale", [0.5, 1.0, 2.0])
+    network.node("Relu", ["y"], "z", name="")
+    folded = fold_and_compare(network.model({"x": SHAPE}, ["z"]))
+    assert [(entry.node, entry.into, entry.through) for entry in folded.folds] == [
+        ("m", ("c",), ("p",)),
+        ("y", ("c",), ("t", "p")),
+    ]
+    assert [name.op for entry in folded.folds for name in (*entry.into, *entry.through)] == [
+        "Conv",
+        "MaxPool",
+        "Conv",
+        "Transpose",
+        "MaxPool",
+    ]
+
+
+def test_removed_identities_are_said_to_be_that():
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 3, 3, 1, 1)], "c")
+    network.node("Mul", ["c", network.constant("one", 1.0)], "m")
+    network.node("Relu", ["m"], "r")
+    network.node("Add", ["r", network.constant("zero", np.zeros((3, 1, 1)))], "a")
+    network.node("Sigmoid", ["a"], "y")
+    folded = fold_and_compare(network.model({"x": SHAPE}, ["y"]))
+    assert [(entry.node, entry.direction, entry.into) for entry in folded.folds] == [
+        ("m_node", "removed", ()),
+        ("a_node", "removed", ()),
+    ]
+    assert all(entry.is_identity for entry in folded.folds)
 
 
 def test_nodes_that_share_a_name():

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from bnfold.judge.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.label import Label
 from bnfold.refusal import Reason
 from bnfold.report.json import render_json, render_json_of_several, to_dict
 from bnfold.report.model import Failure
@@ -20,7 +21,10 @@ def strict(text):
 
 
 FULL = report(
-    folds=[fold("bn1", into=("conv1",), through=("flatten_3",)), fold("mul", op="Mul")],
+    folds=[
+        fold("bn1", into=(Label("conv1", "Conv"),), through=(Label("flatten_3", "Flatten"),)),
+        fold("mul", op="Mul"),
+    ],
     stays=[
         kept(
             "bn3",
@@ -38,7 +42,7 @@ def test_schema_version_1_has_all_its_keys():
     assert value["schema_version"] == 1
     assert value["bnfold"] == __version__
     assert (value["input"], value["output"], value["format"]) == ("net.onnx", "net.folded.onnx", "onnx")
-    assert value["batch_norms"] == {"found": 2, "folded": 1, "kept": 1}
+    assert value["batch_norms"] == {"found": 2, "folded": 1, "kept": 1, "identities": 0}
     assert value["affine_nodes"]["found"] == 2
     assert value["affine_nodes"]["folded"] == 1
     assert value["nodes"] == {"before": 910, "after": 668}
@@ -56,10 +60,28 @@ def test_folds_say_where_each_node_went():
         "tensor": "bn1_out",
         "direction": "upstream",
         "into": ["conv1"],
+        "into_ops": ["Conv"],
         "through": ["flatten_3"],
+        "through_ops": ["Flatten"],
         "amplification": 1.7,
     }
     assert second["op"] == "Mul"
+
+
+def test_paths_carry_the_operators_of_their_nodes():
+    path = (Label("247", "BatchNormalization"), Label("246", "MaxPool"), "245")
+    (entry,) = to_dict(report(stays=[kept("247", refusal(path=path))]))["kept"]
+
+    assert entry["path"] == ["247", "246", "245"]
+    assert entry["path_ops"] == ["BatchNormalization", "MaxPool", ""]
+
+
+def test_nodes_that_changed_nothing_are_counted_among_the_folded():
+    removed = [fold(f"mul{i}", op="Mul", direction="removed", into=()) for i in range(2)]
+    value = to_dict(report(folds=[fold("add", op="Add"), *removed]))
+
+    assert value["affine_nodes"] == {"found": 3, "folded": 3, "kept": 0, "identities": 2}
+    assert [entry["direction"] for entry in value["folds"]] == ["upstream", "removed", "removed"]
 
 
 def test_kept_batch_norms_carry_the_first_refusal_and_all_of_them():

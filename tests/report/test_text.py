@@ -1,4 +1,5 @@
 from bnfold.judge.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.label import Label
 from bnfold.refusal import Reason
 from bnfold.report.text import render_text
 from tests.reports import FAILED, fold, kept, refusal, report
@@ -264,3 +265,34 @@ def test_names_are_neither_markup_nor_terminal_commands():
     assert r"\x1b[2J\nq into conv1" in text
     assert r"a\rb" in text
     assert "\x1b[2J" not in text
+
+
+def test_nodes_of_which_the_name_says_nothing_are_shown_with_their_operators():
+    named = fold("bn1", into=(Label("conv1", "Conv"),), through=(Label("layer1.Relu_3", "Relu"),))
+    nameless = fold("247", into=(Label("245", "Conv"), Label("x", "aten::linear")), through=(Label("246", "MaxPool"),))
+
+    lines = lines_of(report(folds=[named, nameless]))
+
+    assert "    bn1 into conv1 through layer1.Relu_3" in lines
+    assert "    247 into 245 (Conv), x (linear) through 246 (MaxPool)" in lines
+
+
+def test_paths_show_operators_too():
+    lines = lines_of(
+        report(stays=[kept("247", refusal(path=("247", Label("246", "MaxPool"), Label("Conv_1", "Conv"))))])
+    )
+
+    assert "      path     <- 246 (MaxPool) <- Conv_1" in lines
+
+
+def test_nodes_that_change_nothing_are_named_as_such():
+    removed = [fold(f"mul{i}", op="Mul", direction="removed", into=()) for i in range(2)]
+
+    lines = lines_of(report(folds=[fold(), fold("add", op="Add"), *removed], stays=[kept("div", op="Div")]))
+
+    assert "1 of 4 other affine nodes folded, 2 that change nothing removed, 1 stays" in lines
+    assert block(lines, "  2 Mul removed, as it changes nothing", "    mul1") == [
+        "  2 Mul removed, as it changes nothing",
+        "    mul0",
+        "    mul1",
+    ]

@@ -170,7 +170,8 @@ class Editor:
         node.proto.output[0] = inner.name
         vector = Value(self._fresh_name(_name_for_new_parameter(node, None)), node.scope)
         node.scope.values[vector.name] = vector
-        proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=self._fresh_node_name(f"{node.label}_bias"))
+        stem = node.proto.name or inner.name
+        proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=self._fresh_node_name(f"{stem}_bias"))
         add = Node(proto, node.scope, [None, None], [result], (node.position[0], node.position[1] + 1))
         self._connect(add, 0, inner)
         self._connect(add, 1, vector)
@@ -266,5 +267,5 @@ def _name_for_new_parameter(node: Node, old: Value | None) -> str:
     if old is not None:
         return f"{old.name}_folded"
     weight = node.inputs[1]
-    stem = weight.name if weight is not None else node.label
+    stem = weight.name if weight is not None else node.proto.name or node.proto.output[0]
     return stem[: -len("weight")] + "bias" if stem.endswith("weight") else f"{stem}_bias"

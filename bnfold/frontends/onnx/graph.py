@@ -93,6 +93,7 @@ class Node:
         scope: the graph that holds it.
         position: smaller than that of every node of the scope that reads what it makes.
         calls_function: whether a model-local function of the file defines it, whatever its name.
+        label: its name, or the name of its first output where it has none, as they were before any fold.
     """
 
     proto: onnx.NodeProto
@@ -101,11 +102,10 @@ class Node:
     outputs: list[Value | None]
     position: tuple[int, int]
     calls_function: bool = False
+    label: str = field(init=False)
 
-    @property
-    def label(self) -> str:
-        """Its name, or the name of its first output where it has none."""
-        return self.proto.name or next((name for name in self.proto.output if name), self.proto.op_type)
+    def __post_init__(self) -> None:
+        self.label = self.proto.name or next(filter(None, self.proto.output), self.proto.op_type)
 
     @property
     def op(self) -> str:
