@@ -18,7 +18,7 @@ class UnsupportedModelError(BnfoldError):
 
 
 class VerificationError(BnfoldError):
-    """The folded model does not equal the original, or equality could not be shown (exit code 1).
+    """Equality was not shown. Of this very class: the folded model does not equal the original (exit code 1).
 
     Args:
         message: one line.
@@ -28,6 +28,17 @@ class VerificationError(BnfoldError):
     def __init__(self, message: str, report: object | None = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class UncheckedError(VerificationError):
+    """Whether the models are equal could not be found out: neither yes nor no (exit code 5).
+
+    The runtime lacks an operator, no input was found that the original takes, memory or time ran out.
+    """
+
+
+class InvalidOriginalError(UncheckedError, ModelFormatError):
+    """The original is no valid model, says the runtime that should have run it (exit code 3)."""
 
 
 class InternalError(Exception):

@@ -38,6 +38,7 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
         ModelFormatError: it cannot be read.
         UnsupportedModelError: it can be read, but not folded.
         VerificationError: the result does not equal the original; the error carries the report.
+        UncheckedError: equality could not be checked; likewise.
     """
     chosen = parse_options(options)
     if isinstance(model, (str, os.PathLike)):
@@ -73,7 +74,8 @@ def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, *
 
     Raises:
         UsageError: an option is unknown or out of range.
-        VerificationError: the reference does not run.
+        InvalidOriginalError: the reference is no valid model.
+        UncheckedError: the reference does not run, or memory ran out.
     """
     sources = [model.SerializeToString() if isinstance(model, onnx.ModelProto) else model for model in (a, b)]
     try:
@@ -106,6 +108,7 @@ def fold_file(
         ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
         UsageError: the target cannot be written, or would overwrite a file of the source; torch is needed and missing.
         VerificationError: the result does not equal the original; nothing is written. The error carries the report.
+        UncheckedError: equality could not be checked; likewise.
     """
     with staging_folder(target) as folder:
         staged = _stage(source, target, folder, options, progress, in_place=in_place)

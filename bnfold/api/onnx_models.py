@@ -10,7 +10,7 @@ from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.options import FoldOptions, FoldResult
 from bnfold.api.places import Staged, check_target, size_of
 from bnfold.api.stopwatch import Stopwatch
-from bnfold.api.verdict import raise_if_failed
+from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.engine import fold_graph
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.onnx.file import (
@@ -56,6 +56,7 @@ def stage_onnx(
         ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
         UsageError: the target cannot be written, or would overwrite a file of the source.
         VerificationError: the result does not equal the original. The error carries the report.
+        UncheckedError: equality could not be checked; likewise.
     """
     watch = Stopwatch()
     opened = open_model(source)
@@ -142,7 +143,10 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
 
 
 def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, progress: Progress) -> Verification:
-    return SKIPPED if options.verify is None else check(reference, folded, options.verify, progress)
+    how = options.verify
+    if how is None:
+        return SKIPPED
+    return verdict_of(lambda: check(reference, folded, how, progress), how.seed)
 
 
 def _run_engine(

@@ -16,7 +16,7 @@ from bnfold.api.program import FoldedProgram
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.torch_export import fold_exported
 from bnfold.api.torchscript import fold_script
-from bnfold.api.verdict import raise_if_failed
+from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
@@ -151,18 +151,20 @@ def _fold(model: Any, options: FoldOptions, watch: Stopwatch) -> FoldedProgram: 
 
 
 def _judge(reference: Any, candidate: Any, folded: FoldedProgram, options: FoldOptions) -> Verification:  # noqa: ANN401
-    if options.verify is None:
+    how = options.verify
+    if how is None:
         return SKIPPED
-    return check_torch(reference, candidate, options.verify, folded.observers)
+    return verdict_of(lambda: check_torch(reference, candidate, how, folded.observers), how.seed)
 
 
 def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> Verification:
     """The programs under torch, and then the file that was written against an export of the original."""
     verdict = _judge(folded.reference, folded.program, folded, options)
-    if options.verify is None or not verdict.passed:
+    how = options.verify
+    if how is None or not verdict.passed:
         return verdict
     reference = with_own_names(export_as_written(folded.reference, _examples(folded.reference, options)))
-    final = check(reference.SerializeToString(), written, options.verify)
+    final = verdict_of(lambda: check(reference.SerializeToString(), written, how), how.seed)
     return replace(final, warnings=(*verdict.warnings, *final.warnings))
 
 

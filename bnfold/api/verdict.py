@@ -1,14 +1,36 @@
-"""What a failed check means for a fold."""
+"""What a check that did not pass means for a fold."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from bnfold.errors import VerificationError
+from bnfold.errors import InvalidOriginalError, UncheckedError, VerificationError
+from bnfold.judge import Verification
 from bnfold.report.model import Report
 
 
+def verdict_of(check: Callable[[], Verification], seed: int) -> Verification:
+    """The verdict of a check; "unchecked" where it raises UncheckedError, so that what was folded can be told.
+
+    Args:
+        check: the check.
+        seed: that it was to draw its inputs with.
+
+    Raises:
+        InvalidOriginalError: there is nothing to fold.
+    """
+    try:
+        return check()
+    except InvalidOriginalError:
+        raise
+    except UncheckedError as error:
+        return Verification(status="unchecked", samples=0, seed=seed, problem=str(error))
+
+
 def raise_if_failed(report: Report) -> None:
-    """Raise VerificationError where the check failed; the error carries the report."""
+    """Raise VerificationError where the check failed, UncheckedError where it said nothing; both carry the report."""
     verdict = report.verification
+    if verdict.status == "unchecked":
+        raise UncheckedError(f"the fold could not be checked: {verdict.problem}", replace(report, output=None))
     if verdict.status != "failed":
         return
     failed = next((entry for entry in verdict.outputs if not entry.passed), None)

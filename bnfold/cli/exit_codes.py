@@ -4,7 +4,14 @@ import errno
 from collections.abc import Iterable
 from enum import IntEnum
 
-from bnfold.errors import BnfoldError, InternalError, UsageError, VerificationError
+from bnfold.errors import (
+    BnfoldError,
+    InternalError,
+    ModelFormatError,
+    UncheckedError,
+    UsageError,
+    VerificationError,
+)
 
 
 class ExitCode(IntEnum):
@@ -15,6 +22,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNREADABLE = 3
     KEPT = 4
+    UNCHECKED = 5
     BUG = 70
     INTERRUPTED = 130
 
@@ -22,6 +30,7 @@ class ExitCode(IntEnum):
 _BEST_FIRST = (
     ExitCode.DONE,
     ExitCode.KEPT,
+    ExitCode.UNCHECKED,
     ExitCode.VERIFICATION_FAILED,
     ExitCode.USAGE,
     ExitCode.UNREADABLE,
@@ -30,9 +39,10 @@ _BEST_FIRST = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The code of a call out of those of its models: 70, 3, 2, 1, 4, 0, whichever of them comes first.
+    """The code of a call out of those of its models: 70, 3, 2, 1, 5, 4, 0, whichever of them comes first.
 
-    That is the largest, but for 4: a BatchNorm that stays is a result, and every error outweighs it.
+    A BatchNorm that stays is a result, and every error outweighs it. That two models differ is known, and outweighs
+    what is not known.
     """
     return max(codes, key=_BEST_FIRST.index, default=ExitCode.DONE)
 
@@ -43,6 +53,10 @@ def code_of(error: Exception) -> ExitCode:
     Of the errors that come from the system as they are, those of a disk without room are about the output.
     """
     match error:
+        case ModelFormatError():
+            return ExitCode.UNREADABLE
+        case UncheckedError():
+            return ExitCode.UNCHECKED
         case VerificationError():
             return ExitCode.VERIFICATION_FAILED
         case UsageError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EROFS):

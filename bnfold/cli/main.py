@@ -24,12 +24,13 @@ from bnfold.cli.screen import Screen
 from bnfold.version import __version__
 
 _EPILOG = """\b
-Exit status (of several models, the first that occurs of 70, 3, 2, 1, 4, 0):
+Exit status (of several models, the first of 70, 3, 2, 1, 5, 4, 0):
   0   folded and equal, also where there was nothing to fold
   1   the folded model does not equal the original; nothing was written
   2   the options are wrong, or the output cannot be written
   3   the model cannot be read, or is invalid
   4   a BatchNorm stays, and --fail-on-kept is given
+  5   equality could not be checked; nothing was written
   70  a bug in bnfold
   130 interrupted
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.errors import VerificationError
+from bnfold.judge.complaints import RefusedError
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -79,7 +79,7 @@ class Files:
         """Those of a tensor whose elements take whole bytes. They need not be aligned.
 
         Raises:
-            VerificationError: the data is missing, too short, or outside the folder.
+            RefusedError: the data is missing, too short, or outside the folder.
         """
         location = PurePath(_entries(tensor).get("location", ""))
         if location.is_absolute() or ".." in location.parts:
@@ -99,8 +99,8 @@ class Files:
             self._mapped[key] = np.memmap(path, np.uint8, "r")
         return self._mapped[key]
 
-    def _error(self, problem: str) -> VerificationError:
-        return VerificationError(f"onnxruntime cannot load {self._role}: {problem}")
+    def _error(self, problem: str) -> RefusedError:
+        return RefusedError(f"onnxruntime cannot load {self._role}: {problem}", is_invalid=True)
 
 
 def _entries(tensor: "TensorProto") -> dict[str, str]:

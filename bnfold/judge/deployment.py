@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnfold.errors import VerificationError
 from bnfold.judge.compare import differences
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.model import Model
 from bnfold.judge.noise import Noise, NoiseLevel
 from bnfold.judge.options import VerifyOptions
@@ -34,7 +34,7 @@ def deploy(model: Model, feeds: Feeds, provider: str) -> Deployed:
     try:
         session = Session(model, level=Level.DEFAULT, provider=provider)
         return Deployed([port.name for port in session.signature.outputs], session.run(feeds))
-    except VerificationError as error:
+    except RefusedError as error:
         return Deployed(problem=str(error))
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from bnfold.errors import VerificationError
 from bnfold.judge.batches import batches
+from bnfold.judge.complaints import RefusedError, of_original
 from bnfold.judge.depth import is_deep
-from bnfold.judge.feeding import GO_ON, choose_feeding
+from bnfold.judge.feeding import choose_feeding
 from bnfold.judge.indices import index_bounds
 from bnfold.judge.model import Model, ModelSource
 from bnfold.judge.options import VerifyOptions
@@ -38,7 +38,8 @@ def check(
         A verification that passed, or that failed and says where. A candidate that does not load or run has failed.
 
     Raises:
-        VerificationError: the reference does not load or run, so that nothing can be compared with it.
+        InvalidOriginalError: the reference is no valid model.
+        UncheckedError: the reference does not load or run, so that nothing can be compared with it; memory ran out.
         UsageError: the options name an input or dimension that the reference does not have, or contradict it, or a
             provider that onnxruntime does not have.
     """
@@ -46,13 +47,13 @@ def check(
     require_provider(options.provider)
     try:
         ours = Structure(Model.read("the original", reference))
-    except VerificationError as error:
-        raise VerificationError(f"{error}; {GO_ON}") from error
+    except RefusedError as error:
+        raise of_original(error) from error
     try:
         theirs = Structure(Model.read("the new model", candidate))
         progress("comparing the graphs")
         sites = _places(ours, theirs)
-    except VerificationError as error:
+    except RefusedError as error:
         open_original(ours)  # it may be the original that is broken
         return failed(options, str(error))
     verdict = _compare(ours, theirs, sites, options, progress)

@@ -7,8 +7,8 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bnfold.errors import VerificationError
 from bnfold.judge.beside import Array, Files, is_external, lies_at, of_buffer
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.wire import without_weights
 
 if TYPE_CHECKING:
@@ -43,23 +43,23 @@ class Model:
         """The model in a file, or as it was serialised.
 
         Raises:
-            VerificationError: there is no such file, it is no model, or its external data is missing.
+            RefusedError: there is no such file, it is no model, or its external data is missing.
         """
         from google.protobuf.message import DecodeError
 
         try:
             return _in_bytes(role, source) if isinstance(source, bytes) else _in_file(role, Path(source))
         except OSError as error:
-            raise VerificationError(f"onnxruntime cannot load {role}: {error.strerror or error}") from error
+            raise RefusedError(f"onnxruntime cannot load {role}: {error.strerror or error}", is_invalid=True) from error
         except DecodeError as error:
-            raise VerificationError(f"onnxruntime cannot load {role}: protobuf parsing failed") from error
+            raise RefusedError(f"onnxruntime cannot load {role}: protobuf parsing failed", is_invalid=True) from error
 
     @cached_property
     def weights(self) -> "dict[str, Array]":
         """Values of the graph's initializers that lie beside it; not of those in files that nobody reads.
 
         Raises:
-            VerificationError: such a file is missing, or too short.
+            RefusedError: such a file is missing, or too short.
         """
         read = _names_read(self.proto.graph) if self.outside else set()
         needed = [tensor for name, tensor in self.outside.items() if name in read and name not in self.beside]
@@ -78,7 +78,7 @@ class Model:
         """The values of a tensor in a file of external data.
 
         Raises:
-            VerificationError: the file is missing, or too short.
+            RefusedError: the file is missing, or too short.
         """
         return self._files.values(tensor)
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.errors import VerificationError
 from bnfold.judge.channels import eps
 from bnfold.judge.compare import FLOATS, Array, differences
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.grain import coarsest_float
 from bnfold.judge.model import Model
 from bnfold.judge.moved_weights import moved_weights, noise_of_step, step_of
@@ -59,7 +59,7 @@ class Noise:
     def _optimised(self) -> Session | None:
         try:
             return Session(self._model, level=Level.DEFAULT, provider=self._provider)
-        except VerificationError:
+        except RefusedError:
             return None
 
     def moved(self, feeds: Feeds, session: Session, tensors: Sequence[str], direction: int) -> list[Observation]:
@@ -74,7 +74,7 @@ class Noise:
         Returns:
             One observation, or none: a moved input may leave the domain of a lookup.
         """
-        with suppress(VerificationError):
+        with suppress(RefusedError):
             return [session.observe(moved_by_last_bit(feeds, direction, self.grain), tensors)]
         return []
 
@@ -118,12 +118,12 @@ class Noise:
         return [NoiseLevel(error, self.grain) for error in _largest_errors(outputs, moved)]
 
     def _outputs_of_moved_weights(self, feeds: Feeds, rounding: int) -> Iterator[list[object]]:
-        with suppress(VerificationError):
+        with suppress(RefusedError):
             yield Session(self._model, weights=moved_weights(self._model, rounding, step_of(rounding))).run(feeds)
 
     def _optimised_outputs(self, feeds: Feeds) -> Iterator[list[object]]:
         if self._optimised is not None:
-            with suppress(VerificationError):
+            with suppress(RefusedError):
                 yield self._optimised.run(feeds)
 
 

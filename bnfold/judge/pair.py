@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
-from bnfold.judge.feeding import GO_ON
+from bnfold.judge.complaints import RefusedError, of_original
 from bnfold.judge.noise import Noise
 from bnfold.judge.parallel import side_by_side
 from bnfold.judge.parts.finding import LocalFinding
@@ -35,7 +34,7 @@ class Pair:
         new: the new model, with those of the sites.
 
     Raises:
-        VerificationError: onnxruntime does not take the original.
+        InvalidOriginalError, UncheckedError: as `open_original`.
         NewModelRefuses: it does not take the new model.
     """
 
@@ -47,7 +46,7 @@ class Pair:
         self.original = open_original(ours, list(dict.fromkeys([*self._tensors, *self._around])))
         try:
             self.new = Session(theirs.model, exposed=self._tensors)
-        except VerificationError as error:
+        except RefusedError as error:
             raise NewModelRefuses(str(error)) from error
 
     def observe(self, number: int, where: str, feeds: Feeds, noise: Noise, known: Observation | None = None) -> Sample:
@@ -61,7 +60,7 @@ class Pair:
             known: what the original made of it, if that is known.
 
         Raises:
-            VerificationError: the original refuses it.
+            RefusedError: the original refuses it.
             NewModelRefuses: only the new model does.
         """
 
@@ -71,7 +70,7 @@ class Pair:
         def observe_new() -> Observation:
             try:
                 return self.new.observe(feeds, self._tensors)
-            except VerificationError as error:
+            except RefusedError as error:
                 raise NewModelRefuses(f"{error} (in {where})") from error
 
         expected, got = side_by_side(observe_original, observe_new)
@@ -92,12 +91,13 @@ def open_original(original: Structure, exposed: Sequence[str] = ()) -> Session:
     """The original with some tensors to be seen.
 
     Raises:
-        VerificationError: onnxruntime does not take it.
+        InvalidOriginalError: onnxruntime says that it is invalid.
+        UncheckedError: onnxruntime does not take it.
     """
     try:
         return Session(original.model, exposed=exposed)
-    except VerificationError as error:
-        raise VerificationError(f"{error}; {GO_ON}") from error
+    except RefusedError as error:
+        raise of_original(error) from error
 
 
 def arrays(feeds: Feeds, observation: Observation) -> dict[str, Array]:

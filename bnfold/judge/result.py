@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["passed", "failed", "skipped"]
+Status = Literal["passed", "failed", "unchecked", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Verification:
     """Whether two models compute the same, and on what evidence.
 
     Attributes:
-        status: "passed", "failed", or "skipped" where nobody asked.
+        status: "passed", "failed", "unchecked" where it could not be found out, or "skipped" where nobody asked.
         samples: how many input draws were compared.
         seed: of the generator that drew them.
         outputs: one check per output of the reference, in its order.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from bnfold.errors import UsageError, VerificationError
+from bnfold.errors import UncheckedError, UsageError
+from bnfold.judge.complaints import complaint
 from bnfold.judge.model import Model
 from bnfold.judge.parallel import half_of_the_processors
 from bnfold.judge.signature import Port, Signature
@@ -63,7 +64,8 @@ class Session:
         signature: inputs and outputs of the model itself.
 
     Raises:
-        VerificationError: onnxruntime does not take the model.
+        RefusedError: onnxruntime does not take the model.
+        UncheckedError: memory ran out.
     """
 
     def __init__(
@@ -81,10 +83,10 @@ class Session:
             # onnxruntime reads these where they are, as long as it runs.
             self._weights = {name: to_value(values) for name, values in (weights or {}).items()}
             self._session = _open_or_emulate(model, exposed, level, provider, self._weights)
-        except VerificationError:
+        except UncheckedError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base
-            raise VerificationError(f"onnxruntime cannot load {self.role}: {_one_line(error)}") from error
+            raise complaint(error, "load", self.role) from error
         outputs = _ports(self._session.get_outputs())
         own = len(outputs) - len(self.exposed)
         self.signature = Signature(
@@ -99,7 +101,8 @@ class Session:
         """The outputs of the graph.
 
         Raises:
-            VerificationError: onnxruntime cannot run the model on these inputs.
+            RefusedError: onnxruntime cannot run the model on these inputs.
+            UncheckedError: memory ran out.
         """
         return self.observe(feeds, ()).outputs
 
@@ -107,7 +110,7 @@ class Session:
         """The outputs of the graph, and some of its exposed tensors.
 
         Raises:
-            VerificationError: as `run`.
+            RefusedError, UncheckedError: as `run`.
         """
         own = [port.name for port in self.signature.outputs]
         names = [*own, *tensors]
@@ -116,7 +119,7 @@ class Session:
                 self._run_on_tensors(names, feeds) if self._has_only_tensors else self._session.run(names, {**feeds})
             )
         except Exception as error:
-            raise VerificationError(f"onnxruntime cannot run {self.role}: {_one_line(error)}") from error
+            raise complaint(error, "run", self.role) from error
         return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
 
     def _run_on_tensors(self, names: Sequence[str], feeds: Feeds) -> list[object]:
@@ -179,11 +182,3 @@ def _ports(arguments: list[Any]) -> tuple[Port, ...]:
 def _is_tensor(port: Port) -> bool:
     """Whether it is a tensor of numbers, always."""
     return port.type.startswith("tensor(") and port.dtype is not None and port.dtype.kind != "O"
-
-
-def _one_line(error: Exception) -> str:
-    """The message without onnxruntime's "[ONNXRuntimeError] : 1 : FAIL : " and without line ends."""
-    text = " ".join(str(error).split())
-    if text.startswith("[ONNXRuntimeError]"):
-        text = text.split(" : ", 3)[-1]
-    return text if len(text) <= 400 else text[:397] + "..."

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 
-from bnfold.errors import UsageError, VerificationError
+from bnfold.errors import UncheckedError, UsageError
+from bnfold.judge.complaints import GO_ON
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.signature import Port
 
@@ -56,11 +57,11 @@ def settings(
 
     Raises:
         UsageError: options name an input or a symbol that the model does not have, or contradict what it declares.
-        VerificationError: an input is of a type that cannot be drawn.
+        UncheckedError: an input is of a type that cannot be drawn.
     """
     for port in inputs:
         if port.dtype is None:
-            raise VerificationError(f"the check cannot draw input {port.name!r} of type {port.type}: use --no-verify")
+            raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}: {GO_ON}")
     given = _given_shapes(inputs, options)
     sizes = _given_sizes(inputs, given, options)
     integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)

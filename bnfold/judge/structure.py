@@ -63,7 +63,7 @@ class Structure:
         """The values of a parameter.
 
         Raises:
-            VerificationError: its external data is missing or too short.
+            RefusedError: its external data is missing or too short.
         """
         from onnx import numpy_helper
 

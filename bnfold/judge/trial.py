@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
 from bnfold.judge.closeups.inspect import inspect
 from bnfold.judge.compare import differences
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.deployment import Deployed, check_deployment, deploy
 from bnfold.judge.feeding import Feeding
 from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
@@ -102,7 +102,7 @@ class Trial:
         for number, (where, feeds) in enumerate(self._samples):
             try:
                 yield pair.observe(number, where, feeds, self._noise, self._take_first_observation())
-            except VerificationError as error:
+            except RefusedError as error:
                 self._left_out[f"{where} left out: {error}"] = None
 
     def _take_first_observation(self) -> Observation | None:
@@ -152,9 +152,13 @@ class Trial:
         outputs = tuple(tally.result() for tally in self._tallies)
         varies = any(tally.varies for tally in self._tallies)
         weak = [] if varies else ["weak evidence: no output of the original ever varied"]
-        problem = _summary(outputs, tensors) if samples else "the original refused every sample"
+        wrong = [output for output in outputs if not output.passed]
+        undecided = {tally.name for tally in self._tallies if tally.is_undecided}
+        wrong.sort(key=lambda output: output.name in undecided)  # what is known first
+        problem = _summary(wrong, tensors) if samples else "the original refused every sample"
+        differs = any(not tensor.passed for tensor in tensors) or any(output.name not in undecided for output in wrong)
         return Verification(
-            status="failed" if problem else "passed",
+            status="failed" if differs else "unchecked" if problem else "passed",
             samples=samples,
             seed=self._options.seed,
             outputs=outputs,
@@ -177,13 +181,12 @@ def _boundary(sites: Sequence[Site], arrays: Mapping[str, Array]) -> dict[str, A
     return {name: arrays[name] for name in names}
 
 
-def _summary(outputs: Sequence[OutputCheck], tensors: Sequence[TensorCheck]) -> str:
+def _summary(wrong: Sequence[OutputCheck], tensors: Sequence[TensorCheck]) -> str:
     """The first place where the models part, or the first output that differs."""
     parted = [tensor for tensor in tensors if not tensor.passed]
     if parted:
         others = f" (and {len(parted) - 1} more tensors)" if len(parted) > 1 else ""
         return f"tensor {parted[0].name!r}: {parted[0].problem}{others}"
-    wrong = [output for output in outputs if not output.passed]
     if not wrong:
         return ""
     others = f" (and {len(wrong) - 1} more outputs)" if len(wrong) > 1 else ""

@@ -26,7 +26,7 @@ class FoldCheck:
 
 def fold_checks(report: Report) -> list[FoldCheck]:
     """One entry per fold; none where nothing was compared."""
-    if report.verification.status == "skipped":
+    if report.verification.status in ("unchecked", "skipped"):
         return []
     checks = report.verification.tensors
     return [_check(fold, checks) for fold in report.outcome.folds]

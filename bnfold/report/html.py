@@ -68,7 +68,7 @@ def _check(verification: Verification) -> str:
     lines += [f"warning: {warning}" for warning in verification.warnings]
     lines += tensor_lines(verification)
     return (
-        f"<h2>Check: {status}{'' if verification.status == 'skipped' else drawn}</h2>\n"
+        f"<h2>Check: {status}{drawn if verification.samples else ''}</h2>\n"
         f"{''.join(f'<p>{_text(line)}</p>' for line in lines)}{_outputs(verification.outputs)}"
     )
 

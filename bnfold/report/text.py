@@ -16,7 +16,7 @@ from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
 from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
 
-_STATUS_STYLE = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+_STATUS_STYLE = {"passed": "green", "failed": "bold red", "unchecked": "bold yellow", "skipped": "yellow"}
 
 
 def render_text(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
@@ -78,6 +78,8 @@ def _check(verification: Verification) -> list[RenderableType]:
     head = Text.assemble(("Check ", "bold"), (status, _STATUS_STYLE[status]))
     if status == "skipped":
         return [head.append(": nothing was compared")]
+    if status == "unchecked" and not verification.samples:
+        return [head, _indented(Text(printable(verification.problem)))]
     head.append(f" on {counted(verification.samples, 'sample')}, seed {verification.seed}")
     lines: list[RenderableType] = [head]
     if verification.problem and not any(output.problem for output in verification.outputs):
@@ -106,6 +108,8 @@ def _outputs(outputs: Sequence[OutputCheck]) -> Table:
 def _ending(report: Report) -> list[RenderableType]:
     if report.output is not None:
         done = Text.assemble("Wrote ", (printable(report.output), "bold"))
+    elif report.verification.status == "unchecked":
+        done = Text("Nothing was written: equality could not be checked")
     elif report.verification.status == "failed":
         done = Text("Nothing was written: the check failed")
     else:

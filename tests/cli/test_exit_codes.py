@@ -4,7 +4,15 @@ from itertools import permutations
 import pytest
 
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of, worst
-from bnfold.errors import InternalError, ModelFormatError, UnsupportedModelError, UsageError, VerificationError
+from bnfold.errors import (
+    InternalError,
+    InvalidOriginalError,
+    ModelFormatError,
+    UncheckedError,
+    UnsupportedModelError,
+    UsageError,
+    VerificationError,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,10 +22,12 @@ from bnfold.errors import InternalError, ModelFormatError, UnsupportedModelError
         ((0, 0), 0),
         ((0, 4), 4),
         ((4, 1), 1),
+        ((4, 5), 5),
+        ((5, 1), 1),
         ((1, 2), 2),
         ((2, 3), 3),
         ((3, 70), 70),
-        ((0, 4, 1, 2, 3), 3),
+        ((0, 4, 5, 1, 2, 3), 3),
     ],
 )
 def test_the_worst_code_wins_in_any_order(codes, call):
@@ -28,6 +38,8 @@ def test_the_worst_code_wins_in_any_order(codes, call):
     ("error", "code"),
     [
         (VerificationError("differs"), 1),
+        (UncheckedError("no sizes fit"), 5),
+        (InvalidOriginalError("two nodes of one name"), 3),
         (UsageError("bad"), 2),
         (ModelFormatError("is empty"), 3),
         (UnsupportedModelError("is a zip"), 3),

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from bnfold.errors import VerificationError
 from bnfold.judge import VerifyOptions, check, judge
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.feeding import choose_feeding
 from bnfold.judge.grain import coarsest_float
 from bnfold.judge.model import Model
@@ -117,7 +117,7 @@ def test_an_original_that_is_chaotic_in_every_sample_cannot_be_shown_equal():
     options = VerifyOptions(inputs={"x": np.linspace(1, 2, 64)[None]})
     assert check(sine(CHAOS), sine(CHAOS), options).passed
     verdict = check(sine(CHAOS), sine(CHAOS, detour=True), options)
-    assert verdict.status == "failed"
+    assert verdict.status == "unchecked"
     assert verdict.problem.startswith("output 'y': equality cannot be shown, where the original itself moves by ")
     assert math.isnan(verdict.outputs[0].max_rel)
 
@@ -285,14 +285,14 @@ def test_noise_of_integers_is_the_share_that_changes():
     assert noise(tie(0), np.float32([[1, 1, 0, 0.5]])).error == 0.5
 
 
-def test_a_check_without_a_single_sample_fails(monkeypatch):
+def test_a_check_without_a_single_sample_says_nothing(monkeypatch):
     def refuse(*_):
-        raise VerificationError("no")
+        raise RefusedError("no")
 
     chosen = choose_feeding(Session(Model.read("the original", scaled(1))), VerifyOptions(), {})
     monkeypatch.setattr(judge, "choose_feeding", lambda *_: chosen)
     monkeypatch.setattr(Trial, "_take_first_observation", lambda _: None)
     monkeypatch.setattr(Session, "observe", refuse)
     verdict = check(scaled(1), scaled(1), VerifyOptions())
-    assert verdict.status == "failed"
+    assert verdict.status == "unchecked"
     assert (verdict.samples, verdict.problem) == (0, "the original refused every sample")

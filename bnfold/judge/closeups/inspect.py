@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
 from bnfold.judge.closeups.bodies import closeups_of_bodies
 from bnfold.judge.closeups.closeup import Closeup, Lens, Place
 from bnfold.judge.closeups.functions import closeups_of_functions
 from bnfold.judge.closeups.recurrent import closeups_of_recurrent
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.parts.corners import corners
 from bnfold.judge.parts.finding import LocalFinding
 from bnfold.judge.parts.local import LocalJudge, can_be_cut_out
@@ -63,7 +63,7 @@ def _look_inside(closeup: Closeup, probes: Probes) -> Iterator[LocalFinding]:
         names = dict.fromkeys(name for site in sites for name in site.boundary)
         inside = [name for name in names if name in ours.producers]
         observed = Session(closeup.original, exposed=inside).observe(closeup.feeds, inside).tensors
-    except VerificationError:
+    except RefusedError:
         return
     values = {**closeup.feeds, **observed}
     seen = {name: value for name in names if isinstance(value := values.get(name), np.ndarray)}

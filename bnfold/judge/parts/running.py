@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from bnfold.errors import VerificationError
 from bnfold.judge.channels import Array
+from bnfold.judge.complaints import RefusedError
 from bnfold.judge.parts.excerpt import Excerpt
 from bnfold.judge.sessions import Session
 
@@ -21,7 +21,7 @@ class Running:
     def __init__(self, role: str, excerpt: Excerpt, like: Mapping[str, Array]) -> None:
         self._excerpt = excerpt
         self._session: Session | None = None
-        with suppress(VerificationError):
+        with suppress(RefusedError):
             self._session = Session(excerpt.build(role, like))
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
@@ -30,6 +30,6 @@ class Running:
             return {}
         try:
             outputs = self._session.run(self._excerpt.feeds(values))
-        except VerificationError:
+        except RefusedError:
             return {}
         return {port.name: array for port, array in zip(self._session.signature.outputs, outputs, strict=True)}  # type: ignore[misc]

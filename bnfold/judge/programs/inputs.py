@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bnfold.errors import UsageError, VerificationError
+from bnfold.errors import UncheckedError, UsageError
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.inputs import DISTRIBUTIONS
 from bnfold.judge.options import VerifyOptions
@@ -36,7 +36,7 @@ def example_arguments(model: object, options: VerifyOptions | None = None) -> li
 
     Raises:
         UsageError: nothing says the shape of an input, or the options name one that is not there.
-        VerificationError: the program does not run on anything that was tried.
+        UncheckedError: the program does not run on anything that was tried.
     """
     options = options or VerifyOptions()
     program = open_program("the original", model)
@@ -47,19 +47,19 @@ def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
     """The first way to feed a program that it accepts.
 
     Raises:
-        UsageError, VerificationError: as `example_arguments`.
+        UsageError, UncheckedError: as `example_arguments`.
     """
-    refused: VerificationError | None = None
+    refused: UncheckedError | None = None
     for feed in _feeds(program, options):
         try:
             program.run(draw_arguments(feed, options, sample=0))
-        except VerificationError as error:
+        except UncheckedError as error:
             refused = refused or error
         else:
             return feed
     fed = ", ".join(f"{port.name}={','.join(map(str, port.shape))}" for port in program.ports if port.shape)
     given = fed or ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in options.shapes.items())
-    raise VerificationError(f"{refused} (fed with {given or 'nothing'}); give --shape or --input, or --no-verify")
+    raise UncheckedError(f"{refused} (fed with {given or 'nothing'}); give --shape or --input, or --no-verify")
 
 
 def draw_arguments(feed: TorchFeed, options: VerifyOptions, sample: int) -> list[Any]:

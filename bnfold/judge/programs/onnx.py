@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from bnfold.errors import VerificationError
+from bnfold.errors import UncheckedError
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def export_onnx(model: object, names: Sequence[str], arguments: Sequence[Any]) -
         arguments: flat, with the shapes to export for.
 
     Raises:
-        VerificationError: torch cannot export it.
+        UncheckedError: torch cannot export it.
     """
     import torch
 
@@ -50,9 +50,7 @@ def export_onnx(model: object, names: Sequence[str], arguments: Sequence[Any]) -
             return _with_named_outputs(_export_program(model))
     except Exception as error:  # the exporters raise whatever they meet
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise VerificationError(
-            f"torch cannot export it to ONNX: {(lines or [type(error).__name__])[0][:200]}"
-        ) from error
+        raise UncheckedError(f"torch cannot export it to ONNX: {(lines or [type(error).__name__])[0][:200]}") from error
 
 
 def _with_named_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -134,7 +132,7 @@ def _export_program(program: Any) -> onnx.ModelProto:  # noqa: ANN401
 
     exported = torch.onnx.export(program, dynamo=True, optimize=False, verbose=False)
     if exported is None:
-        raise VerificationError("torch returned no ONNX program")
+        raise UncheckedError("torch returned no ONNX program")
     proto: onnx.ModelProto = exported.model_proto
     return proto
 

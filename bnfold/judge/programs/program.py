@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from bnfold.errors import UsageError, VerificationError
+from bnfold.errors import UncheckedError, UsageError
 from bnfold.judge.programs.inside import tensors_inside
 from bnfold.judge.programs.tensors import named_results, numpy_dtype, to_array
 
@@ -73,7 +73,7 @@ class TorchProgram:
         """Everything it returns, by name.
 
         Raises:
-            VerificationError: it does not run on these arguments.
+            UncheckedError: it does not run on these arguments.
         """
         return named_results(self._guarded(self._call, arguments))
 
@@ -81,7 +81,7 @@ class TorchProgram:
         """Everything it returns, and the tensors inside it that can be seen, by name.
 
         Raises:
-            VerificationError: it does not run on these arguments.
+            UncheckedError: it does not run on these arguments.
         """
         if self._observe is None:
             return self.run(arguments), {}
@@ -125,7 +125,7 @@ class TorchProgram:
             with torch.no_grad():
                 return run(own)
         except Exception as error:  # whatever the program raises
-            raise VerificationError(f"torch cannot run {self.role}: {_one_line(error)}") from error
+            raise UncheckedError(f"torch cannot run {self.role}: {_one_line(error)}") from error
 
 
 def open_program(role: str, model: object, observe: Observe | None = None) -> TorchProgram:

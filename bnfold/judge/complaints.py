@@ -1,0 +1,125 @@
+"""What onnxruntime says when it does not take a model: who is to blame, in words of one line.
+
+Its exceptions have no common base, and their classes say little: an operator that it lacks and a name that is defined
+twice are both a "Fail". The words tell them apart (onnxruntime, core/graph/graph.cc, model.cc, model_load_utils.h and
+core/framework/bfc_arena.cc). Some of them hold the place in its source, with the whole signature of the function.
+"""
+
+import re
+
+from bnfold.errors import InvalidOriginalError, UncheckedError
+
+GO_ON = "to go on without a check use --no-verify"
+
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_FILE = re.compile(r"^Load model from .*? failed:\s*")
+_PLACE = re.compile(r"(?:[A-Za-z]:)?[\w./\\+-]+\.(?:cc|cpp|cu|cuh|h|hpp):\d+\s+")
+_HEAD = re.compile(r"(?:[\w:~<>*&,]+\s+)*[\w:~<>*&,]*::[\w:~<>=]+\(")
+_BARE_NAME = re.compile(r"[\w:~<>]+\s+")
+_QUALIFIER = re.compile(r"\s*(?:const\b|noexcept\b|\[with [^\]]*\]|::<lambda\([^)]*\)>|::operator\(\)\([^)]*\))\s*|\s+")
+_IN_NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
+_INVALID = re.compile(
+    r"is an invalid model|^Invalid model|ShapeInferenceError|TypeInferenceError"
+    r"|protobuf parsing failed|Missing opset in the model"
+)
+_MISSING_OPERATOR = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function/op")
+_IR_VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_OPSET = re.compile(r"Opset (\d+) is under development.*?(?:domain (\S+) is till opset (\d+))?\.?$")
+_OUT_OF_MEMORY = re.compile(
+    r"bad_alloc|[Ff]ailed to allocate memory|bfc_arena|out of memory|cannot allocate memory", re.I
+)
+_LONGEST = 400
+
+
+class RefusedError(UncheckedError):
+    """A model is not taken, or not on these inputs.
+
+    Attributes:
+        is_invalid: whether the model itself is to blame, and not what this onnxruntime knows or was fed with.
+    """
+
+    def __init__(self, message: str, *, is_invalid: bool = False) -> None:
+        super().__init__(message)
+        self.is_invalid = is_invalid
+
+
+def of_original(error: RefusedError) -> UncheckedError:
+    """What it means that the original is not taken: there is nothing to compare with."""
+    kind = InvalidOriginalError if error.is_invalid else UncheckedError
+    return kind(f"{error}; {GO_ON}")
+
+
+def complaint(error: Exception, doing: str, role: str) -> UncheckedError:
+    """What was raised, as an error of ours.
+
+    Args:
+        error: of onnxruntime, or of what prepares a model for it.
+        doing: "load" or "run".
+        role: how messages call the model.
+
+    Returns:
+        `RefusedError`; another UncheckedError where memory ran out, which says nothing about the model.
+    """
+    if is_out_of_memory(error):
+        return UncheckedError(f"memory ran out when onnxruntime was to {doing} {role}: give it more, or smaller sizes")
+    return RefusedError(f"onnxruntime cannot {doing} {role}: {one_line(error)}", is_invalid=_is_invalid(error))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out."""
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def _is_invalid(error: Exception) -> bool:
+    return bool(_INVALID.search(_text(error))) and not _MISSING_OPERATOR.search(str(error))
+
+
+def _text(error: Exception) -> str:
+    """The message without error codes, the name of the file, and line ends."""
+    return _FILE.sub("", _PREFIX.sub("", " ".join(str(error).split())))
+
+
+def one_line(error: Exception) -> str:
+    """The message without error codes, line ends, and places and signatures of C++; where it is known, in our words."""
+    text = _text(error)
+    missing = _MISSING_OPERATOR.search(text)
+    if missing:
+        return f"it lacks the operator {missing[1]}"
+    version = _IR_VERSION.search(text)
+    if version:
+        return f"the model has IR version {version[1]}, and this onnxruntime takes those up to {version[2]}: upgrade it"
+    opset = _OPSET.search(text)
+    if opset:
+        known = f", and this onnxruntime takes those up to {opset[3]}" if opset[3] else ", which is too new for it"
+        return f"the model has opset {opset[1]}{known}: upgrade it"
+    text = _IN_NODE.sub(_in_node, _without_places(text)) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _in_node(found: "re.Match[str]") -> str:
+    return f"in {found[1]} {found[2]!r}: " if found[2] else f"in {found[1]}: "
+
+
+def _without_places(text: str) -> str:
+    """The text without "file.cc:12 int name(arguments) const " and "file.h:12 name "."""
+    place = _PLACE.search(text)
+    while place:
+        behind = text[place.end() :]
+        text = text[: place.start()] + behind[_end_of_signature(behind) :]
+        place = _PLACE.search(text, place.start())
+    return text.strip()
+
+
+def _end_of_signature(text: str) -> int:
+    """Where the signature of a function ends: behind its arguments and what qualifies them, or behind a bare name."""
+    head = _HEAD.match(text)
+    if head is None:
+        bare = _BARE_NAME.match(text)
+        return bare.end() if bare else 0
+    depth, end = 1, head.end()
+    while depth and end < len(text):
+        depth += {"(": 1, ")": -1}.get(text[end], 0)
+        end += 1
+    while behind := _QUALIFIER.match(text, end):
+        end = behind.end()
+    return end
