@@ -1,5 +1,7 @@
 """Exceptions. A refusal to fold is not one of them: see bnfold.refusal."""
 
+import traceback
+
 
 class BnfoldError(Exception):
     """Base of everything that bnfold raises on purpose. Its message is one line that says how to go on."""
@@ -46,3 +48,28 @@ class InternalError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"{message}; this is a bug in bnfold, please report it with the model")
+
+
+class UnexpectedError(Exception):
+    """An error that nobody raised on purpose, as it is told to people and between processes (exit code 70).
+
+    Args:
+        message: one line.
+        trace: where it happened, for those who want to know.
+    """
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
+
+    @classmethod
+    def of(cls, error: BaseException) -> "UnexpectedError":
+        """What to tell of any error."""
+        trace = "".join(traceback.format_exception(error))
+        if isinstance(error, InternalError):
+            return cls(str(error), trace)
+        return cls(
+            f"unexpected {type(error).__name__}: {error}; this is a bug in bnfold, please report it with the model "
+            "and with what -v prints",
+            trace,
+        )

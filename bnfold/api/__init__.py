@@ -13,6 +13,7 @@ from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
 from bnfold.api.places import Staged, publish, staging_folder
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import kind_of
+from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check
 from bnfold.report.model import Report
 
@@ -92,6 +93,7 @@ def fold_file(
     *,
     in_place: bool = False,
     progress: Progress = lambda _: None,
+    limits: Limits | None = None,
 ) -> Report:
     """Fold a file into another of the same format, or of the one that the options name.
 
@@ -103,6 +105,9 @@ def fold_file(
         options: what to fold and how to check it.
         in_place: whether target may be source.
         progress: told what is being done.
+        limits: of a child process that does the work up to the last step, so that a model that crashes a library or
+            never ends costs no more than an error; for callers without threads of their own, on systems that can
+            fork. None works in this process.
 
     Raises:
         ModelFormatError, UnsupportedModelError: the source cannot be read or folded.
@@ -111,7 +116,14 @@ def fold_file(
         UncheckedError: equality could not be checked; likewise.
     """
     with staging_folder(target) as folder:
-        staged = _stage(source, target, folder, options, progress, in_place=in_place)
+
+        def work(step: Progress) -> Staged:
+            return _stage(source, target, folder, options, step, in_place=in_place)
+
+        if limits is not None and can_guard():
+            staged = run_guarded(work, progress, source, folder, limits)
+        else:
+            staged = work(progress)
         return staged.report if target is None else publish(staged, target)
 
 

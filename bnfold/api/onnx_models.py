@@ -67,6 +67,7 @@ def stage_onnx(
     changed = options.assume_inference and assume_inference(opened.model)
     watch.lap("load")
     if target is None:
+        progress("folding")
         outcome, _ = _run_engine(opened, options, watch)
         unchanged = Change(size_before, size_before)
         return Staged(_report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch))

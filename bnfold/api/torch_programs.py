@@ -77,6 +77,7 @@ def stage_program(
     size_before = size_of([source])
     watch.lap("load")
     if target is None:
+        progress("folding")
         folded = _fold(model, options, watch)
         unchanged = Change(size_before, size_before)
         return Staged(_report(str(source), None, model, folded, unchanged, SKIPPED, watch))

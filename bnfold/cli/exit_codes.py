@@ -6,9 +6,9 @@ from enum import IntEnum
 
 from bnfold.errors import (
     BnfoldError,
-    InternalError,
     ModelFormatError,
     UncheckedError,
+    UnexpectedError,
     UsageError,
     VerificationError,
 )
@@ -72,10 +72,7 @@ def message_of(error: Exception) -> str:
     match error:
         case OSError():
             return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-        case BnfoldError() | InternalError():
+        case BnfoldError() | UnexpectedError():
             return str(error)
         case _:
-            return (
-                f"unexpected {type(error).__name__}: {error}; this is a bug in bnfold, please report it with the model "
-                "and with what -v prints"
-            )
+            return str(UnexpectedError.of(error))

@@ -137,6 +137,18 @@ _CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs",
 @click.option("--assume-inference", is_flag=True, help="Treat BatchNorms with training_mode=1 as inference ones.")
 @click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")
 @click.option("--to", type=click.Choice(["onnx"]), help="Write ONNX, exported from the folded program of PyTorch.")
+@click.option(
+    "--time-limit",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Processor time for one step, such as one run of the model.  [default: by the model's size]",
+)
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    type=parse_size,
+    help="Memory to read, fold and check one model.  [default: by the model's size]",
+)
 @click.option("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every node and every reason.")

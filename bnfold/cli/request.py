@@ -38,6 +38,8 @@ class Request:
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
         to: "onnx" to write ONNX whatever the model is, None for its own format.
+        time_limit: seconds of processor time for one step; None for what suits the size of the model.
+        memory_limit: bytes; None for what suits the size of the model.
         fail_on_kept: whether a BatchNorm that stays is a failure.
         quiet: print no results.
         verbose: print every node, and tracebacks of bugs.
@@ -55,6 +57,8 @@ class Request:
     assume_inference: bool
     keep_overridable: bool
     to: str | None
+    time_limit: float | None
+    memory_limit: int | None
     fail_on_kept: bool
     quiet: bool
     verbose: bool

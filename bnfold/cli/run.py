@@ -82,10 +82,12 @@ def _verify_options(check: CheckRequest) -> "VerifyOptions":
 def _fold(job: Job, options: "FoldOptions", request: Request, screen: Screen) -> _Result:
     """Fold one model, print what happened, and answer for it."""
     from bnfold.api import fold_file
+    from bnfold.guard import Limits
 
+    limits = Limits(request.time_limit, request.memory_limit)
     try:
         with screen.progress(job.source) as progress:
-            report = fold_file(job.source, job.target, options, in_place=job.in_place, progress=progress)
+            report = fold_file(job.source, job.target, options, in_place=job.in_place, progress=progress, limits=limits)
     except Exception as error:
         return _failed(job.source, error, screen)
     screen.show(report)

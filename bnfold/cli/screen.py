@@ -4,13 +4,12 @@ import io
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of
-from bnfold.errors import UsageError
+from bnfold.errors import UnexpectedError, UsageError
 from bnfold.report.wording import one_line, printable
 
 if TYPE_CHECKING:
@@ -56,7 +55,8 @@ class Screen:
         code = code_of(error)
         self.complain(message_of(error), subject)
         if code is ExitCode.BUG and self._verbose:
-            _write(sys.stderr, "".join(traceback.format_exception(error)))
+            told = error if isinstance(error, UnexpectedError) else UnexpectedError.of(error)
+            _write(sys.stderr, told.trace)
         return code
 
     @contextmanager

@@ -16,6 +16,7 @@ from bnfold.judge.model import Model
 from bnfold.judge.parallel import half_of_the_processors
 from bnfold.judge.signature import Port, Signature
 from bnfold.judge.values import to_array, to_value
+from bnfold.pulse import beat
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -114,6 +115,7 @@ class Session:
         """
         own = [port.name for port in self.signature.outputs]
         names = [*own, *tensors]
+        beat()
         try:
             values = (
                 self._run_on_tensors(names, feeds) if self._has_only_tensors else self._session.run(names, {**feeds})

@@ -30,7 +30,7 @@ class Pretender:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, source, target, options, *, in_place=False, progress=lambda _: None):
+    def __call__(self, source, target, options, *, in_place=False, progress=lambda _: None, limits=None):  # noqa: ARG002 - as the real one
         progress("pretending")
         self.calls.append((source, target, options, in_place))
         fate = source.read_text()

@@ -258,3 +258,40 @@ def test_names_that_the_terminal_cannot_show_are_spelled_out(folder):
     assert done.returncode == 3
     assert done.stdout.startswith(rb"\xe9\u2192.onnx")
     assert done.stderr.startswith(rb"bnfold: gone\u2192.onnx: ")
+
+
+def test_a_model_that_crashes_its_reader_takes_no_other_along(folder):
+    """Nothing is left of it but a line: the other models are folded, and no temporary file stays."""
+    program = """
+import os, signal, sys
+from bnfold.api import onnx_models
+from bnfold.cli.main import main
+real = onnx_models.open_model
+def crash(path):
+    if path.name == "kept.onnx":
+        os.kill(os.getpid(), signal.SIGFPE)
+    return real(path)
+onnx_models.open_model = crash
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", program, "kept.onnx", "m.onnx"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 3
+    assert done.stderr == "bnfold: kept.onnx: crashed the process that read it (SIGFPE), while reading\n"
+    assert names(folder) == ["kept.onnx", "m.folded.onnx", "m.onnx"]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--time-limit", "0.05"), ("--memory-limit", "1MiB")])
+def test_limits_are_those_that_were_given(folder, option, value):
+    network = Network(seed=3)
+    network.node("Conv", ["x", network.weight("w", 64, 64, 3, 3)], "conv")
+    network.batch_norm("conv", "y", 64)
+    onnx.save(network.model({"x": [8, 64, 256, 256]}, ["y"]), folder / "large.onnx")
+
+    done = bnfold("large.onnx", option, value, cwd=folder)
+
+    assert done.returncode in (3, 5)
+    assert option in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "large.folded.onnx" not in names(folder)

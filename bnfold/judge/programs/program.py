@@ -10,6 +10,7 @@ import numpy as np
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.judge.programs.inside import tensors_inside
 from bnfold.judge.programs.tensors import named_results, numpy_dtype, to_array
+from bnfold.pulse import beat
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,7 @@ class TorchProgram:
 
         # Its own copies, because a program may write to what it is given.
         own = [argument.clone() if isinstance(argument, torch.Tensor) else argument for argument in arguments]
+        beat()
         try:
             with torch.no_grad():
                 return run(own)

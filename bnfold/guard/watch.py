@@ -1,0 +1,166 @@
+"""Runs work in a guarded process and watches it: what it tells is passed on, how it dies becomes one error."""
+
+import os
+import pickle
+import selectors
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar, cast
+
+from bnfold.errors import BnfoldError, UncheckedError, UnsupportedModelError
+from bnfold.guard.child import Room, Step, Work, work_and_exit
+from bnfold.guard.limits import FOLDING, READING, Limits, processor_seconds
+from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
+
+T = TypeVar("T")
+
+_LOOKS_EVERY = 0.5  # seconds
+_CHUNK = 2**20
+# A process that waits for something, and uses no processor, gets this many times longer.
+_PATIENCE = 20
+_TAKEN_OVER = "took over the process that read it"
+
+
+def can_guard() -> bool:
+    """Whether this system can fork a process, and so guard one."""
+    return hasattr(os, "fork")
+
+
+def run_guarded(work: Work[T], step: Step, source: Path, folder: Path, limits: Limits) -> T:
+    """Do work on a file in a child process with limits.
+
+    Args:
+        work: what to do; it calls its argument with the name of every step that begins. What it returns must consist
+            of the values of a report.
+        step: told the same names, here.
+        source: the file that is worked on, for its size.
+        folder: the one folder in which the child can write.
+        limits: of each step.
+
+    Raises:
+        UnsupportedModelError: the child crashed, hung or asked for too much memory while it read or folded the model.
+        UncheckedError: the same, while it ran the models to compare them.
+        Exception: whatever the work raised.
+    """
+    room = Room(folder, _size_of(source), limits)
+    with closing(_Child(work, room)) as child:
+        return cast("T", _Watch(child, room, step).answer())
+
+
+def _size_of(source: Path) -> int:
+    try:
+        return source.stat().st_size
+    except OSError:  # the work says it better
+        return 0
+
+
+class _Child:
+    """A forked process, and the end of the pipe that it writes to. Once closed, it is gone."""
+
+    def __init__(self, work: Work[object], room: Room) -> None:
+        self.pipe, writing = os.pipe()
+        self._status: int | None = None
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        with warnings.catch_warnings():
+            # Python warns of threads that do not live on in the child; it uses none of them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.pipe)
+            work_and_exit(work, writing, room)
+        os.close(writing)
+
+    def wait(self) -> int:
+        """Its status, as os.waitpid gives it."""
+        if self._status is None:
+            _, self._status = os.waitpid(self.pid, 0)
+        return self._status
+
+    def close(self) -> None:
+        os.close(self.pipe)
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+
+class _Watch:
+    """Follows one child from its start to its end."""
+
+    def __init__(self, child: _Child, room: Room, step: Step) -> None:
+        self._child = child
+        self._room = room
+        self._tell = step
+        self._doing = READING
+        self._began = self._clock()
+
+    def answer(self) -> object:
+        """What the work gave, or raise what ended it."""
+        for kind, content in self._messages():
+            self._check_time()
+            self._began = self._clock()
+            if kind == RESULT:
+                return self._read(content)
+            if kind == ERROR:
+                raise self._told(self._read(content))
+            if kind == STEP:
+                self._doing = content.decode()
+                self._tell(self._doing)
+        raise self._death()
+
+    def _messages(self) -> Iterator[tuple[bytes, bytes]]:
+        """All that the child says, until it is gone; the time is watched meanwhile."""
+        receiver = Receiver()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.pipe, selectors.EVENT_READ)
+            while True:
+                if selector.select(_LOOKS_EVERY):
+                    data = os.read(self._child.pipe, _CHUNK)
+                    if not data:
+                        return
+                    try:
+                        yield from receiver.take(data)
+                    except ValueError as error:
+                        raise self._broken(_TAKEN_OVER) from error
+                self._check_time()
+
+    def _read(self, content: bytes) -> object:
+        try:
+            return read_value(content)
+        except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, TypeError) as error:
+            raise self._broken(_TAKEN_OVER) from error
+
+    def _clock(self) -> tuple[float, float]:
+        """Processor time of the child, or time itself where that is not known; and time itself."""
+        now = time.monotonic()
+        used = processor_seconds(self._child.pid)
+        return (now if used is None else used), now
+
+    def _check_time(self) -> None:
+        allowed = self._room.limits.seconds_for(self._doing, self._room.size)
+        used, passed = (now - then for now, then in zip(self._clock(), self._began, strict=True))
+        if used > allowed or passed > _PATIENCE * allowed:
+            raise self._broken(f"needs more than {allowed:g} seconds of processor time for one step (--time-limit)")
+
+    def _told(self, error: object) -> Exception:
+        if isinstance(error, MemoryError):
+            allowed = self._room.limits.memory_for(self._doing, self._room.size) / 2**30
+            return self._broken(f"needs more than {allowed:.1f} GiB of memory (--memory-limit)")
+        return error if isinstance(error, Exception) else self._broken(_TAKEN_OVER)
+
+    def _death(self) -> BnfoldError:
+        status = self._child.wait()
+        if os.WIFSIGNALED(status):
+            return self._broken(f"crashed the process that read it ({signal.Signals(os.WTERMSIG(status)).name})")
+        return self._broken("made a library give up, as some do where memory is short (--memory-limit)")
+
+    def _broken(self, what: str) -> BnfoldError:
+        if self._doing in (READING, FOLDING):
+            return UnsupportedModelError(f"{what}, while {self._doing}")
+        return UncheckedError(f"the check could not be carried out: the model {what}, while {self._doing}")
