@@ -103,7 +103,7 @@ def test_a_crash_is_an_error(guarded, step, expected):
 
 
 def test_leaving_without_an_answer_is_an_error(guarded):
-    with pytest.raises(UnsupportedModelError, match="made a library give up, .* while reading"):
+    with pytest.raises(UnsupportedModelError, match=r"made a library give up, .* while reading"):
         guarded(lambda _: os._exit(0))
 
 
