@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.options import FoldOptions, FoldResult
-from bnfold.api.places import Staged, check_target, size_of
+from bnfold.api.places import Staged, check_target, size_of, staging_folder
 from bnfold.api.program import FoldedProgram
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.torch_export import fold_exported
@@ -22,6 +22,7 @@ from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.frontends.torch_export.file import open_program, save_program
 from bnfold.frontends.torchscript.file import open_script, save_script
+from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import Progress, Verification, check
 from bnfold.judge.programs.inputs import example_arguments
 from bnfold.judge.programs.judge import check_torch
@@ -121,9 +122,21 @@ def load_program(path: Path, kind: Kind) -> Any:  # noqa: ANN401 - one of two cl
         ModelFormatError, UnsupportedModelError: it cannot be read or folded; the message names the file.
     """
     try:
+        if kind == "torchscript" and can_guard():
+            _rehearse(path, kind)
         return _open(path, kind)
     except (ModelFormatError, UnsupportedModelError) as error:
         raise type(error)(f"{path} {error}") from error
+
+
+def _rehearse(path: Path, kind: Kind) -> None:
+    """Open it in a child process first: code of TorchScript runs on loading, and its reader can crash on it."""
+
+    def rehearsal(_: Progress) -> None:
+        _open(path, kind)
+
+    with staging_folder(None) as folder:
+        run_guarded(rehearsal, lambda _: None, path, folder, Limits())
 
 
 def _open(path: Path, kind: Kind) -> Any:  # noqa: ANN401 - one of two classes

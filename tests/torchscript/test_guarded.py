@@ -1,0 +1,35 @@
+"""Opening a file of TorchScript from Python: what happens on loading happens in a child process first."""
+
+import pytest
+import torch
+
+import bnfold
+from bnfold.errors import UnsupportedModelError
+from bnfold.guard import Limits
+from tests.torchscript.folding import compiled
+
+
+class Endless(torch.nn.Module):
+    """Counts for ever when it is loaded."""
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (torch.zeros(1), self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        self.training = state[1]
+        count = 0
+        while count >= 0:
+            count = (count + 1) % 5
+
+    def forward(self, x):
+        return x + 1
+
+
+def test_a_module_that_never_ends_loading_is_an_error(tmp_path, monkeypatch):
+    compiled(Endless(), "scripted").save(tmp_path / "endless.pt")
+    monkeypatch.setattr("bnfold.api.torch_programs.Limits", lambda: Limits(seconds=1))
+
+    with pytest.raises(UnsupportedModelError, match=r"endless\.pt needs more than 1 seconds"):
+        bnfold.fold(tmp_path / "endless.pt")
