@@ -14,7 +14,7 @@ from bnfold.api.places import Staged, publish, staging_folder
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import kind_of
 from bnfold.guard import Limits, can_guard, run_guarded
-from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check
+from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check, verdict_if_identical
 from bnfold.report.model import Report
 
 __all__ = ["FoldOptions", "FoldResult", "explain", "fold", "fold_file", "verify"]
@@ -78,12 +78,12 @@ def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, *
         InvalidOriginalError: the reference is no valid model.
         UncheckedError: the reference does not run, or memory ran out.
     """
-    sources = [model.SerializeToString() if isinstance(model, onnx.ModelProto) else model for model in (a, b)]
+    ours, theirs = (model.SerializeToString() if isinstance(model, onnx.ModelProto) else model for model in (a, b))
     try:
         chosen = VerifyOptions(**options)
     except TypeError as error:
         raise UsageError(f"unknown option: {error}") from error
-    return check(sources[0], sources[1], chosen)
+    return verdict_if_identical(ours, theirs, chosen) or check(ours, theirs, chosen)
 
 
 def fold_file(

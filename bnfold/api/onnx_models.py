@@ -17,6 +17,7 @@ from bnfold.frontends.onnx.file import (
     OpenModel,
     check_external_data,
     check_versions,
+    copy_if_unchanged,
     embed_external_data,
     open_model,
     parse_model,
@@ -26,7 +27,7 @@ from bnfold.frontends.onnx.inference import assume_inference
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.judge import ModelSource, Progress, Verification, check
+from bnfold.judge import ModelSource, Progress, Verification, check, verdict_if_identical
 from bnfold.judge.result import SKIPPED
 from bnfold.plan import Outcome
 from bnfold.report.model import Change, Report
@@ -78,7 +79,7 @@ def stage_onnx(
         model = fresh.pop() if fresh else open_model(Path(reference))
         progress("folding")
         outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
-        staged = stage(model, moved_inside, folder, target.name)
+        staged = _stage(model, moved_inside, reference, outcome, folder / target.name)
         watch.lap("save")
         verdict = _judged(reference, staged[-1], options, progress)
         watch.lap("verify")
@@ -143,11 +144,20 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
     return FoldResult(folded, report)
 
 
+def _stage(
+    opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], source: Path, outcome: Outcome, target: Path
+) -> list[Path]:
+    """Write a result; where nothing was changed, as it was, byte by byte, however its writer spelled it."""
+    unchanged = None if outcome.folds or opened.data_files else copy_if_unchanged(opened.model, source, target)
+    return [unchanged] if unchanged else stage(opened, moved_inside, target.parent, target.name)
+
+
 def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, progress: Progress) -> Verification:
     how = options.verify
     if how is None:
         return SKIPPED
-    return verdict_of(lambda: check(reference, folded, how, progress), how.seed)
+    identical = verdict_if_identical(reference, folded, how)
+    return identical or verdict_of(lambda: check(reference, folded, how, progress), how.seed)
 
 
 def _run_engine(

@@ -89,6 +89,7 @@ class Verification:
         problem: one line that says what is wrong as a whole; empty if nothing is.
         warnings: one line each for what weakens the evidence, though it failed nothing: samples left out, outputs
             that never varied.
+        identical: whether both models hold the same nodes and the same numbers, so that nothing had to be run.
     """
 
     status: Status
@@ -99,6 +100,7 @@ class Verification:
     deployment: DeploymentCheck | None = None
     problem: str = ""
     warnings: tuple[str, ...] = ()
+    identical: bool = False
 
     @property
     def passed(self) -> bool:

@@ -86,6 +86,11 @@ def other_settings(inputs: Sequence[Port], options: VerifyOptions, first: Settin
                 yield Setting(shapes, first.integers_below, first.bounds)
 
 
+def require_known_names(inputs: Sequence[Port], options: VerifyOptions) -> None:
+    """Raise UsageError where options name what a model does not have, or contradict what it declares."""
+    _given_sizes(inputs, _given_shapes(inputs, options), options)
+
+
 def _changed(
     inputs: Sequence[Port],
     given: Mapping[str, Shape],

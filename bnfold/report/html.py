@@ -65,6 +65,8 @@ def _check(verification: Verification) -> str:
     status = f'<span class="{verification.status}">{verification.status}</span>'
     drawn = f" on {counted(verification.samples, 'sample')}, seed {verification.seed}"
     lines = [verification.problem] if verification.problem else []
+    if verification.identical:
+        lines.append("The model is unchanged, there was nothing to compare.")
     lines += [f"warning: {warning}" for warning in verification.warnings]
     lines += tensor_lines(verification)
     return (

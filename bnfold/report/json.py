@@ -106,6 +106,7 @@ def _verification(report: Report) -> dict[str, Any]:
         "samples": verification.samples,
         "seed": verification.seed,
         "problem": verification.problem,
+        "identical": verification.identical,
         "warnings": list(verification.warnings),
         "outputs": [_output(output) for output in verification.outputs],
         "folds": [_fold_check(check) for check in fold_checks(report)],

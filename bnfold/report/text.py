@@ -78,6 +78,8 @@ def _check(verification: Verification) -> list[RenderableType]:
     head = Text.assemble(("Check ", "bold"), (status, _STATUS_STYLE[status]))
     if status == "skipped":
         return [head.append(": nothing was compared")]
+    if verification.identical:
+        return [head.append(": the model is unchanged, there was nothing to compare")]
     if status == "unchecked" and not verification.samples:
         return [head, _indented(Text(printable(verification.problem)))]
     head.append(f" on {counted(verification.samples, 'sample')}, seed {verification.seed}")

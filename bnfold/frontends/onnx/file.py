@@ -131,6 +131,30 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
     return [folder / data_name, folder / name] if has_data else [folder / name]
 
 
+def copy_if_unchanged(model: onnx.ModelProto, source: Path, target: Path) -> Path | None:
+    """Copy the file of a model without external data, if that is what is in it.
+
+    Args:
+        model: the model as it is now.
+        source: the file that it was read from.
+        target: where to copy it.
+
+    Returns:
+        The target; None where the model has changed.
+
+    Raises:
+        UsageError: the disk is full, or the folder refuses.
+    """
+    data = source.read_bytes()
+    if parse_model(data).SerializeToString(deterministic=True) != model.SerializeToString(deterministic=True):
+        return None
+    try:
+        _write_synced(target, data)
+    except OSError as error:
+        raise UsageError(f"{target.name} cannot be written: {error.strerror or error}") from error
+    return target
+
+
 def _write_data(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], path: Path) -> bool:
     """Repack all external data, each stored piece once however many tensors share it."""
     outgoing = {id(tensor) for tensor in moved_inside if len(tensor.raw_data) > _LARGEST_EMBEDDED}
