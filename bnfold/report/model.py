@@ -77,6 +77,7 @@ class Report:
         bytes: size of the file and its external data, in bytes.
         verification: the verdict of the check.
         seconds: where the time went.
+        warnings: what is right about the model, but not around it, such as data files that nothing reads any more.
     """
 
     input: str
@@ -88,6 +89,7 @@ class Report:
     bytes: Change
     verification: Verification
     seconds: Seconds
+    warnings: tuple[str, ...] = ()
 
     @property
     def batch_norms(self) -> Tally:
