@@ -1,7 +1,7 @@
 """A model for onnxruntime: its graph, and the large weights beside it."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -28,15 +28,32 @@ class Model:
         proto: the model; large weights lie beside it.
         beside: values of initializers that onnxruntime has to be given.
         folder: where external data lies that onnxruntime finds by itself; "" where there is none.
+        libraries: files with operators that onnxruntime has to load before it.
 
     Attributes:
-        role, proto, beside, folder: the same.
+        role, proto, beside, folder, libraries: the same.
     """
 
     def __init__(
-        self, role: str, proto: "ModelProto", beside: "Mapping[str, Array] | None" = None, folder: str = ""
+        self,
+        role: str,
+        proto: "ModelProto",
+        beside: "Mapping[str, Array] | None" = None,
+        folder: str = "",
+        libraries: Sequence[str] = (),
     ) -> None:
         self.role, self.proto, self.beside, self.folder = role, proto, dict(beside or {}), folder
+        self.libraries = tuple(libraries)
+
+    def derived(self, proto: "ModelProto", beside: "Mapping[str, Array] | None" = None, role: str = "") -> "Model":
+        """A model that is made of this one: its files and its operators are where this one's are.
+
+        Args:
+            proto: the model.
+            beside: values of initializers that onnxruntime has to be given.
+            role: how messages call it, if not like this one.
+        """
+        return Model(role or self.role, proto, beside, self.folder, self.libraries)
 
     @classmethod
     def read(cls, role: str, source: ModelSource) -> "Model":
@@ -93,7 +110,7 @@ class Model:
         from bnfold.judge.bfloat16 import emulate, widened
 
         proto = emulate(self.proto)
-        return None if proto is None else Model(self.role, proto, widened(self.weights), self.folder)
+        return None if proto is None else self.derived(proto, widened(self.weights))
 
     @cached_property
     def _data(self) -> bytes:

@@ -16,10 +16,13 @@ from bnfold.judge.complaints import RefusedError
 from bnfold.judge.grain import coarsest_float
 from bnfold.judge.model import Model
 from bnfold.judge.moved_weights import moved_weights, noise_of_step, step_of
+from bnfold.judge.quantizers import moved_by_a_step
 from bnfold.judge.sessions import CPU, Feeds, Level, Observation, Session
 
 MOST_ROUNDINGS = 12
 """Of weights, in doubt."""
+_STEPS = 4
+"""Ways in which quantizers are off. A value in the middle of two borders crosses one in every second way."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,13 @@ class NoiseLevel:
         error: the largest Difference.error of the original against itself under another rounding; infinite where
             a shape, a NaN or an infinity comes or goes when the inputs move.
         grain: the coarsest floating point dtype that the original computes in.
+        step: the largest Difference.max_abs of the original against itself where each of its quantizers is off by up
+            to a step; 0 where it has none, or nobody asked.
     """
 
     error: float
     grain: "np.dtype[Any]"
+    step: float = 0.0
 
 
 class Noise:
@@ -81,13 +87,14 @@ class Noise:
     def measure(
         self,
         feeds: Feeds,
-        outputs: list[object],
+        outputs: Sequence[object],
         in_doubt: Callable[[Sequence[NoiseLevel]], bool],
         moved: Sequence[Observation] | None = None,
     ) -> list[NoiseLevel]:
         """The noise of every output.
 
-        Three other roundings: onnxruntime's optimised kernels, and the inputs moved twice. In doubt, the weights are
+        Three other roundings: onnxruntime's optimised kernels, and the inputs moved twice. Where the model quantizes,
+        the steps of its quantizers as well. In doubt, the weights are
         moved as well, each time in other directions: a fold rounds every weight anew, and where attention saturates,
         one rounding in two changes nothing, and the other a thousand times as much as the inputs' last bit.
 
@@ -104,16 +111,39 @@ class Noise:
         for others in self._optimised_outputs(feeds):
             # Where the optimised graph overflows, that is no rounding: it excuses nothing.
             errors = _larger(errors, outputs, others)
-        levels = [NoiseLevel(error, self.grain) for error in errors]
+        steps = self._steps_of_quantizers(feeds, outputs)
+        levels = self._levels(errors, steps)
         for rounding in range(MOST_ROUNDINGS):
             if not in_doubt(levels):
                 break
             for others in self._outputs_of_moved_weights(feeds, rounding):
                 errors = _larger(errors, outputs, others, step_of(rounding))
-            levels = [NoiseLevel(error, self.grain) for error in errors]
+            levels = self._levels(errors, steps)
         return levels
 
-    def of_moved(self, outputs: list[object], moved: Sequence[Observation]) -> list[NoiseLevel]:
+    def _levels(self, errors: Sequence[float], steps: Sequence[float]) -> list[NoiseLevel]:
+        return [NoiseLevel(error, self.grain, step) for error, step in zip(errors, steps, strict=True)]
+
+    def _steps_of_quantizers(self, feeds: Feeds, outputs: Sequence[object]) -> list[float]:
+        """How far each output moves where every quantizer is off by up to a step."""
+        steps = [0.0] * len(outputs)
+        for session in self._moved_by_steps:
+            with suppress(RefusedError):
+                moved = session.run(feeds)
+                steps = list(map(max, steps, map(_largest_movement, outputs, moved)))
+        return steps
+
+    @cached_property
+    def _moved_by_steps(self) -> list[Session]:
+        """The original with its quantizers off by up to a step, in several ways; none where it has no quantizers."""
+        sessions = []
+        with suppress(RefusedError):
+            for seed in range(_STEPS):
+                moved = moved_by_a_step(self._model, seed)
+                sessions += [Session(moved)] if moved else []
+        return sessions
+
+    def of_moved(self, outputs: Sequence[object], moved: Sequence[Observation]) -> list[NoiseLevel]:
         """The noise of every output by moved inputs alone."""
         return [NoiseLevel(error, self.grain) for error in _largest_errors(outputs, moved)]
 
@@ -127,17 +157,23 @@ class Noise:
                 yield self._optimised.run(feeds)
 
 
-def _larger(errors: list[float], outputs: list[object], others: list[object], step: int = 1) -> list[float]:
+def _larger(errors: list[float], outputs: Sequence[object], others: list[object], step: int = 1) -> list[float]:
     found = [_error(a, b, of_a_problem=0.0) for a, b in zip(outputs, others, strict=True)]
     return list(map(max, errors, noise_of_step(np.asarray(found), step, np.asarray(errors)).tolist()))
 
 
-def _largest_errors(outputs: list[object], moved: Sequence[Observation]) -> list[float]:
+def _largest_errors(outputs: Sequence[object], moved: Sequence[Observation]) -> list[float]:
     errors = [0.0] * len(outputs)
     for others in moved:
         found = (_error(a, b, of_a_problem=math.inf) for a, b in zip(outputs, others.outputs, strict=True))
         errors = list(map(max, errors, found))
     return errors
+
+
+def _largest_movement(output: object, other: object) -> float:
+    """The largest |a - b|; 0 of what cannot be subtracted."""
+    found = (difference.max_abs for difference in differences(output, other))
+    return max((value for value in found if math.isfinite(value)), default=0.0)
 
 
 def _error(output: object, other: object, *, of_a_problem: float) -> float:

@@ -67,12 +67,14 @@ class DeploymentCheck:
         max_rel: the largest of all outputs, as in OutputCheck.
         passed: whether every output was within the tolerance.
         problem: what is wrong, empty if nothing is.
+        note: what explains a difference that passed: an optimiser of onnxruntime's by name.
     """
 
     provider: str
     max_rel: float
     passed: bool
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

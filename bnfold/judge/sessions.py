@@ -59,6 +59,7 @@ class Session:
         level: what onnxruntime may change.
         provider: the execution provider; what it has no kernel for runs on the CPU.
         weights: values of initializers in place of those of the model.
+        without: names of onnxruntime's optimisers that are left out.
 
     Attributes:
         exposed: the same.
@@ -77,13 +78,14 @@ class Session:
         level: Level = Level.AS_WRITTEN,
         provider: str = CPU,
         weights: Mapping[str, npt.NDArray[Any]] | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.role = model.role
         self.exposed = tuple(exposed)
         try:
             # onnxruntime reads these where they are, as long as it runs.
             self._weights = {name: to_value(values) for name, values in (weights or {}).items()}
-            self._session = _open_or_emulate(model, exposed, level, provider, self._weights)
+            self._session = _open_or_emulate(model, exposed, _Setup(level, provider, tuple(without)), self._weights)
         except UncheckedError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base
@@ -139,28 +141,39 @@ def require_provider(provider: str) -> None:
         raise UsageError(f"this onnxruntime has no provider {provider!r}: it has {', '.join(known)}")
 
 
+@dataclass(frozen=True)
+class _Setup:
+    """How a session is made: level, execution provider, and optimisers that are left out."""
+
+    level: Level
+    provider: str
+    without: tuple[str, ...]
+
+
 def _open_or_emulate(
-    model: Model, exposed: Sequence[str], level: Level, provider: str, weights: "Mapping[str, onnxruntime.OrtValue]"
+    model: Model, exposed: Sequence[str], setup: _Setup, weights: "Mapping[str, onnxruntime.OrtValue]"
 ) -> "onnxruntime.InferenceSession":
     """The model as it is; where onnxruntime does not take it, without bfloat16 arithmetic, if that is what it has."""
     try:
-        return _open(model, exposed, level, provider, weights)
+        return _open(model, exposed, setup, weights)
     except Exception:
         emulated = model.emulated
         if emulated is None:
             raise
-        return _open(emulated, exposed, level, provider, weights)
+        return _open(emulated, exposed, setup, weights)
 
 
 def _open(
-    model: Model, exposed: Sequence[str], level: Level, provider: str, weights: "Mapping[str, onnxruntime.OrtValue]"
+    model: Model, exposed: Sequence[str], setup: _Setup, weights: "Mapping[str, onnxruntime.OrtValue]"
 ) -> "onnxruntime.InferenceSession":
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level.value)
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, setup.level.value)
     settings.log_severity_level = 4  # fatal only: what matters comes as an exception
-    if level is Level.AS_WRITTEN:
+    for library in model.libraries:
+        settings.register_custom_ops_library(library)
+    if setup.level is Level.AS_WRITTEN:
         settings.intra_op_num_threads = half_of_the_processors()
     # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -173,8 +186,14 @@ def _open(
     if model.folder:
         settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
-    providers = list(dict.fromkeys((provider, CPU)))
-    return onnxruntime.InferenceSession(model.exposing(exposed), settings, providers=providers, enable_fallback=0)
+    providers = list(dict.fromkeys((setup.provider, CPU)))
+    return onnxruntime.InferenceSession(
+        model.exposing(exposed),
+        settings,
+        providers=providers,
+        enable_fallback=0,
+        disabled_optimizers=list(setup.without),
+    )
 
 
 def _ports(arguments: list[Any]) -> tuple[Port, ...]:

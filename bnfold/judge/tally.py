@@ -9,7 +9,7 @@ from bnfold.judge.compare import Difference, tensors
 from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.result import OutputCheck
-from bnfold.judge.tolerance import EXACT, LIMITS, Verdict, judge, tolerated
+from bnfold.judge.tolerance import EXACT, LIMITS, Verdict, explained_by_steps, judge, tolerated
 
 
 class Tally:
@@ -21,12 +21,13 @@ class Tally:
 
     Attributes:
         name: of the output.
+        by_steps: whether some difference passed as steps of the model's own quantizers.
         varies: whether the original gave more than one finite value, beyond rounding, over all samples seen.
     """
 
     def __init__(self, name: str, options: VerifyOptions) -> None:
         self.name = name
-        self.varies = False
+        self.varies = self.by_steps = False
         self._options = options
         self._max_abs = self._max_rel = 0.0
         self._noise = math.nan
@@ -62,6 +63,7 @@ class Tally:
             self._undecided += 1
             return
         self._decided += 1
+        self.by_steps |= noise is not None and any(explained_by_steps(entry, self._options, noise) for entry in found)
         for difference, verdict in zip(found, verdicts, strict=True):
             self._max_abs = float(np.maximum(self._max_abs, difference.max_abs))
             self._max_rel = float(np.maximum(self._max_rel, difference.max_rel))
@@ -88,7 +90,7 @@ class Tally:
     def warning(self) -> str:
         """What weakens the evidence for this output; empty if nothing does."""
         if not self._undecided:
-            return ""
+            return f"output {self.name!r} differs by a step of the model's own quantizers" if self.by_steps else ""
         total = self._decided + self._undecided
         return f"output {self.name!r}: {self._undecided} of {total} samples left out, {self._instability}"
 

@@ -21,13 +21,16 @@ The *ceiling* never lets a larger difference pass. Where eight times the noise e
 nothing about a fold: there are networks (attention that saturates on wide inputs) that move by 10 % of their scale
 when an input moves by its last bit. Such a sample is left out, and an output without any other sample fails.
 
+A model that quantizes makes whole steps of last bits. An output passes that is no further away than where each of the
+model's quantizers, off by up to a step, moves it: the tensors in front of the quantizers are compared for themselves.
+
 Integers, booleans and strings have floor 0: they must be equal, except where the original does not agree with
 itself under another rounding, such as an ArgMax of two equal scores, and then in at most 0.1 % of the values.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -58,6 +61,8 @@ LIMITS: dict["np.dtype[Any]", Limits] = {
     np.dtype(ml_dtypes.bfloat16): Limits(floor=6e-2, ceiling=2.5e-1),
 }
 EXACT = Limits(floor=0, ceiling=1e-3)
+_QUANTIZED = (np.dtype(np.int8), np.dtype(np.uint8))
+_ROUNDING_OF_STEPS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,33 @@ def judge(difference: Difference, options: VerifyOptions, noise: NoiseLevel | No
         return Verdict.DIFFERENT
     if difference.problem:
         return Verdict.UNDECIDED if math.isinf(noise.error) else Verdict.DIFFERENT
+    if within_a_step(difference, noise):
+        return Verdict.EQUAL
     limits = _limits(difference.dtype, noise.grain)
     allowance = NOISE_FACTOR * noise.error
     if difference.error <= max(limits.floor, min(allowance, limits.ceiling)):
         return Verdict.EQUAL
     return Verdict.UNDECIDED if allowance > limits.ceiling else Verdict.DIFFERENT
+
+
+def within_a_step(difference: Difference, noise: NoiseLevel) -> bool:
+    """Whether a difference is no larger than what steps of the model's own quantizers make.
+
+    Of integers only quantized ones, of 8 bits, have steps, and theirs is 1. Indices and counts have none.
+    """
+    if difference.problem or not noise.step:
+        return False
+    if difference.dtype in LIMITS:
+        return difference.max_abs <= noise.step * (1 + _ROUNDING_OF_STEPS)
+    return difference.dtype in _QUANTIZED and difference.max_abs <= min(noise.step, 1)
+
+
+def explained_by_steps(difference: Difference, options: VerifyOptions, noise: NoiseLevel) -> bool:
+    """Whether a difference passes because the model quantizes, and for no other reason."""
+    return (
+        judge(difference, options, noise) is Verdict.EQUAL
+        and judge(difference, options, replace(noise, step=0.0)) is not Verdict.EQUAL
+    )
 
 
 def differ(found: Sequence[Sequence[Difference]], options: VerifyOptions, noise: Sequence[NoiseLevel | None]) -> bool:

@@ -9,7 +9,7 @@ from bnfold.judge.channels import Array
 from bnfold.judge.closeups.inspect import inspect
 from bnfold.judge.compare import differences
 from bnfold.judge.complaints import RefusedError
-from bnfold.judge.deployment import Deployed, check_deployment, deploy
+from bnfold.judge.deployment import Baseline, Deployed, check_deployment, deploy
 from bnfold.judge.feeding import Feeding
 from bnfold.judge.inputs import distinct_samples, draw, name_of_draw
 from bnfold.judge.noise import Noise, NoiseLevel
@@ -168,7 +168,8 @@ class Trial:
         )
 
     def _with_deployment(self, verification: Verification, deployed: Deployed) -> Verification:
-        found = check_deployment(deployed, self._original.model, self._feeds, self._expected, self._options)
+        baseline = Baseline(self._original.model, self._feeds, self._expected)
+        found = check_deployment(deployed, self._new.model, baseline, self._options)
         if found.passed:
             return replace(verification, deployment=found)
         problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"

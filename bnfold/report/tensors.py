@@ -36,4 +36,5 @@ def _worst(tensor: TensorCheck) -> str:
 def _deployment(check: DeploymentCheck) -> str:
     if check.problem:
         return f"at default settings ({check.provider}): {check.problem}"
-    return f"at default settings ({check.provider}): max rel {measured(check.max_rel)}"
+    note = f", {check.note}" if check.note else ""
+    return f"at default settings ({check.provider}): max rel {measured(check.max_rel)}{note}"

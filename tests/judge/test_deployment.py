@@ -5,7 +5,7 @@ import pytest
 
 from bnfold.errors import UsageError
 from bnfold.judge import VerifyOptions, check
-from bnfold.judge.deployment import check_deployment, deploy
+from bnfold.judge.deployment import Baseline, check_deployment, deploy
 from bnfold.judge.model import Model
 from bnfold.judge.sessions import Session
 from tests.judge.models import ConvBatchNorm
@@ -33,7 +33,8 @@ def test_another_result_there_fails():
     feeds = {"x": np.ones((1, 3, 6, 6), np.float32)}
     options = VerifyOptions()
     deployed = deploy(new, feeds, options.provider)
-    found = check_deployment(deployed, original, feeds, Session(original).run(feeds), options)
+    baseline = Baseline(original, feeds, Session(original).run(feeds))
+    found = check_deployment(deployed, new, baseline, options)
     assert not found.passed
     assert found.problem.startswith("output 'y': max |a - b| is ")
 

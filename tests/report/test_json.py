@@ -158,7 +158,13 @@ def test_the_run_at_default_settings():
 
     deployment = strict(render_json(report(verification=check)))["verification"]["deployment"]
 
-    assert deployment == {"provider": "CPUExecutionProvider", "max_rel": None, "passed": True, "problem": "x"}
+    assert deployment == {
+        "provider": "CPUExecutionProvider",
+        "max_rel": None,
+        "passed": True,
+        "problem": "x",
+        "note": "",
+    }
     assert to_dict(report())["verification"]["deployment"] is None
 
 

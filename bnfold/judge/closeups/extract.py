@@ -92,4 +92,4 @@ def assemble(
         graph.output.add(name=name)
     given = {name: tensor.name for name, tensor in tensors.items() if is_external(tensor)}
     beside = {name: source.beside[own] for name, own in given.items() if own in source.beside}
-    return Model(source.role, model, beside, source.folder)
+    return source.derived(model, beside)

@@ -168,7 +168,7 @@ class Excerpt:
                 proto.graph.initializer.append(in_memory(name, values))
             else:
                 proto.graph.initializer.append(numpy_helper.from_array(values, name))
-        return Model(role, proto, beside, self._graph.model.folder)
+        return self._graph.model.derived(proto, beside, role)
 
     def build_whole(self, feeds: Mapping[str, Array]) -> "ModelProto":
         """The model with all its parameters inside.
