@@ -5,7 +5,7 @@ open the way for a neighbour that was refused before.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 import numpy as np
@@ -84,13 +84,13 @@ class _Engine(Generic[N, V, E]):
         for direction, plan in self._plans(planner, node, meaning):
             move = plan if isinstance(plan, Refusal) else self._priced(planner, node, meaning, direction, plan)
             if isinstance(move, Refusal):
-                refusals.append(move)
+                refusals.append(move if direction != "both" else _of_both_directions(move))
             elif best is None or move.added_nodes < best.added_nodes:
                 best = move
             if best is not None and best.added_nodes == 0:
                 break
         if best is None:
-            return _kept(node, refusals[:2])
+            return _kept(node, refusals)
         fold = _folded(planner, node, self._output(node), best)
         self._commit(node, meaning, best)
         return fold
@@ -116,9 +116,9 @@ class _Engine(Generic[N, V, E]):
         shifted = planner.push(nothing, node, shift) if shift.has_shift else nothing
         if isinstance(shifted, Refusal) or not scale.has_scale:
             yield "downstream", shifted
-        else:
-            yield "downstream", planner.push(shifted, node, scale)
-        if scale.has_scale and shift.has_shift and not isinstance(scaled, Refusal):
+            return
+        yield "downstream", planner.push(shifted, node, scale)
+        if shift.has_shift and not isinstance(scaled, Refusal):
             yield "both", planner.push(scaled, node, shift)
 
     def _priced(
@@ -145,7 +145,8 @@ class _Engine(Generic[N, V, E]):
                 target for target in plan.meanings if _gains_bias(planner.meaning(target), plan.meanings[target])
             )
             return Refusal(
-                Reason.NO_BIAS, f"{gaining.op} has no bias, and {added} additions would cost as much as what goes"
+                Reason.NO_BIAS,
+                f"{gaining.op} has no bias, and {_additions(added)} would cost as much as what goes",
             ).along(Label(node.label, node.op), Label(gaining.label, gaining.op))
         return _Move(direction, plan, edits, added)
 
@@ -185,6 +186,10 @@ def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E])
     )
 
 
+def _of_both_directions(refusal: Refusal) -> Refusal:
+    return replace(refusal, evidence=f"with the scale in front and the shift behind, {refusal.evidence}")
+
+
 def _kept(node: N, refusals: list[Refusal]) -> Kept:
     return Kept(node=Label(node.label, node.op), op=node.op, is_batch_norm=node.is_batch_norm, refusals=tuple(refusals))
 
@@ -207,6 +212,10 @@ def _grown(origin: AffineMap, before: Meaning, after: Meaning) -> Refusal | None
 
 def _constant_size(node: AffineMap) -> int:
     return max(node.affine.scale.size, node.affine.shift.size)
+
+
+def _additions(count: int) -> str:
+    return "1 addition" if count == 1 else f"{count} additions"
 
 
 def _gains_bias(before: Meaning, after: Meaning) -> bool:

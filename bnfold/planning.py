@@ -153,11 +153,7 @@ class Planner(Generic[N, V, E]):
         others = [node for node, slot in self._port.readers(value) if (node, slot) not in demands]
         if others:
             names = ", ".join(f"{node.label!r} ({node.op})" for node in others[:3])
-            return Refusal(
-                Reason.OTHER_CONSUMERS,
-                f"{value.name!r} is also read by {names}",
-                hint="let the other node read the output of the BatchNorm, or give it an operator of its own",
-            )
+            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {names}")
         first, *rest = demands.values()
         if any(not first.equals(other) for other in rest):
             return Refusal(Reason.OTHER_CONSUMERS, f"the readers of {value.name!r} would need different maps")

@@ -23,7 +23,11 @@ class Reason(Enum):
 
     TRAINING_MODE = ("BNF001", "training-mode", "the BatchNorm takes its statistics from the batch at run time")
     STATISTICS_OUTPUTS = ("BNF002", "statistics-outputs", "the BatchNorm also outputs the statistics of the batch")
-    NOT_SPATIAL = ("BNF003", "not-spatial", "BatchNormalization before opset 9 with spatial=0 has statistics per pixel")
+    NOT_SPATIAL = (
+        "BNF003",
+        "not-spatial",
+        "BatchNormalization before opset 9 with spatial=0 asks for statistics per pixel",
+    )
     NOT_FINITE = ("BNF004", "not-finite", "a parameter holds NaN or infinity")
     NON_POSITIVE_VARIANCE = ("BNF005", "non-positive-variance", "variance + epsilon is zero or negative in a channel")
     DYNAMIC_PARAMETER = ("BNF006", "dynamic-parameter", "a parameter is computed at run time or given by the caller")
@@ -45,6 +49,7 @@ class Reason(Enum):
     NO_READER = ("BNF206", "no-reader", "nothing reads the node's output, so nothing after it can absorb")
     MUTATED = ("BNF207", "mutated", "an operator in place changes memory that others see")
     GRAPH_INPUT = ("BNF204", "graph-input", "the tensor comes from outside: nothing before it can absorb")
+    CONSTANT = ("BNF208", "constant", "the tensor is a constant, and no node before it can absorb")
 
     DYNAMIC_WEIGHT = ("BNF301", "dynamic-weight", "the weight is computed at run time or given by the caller")
     DYNAMIC_BIAS = ("BNF302", "dynamic-bias", "the bias is computed at run time or given by the caller")

@@ -1,7 +1,7 @@
 """Folding ONNX: files and models in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -32,12 +32,11 @@ from bnfold.judge.result import SKIPPED
 from bnfold.plan import Outcome
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
-from bnfold.writing.destination import Destination
 
 
 def stage_onnx(
     source: Path,
-    target: Destination | None,
+    target: Path | None,
     folder: Path,
     options: FoldOptions,
     progress: Progress,
@@ -72,7 +71,8 @@ def stage_onnx(
         progress("folding")
         outcome, _ = _run_engine(opened, options, watch)
         unchanged = Change(size_before, size_before)
-        return Staged(_report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch))
+        report = _report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch)
+        return Staged(replace(report, read_as_inference=changed))
     reference = _stage_reference(opened, folder) if changed else source
     fresh = [opened]
 
@@ -80,7 +80,7 @@ def stage_onnx(
         model = fresh.pop() if fresh else open_model(Path(reference))
         progress("folding")
         outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
-        staged = _stage(model, moved_inside, reference, outcome, folder, target.path)
+        staged = _stage(model, moved_inside, reference, outcome, folder / target.name)
         watch.lap("save")
         verdict = _judged(reference, staged[-1], options, progress)
         watch.lap("verify")
@@ -89,7 +89,8 @@ def stage_onnx(
     found = fold_as_asked(attempt, options)
     model, staged = found.result
     bytes_ = Change(size_before, size_of(staged))
-    report = _report(source, target.given, found.outcome, before, model, bytes_, found.verdict, watch)
+    report = _report(source, target, found.outcome, before, model, bytes_, found.verdict, watch)
+    report = replace(report, read_as_inference=changed)
     raise_if_failed(report)
     return Staged(report, tuple(staged))
 
@@ -124,8 +125,7 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
     check_versions(model)
     check_external_data(opened)
     before = _measure(model)
-    if options.assume_inference:
-        assume_inference(model)
+    changed = options.assume_inference and assume_inference(model)
     reference = model.SerializeToString(deterministic=True)
     watch.lap("load")
     fresh = [model]
@@ -141,24 +141,17 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
     found = fold_as_asked(attempt, options)
     folded, size = found.result
     report = _report(name, None, found.outcome, before, folded, Change(len(reference), size), found.verdict, watch)
+    report = replace(report, read_as_inference=changed)
     raise_if_failed(report)
     return FoldResult(folded, report)
 
 
 def _stage(
-    opened: OpenModel,
-    moved_inside: Sequence[onnx.TensorProto],
-    source: Path,
-    outcome: Outcome,
-    folder: Path,
-    target: Path,
+    opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], source: Path, outcome: Outcome, target: Path
 ) -> list[Path]:
     """Write a result; where nothing was changed, as it was, byte by byte, however its writer spelled it."""
-    if not outcome.folds and not opened.data_files:
-        unchanged = copy_if_unchanged(opened.model, source, folder / target.name)
-        if unchanged:
-            return [unchanged]
-    return stage(opened, moved_inside, folder, target)
+    unchanged = None if outcome.folds or opened.data_files else copy_if_unchanged(opened.model, source, target)
+    return [unchanged] if unchanged else stage(opened, moved_inside, target.parent, target.name)
 
 
 def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, progress: Progress) -> Verification:
@@ -218,4 +211,4 @@ def _stage_reference(opened: OpenModel, folder: Path) -> Path:
     """The model as it is now, before the fold, as a file to compare with."""
     copy = onnx.ModelProto()
     copy.CopyFrom(opened.model)
-    return stage(OpenModel(copy, opened.store), [], folder, folder / "reference.onnx")[-1]
+    return stage(OpenModel(copy, opened.store), [], folder, "reference.onnx")[-1]

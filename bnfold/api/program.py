@@ -16,6 +16,7 @@ class FoldedProgram:
         reference: what it must equal: the original, or the original read as an inference program.
         outcome: what was folded and what was not.
         nodes: operators before and after.
+        read_as_inference: whether the reference is another program than the original for that reason.
         observers: how the judge looks inside of reference and program; None where it needs no help.
     """
 
@@ -24,3 +25,4 @@ class FoldedProgram:
     outcome: Outcome
     nodes: Change
     observers: Any = None
+    read_as_inference: bool = False

@@ -27,4 +27,5 @@ def fold_exported(program: ExportedProgram, options: FoldOptions) -> FoldedProgr
     graph = lift(reference)
     before = len(graph.nodes)
     outcome = fold_graph(AtenPort(graph, exclude=options.exclude), affine_nodes=options.affine)
-    return FoldedProgram(lower(reference, graph), reference, outcome, Change(before, len(graph.nodes)))
+    nodes = Change(before, len(graph.nodes))
+    return FoldedProgram(lower(reference, graph), reference, outcome, nodes, read_as_inference=reference is not program)

@@ -32,7 +32,8 @@ def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedP
     nodes = Change(before, len(program.graph.nodes))
     folded = program.finish()
     observers = program.observers(name for fold in outcome.folds for name in (fold.tensor, *fold.into))
-    return FoldedProgram(folded, reference, outcome, nodes, observers)
+    changed = reference is not module and any(part.training for part in module.modules())
+    return FoldedProgram(folded, reference, outcome, nodes, observers, read_as_inference=changed)
 
 
 def _examples(module: torch.jit.ScriptModule, options: FoldOptions) -> list[Any]:

@@ -1,8 +1,10 @@
 """The four parameters of a BatchNorm in inference: to an affine map, and from one."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from bnfold.affine import Array, PerChannel
+from bnfold.affine import Affine, Array, PerChannel
 from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim
 from bnfold.refusal import Refusal
@@ -36,6 +38,19 @@ def read_batch_norm(
     if isinstance(affine, Refusal):
         raise Undecodable(affine.reason, affine.evidence)
     return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS)
+
+
+def read_batch_norm_of_one_channel(
+    gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
+) -> AffineMap:
+    """The map of a BatchNorm whose input is one vector, which is one channel for all of it.
+
+    Source: ONNX BatchNormalization-9 ("single dimension input of size N in which case C is assumed to be 1")
+    """
+    if gamma.size != 1:
+        raise malformed(f"the input has rank 1, expected 2 at least for {gamma.size} channels")
+    rows = read_batch_norm(gamma, beta, mean, variance, epsilon, (None, 1))
+    return replace(rows, affine=Affine(rows.affine.scale[0], rows.affine.shift[0]))
 
 
 def scale_and_bias(vectors: PerChannel, mean: Array, variance: Array, epsilon: float) -> tuple[Array, Array]:

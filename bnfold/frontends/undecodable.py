@@ -27,5 +27,5 @@ def known_parameter(values: Array | Refusal, *, dynamic: Reason) -> Array:
     """
     if isinstance(values, Refusal):
         reason = dynamic if values.reason is Reason.DYNAMIC_PARAMETER else values.reason
-        raise Undecodable(reason, values.evidence)
+        raise Undecodable(reason, values.evidence, values.hint)
     return values

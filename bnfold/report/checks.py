@@ -24,6 +24,16 @@ class FoldCheck:
     worst: TensorCheck | None
 
 
+def reference(report: Report) -> str:
+    """What the folded model was compared with."""
+    return "the original read as an inference model" if report.read_as_inference else "the original"
+
+
+def unchanged(report: Report) -> str:
+    """What is said where nothing was folded."""
+    return f"the model is {reference(report)}" if report.read_as_inference else "the model is unchanged"
+
+
 def fold_checks(report: Report) -> list[FoldCheck]:
     """One entry per fold; none where nothing was compared."""
     if report.verification.status in ("unchecked", "skipped"):

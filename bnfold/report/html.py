@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
-from bnfold.judge.result import OutputCheck, TensorCheck, Verification
+from bnfold.judge.result import OutputCheck, TensorCheck
 from bnfold.plan import Fold, Kept
-from bnfold.report.checks import fold_checks
+from bnfold.report.checks import fold_checks, reference, unchanged
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
 from bnfold.report.labels import all_called, called
@@ -43,7 +43,7 @@ def render_html_of_several(reports: Sequence[Report], failures: Sequence[Failure
 def _model(report: Report) -> str:
     kept = report.outcome.kept
     return (
-        f"<article>\n{_summary(report)}{_check(report.verification)}{_sizes(report)}"
+        f"<article>\n{_summary(report)}{_check(report)}{_sizes(report)}"
         f"{_kept('BatchNorms that stay', [node for node in kept if node.is_batch_norm])}"
         f"{_kept('Other affine nodes that stay', [node for node in kept if not node.is_batch_norm])}"
         f"{_folds(report)}</article>\n"
@@ -57,17 +57,18 @@ def _summary(report: Report) -> str:
         fate(others, "other affine node"),
         "nothing was written" if report.output is None else f"written to {report.output}",
         f"{report.format}, {timing(asdict(report.seconds))}",
-        *(f"warning: {warning}" for warning in report.warnings),
     ]
     return f"<h1>{_text(report.input)}</h1>\n" + "".join(f"<p>{_text(line)}</p>\n" for line in lines)
 
 
-def _check(verification: Verification) -> str:
+def _check(report: Report) -> str:
+    verification = report.verification
     status = f'<span class="{verification.status}">{verification.status}</span>'
     drawn = f" on {counted(verification.samples, 'sample')}, seed {verification.seed}"
-    lines = [verification.problem] if verification.problem else []
+    lines = [f"compared with {reference(report)}"] if report.read_as_inference else []
+    lines += [verification.problem] if verification.problem else []
     if verification.identical:
-        lines.append("The model is unchanged, there was nothing to compare.")
+        lines.append(f"{unchanged(report)}, there was nothing to compare")
     lines += [f"warning: {warning}" for warning in verification.warnings]
     lines += tensor_lines(verification)
     return (

@@ -12,7 +12,7 @@ from typing import Any
 from bnfold.judge.result import DeploymentCheck, OutputCheck
 from bnfold.plan import Fold, Kept
 from bnfold.refusal import Refusal
-from bnfold.report.checks import FoldCheck, fold_checks
+from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
 from bnfold.report.model import Failure, Report, Tally
 from bnfold.version import __version__
@@ -50,6 +50,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "input": report.input,
         "output": report.output,
         "format": report.format,
+        "read_as_inference": report.read_as_inference,
         "batch_norms": _tally(report.batch_norms),
         "affine_nodes": _tally(report.affine_nodes),
         "folds": [_fold(fold) for fold in report.outcome.folds],
@@ -59,7 +60,6 @@ def to_dict(report: Report) -> dict[str, Any]:
         "parameters": asdict(report.parameters),
         "bytes": asdict(report.bytes),
         "verification": _verification(report),
-        "warnings": list(report.warnings),
         "seconds": {stage: _number(seconds) for stage, seconds in asdict(report.seconds).items()},
     }
 
@@ -104,6 +104,7 @@ def _verification(report: Report) -> dict[str, Any]:
     verification = report.verification
     return {
         "status": verification.status,
+        "reference": reference(report),
         "samples": verification.samples,
         "seed": verification.seed,
         "problem": verification.problem,

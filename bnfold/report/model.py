@@ -77,7 +77,8 @@ class Report:
         bytes: size of the file and its external data, in bytes.
         verification: the verdict of the check.
         seconds: where the time went.
-        warnings: what is right about the model, but not around it, such as data files that nothing reads any more.
+        read_as_inference: whether the original says training, and was read, folded and compared as an inference model
+            because the caller asked for that.
     """
 
     input: str
@@ -89,7 +90,7 @@ class Report:
     bytes: Change
     verification: Verification
     seconds: Seconds
-    warnings: tuple[str, ...] = ()
+    read_as_inference: bool = False
 
     @property
     def batch_norms(self) -> Tally:

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bnfold.judge.result import OutputCheck, Verification
+from bnfold.judge.result import OutputCheck
+from bnfold.report.checks import reference, unchanged
 from bnfold.report.model import Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
@@ -46,7 +47,7 @@ def render_text(report: Report, *, width: int = 80, color: bool = False, verbose
         folded_nodes(report.outcome.folds, width=width, verbose=verbose),
         kept_nodes(report.outcome.kept, verbose=verbose),
         _sizes(report),
-        _check(report.verification),
+        _check(report),
         _ending(report),
     ]
     with console.capture() as capture:
@@ -73,28 +74,27 @@ def _sizes(report: Report) -> list[RenderableType]:
     return [Text("Sizes", "bold"), _indented(table)]
 
 
-def _check(verification: Verification) -> list[RenderableType]:
+def _check(report: Report) -> list[RenderableType]:
+    verification = report.verification
     status = verification.status
     head = Text.assemble(("Check ", "bold"), (status, _STATUS_STYLE[status]))
     if status == "skipped":
         return [head.append(": nothing was compared")]
     if verification.identical:
-        return [head.append(": the model is unchanged, there was nothing to compare")]
+        return [head.append(f": {unchanged(report)}, there was nothing to compare")]
     if status == "unchecked" and not verification.samples:
         return [head, _indented(Text(printable(verification.problem)))]
     head.append(f" on {counted(verification.samples, 'sample')}, seed {verification.seed}")
     lines: list[RenderableType] = [head]
+    if report.read_as_inference:
+        lines.append(_indented(Text(f"compared with {reference(report)}, as --assume-inference asks")))
     if verification.problem and not any(output.problem for output in verification.outputs):
         lines.append(_indented(Text(printable(verification.problem))))
     if verification.outputs:
         lines.append(_indented(_outputs(verification.outputs)))
     lines += [_indented(Text(printable(line))) for line in tensor_lines(verification)]
-    lines += [_indented(_warning(text)) for text in verification.warnings]
+    lines += [_indented(Text.assemble(("warning: ", "yellow"), printable(text))) for text in verification.warnings]
     return lines
-
-
-def _warning(text: str) -> Text:
-    return Text.assemble(("warning: ", "yellow"), printable(text))
 
 
 def _outputs(outputs: Sequence[OutputCheck]) -> Table:
@@ -120,7 +120,7 @@ def _ending(report: Report) -> list[RenderableType]:
         done = Text("Nothing was written: the check failed")
     else:
         done = Text("Nothing was written")
-    return [done, Text("in " + timing(asdict(report.seconds)), "dim"), *map(_warning, report.warnings)]
+    return [done, Text("in " + timing(asdict(report.seconds)), "dim")]
 
 
 def _columns(first: str, *numbers: str) -> Table:

@@ -59,7 +59,6 @@ def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:
             Reason.NEEDS_NON_NEGATIVE_SCALE,
             f"{negative.size} of {affine.scale.size} channels have scale < 0 "
             f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
-            hint="move the BatchNorm to the other side of this operator to fold it",
         )
     if node.shift_factor is None and affine.has_shift:
         largest = int(np.argmax(np.abs(affine.shift)))

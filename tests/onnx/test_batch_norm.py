@@ -167,6 +167,48 @@ def test_an_integer_parameter_is_malformed():
     assert_stays(model, Reason.MALFORMED, "'y.bias' is int32, not a floating-point tensor")
 
 
+@pytest.mark.parametrize("opset", [7, 8])
+def test_spatial_0_of_vectors_is_the_same_as_spatial_1(opset):
+    """The shape of a sample without its batch is (C,) there: one mean per channel."""
+    network = Network(opset=opset)
+    network.node("MatMul", ["x", network.weight("w", 5, CHANNELS)], "m")
+    network.batch_norm("m", "y", CHANNELS, spatial=0)
+    assert_folds_to(network.model({"x": (3, 5)}, ["y"]), "Gemm")
+
+
+def test_spatial_0_of_pixels_says_what_it_asks_for():
+    """The parameters of a widespread ArcFace file: (C,) where the specification asks for (C, H, W)."""
+    network, inputs = conv_network(8)
+    network.batch_norm("c", "y", CHANNELS, spatial=0)
+    folded = assert_stays(network.model(inputs, ["y"]), Reason.NOT_SPATIAL, "parameters of rank 3")
+    assert "set spatial to 1" in folded.kept[0].refusals[0].hint
+    for name in ("scale", "bias", "mean", "var"):
+        network.constant(f"y.{name}", np.ones((CHANNELS, 3, 3)))
+    folded = assert_stays(
+        network.model(inputs, ["y"], check=False), Reason.NOT_SPATIAL, f"have shape ({CHANNELS}, 3, 3)"
+    )
+    assert folded.kept[0].refusals[0].hint == ""
+
+
+@pytest.mark.parametrize("opset", [7, 9, 14, 15])
+def test_an_input_of_rank_1_is_one_channel(opset):
+    network = Network(opset=opset)
+    network.node("MatMul", ["x", network.weight("w", 4, 1)], "m")
+    network.node("Reshape", ["m", network.constant("vector", [-1], "int64")], "v")
+    network.batch_norm("v", "y", 1)
+    assert_folds_to(network.model({"x": (6, 4)}, {"y": (6,)}), "Gemm", "Reshape")
+
+
+def test_a_batch_norm_of_one_channel_takes_no_map_of_many():
+    network = Network()
+    network.batch_norm("x", "b", 1)
+    network.node("Mul", ["b", network.weight("k", 6)], "y")
+    folded = fold(network.model({"x": (6,)}, {"y": (6,)}))
+    assert folded.folds == ()
+    network.constant("k", [3.0] * 6)
+    assert_folds_to(network.model({"x": (6,)}, {"y": (6,)}), "BatchNormalization")
+
+
 def test_an_input_of_rank_1_is_malformed():
     network = Network()
     network.batch_norm("x", "y", CHANNELS)

@@ -85,6 +85,10 @@ def test_an_integer_bias_takes_a_scale_but_no_shift():
         network.constant("y.mean", np.zeros(CHANNELS))
         folded = fold_and_compare(network.model({"x": [2, 3, 6, 6]}, ["y"]))
         assert folded.batch_norms_left == left
+        for entry in folded.kept:
+            assert entry.refusals[0].reason is Reason.QUANTIZED
+            assert "the bias is stored as integers" in entry.refusals[0].evidence
+            assert "no shift" in entry.refusals[0].evidence
 
 
 def test_a_dequantized_weight_with_two_readers_stays():
@@ -94,7 +98,8 @@ def test_a_dequantized_weight_with_two_readers_stays():
     batch_norm(network, [0.5, 2.0, 1.0, 1.0])
     model = network.model({"x": [2, 3, 6, 6]}, ["y", "z"])
     folded = fold(model)
-    assert folded.reasons == [Reason.QUANTIZED]
+    assert folded.reasons == [Reason.OTHER_CONSUMERS]
+    assert "'z_node' (Conv)" in folded.kept[0].refusals[0].evidence
     assert folded.model.SerializeToString() == model.SerializeToString()
 
 

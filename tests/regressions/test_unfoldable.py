@@ -56,7 +56,8 @@ def test_statistics_that_somebody_reads(used_by):
     model = network.model({"x": SHAPE}, outputs)
     for assume_inference in (False, True):
         folded = fold(model, assume_inference=assume_inference)
-        assert folded.reasons == [Reason.TRAINING_MODE]
+        assert folded.reasons == [Reason.STATISTICS_OUTPUTS]
+        assert folded.kept[0].refusals[0].hint == ""
         assert folded.model == model
 
 
@@ -71,10 +72,35 @@ def test_five_outputs_of_an_old_batch_norm():
     network = conv_and_batch_norm(opset=9)
     network.nodes[-1].output.extend(["mean_out", "var_out", "saved_mean", "saved_var"])
     model = network.model({"x": SHAPE}, ["y"])
+    folded = fold(model)
+    assert folded.reasons == [Reason.STATISTICS_OUTPUTS]
+    assert "--assume-inference" in folded.kept[0].refusals[0].hint
+    assert folded.model == model
+    expected = fold_and_compare(conv_and_batch_norm(opset=9).model({"x": SHAPE}, ["y"]))
+    assert fold(model, assume_inference=True).model == expected.model
+
+
+def test_five_outputs_of_which_one_is_read():
+    network = conv_and_batch_norm(opset=9)
+    network.nodes[-1].output.extend(["mean_out", "var_out", "saved_mean", "saved_var"])
+    model = network.model({"x": SHAPE}, {"y": SHAPE, "saved_var": [3]})
     for assume_inference in (False, True):
         folded = fold(model, assume_inference=assume_inference)
         assert folded.reasons == [Reason.STATISTICS_OUTPUTS]
+        assert folded.kept[0].refusals[0].evidence == "its statistics are used, as 'saved_var'"
+        assert folded.kept[0].refusals[0].hint == ""
         assert folded.model == model
+
+
+def test_a_batch_norm_that_never_kept_statistics_gets_no_false_hint():
+    """torch exports track_running_stats=False, which evaluation mode does not change, as mean 0 and variance 1."""
+    network = conv_and_batch_norm(training_mode=1)
+    network.initializers["y.mean"][:] = 0
+    network.initializers["y.var"][:] = 1
+    folded = fold(network.model({"x": SHAPE}, {"y": SHAPE}))
+    assert folded.reasons == [Reason.TRAINING_MODE]
+    assert folded.kept[0].refusals[0].hint == ""
+    assert "keeps none" in folded.kept[0].refusals[0].evidence
 
 
 def test_absent_statistics_outputs_are_none():

@@ -41,6 +41,7 @@ def test_schema_version_1_has_all_its_keys():
 
     assert value["schema_version"] == 1
     assert value["bnfold"] == __version__
+    assert value["read_as_inference"] is False
     assert (value["input"], value["output"], value["format"]) == ("net.onnx", "net.folded.onnx", "onnx")
     assert value["batch_norms"] == {"found": 2, "folded": 1, "kept": 1, "identities": 0}
     assert value["affine_nodes"]["found"] == 2
@@ -184,3 +185,10 @@ def test_several_models_share_one_object():
     assert value["schema_version"] == 1
     assert value["reports"] == [to_dict(report()), to_dict(FULL)]
     assert value["failures"] == [{"input": "bad.onnx", "exit_code": 3, "message": "is empty"}]
+
+
+def test_what_was_compared_with_is_said():
+    assert to_dict(report())["verification"]["reference"] == "the original"
+    value = to_dict(report(read_as_inference=True))
+    assert value["read_as_inference"] is True
+    assert value["verification"]["reference"] == "the original read as an inference model"

@@ -296,3 +296,9 @@ def test_nodes_that_change_nothing_are_named_as_such():
         "    mul0",
         "    mul1",
     ]
+
+
+def test_a_comparison_with_the_original_read_as_inference_is_called_that():
+    said = "  compared with the original read as an inference model, as --assume-inference"
+    assert said in lines_of(report(read_as_inference=True))
+    assert said not in lines_of(report())

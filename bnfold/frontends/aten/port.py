@@ -48,8 +48,9 @@ class AtenPort:
         """The node that makes this tensor."""
         if value.producer is not None:
             return value.producer
-        kind = "an input" if value.parameter is None else "a parameter"
-        return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is {kind} of the program")
+        if value.parameter is not None:
+            return Refusal(Reason.CONSTANT, f"{value.name!r} is a parameter of the program")
+        return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is an input of the program")
 
     def readers(self, value: Value) -> Sequence[tuple[Node, int]]:
         """Every use of the tensor's values by a node; a query of its shape is none."""
@@ -61,7 +62,7 @@ class AtenPort:
             return Refusal(
                 Reason.GRAPH_OUTPUT,
                 f"{value.name!r} is an output of the program",
-                hint="take the tensor off the outputs to fold it",
+                hint="if nobody needs that output, take it off" if self.readers(value) else "",
             )
         if value.mutation:
             return Refusal(Reason.MUTATED, f"{value.mutation!r} changes {value.name!r} in place")

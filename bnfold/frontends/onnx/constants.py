@@ -18,6 +18,8 @@ from bnfold.refusal import Reason, Refusal
 
 _Answer = TypeVar("_Answer")
 
+INLINE_FUNCTIONS = "inline the functions of the model first, such as with onnx.inliner.inline_local_functions"
+
 
 class Constants:
     """Reads constants, and remembers those that folding has changed, exactly.
@@ -44,6 +46,13 @@ class Constants:
         However many folds a weight takes, each starts from the exact values, so that it is rounded only once.
         """
         self._changed[value] = parameter
+
+    def holds(self, value: Value) -> bool:
+        """Whether the file itself holds the tensor's values, and nobody may replace them."""
+        if value.producer is not None:
+            return value.producer.is_standard and value.producer.proto.op_type in ("Constant", "ConstantOfShape")
+        replaced = value.is_input and (self._keep_overridable or value.scope.parent is not None)
+        return value.is_initializer and not replaced
 
     def read_exact(self, value: Value) -> npt.NDArray[np.float64] | Refusal:
         """A parameter in float64, before the rounding of any fold.
@@ -123,7 +132,8 @@ class Constants:
         if value.is_sparse:
             return Refusal(Reason.SPARSE, f"{value.name!r} is a sparse initializer")
         if value.initializer is None:
-            return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of {value.scope.label}")
+            hint = INLINE_FUNCTIONS if value.scope.is_function else ""
+            return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of {value.scope.label}", hint=hint)
         if value.is_input and value.scope.parent is not None:
             return Refusal(
                 Reason.DYNAMIC_PARAMETER, f"{value.name!r} is a state of {value.scope.label}, not a constant"

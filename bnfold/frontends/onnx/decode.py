@@ -91,11 +91,19 @@ DECODERS: dict[str, _Decoder] = {
 # Known to let neither a scale nor a shift through; everything else without a decoder may just be unknown to bnfold.
 _NOT_LINEAR = frozenset(
     """
-    Celu Clip Cos Elu Erf Exp Gelu HardSigmoid HardSwish Hardmax LRN Log LogSoftmax LpNormalization
-    MeanVarianceNormalization Mish Pow Reciprocal Round Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Tan Tanh
-    ThresholdedRelu
+    Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh Ceil Celu Clip Cos Cosh Elu Equal Erf Exp Floor Gelu Greater
+    GreaterOrEqual HardSigmoid HardSwish Hardmax IsInf IsNaN LRN Less LessOrEqual Log LogSoftmax LpNormalization Max
+    MeanVarianceNormalization Min Mish NonZero Not Or Pow RMSNormalization Reciprocal Round Selu Shrink Sigmoid Sign Sin
+    Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Xor
     """.split()  # noqa: SIM905 - a list of strings would take thirty lines
 )
+
+_ROUNDS = "rounds to integers: a map in front of it would change what is rounded, one behind it has no weights to go to"
+_QUANTIZATION = {
+    "DequantizeLinear": "reads what was rounded to integers, and in front of the rounding a map would change it",
+    "DynamicQuantizeLinear": _ROUNDS,
+    "QuantizeLinear": _ROUNDS,
+}
 
 
 def decode(node: Node, constants: Constants) -> Meaning:
@@ -110,8 +118,7 @@ def decode(node: Node, constants: Constants) -> Meaning:
         return Opaque(Reason.FOREIGN_DOMAIN, f"{node.proto.op_type} of {kind} is not ONNX's own operator")
     decoder = DECODERS.get(node.proto.op_type)
     if decoder is None:
-        reason = Reason.NOT_LINEAR if node.proto.op_type in _NOT_LINEAR else Reason.UNKNOWN_OPERATOR
-        return Opaque(reason, f"{node.op} is not linear" if reason is Reason.NOT_LINEAR else f"{node.op} has no rule")
+        return _without_decoder(node)
     if not node.outputs or node.outputs[0] is None:
         return Opaque(Reason.MALFORMED, f"{node.op} has no first output")
     version = _version(node)
@@ -125,6 +132,15 @@ def decode(node: Node, constants: Constants) -> Meaning:
         return Opaque(Reason.DYNAMIC_PARAMETER, str(error))
     except (TypeError, ValueError, IndexError) as error:
         return Opaque(Reason.MALFORMED, f"{node.op} cannot be read: {error}")
+
+
+def _without_decoder(node: Node) -> Opaque:
+    operator = node.proto.op_type
+    if operator in _QUANTIZATION:
+        return Opaque(Reason.NOT_LINEAR, f"{node.op} {_QUANTIZATION[operator]}")
+    if operator in _NOT_LINEAR:
+        return Opaque(Reason.NOT_LINEAR, f"{node.op} is not linear")
+    return Opaque(Reason.UNKNOWN_OPERATOR, f"{node.op} has no rule")
 
 
 def _version(node: Node) -> int | None:

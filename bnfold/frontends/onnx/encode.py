@@ -193,12 +193,14 @@ def _edit(
 ) -> NodeEdit | Refusal:
     new: dict[int, NewParameter] = {}
     dequantizers: dict[Node, NewParameter] = {}
+    is_bias = False
     for slot, parameter in parameters.items():
         quantized = dequantizer(node.inputs[slot]) if _has_input(node, slot) else None
         if quantized is not None and isinstance(parameter, NewParameter):
             scales = scaled_quantization(quantized, constants.require(node.inputs[slot]), parameter.exact, constants)
             if isinstance(scales, Refusal):
-                return scales
+                return _of_integer_bias(quantized) if is_bias and scales.reason is Reason.QUANTIZED else scales
+            is_bias = True
             if scales is not None:
                 dequantizers[quantized] = scales
         elif isinstance(parameter, Refusal):
@@ -206,8 +208,15 @@ def _edit(
         elif parameter is not None:
             new[slot] = parameter
     if len(dequantizers) > 1 and not same_factors(dequantizers, constants):
-        return Refusal(Reason.QUANTIZED, "an integer bias takes the scale of its weight, and no shift")
+        return _of_integer_bias(next(reversed(dequantizers)))
     return NodeEdit(node, new, op_type, factors or {}, bias_behind, dequantizers)
+
+
+def _of_integer_bias(bias: Node) -> Refusal:
+    """The weight, which is looked at first, bears the map; so it is the shift that the bias does not bear."""
+    return Refusal(
+        Reason.QUANTIZED, f"the bias is stored as integers behind {bias.label!r}: it takes the scale, and no shift"
+    )
 
 
 def _weight(

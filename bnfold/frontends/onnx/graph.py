@@ -35,6 +35,11 @@ class Scope:
     values: dict[str, "Value"] = field(default_factory=dict)
     nodes: list["Node"] = field(default_factory=list)
 
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a model-local function, and no graph."""
+        return isinstance(self.proto, onnx.FunctionProto)
+
     def find(self, name: str) -> "Value | None":
         """The tensor of this name that is visible here."""
         scope: Scope | None = self

@@ -65,10 +65,9 @@ class OnnxPort:
 
     def producer(self, value: Value) -> Node | Refusal:
         """The node that makes this tensor."""
-        if value.producer is not None:
-            return value.producer
-        kind = "an initializer" if value.is_initializer else "an input"
-        return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is {kind} of {value.scope.label}")
+        if self._constants.holds(value):
+            return Refusal(Reason.CONSTANT, f"{value.name!r} is a constant")
+        return value.producer or Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is an input of {value.scope.label}")
 
     def readers(self, value: Value) -> Sequence[tuple[Node, int]]:
         """Every use of the tensor's values by a node; a query of its shape is none."""
@@ -80,7 +79,7 @@ class OnnxPort:
             return Refusal(
                 Reason.GRAPH_OUTPUT,
                 f"{value.name!r} is an output of {value.scope.label}",
-                hint="take the tensor off the outputs to fold it",
+                hint="if nobody needs that output, take it off" if value.value_readers else "",
             )
         for node, _ in value.value_readers:
             if node.scope is not value.scope:

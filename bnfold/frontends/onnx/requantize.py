@@ -39,24 +39,30 @@ def scaled_quantization(
     """
     output, scale = node.outputs[0], node.inputs[1]
     stored = constants.read_exact(scale) if scale is not None else None
-    if output is None or scale is None or stored is None or isinstance(stored, Refusal):
-        return Refusal(Reason.QUANTIZED, f"the scale of {node.label!r} is not a constant")
+    if output is None or scale is None or stored is None:
+        return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) has no scale")
+    if isinstance(stored, Refusal):
+        return stored
     if old.shape != new.shape:
         return Refusal(Reason.QUANTIZED, f"{node.label!r} makes shape {old.shape}, folded it would be {new.shape}")
-    if len(output.value_readers) > 1 or output.is_output:
-        return Refusal(Reason.QUANTIZED, f"another node reads what {node.label!r} makes")
+    if output.is_output:
+        return Refusal(Reason.GRAPH_OUTPUT, f"{output.name!r} is a parameter, and an output of {output.scope.label}")
+    if len(output.value_readers) > 1:
+        names = ", ".join(f"{reader.label!r} ({reader.op})" for reader, _ in output.value_readers[:3])
+        return Refusal(Reason.OTHER_CONSUMERS, f"{output.name!r}, a parameter, is read by {names}")
     axis = attribute(node, "axis", 1) % max(old.ndim, 1)
     rows = (lambda values: np.moveaxis(values, axis, 0).reshape(stored.size, -1)) if stored.size > 1 else np.ravel
     factors = _factors(np.atleast_2d(rows(old.astype(np.float64))), np.atleast_2d(rows(new)))
     if factors is None:
-        return Refusal(Reason.QUANTIZED, f"the map is no scale over the axis on which {node.label!r} has its scales")
+        has = "one scale for all" if stored.size == 1 else f"scales along axis {axis}"
+        return Refusal(Reason.QUANTIZED, f"{node.label!r} has {has}, which cannot express the map")
     if np.all(factors == 1.0):
         return None
     if (factors <= 0).any():
         worst = int(np.argmin(factors))
         return Refusal(
             Reason.QUANTIZED,
-            f"scale {worst} of {node.label!r} would change by {factors[worst]:.3g}, not positive",
+            f"scale {worst} of {node.label!r} would be multiplied by {factors[worst]:.3g}, not positive",
         )
     exact = stored * factors.reshape(stored.shape)
     return new_parameter(exact, constants.require(scale).dtype)

@@ -13,7 +13,7 @@ from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 
-_EXPORT_IN_EVAL_MODE = "export in eval mode, or give --assume-inference"
+_EXPORT_IN_EVAL_MODE = "if it is meant for inference, export in eval mode, or give --assume-inference"
 
 
 def decode_batch_norm(context: Context) -> AffineMap:
@@ -22,10 +22,15 @@ def decode_batch_norm(context: Context) -> AffineMap:
     Source: torch.nn.functional.batch_norm; aten/src/ATen/native/native_functions.yaml
     """
     node = context.node
+    used = any(value.readers or value.is_output for value in node.outputs[1:] if value is not None)
+    if _trains(context) and used:
+        raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch, and they are used")
+    if _trains(context) and not _has_statistics(context):
+        raise Undecodable(Reason.TRAINING_MODE, "it keeps no statistics, and always takes those of the batch")
     if _trains(context):
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
-    if any(value.readers or value.is_output for value in node.outputs[1:] if value is not None):
-        raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are read", "export in eval mode")
+    if used:
+        raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are used")
     shape = context.shape("input")
     require_channels(shape)
     mean, variance = (
@@ -123,4 +128,8 @@ def _trains(context: Context) -> bool:
         return False
     if op.startswith("aten::_batch_norm_with_update"):
         return True
-    return bool(context.fixed("training")) or not context.has("running_mean") or not context.has("running_var")
+    return bool(context.fixed("training")) or not _has_statistics(context)
+
+
+def _has_statistics(context: Context) -> bool:
+    return context.has("running_mean") and context.has("running_var")

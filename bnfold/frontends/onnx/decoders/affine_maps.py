@@ -2,34 +2,79 @@
 
 from bnfold.affine import Array
 from bnfold.frontends.arithmetic import divided, require_finite, scaled, shifted
-from bnfold.frontends.batch_norms import read_batch_norm, require_channels, require_vectors
+from bnfold.frontends.batch_norms import (
+    read_batch_norm,
+    read_batch_norm_of_one_channel,
+    require_channels,
+    require_vectors,
+)
 from bnfold.frontends.broadcasting import with_rank_of
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.inference import FIRST_WITH_TRAINING_MODE
 from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 
+_IF_MEANT = "if it is meant for inference, export in eval mode, or give --assume-inference"
+
 
 def decode_batch_norm(context: Context) -> AffineMap:
     """BatchNormalization in inference: five inputs, one output. Source: ONNX BatchNormalization-7, -9, -14, -15."""
-    node = context.node
-    if attribute(node, "training_mode", 0):
-        raise Undecodable(
-            Reason.TRAINING_MODE, "training_mode is 1", hint="export in eval mode, or give --assume-inference"
-        )
-    if any(node.proto.output[1:]):
-        names = ", ".join(map(repr, filter(None, node.proto.output[1:])))
-        raise Undecodable(Reason.STATISTICS_OUTPUTS, f"it also outputs {names}", hint="export in eval mode")
-    if node.opset < 9 and not attribute(node, "spatial", 1):
-        raise Undecodable(Reason.NOT_SPATIAL, f"spatial is 0 at opset {node.opset}")
+    _require_inference(context)
     gamma, beta, mean, variance = (context.parameter(slot, dynamic=Reason.DYNAMIC_PARAMETER) for slot in range(1, 5))
-    require_vectors(gamma, beta, mean, variance)
     shape = context.shape(0)
+    if context.node.opset < 9 and not attribute(context.node, "spatial", 1):
+        _require_channels_only(context, gamma, len(shape))
+    require_vectors(gamma, beta, mean, variance)
+    epsilon = attribute(context.node, "epsilon", DEFAULT_EPSILON)
+    if len(shape) == 1:
+        return read_batch_norm_of_one_channel(gamma, beta, mean, variance, epsilon)
     require_channels(shape)
-    epsilon = attribute(node, "epsilon", DEFAULT_EPSILON)
     return read_batch_norm(gamma, beta, mean, variance, epsilon, shape)
+
+
+def _require_inference(context: Context) -> None:
+    """Refuse a BatchNorm that takes its statistics from the batch, and say what for."""
+    node = context.node
+    used = [value for value in node.outputs[1:] if value is not None and (value.readers or value.is_output)]
+    if used:
+        names = ", ".join(repr(value.name) for value in used)
+        raise Undecodable(Reason.STATISTICS_OUTPUTS, f"its statistics are used, as {names}")
+    training = attribute(node, "training_mode", 0)
+    if training and _never_kept_statistics(context):
+        kept = (
+            "its running mean and variance are 0 and 1, as of a BatchNorm that keeps none and always takes the batch's"
+        )
+        raise Undecodable(Reason.TRAINING_MODE, f"training_mode is 1, and {kept}")
+    if training:
+        raise Undecodable(Reason.TRAINING_MODE, "training_mode is 1", hint=_IF_MEANT)
+    if any(node.outputs[1:]):
+        names = ", ".join(repr(value.name) for value in node.outputs[1:] if value is not None)
+        hint = _IF_MEANT if node.opset < FIRST_WITH_TRAINING_MODE else ""
+        raise Undecodable(Reason.STATISTICS_OUTPUTS, f"it also outputs {names}, which is for training only", hint)
+
+
+def _never_kept_statistics(context: Context) -> bool:
+    mean, variance = (context.constants.read(context.required(slot)) for slot in (3, 4))
+    if isinstance(mean, Refusal) or isinstance(variance, Refusal):
+        return False
+    return not mean.any() and bool((variance == 1).all())
+
+
+def _require_channels_only(context: Context, gamma: Array, rank: int) -> None:
+    """With spatial=0 parameters have the shape (C, D1, ...) of a whole sample, which is (C,) at rank 2 alone."""
+    said = f"spatial is 0 at opset {context.node.opset}"
+    if rank < 3:
+        return
+    if gamma.ndim > 1:
+        raise Undecodable(Reason.NOT_SPATIAL, f"{said}, and its parameters have shape {gamma.shape}")
+    raise Undecodable(
+        Reason.NOT_SPATIAL,
+        f"{said}, which asks for parameters of rank {rank - 1}, and they have shape {gamma.shape}",
+        hint="if one mean per channel is meant, set spatial to 1: as it is, runtimes refuse to run it",
+    )
 
 
 def decode_mul(context: Context) -> AffineMap:

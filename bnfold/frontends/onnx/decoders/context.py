@@ -8,6 +8,7 @@ import numpy.typing as npt
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Shape, Value
+from bnfold.frontends.onnx.lost_ranks import unknown_rank
 from bnfold.frontends.undecodable import Undecodable, known_parameter
 from bnfold.refusal import Reason, Refusal
 
@@ -46,18 +47,8 @@ class Context:
     def shape(self, slot: int) -> Shape:
         """The shape of an input whose rank must be known."""
         value = self.required(slot)
-        producer = value.producer
-        if value.shape is None and producer is not None and not producer.is_standard:
-            raise Undecodable(
-                Reason.FOREIGN_DOMAIN,
-                f"{value.name!r} is made by {producer.label!r} ({producer.op}), which is not ONNX's own operator",
-            )
         if value.shape is None:
-            raise Undecodable(
-                Reason.UNKNOWN_SHAPE,
-                f"the rank of {value.name!r} is not known before run time",
-                hint="give the graph's inputs a shape, if only with symbolic dimensions",
-            )
+            raise unknown_rank(value)
         return value.shape
 
     def output_shape(self) -> Shape:
