@@ -76,21 +76,11 @@ def test_another_place_shown_than_the_program_has_is_caught():
     original, _ = program.observers(["norm"])
 
     def wrong(arguments):
-        result, inside = original(arguments)
-        return result, {"norm": inside["norm"] * 1.01}
+        return {"norm": original(arguments)["norm"] * 1.01}
 
     verdict = check_torch(module, new, OPTIONS, (original, wrong))
     assert not verdict.passed
     assert "tensor 'norm'" in verdict.problem
-
-
-def test_an_observer_of_another_program_is_caught():
-    module, other = script(), changed(lambda module: module.norm.bias.add_(1))
-    program = ScriptProgram(other, [IMAGE])
-    program.finish()
-    observers = program.observers(["norm"])
-    verdict = check_torch(module, reloaded(module), OPTIONS, observers)
-    assert "looked at the wrong one" in verdict.problem
 
 
 def test_other_inputs_and_outputs_are_caught():

@@ -8,7 +8,7 @@ from torch import nn  # noqa: E402
 
 from bnfold.judge.moved_weights import noise_of_step, step_of  # noqa: E402
 from bnfold.judge.options import VerifyOptions  # noqa: E402
-from bnfold.judge.programs.program import open_program  # noqa: E402
+from bnfold.judge.programs.opening import open_program  # noqa: E402
 from bnfold.judge.programs.sites import SiteTally  # noqa: E402
 from tests.torchscript.folding import compiled  # noqa: E402
 
@@ -27,22 +27,26 @@ def one_channel(factor: float) -> np.ndarray:
     return other
 
 
-def test_weights_move_for_a_while_and_are_then_what_they_were():
+def test_weights_of_a_copy_move_for_a_while_and_are_then_what_they_were():
     module = compiled(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)).eval(), "scripted")
     program = open_program("the original", module)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-    def relative():
-        return (module.state_dict()["0.weight"] / before["0.weight"] - 1).abs()
+    weight = next(tensor for tensor in program.weights if tensor.shape == (5, 6))
+    leaves = [torch.randn(4, 6)]
+    expected = program.run(leaves)["output"]
 
     def use_and_fail():
         with program.moved_weights(0, 4):
-            assert torch.all((relative() > 3 * 2**-23) & (relative() < 5 * 2**-23))
+            relative = (weight / before["0.weight"] - 1).abs()
+            assert torch.all((relative > 3 * 2**-23) & (relative < 5 * 2**-23))
+            assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+            assert np.any(program.run(leaves)["output"] != expected)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         use_and_fail()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert torch.equal(weight, before["0.weight"])
+    assert np.array_equal(program.run(leaves)["output"], expected)
 
 
 def test_growth_is_divided_by_the_step_and_a_jump_is_not():

@@ -54,7 +54,7 @@ class _Lowering:
         for old, new in self._nodes.items():
             new.name = old.name  # copying renames what is called like something of Python's own, such as "input"
         self._specs = {getattr(spec.arg, "name", ""): replace(spec) for spec in program.graph_signature.input_specs}
-        self._state: dict[str, Any] = dict(program.state_dict)
+        self._state: dict[str, Any] = {**program.state_dict, **_own_buffers(program)}
         self._constants: dict[str, Any] = dict(program.constants)
         self._of_value: dict[Value, fx.Node] = {}
         self._of_node: dict[Node, fx.Node] = {}
@@ -272,6 +272,12 @@ _STEPS: dict[type, Any] = {
     ParameterChanged: _Lowering._change_parameter,
     Renamed: _Lowering._rename,
 }
+
+
+def _own_buffers(program: ExportedProgram) -> dict[str, Any]:
+    """Copies of what a program may write to: running the new one does not change the old one."""
+    parameters = {spec.target for spec in program.graph_signature.input_specs if spec.kind is InputKind.PARAMETER}
+    return copy.deepcopy({name: held for name, held in program.state_dict.items() if name not in parameters})
 
 
 def _overload(op: str, arguments: dict[str, Any], old: Any) -> torch._ops.OpOverload:  # noqa: ANN401 - any target

@@ -13,6 +13,7 @@ import torch
 
 from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared
+from bnfold.frontends.torchscript.running import Runner
 from bnfold.rearrange import Dim
 
 _NUMBERED_DTYPES = {
@@ -68,7 +69,6 @@ class _Probe:
 
     def __init__(self, prepared: Prepared) -> None:
         self.names: list[str] = []
-        self._module = prepared.module
         graph = prepared.graph.copy()
         asked = []
         for original, node in zip(list(prepared.graph.nodes()), list(graph.nodes()), strict=True):
@@ -89,13 +89,12 @@ class _Probe:
         for value in asked:
             graph.registerOutput(value)
         graph.makeMultiOutputIntoTuple()
-        self._function = torch._C._create_function_from_graph("sizes", graph)
+        self._run = Runner("sizes", prepared.module, graph)
 
     def sizes(self, arguments: Sequence[Any]) -> list[tuple[list[int], int]] | None:
         """Size and type of each tensor; None where the program does not take these arguments."""
         try:
-            with torch.no_grad():
-                found = self._function(self._module, *arguments)
+            found = self._run(arguments)
         except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError):  # the first, of its own assertions
             return None
         return list(zip(found[::2], found[1::2], strict=True))

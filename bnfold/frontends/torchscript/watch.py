@@ -1,4 +1,4 @@
-"""Graphs that show tensors inside: what they return, and the values of chosen names as well."""
+"""Graphs that show tensors inside: the values of chosen names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 import torch
 
 from bnfold.frontends.torchscript.ir import IrGraph, IrValue, all_nodes
+from bnfold.frontends.torchscript.running import Runner
 
-Observe: TypeAlias = Callable[[Sequence[Any]], tuple[object, Mapping[str, torch.Tensor]]]
-"""Runs a program on the arguments of forward: what it returns, and tensors inside it by name."""
+Observe: TypeAlias = Callable[[Sequence[Any]], Mapping[str, torch.Tensor]]
+"""Runs a program on the arguments of forward: tensors inside it by name."""
 
 
 def watch(module: torch.jit.ScriptModule, graph: IrGraph, shown: Mapping[str, IrValue]) -> Observe:
@@ -29,11 +30,10 @@ def watch(module: torch.jit.ScriptModule, graph: IrGraph, shown: Mapping[str, Ir
         copy.registerOutput(node.insertAfter(twin.node()).output())
     if names:
         copy.makeMultiOutputIntoTuple()
-    function = torch._C._create_function_from_graph("watch", copy)
+    run = Runner("watch", module, copy)
 
-    def observe(arguments: Sequence[Any]) -> tuple[object, Mapping[str, torch.Tensor]]:
-        found = function(module, *arguments)
-        return (found[0], dict(zip(names, found[1:], strict=True))) if names else (found, {})
+    def observe(arguments: Sequence[Any]) -> Mapping[str, torch.Tensor]:
+        return dict(zip(names, run(arguments)[1:], strict=True)) if names else {}
 
     return observe
 

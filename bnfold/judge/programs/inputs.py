@@ -1,7 +1,7 @@
 """What to feed a program of torch: shapes and types from the caller, from examples and from the graph, values drawn."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -11,7 +11,9 @@ from bnfold.errors import UncheckedError, UsageError
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.inputs import DISTRIBUTIONS
 from bnfold.judge.options import VerifyOptions
-from bnfold.judge.programs.program import TorchPort, TorchProgram, open_program
+from bnfold.judge.programs.opening import open_program
+from bnfold.judge.programs.ports import TorchPort
+from bnfold.judge.programs.program import TorchProgram
 from bnfold.judge.programs.tensors import Array, to_tensor
 
 # Integers may index a table whose length only the program knows: as many values as it bears.
@@ -32,15 +34,22 @@ class TorchFeed:
 
 
 def example_arguments(model: object, options: VerifyOptions | None = None) -> list[Any]:
-    """Flat arguments that a ScriptModule or an ExportedProgram runs on: the first sample of a check.
+    """Arguments that a ScriptModule or an ExportedProgram runs on: the first sample of a check.
+
+    Those of an ExportedProgram are flat.
 
     Raises:
         UsageError: nothing says the shape of an input, or the options name one that is not there.
         UncheckedError: the program does not run on anything that was tried.
     """
     options = options or VerifyOptions()
-    program = open_program("the original", model)
-    return draw_arguments(choose_feed(program, options), options, sample=0)
+    program = open_program("the original", model, inputs_named(options))
+    return program.arguments(draw_leaves(choose_feed(program, options), options, sample=0))
+
+
+def inputs_named(options: VerifyOptions) -> list[str]:
+    """The inputs of which the caller says anything."""
+    return [*options.shapes, *options.inputs]
 
 
 def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
@@ -52,7 +61,7 @@ def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
     refused: UncheckedError | None = None
     for feed in _feeds(program, options):
         try:
-            program.run(draw_arguments(feed, options, sample=0))
+            program.run(draw_leaves(feed, options, sample=0))
         except UncheckedError as error:
             refused = refused or error
         else:
@@ -62,15 +71,16 @@ def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
     raise UncheckedError(f"{refused} (fed with {given or 'nothing'}); give --shape or --input, or --no-verify")
 
 
-def draw_arguments(feed: TorchFeed, options: VerifyOptions, sample: int) -> list[Any]:
-    """The arguments of one sample: the caller's values where there are any, else drawn, or a constant."""
+def draw_leaves(feed: TorchFeed, options: VerifyOptions, sample: int) -> list[Any]:
+    """The leaves of the arguments of one sample: the caller's values where there are any, else drawn, or a constant."""
     rng = np.random.default_rng([options.seed, sample])
     return [_argument(port, feed, options, rng, sample) for port in feed.ports]
 
 
 def name_of_sample(feed: TorchFeed, options: VerifyOptions, sample: int) -> str:
     """How messages call a sample: by number, and by distribution where that is a choice."""
-    if any(port.dtype in FLOATS and port.name not in options.inputs for port in feed.ports if port.is_tensor):
+    drawn = (port for port in feed.ports if port.is_tensor and port.name not in options.inputs)
+    if any(port.dtype in FLOATS or np.dtype(port.dtype).kind == "c" for port in drawn):
         return f"sample {sample} ({DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][0]})"
     return f"sample {sample}"
 
@@ -98,7 +108,9 @@ def _feeds(program: TorchProgram, options: VerifyOptions) -> Iterator[TorchFeed]
 
 
 def _known(port: TorchPort, options: VerifyOptions) -> TorchPort:
-    """A port with what the caller said of it."""
+    """A port with what the caller said of it, under the name that the caller used."""
+    if port.alias in inputs_named(options):
+        port = replace(port, name=port.alias)
     values, shape = options.inputs.get(port.name), options.shapes.get(port.name)
     if values is not None:
         shape = values.shape if shape is None else shape
@@ -107,17 +119,26 @@ def _known(port: TorchPort, options: VerifyOptions) -> TorchPort:
                 f"the shape {shape} given for input {port.name!r} is not that of its values, {values.shape}"
             )
         if port.is_tensor or port.type == "Optional[Tensor]":
-            return TorchPort(port.name, "Tensor", port.dtype or values.dtype, values.shape)
-        return TorchPort(port.name, port.type, constant=values.item(), is_optional=True)
+            return replace(port, type="Tensor", dtype=port.dtype or values.dtype, shape=values.shape)
+        if values.size != 1:
+            raise UsageError(f"input {port.name!r} of type {port.type} takes a single value, got shape {values.shape}")
+        return replace(port, constant=_plain(values, port.type), is_optional=True)
     if shape is not None and (port.is_tensor or port.type == "Optional[Tensor]"):
-        return TorchPort(port.name, "Tensor", port.dtype, tuple(shape))
+        return replace(port, type="Tensor", shape=tuple(shape))
     return port
+
+
+def _plain(values: Array, kind: str) -> object:
+    """A value as TorchScript takes it: it makes no float of an int."""
+    value = values.item()
+    plain = next((plain for plain in (bool, int, float) if plain.__name__ in kind), None)
+    return value if plain is None else plain(value)
 
 
 def _typed(port: TorchPort, dtype: "np.dtype[Any]") -> TorchPort:
     if not port.is_tensor or port.dtype is not None:
         return port
-    return TorchPort(port.name, port.type, dtype, port.shape)
+    return replace(port, dtype=dtype)
 
 
 def _refuse_unknown_names(ports: Sequence[TorchPort], options: VerifyOptions) -> None:
@@ -162,4 +183,5 @@ def _drawn(
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.asarray(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))
-    return np.asarray(DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][1](rng, shape))
+    draw = DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][1]
+    return np.asarray(draw(rng, shape) + 1j * draw(rng, shape) if dtype.kind == "c" else draw(rng, shape))

@@ -1,24 +1,34 @@
 """Whether two programs of torch compute the same, by running both in torch, and as ONNX models under onnxruntime."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from bnfold.errors import VerificationError
+from bnfold.errors import UncheckedError
 from bnfold.judge.compare import differences
 from bnfold.judge.judge import check
 from bnfold.judge.noise import MOST_ROUNDINGS, NoiseLevel
 from bnfold.judge.options import VerifyOptions
-from bnfold.judge.programs.inputs import TorchFeed, choose_feed, count_samples, draw_arguments, name_of_sample
+from bnfold.judge.programs.inputs import (
+    TorchFeed,
+    choose_feed,
+    count_samples,
+    draw_leaves,
+    inputs_named,
+    name_of_sample,
+)
 from bnfold.judge.programs.noise import Rounding, grain_of, level, other_roundings, rounding_of_weights
 from bnfold.judge.programs.onnx import export_onnx, with_own_names
-from bnfold.judge.programs.program import Observe, TorchProgram, open_program
+from bnfold.judge.programs.opening import open_program
+from bnfold.judge.programs.program import TorchProgram
 from bnfold.judge.programs.result import TorchVerification
+from bnfold.judge.programs.rows import CALLS, Row, other_state, side_by_side
+from bnfold.judge.programs.scripts import Observe
 from bnfold.judge.programs.sites import Moved, SiteTally, needs_noise
-from bnfold.judge.programs.tensors import Array, to_array
+from bnfold.judge.programs.tensors import Array, same_values, to_array
 from bnfold.judge.tally import Tally
 from bnfold.judge.tolerance import differ, noise_matters
 
@@ -35,7 +45,7 @@ def check_torch(
         reference: the original, a ScriptModule or an ExportedProgram.
         candidate: the new program, of the same kind.
         options: inputs and tolerances; None for the defaults.
-        observers: of ScriptModules, how to look inside of either; what they return must be what the programs return.
+        observers: of ScriptModules, how to look inside of either.
 
     Returns:
         A verification that passed, or that failed and says where. It was made under onnxruntime as well where torch
@@ -43,18 +53,25 @@ def check_torch(
 
     Raises:
         UsageError: nothing says the shape of an input, or the options contradict the program.
-        VerificationError: the reference does not run, so that nothing can be compared with it.
+        UncheckedError: the reference does not run, so that nothing can be compared with it.
     """
     options = options or VerifyOptions()
     ours, theirs = observers or (None, None)
-    original = open_program("the original", reference, ours)
-    new = open_program("the new program", candidate, theirs)
+    named = inputs_named(options)
+    original = open_program("the original", reference, named, ours)
+    new = open_program("the new program", candidate, named, theirs)
     problem = _signature_difference(original, new)
     if problem:
         return _failed(options, problem)
     feed = choose_feed(original, options)
     verdict = _Trial(original, new, feed, options).run()
-    return _with_onnx(verdict, reference, candidate, feed, options) if verdict.passed else verdict
+    if not verdict.passed:
+        return verdict
+    leaves = draw_leaves(feed, options, sample=0)
+    why_not = _why_not_onnx(original, leaves)
+    if why_not:
+        return replace(verdict, warnings=(*verdict.warnings, f"not compared under onnxruntime: {why_not}"))
+    return _with_onnx(verdict, (reference, candidate), original.arguments(leaves), leaves, feed, options)
 
 
 def _failed(options: VerifyOptions, problem: str) -> TorchVerification:
@@ -89,48 +106,53 @@ class _Trial:
         count = count_samples(self.feed, self.options)
         for number in range(count):
             where = name_of_sample(self.feed, self.options, number)
-            arguments = draw_arguments(self.feed, self.options, number)
             try:
-                sample = _Sample(self.original, arguments)
-            except VerificationError as error:
+                sample = self._sample(number)
+            except UncheckedError as error:
                 left_out.append(f"{where} left out: {error}")
                 continue
             try:
-                problem = self._compare(sample, where)
-            except VerificationError as error:
+                problem = self._compare(sample, where) or self._compare_inside(sample, where)
+            except UncheckedError as error:
                 problem = f"{error} (in {where})"
             if problem:
                 return _failed(self.options, problem)
         return self._put_together(count - len(left_out), left_out)
 
+    def _sample(self, number: int) -> "_Sample":
+        """One call, or several in a row where the first changes the state of the original."""
+        draws = [draw_leaves(self.feed, self.options, number + later) for later in range(CALLS)]
+        first = _Sample(self.original, draws[:1])
+        return _Sample(self.original, draws) if first.is_stateful else first
+
     def _compare(self, sample: "_Sample", where: str) -> str:
         """Count one sample; what is wrong beyond single values, in one line."""
-        got = self.new.run(sample.arguments)
-        if list(got) != list(sample.results):
-            return f"outputs {', '.join(got)} against {', '.join(sample.results)} in the original, in {where}"
-        for name, expected in sample.results.items():
+        calls = self.new.calls(sample.row)
+        for ours, theirs in zip(sample.calls, calls, strict=True):
+            if list(ours.results) != list(theirs.results):
+                names = ", ".join(theirs.results), ", ".join(ours.results)
+                return f"outputs {names[0]} against {names[1]} in the original, in {where}"
+        unlike = other_state(self.original, self.new, sample.calls)
+        if unlike:
+            return f"{unlike!r} does not begin with the values that it has in the original"
+        try:
+            pairs = list(side_by_side(self.original, sample.calls, self.new, calls))
+        except KeyError as error:
+            return f"{error} changes in one of the programs, and the other has none, in {where}"
+        for name, expected, got in pairs:
             tally = self._outputs.setdefault(name, Tally(name, self.options))
-            found = differences(expected, got[name])
+            found = differences(expected, got)
             noise = None
             if any(noise_matters(entry, self.options) for entry in found):
-                noise = sample.noise(name)
+                noise = sample.noise(name, expected)
                 while differ([found], self.options, [noise]) and sample.round_again():
-                    noise = sample.noise(name)
+                    noise = sample.noise(name, expected)
             tally.see(expected)
             tally.add(found, noise, where)
-        return self._compare_inside(sample, got, where)
+        return ""
 
-    def _compare_inside(self, sample: "_Sample", got: Mapping[str, object], where: str) -> str:
-        observed, inside = self.new.observe(sample.arguments)
-        for role, plain, seen in (
-            ("the original", sample.results, sample.observed),
-            ("the new program", got, observed),
-        ):
-            unlike = next((name for name in plain if not _alike(plain[name], seen.get(name))), None)
-            if unlike is not None:
-                return (
-                    f"{role} gives another {unlike} while it is looked into, in {where}: bnfold looked at the wrong one"
-                )
+    def _compare_inside(self, sample: "_Sample", where: str) -> str:
+        inside = self.new.inside(sample.row[0])
         for name, expected in sample.inside.items():
             if name not in inside:
                 continue
@@ -147,7 +169,7 @@ class _Trial:
     def _put_together(self, samples: int, left_out: Sequence[str]) -> TorchVerification:
         outputs = tuple(tally.result() for tally in self._outputs.values())
         sites = tuple(tally.result() for tally in self._sites.values())
-        wrong = [f"output {entry.name!r}: {entry.problem}" for entry in outputs if not entry.passed]
+        wrong = [f"{_called(entry.name)}: {entry.problem}" for entry in outputs if not entry.passed]
         wrong += [f"tensor {entry.name!r}: {entry.problem}" for entry in sites if not entry.passed]
         problem = wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "") if wrong else ""
         problem = problem if samples else "the original refused every sample"
@@ -164,36 +186,50 @@ class _Trial:
         )
 
 
-class _Sample:
-    """What the original makes of one sample."""
+def _called(name: str) -> str:
+    """How messages call an output, or what a call wrote to."""
+    return f"output {name!r}" if name.startswith("output") else repr(name)
 
-    def __init__(self, original: TorchProgram, arguments: Sequence[Any]) -> None:
-        self.arguments = arguments
-        self.results = original.run(arguments)
-        self.observed, self.inside = original.observe(arguments)
+
+class _Sample:
+    """What the original makes of one sample: of one call, or of several in a row."""
+
+    def __init__(self, original: TorchProgram, row: Row) -> None:
+        self.row = row
+        self.calls = original.calls(row)
         self._original = original
         self._rounded_again = 0
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a call changes what the next one begins with."""
+        return any(name.startswith("state ") for call in self.calls for name in call.changed)
+
+    @cached_property
+    def inside(self) -> dict[str, Any]:
+        """The tensors inside, in the first call."""
+        return self._original.inside(self.row[0])
 
     @cached_property
     def grain(self) -> "np.dtype[Any]":
         """The coarsest type that it computes in."""
-        return grain_of(self._original, self.arguments)
+        return grain_of(self._original, self.row)
 
     @cached_property
     def _otherwise(self) -> list[Rounding]:
-        return list(other_roundings(self._original, self.arguments))
+        return list(other_roundings(self._original, self.row))
 
     def round_again(self) -> bool:
         """Find one more rounding, by moving the weights; whether there are any left to try."""
         if self._rounded_again == MOST_ROUNDINGS:
             return False
-        self._otherwise += rounding_of_weights(self._original, self.arguments, self._rounded_again)
+        self._otherwise += rounding_of_weights(self._original, self.row, self._rounded_again)
         self._rounded_again += 1
         return True
 
-    def noise(self, name: str) -> NoiseLevel:
+    def noise(self, name: str, value: object) -> NoiseLevel:
         """Of a result, as far as it is known."""
-        return level(name, self.results[name], self._otherwise, self.grain)
+        return level(name, value, self._otherwise, self.grain)
 
     def inside_otherwise(self, name: str) -> list[Moved]:
         """A tensor inside, under other roundings, and by how many units of the last place something was moved there."""
@@ -201,23 +237,32 @@ class _Sample:
         return [(value, step) for value, step in seen if isinstance(value, np.ndarray)]
 
 
-def _alike(plain: object, seen: object) -> bool:
-    """Whether two runs of one program gave the same, up to what its kernels do differently from run to run."""
-    return all(not noise_matters(entry, VerifyOptions()) for entry in differences(plain, seen))
+def _why_not_onnx(original: TorchProgram, leaves: Sequence[Any]) -> str:
+    """What a program does that its ONNX export does not do, or does in another order; "" if nothing."""
+    call, other = (original.calls([leaves], seed)[0] for seed in (0, 1))
+    if call.changed:
+        return f"the program writes to {next(iter(call.changed))!r}, and its ONNX export does not"
+    drawn = (name for name, value in call.results.items() if not same_values(value, other.results.get(name)))
+    name = next(drawn, None)
+    return "" if name is None else f"{name!r} depends on random numbers of the program's own"
 
 
 def _with_onnx(
-    verdict: TorchVerification, reference: object, candidate: object, feed: TorchFeed, options: VerifyOptions
+    verdict: TorchVerification,
+    models: tuple[object, object],
+    arguments: Sequence[Any],
+    leaves: Sequence[Any],
+    feed: TorchFeed,
+    options: VerifyOptions,
 ) -> TorchVerification:
     """The same verdict, confirmed or refuted by onnxruntime where torch can export both programs."""
-    arguments = draw_arguments(feed, options, sample=0)
     names = [port.name for port in feed.ports if port.is_tensor]
     try:
-        models = [export_onnx(model, names, arguments) for model in (reference, candidate)]
-        fed = {entry.name for entry in models[0].graph.input}
-        chosen = replace(options, shapes={}, dims={}, inputs=_inputs(feed, options, arguments, fed))
-        second = check(models[0].SerializeToString(), with_own_names(models[1]).SerializeToString(), chosen)
-    except VerificationError as error:
+        ours, theirs = (export_onnx(model, names, arguments) for model in models)
+        fed = {entry.name for entry in ours.graph.input}
+        chosen = replace(options, shapes={}, dims={}, inputs=_inputs(feed, options, leaves, fed))
+        second = check(ours.SerializeToString(), with_own_names(theirs).SerializeToString(), chosen)
+    except UncheckedError as error:
         return replace(verdict, warnings=(*verdict.warnings, f"not compared under onnxruntime: {error}"))
     runtimes = (*verdict.runtimes, "onnxruntime")
     if second.passed:
@@ -225,12 +270,12 @@ def _with_onnx(
     return replace(verdict, status="failed", runtimes=runtimes, problem=f"under onnxruntime: {second.problem}")
 
 
-def _inputs(feed: TorchFeed, options: VerifyOptions, arguments: Sequence[Any], fed: set[str]) -> dict[str, Array]:
+def _inputs(feed: TorchFeed, options: VerifyOptions, leaves: Sequence[Any], fed: set[str]) -> dict[str, Array]:
     """The caller's values, and those of integers, whose range only the program knows."""
     return {
-        port.name: to_array(argument)
-        for port, argument in zip(feed.ports, arguments, strict=True)
+        port.name: to_array(leaf)
+        for port, leaf in zip(feed.ports, leaves, strict=True)
         if port.is_tensor
         and port.name in fed
-        and (port.name in options.inputs or argument.dtype.is_floating_point is False)
+        and (port.name in options.inputs or leaf.dtype.is_floating_point is False)
     }

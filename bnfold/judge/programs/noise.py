@@ -9,11 +9,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from bnfold.errors import VerificationError
+from bnfold.errors import UncheckedError
 from bnfold.judge.compare import FLOATS, Array, differences
 from bnfold.judge.moved_weights import noise_of_step, step_of
 from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.programs.program import TorchProgram
+from bnfold.judge.programs.rows import Row, names_of_calls
 from bnfold.judge.programs.tensors import to_array, to_tensor
 
 # The coarsest first.
@@ -23,9 +24,9 @@ Seen = Mapping[str, object]
 """Results and tensors inside, by name."""
 
 
-def grain_of(program: TorchProgram, arguments: Sequence[Any]) -> "np.dtype[Any]":
+def grain_of(program: TorchProgram, row: Row) -> "np.dtype[Any]":
     """The coarsest floating point type among weights and inputs; float32 if there is none."""
-    fed = {to_array(argument).dtype for argument in arguments if hasattr(argument, "dtype")}
+    fed = {to_array(leaf).dtype for leaf in row[0] if hasattr(leaf, "dtype")}
     found = program.float_types() | (fed & FLOATS)
     return next((dtype for dtype in _BY_GRAIN if dtype in found), np.dtype(np.float32))
 
@@ -45,43 +46,43 @@ class Rounding:
     step: int = 1
 
 
-def other_roundings(program: TorchProgram, arguments: Sequence[Any]) -> Iterator[Rounding]:
+def other_roundings(program: TorchProgram, row: Row) -> Iterator[Rounding]:
     """What the original gives under other legal roundings.
 
     Twice every floating point value in the inputs is moved by the last bit of the grain, up or down at random; once
     the kernels are torch's own and not those of oneDNN.
     """
-    grain = grain_of(program, arguments)
+    grain = grain_of(program, row)
     for direction in (+1, -1):
         rng = np.random.default_rng(0)
-        moved = [_moved(argument, direction, rng, grain) for argument in arguments]
-        with suppress(VerificationError):  # a moved input may leave the domain of a lookup
+        moved = [[_moved(leaf, direction, rng, grain) for leaf in leaves] for leaves in row]
+        with suppress(UncheckedError):  # a moved input may leave the domain of a lookup
             yield Rounding(_everything(program, moved), math.inf)
-    with suppress(VerificationError):
-        yield Rounding(_without_onednn(program, arguments), 0.0)
+    with suppress(UncheckedError):
+        yield Rounding(_without_onednn(program, row), 0.0)
 
 
-def rounding_of_weights(program: TorchProgram, arguments: Sequence[Any], number: int) -> Iterator[Rounding]:
+def rounding_of_weights(program: TorchProgram, row: Row, number: int) -> Iterator[Rounding]:
     """What the original gives with its weights moved a little: one, or none.
 
     Args:
         program: the original.
-        arguments: of one sample.
+        row: the calls of one sample.
         number: of the rounding, from 0.
     """
     step = step_of(number)
-    with suppress(VerificationError), program.moved_weights(number, step):
-        yield Rounding(_everything(program, arguments), math.inf, step)
+    with suppress(UncheckedError), program.moved_weights(number, step):
+        yield Rounding(_everything(program, row), math.inf, step)
 
 
-def _without_onednn(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
+def _without_onednn(program: TorchProgram, row: Row) -> Seen:
     import torch
 
     switches: Any = torch._C  # torch.backends.mkldnn.flags warns of other switches
     enabled = switches._get_mkldnn_enabled()
     switches._set_mkldnn_enabled(False)
     try:
-        return _everything(program, arguments)
+        return _everything(program, row)
     finally:
         switches._set_mkldnn_enabled(enabled)
 
@@ -96,15 +97,14 @@ def level(name: str, value: object, others: Sequence[Rounding], grain: "np.dtype
         grain: the coarsest type that it computes in.
     """
     noise = 0.0
-    for other in others:  # the smallest steps first
+    for other in (other for other in others if name in other.seen):  # the smallest steps first
         error = _error(value, other.seen.get(name), other.worst)
         noise = max(noise, float(noise_of_step(np.asarray(error), other.step, np.asarray(noise))))
     return NoiseLevel(noise, grain)
 
 
-def _everything(program: TorchProgram, arguments: Sequence[Any]) -> Seen:
-    results, inside = program.observe(arguments)
-    return {**inside, **results}
+def _everything(program: TorchProgram, row: Row) -> Seen:
+    return {**program.inside(row[0]), **names_of_calls(program.calls(row))}
 
 
 def _error(value: object, other: object, of_a_problem: float) -> float:
@@ -112,13 +112,13 @@ def _error(value: object, other: object, of_a_problem: float) -> float:
     return max((of_a_problem if entry.problem else entry.error for entry in found), default=0.0)
 
 
-def _moved(argument: Any, direction: int, rng: np.random.Generator, grain: "np.dtype[Any]") -> Any:  # noqa: ANN401
-    """The argument with every value moved; an array of zeros, which have no last bit to move, moves as if ones."""
-    if not hasattr(argument, "dtype"):
-        return argument
-    array: Array = to_array(argument)
+def _moved(leaf: Any, direction: int, rng: np.random.Generator, grain: "np.dtype[Any]") -> Any:  # noqa: ANN401
+    """The leaf with every value moved; an array of zeros, which have no last bit to move, moves as if ones."""
+    if not hasattr(leaf, "dtype"):
+        return leaf
+    array: Array = to_array(leaf)
     if array.dtype not in FLOATS:
-        return argument
+        return leaf
     values = array.astype(np.float64)
     step = np.abs(values) if values.any() else np.ones(values.shape)
     signs = direction * rng.choice((-1.0, 1.0), array.shape)

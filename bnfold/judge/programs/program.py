@@ -1,48 +1,73 @@
-"""Programs of torch, made alike: what they take, what they give, and how to run them."""
+"""Programs of torch, made alike: what they take, what they give and keep, and how to run them.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+A program runs on a copy of the caller's: nothing that it writes to, its own state or what it is given, is the caller's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bnfold.errors import UncheckedError, UsageError
-from bnfold.judge.programs.inside import tensors_inside
-from bnfold.judge.programs.tensors import named_results, numpy_dtype, to_array
+from bnfold.errors import UncheckedError
+from bnfold.judge.programs.ports import TorchPort
+from bnfold.judge.programs.tensors import comparable, named_results, numpy_dtype, same_values
 from bnfold.pulse import beat
 
 if TYPE_CHECKING:
     import torch
 
-Observe: TypeAlias = Callable[[Sequence[Any]], tuple[object, Mapping[str, Any]]]
-"""Runs a program on flat arguments: what it returns, and torch.Tensors inside it by name."""
+
+class Instance(Protocol):
+    """A program as its file holds it, until it is called."""
+
+    def call(self, leaves: Sequence[Any]) -> object:
+        """Run it on leaves of arguments; its state changes."""
+
+    def observe(self, leaves: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
+        """Run it; tensors inside by name."""
+
+    def state(self) -> Mapping[str, object]:
+        """What it may change in itself, as it is now, by name: tensors, numbers, lists of them."""
 
 
-@dataclass(frozen=True)
-class TorchPort:
-    """One argument of a program, nested ones taken apart.
+class Backend(Protocol):
+    """How programs of one kind are run.
 
     Attributes:
-        name: its name.
-        type: for people: "Tensor", "int", "Optional[Tensor]".
-        dtype: of a tensor, None where nothing says it.
-        shape: of a tensor, None where nothing says it.
-        constant: what is passed where the caller says nothing: a default, or a number that the program was made with.
-        is_optional: whether `constant` may be passed.
+        ports: the leaves of their arguments.
+        weights: parameters, buffers and constants, of the copy that runs.
     """
 
-    name: str
-    type: str
-    dtype: "np.dtype[Any] | None" = None
-    shape: tuple[int, ...] | None = None
-    constant: object = None
-    is_optional: bool = False
+    ports: list[TorchPort]
+    weights: "list[torch.Tensor]"
 
-    @property
-    def is_tensor(self) -> bool:
-        """Whether values are drawn for it."""
-        return self.type == "Tensor"
+    def arguments(self, leaves: Sequence[Any]) -> list[Any]:
+        """The arguments that leaves make."""
+
+    def fresh(self) -> Instance:
+        """The program as its file holds it."""
+
+    def leave(self) -> None:
+        """Nothing that the runs changed is to be seen by anybody else."""
+
+    def keep_weights(self) -> None:
+        """The weights are as they are meant to be now: `fresh` does not reset them."""
+
+
+@dataclass
+class Call:
+    """What one call made.
+
+    Attributes:
+        results: what it returned, by the path to it.
+        changed: what it wrote to: the values before and after, by name: "input x" and, of the program, "state cache".
+            The state before is that of the file.
+    """
+
+    results: dict[str, object]
+    changed: dict[str, tuple[object, object]]
 
 
 class TorchProgram:
@@ -50,48 +75,64 @@ class TorchProgram:
 
     Args:
         role: how messages call it: "the original".
-        ports: its arguments.
-        call: runs it on flat arguments.
-        weights: its parameters, buffers and constants.
-        observe: runs it and shows tensors inside, where that is possible.
+        backend: runs it.
     """
 
-    def __init__(
-        self,
-        role: str,
-        ports: Sequence[TorchPort],
-        call: Callable[[Sequence[Any]], object],
-        weights: Sequence["torch.Tensor"],
-        observe: Observe | None = None,
-    ) -> None:
+    def __init__(self, role: str, backend: Backend) -> None:
         self.role = role
-        self.ports = tuple(ports)
-        self._call = call
-        self._weights = weights
-        self._observe = observe
+        self.ports = tuple(backend.ports)
+        self._backend = backend
 
-    def run(self, arguments: Sequence[Any]) -> dict[str, object]:
-        """Everything it returns, by name.
+    @property
+    def weights(self) -> "list[torch.Tensor]":
+        """Parameters, buffers and constants of the copy that runs."""
+        return self._backend.weights
+
+    def arguments(self, leaves: Sequence[Any]) -> list[Any]:
+        """The arguments that leaves make."""
+        return self._backend.arguments(leaves)
+
+    def run(self, leaves: Sequence[Any]) -> dict[str, object]:
+        """Everything that the first call returns, by name.
 
         Raises:
             UncheckedError: it does not run on these arguments.
         """
-        return named_results(self._guarded(self._call, arguments))
+        return self.calls([leaves])[0].results
 
-    def observe(self, arguments: Sequence[Any]) -> tuple[dict[str, object], dict[str, Any]]:
-        """Everything it returns, and the tensors inside it that can be seen, by name.
+    def calls(self, row: Sequence[Sequence[Any]], seed: int = 0) -> list[Call]:
+        """Several calls in a row, the first from the state of the file.
+
+        Args:
+            row: the leaves of the arguments of each call.
+            seed: of the program's own random numbers.
+
+        Raises:
+            UncheckedError: one of them fails.
+        """
+        with self._guarded(seed):
+            instance = self._backend.fresh()
+            before = _state_of(instance)
+            return [self._call(instance, leaves, before) for leaves in row]
+
+    def inside(self, leaves: Sequence[Any]) -> dict[str, Any]:
+        """The tensors inside that can be seen in the first call, by name.
 
         Raises:
             UncheckedError: it does not run on these arguments.
         """
-        if self._observe is None:
-            return self.run(arguments), {}
-        result, inside = self._guarded(self._observe, arguments)
-        return named_results(result), {name: to_array(tensor) for name, tensor in inside.items()}
+        with self._guarded():
+            beat()
+            seen = self._backend.fresh().observe(_own(leaves))
+            return {name: comparable(tensor) for name, tensor in seen.items()}
+
+    def state(self) -> dict[str, object]:
+        """Its state as the file has it, by the names that `Call.changed` uses."""
+        return _state_of(self._backend.fresh())
 
     def float_types(self) -> "set[np.dtype[Any]]":
         """The floating point types of its weights."""
-        return {dtype for tensor in self._weights if (dtype := _float_type(tensor)) is not None}
+        return {dtype for tensor in self.weights if (dtype := _float_type(tensor)) is not None}
 
     @contextmanager
     def moved_weights(self, seed: int, step: int) -> Iterator[None]:
@@ -104,108 +145,55 @@ class TorchProgram:
         import torch
 
         rng = np.random.default_rng(seed)
-        weights = {tensor.data_ptr(): tensor for tensor in self._weights if _can_move(tensor)}
+        weights = {tensor.data_ptr(): tensor for tensor in self.weights if _can_move(tensor)}
         before = {place: tensor.detach().clone() for place, tensor in weights.items()}
         try:
             with torch.no_grad():
                 for tensor in weights.values():
                     directions = torch.from_numpy(rng.integers(0, 2, tuple(tensor.shape), np.int8) * 2 - 1)
                     tensor.mul_(1 + step * directions.to(tensor.dtype) * torch.finfo(tensor.dtype).eps)
+            self._backend.keep_weights()
             yield
         finally:
             with torch.no_grad():
                 for place, tensor in weights.items():
                     tensor.copy_(before[place])
+            self._backend.keep_weights()
 
-    def _guarded(self, run: Callable[[Sequence[Any]], Any], arguments: Sequence[Any]) -> Any:  # noqa: ANN401
+    def _call(self, instance: Instance, leaves: Sequence[Any], before: Mapping[str, object]) -> Call:
+        own = _own(leaves)
+        beat()
+        results = named_results(instance.call(own))
+        now = _state_of(instance)
+        pairs = {name: (before.get(name), value) for name, value in now.items()}
+        for port, given, left in zip(self.ports, leaves, own, strict=True):
+            if port.is_tensor:
+                pairs[f"input {port.name}"] = (comparable(given), comparable(left))
+        return Call(results, {name: pair for name, pair in pairs.items() if not same_values(*pair)})
+
+    @contextmanager
+    def _guarded(self, seed: int = 0) -> Iterator[None]:
+        """Without gradients, with the same random numbers every time, and with errors of one kind."""
         import torch
 
-        # Its own copies, because a program may write to what it is given.
-        own = [argument.clone() if isinstance(argument, torch.Tensor) else argument for argument in arguments]
-        beat()
         try:
-            with torch.no_grad():
-                return run(own)
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                yield
         except Exception as error:  # whatever the program raises
             raise UncheckedError(f"torch cannot run {self.role}: {_one_line(error)}") from error
+        finally:
+            with torch.no_grad():
+                self._backend.leave()
 
 
-def open_program(role: str, model: object, observe: Observe | None = None) -> TorchProgram:
-    """A ScriptModule or an ExportedProgram as a program.
-
-    Args:
-        role: how messages call it.
-        model: the model.
-        observe: for a ScriptModule, how to look inside; an ExportedProgram shows its tensors by itself.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    import torch
-
-    if isinstance(model, torch.jit.ScriptModule):
-        return _script_program(role, model, observe)
-    if isinstance(model, torch.export.ExportedProgram):
-        return _exported_program(role, model)
-    raise UsageError(f"cannot check a {type(model).__name__}: expected a ScriptModule or an ExportedProgram")
+def _state_of(instance: Instance) -> dict[str, object]:
+    return {f"state {name}": comparable(value) for name, value in instance.state().items()}
 
 
-def _script_program(role: str, module: Any, observe: Observe | None) -> TorchProgram:  # noqa: ANN401
-    import torch
-
-    method = module._c._get_method("forward")
-    inputs = list(method.graph.inputs())[1:]
-    ports = [_script_port(argument, value) for argument, value in zip(method.schema.arguments[1:], inputs, strict=True)]
-    constants = module.code_with_constants[1].const_mapping.values()
-    weights = [held for held in (*module.state_dict().values(), *constants) if isinstance(held, torch.Tensor)]
-    return TorchProgram(role, ports, lambda arguments: module(*arguments), weights, observe)
-
-
-def _script_port(argument: Any, value: Any) -> TorchPort:  # noqa: ANN401 - torch has no public names for these
-    shape = dtype = None
-    if value.type().kind() == "TensorType":
-        sizes, dtype = value.type().sizes(), value.type().dtype()
-        shape = None if sizes is None else tuple(sizes)
-    return TorchPort(
-        name=argument.name,
-        type=str(argument.type),
-        dtype=None if dtype is None else numpy_dtype(dtype),
-        shape=shape,
-        constant=argument.default_value if argument.has_default_value() else None,
-        is_optional=argument.has_default_value() or str(argument.type).startswith("Optional["),
-    )
-
-
-def _exported_program(role: str, program: "torch.export.ExportedProgram") -> TorchProgram:
-    import torch
-    from torch.utils import _pytree as pytree
-
-    spec = program.call_spec.in_spec
-    names = [str(name) for name in program.graph_signature.user_inputs]
-    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    examples = [None] * len(names) if program.example_inputs is None else pytree.tree_leaves(program.example_inputs)
-    ports = [_exported_port(name, nodes.get(name), given) for name, given in zip(names, examples, strict=True)]
-    module = program.module()
-
-    def call(arguments: Sequence[Any]) -> object:
-        args, kwargs = pytree.tree_unflatten(list(arguments), spec)
-        return module(*args, **kwargs)
-
-    def observe(arguments: Sequence[Any]) -> tuple[object, Mapping[str, "torch.Tensor"]]:
-        return call(arguments), tensors_inside(module, arguments)
-
-    constants = [value for value in program.constants.values() if isinstance(value, torch.Tensor)]
-    return TorchProgram(role, ports, call, [*program.state_dict.values(), *constants], observe)
-
-
-def _exported_port(name: str, node: Any, example: object) -> TorchPort:  # noqa: ANN401
-    """From the example where there is one, else from the graph; a size that is not fixed gets its hint."""
-    import torch
-
-    held = example if example is not None or node is None else node.meta.get("val")
-    if not isinstance(held, torch.Tensor):
-        return TorchPort(name, type(held).__name__, constant=held, is_optional=True)
-    return TorchPort(name, "Tensor", numpy_dtype(held.dtype), tuple(map(_size, held.shape)))
+def _own(leaves: Sequence[Any]) -> list[Any]:
+    """Copies, because a program may write to what it is given."""
+    return [leaf.clone() if hasattr(leaf, "clone") else leaf for leaf in leaves]
 
 
 def _float_type(tensor: "torch.Tensor") -> "np.dtype[Any] | None":
@@ -218,11 +206,6 @@ def _can_move(tensor: "torch.Tensor") -> bool:
 
     computes = tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     return bool(computes and tensor.dim() > 1 and tensor.is_contiguous() and not tensor.is_inference())
-
-
-def _size(size: Any) -> int:  # noqa: ANN401 - an int or a torch.SymInt
-    hint = size if isinstance(size, int) else getattr(size.node, "hint", None)
-    return int(hint) if hint is not None else 2
 
 
 def _one_line(error: Exception) -> str:

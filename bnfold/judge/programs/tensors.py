@@ -50,15 +50,42 @@ def numpy_dtype(dtype: "torch.dtype") -> "np.dtype[Any] | None":
     return found
 
 
+def comparable(value: object) -> object:
+    """A value as it is now, in the form that `bnfold.judge.compare` takes.
+
+    Tensors become arrays with memory of their own, as the program may write to them later; the two parts of a complex
+    one stand on a last axis.
+
+    Containers become lists; what is neither a tensor nor a plain value becomes the name of its type.
+    """
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return to_array(torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).copy()
+    if isinstance(value, Mapping):
+        return [comparable(entry) for pair in value.items() for entry in pair]
+    if isinstance(value, (list, tuple)):
+        return [comparable(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value) if isinstance(value, (complex, torch.dtype, torch.device)) else type(value).__name__
+
+
+def same_values(a: object, b: object) -> bool:
+    """Whether two comparable values are the same, bit for bit; NaN is NaN."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same_values, a, b))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        alike = a.dtype == b.dtype and a.shape == b.shape
+        return alike and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+    return type(a) is type(b) and (a == b or a != a)
+
+
 def named_results(result: object, name: str = "output") -> dict[str, object]:
     """Everything that a program returned, flat, each under the path to it: output, output.0, output.logits.
 
     Tensors become arrays; numbers, strings and None stay as they are.
     """
-    import torch
-
-    if isinstance(result, torch.Tensor):
-        return {name: to_array(result)}
     if isinstance(result, Mapping):
         parts = [(str(key), value) for key, value in result.items()]
     elif isinstance(result, tuple) and hasattr(result, "_fields"):
@@ -66,5 +93,5 @@ def named_results(result: object, name: str = "output") -> dict[str, object]:
     elif isinstance(result, (list, tuple)):
         parts = [(str(index), value) for index, value in enumerate(result)]
     else:
-        return {name: result}
+        return {name: comparable(result)}
     return {path: value for key, part in parts for path, value in named_results(part, f"{name}.{key}").items()}
