@@ -91,7 +91,8 @@ class _Engine(Generic[N, V, E]):
                 break
         if best is None:
             return _kept(node, refusals)
-        fold = _folded(planner, node, self._output(node), best)
+        dead = sum(self._port.dead_channels(edit) for edit in best.edits)
+        fold = _folded(planner, node, self._output(node), best, dead)
         self._commit(node, meaning, best)
         return fold
 
@@ -171,7 +172,7 @@ class _Engine(Generic[N, V, E]):
         return value
 
 
-def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E]) -> Fold:
+def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E], dead: int) -> Fold:
     plan = move.plan
     growth = [_amplification(planner.meaning(target), after) for target, after in plan.meanings.items()]
     return Fold(
@@ -183,6 +184,7 @@ def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E])
         into=tuple(Label(target.label, target.op) for target in plan.into),
         through=tuple(Label(target.label, target.op) for target in plan.through if target not in plan.into),
         amplification=max(growth, default=1.0),
+        dead_channels=dead,
     )
 
 

@@ -21,6 +21,8 @@ class Fold:
         into: labels of the nodes whose parameters took it.
         through: labels of the nodes that it passed on the way.
         amplification: max|W'| / max|W|, the largest over the absorbing weights.
+        dead_channels: how many output channels of the absorbing weights became 0, because what they could still add to
+            their bias is lost in rounding.
     """
 
     node: str
@@ -31,6 +33,7 @@ class Fold:
     into: tuple[str, ...]
     through: tuple[str, ...]
     amplification: float
+    dead_channels: int = 0
 
     @property
     def is_identity(self) -> bool:

@@ -76,6 +76,9 @@ class GraphPort(Protocol[N, V, E]):
     def added_nodes(self, edit: E) -> int:
         """How many nodes an edit adds to the graph."""
 
+    def dead_channels(self, edit: E) -> int:
+        """How many output channels an edit makes 0, because their bias alone was left of them."""
+
     def position(self, node: N) -> tuple[int, ...]:
         """Where the node stands: smaller than the position of every node that reads what it makes."""
 

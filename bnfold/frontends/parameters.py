@@ -9,8 +9,8 @@ import numpy as np
 from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.refusal import Refusal
-from bnfold.rules.precision import AnyArray, round_parameter, round_weight
-from bnfold.semantics import Contraction, Form
+from bnfold.rules.precision import AnyArray, dead_channels, round_parameter, round_weight
+from bnfold.semantics import Contraction, Form, Recurrent
 
 Layout: TypeAlias = Callable[[AnyArray], AnyArray]
 """From the layout of a meaning's weight to that of the operator."""
@@ -23,10 +23,12 @@ class NewParameter:
     Attributes:
         exact: float64, before rounding.
         rounded: the same in the type that is stored.
+        dead_channels: how many output channels of a weight became 0, because their bias alone was left of them.
     """
 
     exact: Array
     rounded: AnyArray
+    dead_channels: int = 0
 
 
 def new_parameter(exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | Refusal:
@@ -35,12 +37,19 @@ def new_parameter(exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | R
     return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
 
 
-def new_weight(weight: Array, dtype: np.dtype[np.generic], layout: Layout) -> NewParameter | Refusal:
-    """A weight in this type and layout; OVERFLOW or UNDERFLOW where the type cannot hold it."""
-    rounded = round_weight(weight, dtype)
+def new_weight(meaning: Contraction | Recurrent, dtype: np.dtype[np.generic], layout: Layout) -> NewParameter | Refusal:
+    """The weight of a meaning in this type and layout; OVERFLOW or UNDERFLOW where the type cannot hold it."""
+    weight = meaning.weight
+    bias = None if meaning.bias is None else meaning.bias.reshape(-1)
+    channels = weight.shape[0] * weight.shape[1]
+    # A Gemm may have another bias in each row.
+    fits = bias is not None and bias.size in (1, channels)
+    rounded = round_weight(weight, dtype, dead_channels(weight, bias if fits else None, dtype))
     if isinstance(rounded, Refusal):
         return rounded
-    return NewParameter(layout(weight).astype(np.float64), layout(rounded))
+    inner = tuple(range(2, weight.ndim))
+    gone = np.any(weight != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)
+    return NewParameter(layout(weight).astype(np.float64), layout(rounded), int(gone.sum()))
 
 
 def new_operand(exact: Array, dtype: np.dtype[np.generic], form: Form) -> NewParameter | Refusal:

@@ -140,6 +140,7 @@ def _folds(report: Report) -> str:
         ("into", "name"),
         ("through", "name"),
         ("amplification", "number"),
+        ("dead channels", "number"),
         ("max rel", "number"),
         ("of own noise", "number"),
         ("of allowed, cut out", "number"),
@@ -150,7 +151,8 @@ def _folds(report: Report) -> str:
 
 def _moves(fold: Fold) -> Sequence[str]:
     into, through = all_called(fold.into), all_called(fold.through)
-    return fold.node, fold.op, fold.direction, into, through, f"{fold.amplification:.3g}"
+    dead = whole(fold.dead_channels) if fold.dead_channels else ""
+    return fold.node, fold.op, fold.direction, into, through, f"{fold.amplification:.3g}", dead
 
 
 def _measures(check: TensorCheck | None) -> Sequence[str]:

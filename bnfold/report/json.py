@@ -79,6 +79,7 @@ def _fold(fold: Fold) -> dict[str, Any]:
         "through": list(fold.through),
         "through_ops": list(map(operator_of, fold.through)),
         "amplification": _number(fold.amplification),
+        "dead_channels": fold.dead_channels,
     }
 
 

@@ -56,6 +56,8 @@ def _fold(fold: Fold, width: int) -> str:
     target = "into " + all_called(fold.into)
     if fold.through:
         target += " through " + all_called(fold.through)
+    if fold.dead_channels:
+        target += f", {counted(fold.dead_channels, 'dead channel')}"
     line = f"{printable(fold.node)} {target}"
     return line if cell_len(line) <= width else f"{printable(fold.node)}\n  {target}"
 

@@ -11,6 +11,7 @@ AnyArray = npt.NDArray[np.generic]
 
 # A channel whose largest weight is known to less than six bits has lost what training put there.
 _WORST_RELATIVE_LOSS = 2.0**-6
+_LARGEST_FLOAT16 = 65504.0
 
 
 def round_parameter(values: Array, dtype: np.dtype[np.generic]) -> AnyArray | Refusal:
@@ -45,12 +46,43 @@ def _to_odd_float32(values: Array) -> npt.NDArray[np.float32]:
     return np.where(toward_zero == values, bits, bits | 1).astype(np.uint32).view(np.float32)
 
 
-def round_weight(weight: Array, dtype: np.dtype[np.generic]) -> AnyArray | Refusal:
+def dead_channels(weight: Array, bias: Array | None, dtype: np.dtype[np.generic]) -> npt.NDArray[np.bool_]:
+    """Which output channels are their bias alone, whatever numbers come in.
+
+    What the weights of a dead channel can add is lost in the rounding of the bias, or to 0 where that is 0. Inputs
+    count up to 65504, which is all of float16, and in wider types as far as their squares are finite (1.8e19 in
+    float32).
+
+    Law:  sum |w| * max(65504, sqrt(largest)) <= max(|b| * eps, smallest subnormal * 2) / 4
+
+    Args:
+        weight: (groups, outputs, ...), float64.
+        bias: one per output channel, or one for all; None for 0.
+        dtype: of what comes in and goes out.
+
+    Returns:
+        (groups * outputs,)
+    """
+    limits = ml_dtypes.finfo(dtype)
+    furthest = max(_LARGEST_FLOAT16, float(limits.max) ** 0.5)
+    reach = np.abs(weight).sum(axis=tuple(range(2, weight.ndim))).reshape(-1) * furthest
+    last_bit = 0.0 if bias is None else np.abs(bias) * float(limits.eps)
+    return np.asarray(reach <= np.maximum(last_bit, float(limits.smallest_subnormal) * 2) / 4)
+
+
+def round_weight(
+    weight: Array, dtype: np.dtype[np.generic], dead: npt.NDArray[np.bool_] | None = None
+) -> AnyArray | Refusal:
     """Round a weight of shape (groups, outputs, ...) as `round_parameter` does, and judge each output channel.
+
+    Args:
+        weight: float64.
+        dtype: float16, bfloat16, float32 or float64.
+        dead: (groups * outputs,), see `dead_channels`.
 
     Returns:
         The rounded array; OVERFLOW as above; or UNDERFLOW where a whole output channel is so small that its weights
-        would be stored with less than six bits.
+        would be stored with less than six bits. Such channels become 0 where they are dead.
     """
     rounded = round_parameter(weight, dtype)
     if isinstance(rounded, Refusal):
@@ -58,7 +90,12 @@ def round_weight(weight: Array, dtype: np.dtype[np.generic]) -> AnyArray | Refus
     inner = tuple(range(2, weight.ndim))
     error = np.abs(weight - rounded.astype(np.float64)).max(axis=inner, initial=0.0).reshape(-1)
     largest = np.abs(weight).max(axis=inner, initial=0.0).reshape(-1)
-    lost = np.flatnonzero(error > _WORST_RELATIVE_LOSS * largest)
+    is_lost = error > _WORST_RELATIVE_LOSS * largest
+    if dead is not None:
+        cleared = (is_lost & dead).reshape(weight.shape[:2] + (1,) * len(inner))
+        rounded = np.where(cleared, np.zeros((), dtype), rounded) if cleared.any() else rounded
+        is_lost &= ~dead
+    lost = np.flatnonzero(is_lost)
     if lost.size:
         smallest = float(ml_dtypes.finfo(dtype).smallest_normal)
         return Refusal(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import round_parameter, round_weight
+from bnfold.rules.precision import dead_channels, round_parameter, round_weight
 
 
 @dataclass(frozen=True)
@@ -142,3 +142,42 @@ def test_channels_of_zeros_are_legal(form):
 @pytest.mark.parametrize("shape", [(1, 0, 3), (1, 2, 0), (1, 2, 3, 0)])
 def test_weights_without_elements_are_legal(form, shape):
     assert round_weight(np.zeros(shape), form.dtype).shape == shape
+
+
+@NARROW_FORMATS
+def test_a_dead_channel_becomes_zero_and_the_others_keep_their_weights(form):
+    smallest = 2.0**form.lowest
+    weight = np.ones((2, 2, 3))
+    weight[0, 1] = smallest * 2.0**-200
+    weight[1, 0] = smallest * 2.0 ** -(form.bits - 2) * 0.75
+    dead = dead_channels(weight, None, form.dtype)
+    assert dead.tolist() == [False, True, False, False]
+    refusal = round_weight(weight, form.dtype, dead)
+    assert isinstance(refusal, Refusal)
+    assert refusal.evidence.startswith("1 of 4 channels")
+    weight[1, 0] = 1.0
+    expected = weight.copy()
+    expected[0, 1] = 0
+    assert np.array_equal(round_weight(weight, form.dtype, dead).astype(np.float64), expected)
+
+
+@EVERY_FORMAT
+@given(data=st.data())
+def test_nothing_that_comes_into_a_dead_channel_shows(form, data):
+    limits = ml_dtypes.finfo(form.dtype)
+    furthest = max(65504.0, float(limits.max) ** 0.5)
+    exponent = data.draw(st.floats(-form.bits * 8.0, 0))
+    bias = data.draw(st.sampled_from([0.0, 1.0, -3.5e-3, 1e4]))
+    largest = max(abs(bias), float(limits.smallest_subnormal)) / furthest
+    weight = data.draw(st.lists(st.floats(-1, 1), min_size=4, max_size=4))
+    weight = np.array(weight).reshape(1, 1, 4) * largest * 2.0**exponent
+    worst = (weight * np.copysign(furthest, weight)).sum() + bias
+    if dead_channels(weight, np.array([bias]), form.dtype).all():
+        half_of_last_bit = abs(bias) * float(limits.eps) / 4
+        assert abs(worst - bias) <= max(half_of_last_bit, float(limits.smallest_subnormal) / 2) * (1 + 1e-12)
+
+
+def test_a_bias_hides_weights_that_are_no_smaller_than_its_last_bit():
+    weight = np.full((1, 2, 1), 1e-40)
+    assert dead_channels(weight, np.array([1.0, 0.0]), np.dtype(np.float32)).tolist() == [True, False]
+    assert dead_channels(weight, np.array([1.0]), np.dtype(np.float32)).tolist() == [True, True]

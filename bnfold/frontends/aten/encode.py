@@ -29,7 +29,7 @@ from bnfold.frontends.parameters import (
     without_leading_ones,
 )
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import AnyArray, round_weight
+from bnfold.rules.precision import AnyArray
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
 
 _Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
@@ -144,7 +144,7 @@ def _einsum(context: Context, meaning: Contraction) -> NodeEdit | Refusal:
     slot = 1 - meaning.source
     outputs_first = parse_equation(str(context.fixed("equation"))).has_outputs_first(slot)
     dtype = context.constants.require(context.values("tensors")[slot]).dtype
-    weight = new_weight(meaning.weight, numpy_dtype(dtype), lambda weight: weight[0] if outputs_first else weight[0].T)
+    weight = new_weight(meaning, numpy_dtype(dtype), lambda weight: weight[0] if outputs_first else weight[0].T)
     return _edit(context, {("tensors", slot): weight}, bias_behind=_bias_behind(context, meaning))
 
 
@@ -181,11 +181,11 @@ def _recurrent(context: Context, meaning: Recurrent) -> NodeEdit | Refusal:
         return Refusal(Reason.NO_BIAS, f"{context.node.label!r} ({context.node.op}) has no biases")
     changes: dict[Slot, NewParameter | Refusal | None] = {}
     dtype = context.constants.require(parameters[starts[0]]).dtype
-    rounded = round_weight(meaning.weight, numpy_dtype(dtype))
-    if isinstance(rounded, Refusal):
-        return rounded
+    weight = new_weight(meaning, numpy_dtype(dtype), lambda stored: stored)
+    if isinstance(weight, Refusal):
+        return weight
     for direction, start in enumerate(starts):
-        changes["params", start] = NewParameter(meaning.weight[direction], rounded[direction])
+        changes["params", start] = NewParameter(weight.exact[direction], weight.rounded[direction])
         if meaning.bias is not None:
             changes["params", start + 2] = _new(meaning.bias[direction], dtype)
     return _edit(context, changes)
@@ -279,7 +279,7 @@ def _edit(
 
 
 def _weight(context: Context, name: str, meaning: Contraction, layout: Layout) -> NewParameter | Refusal:
-    return new_weight(meaning.weight, numpy_dtype(context.constants.require(context.value(name)).dtype), layout)
+    return new_weight(meaning, numpy_dtype(context.constants.require(context.value(name)).dtype), layout)
 
 
 def _parameter(context: Context, like: str, exact: Array) -> NewParameter | Refusal:

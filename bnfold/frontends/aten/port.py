@@ -80,6 +80,10 @@ class AtenPort:
         """An addition, where the node has no room for a bias."""
         return int(edit.bias_behind is not None)
 
+    def dead_channels(self, edit: NodeEdit) -> int:
+        """Of all weights that the edit changes."""
+        return sum(parameter.dead_channels for parameter in edit.parameters.values())
+
     def position(self, node: Node) -> tuple[int, ...]:
         """Where the node stands in the program."""
         return node.position

@@ -197,6 +197,8 @@ def _edit(
     for slot, parameter in parameters.items():
         quantized = dequantizer(node.inputs[slot]) if _has_input(node, slot) else None
         if quantized is not None and isinstance(parameter, NewParameter):
+            if parameter.dead_channels:
+                return Refusal(Reason.UNDERFLOW, f"{parameter.dead_channels} scales of {quantized.label!r} would be 0")
             scales = scaled_quantization(quantized, constants.require(node.inputs[slot]), parameter.exact, constants)
             if isinstance(scales, Refusal):
                 return _of_integer_bias(quantized) if is_bias and scales.reason is Reason.QUANTIZED else scales
@@ -222,7 +224,7 @@ def _of_integer_bias(bias: Node) -> Refusal:
 def _weight(
     node: Node, meaning: Contraction | Recurrent, constants: Constants, layout: Layout, *, slot: int = 1
 ) -> NewParameter | Refusal:
-    return new_weight(meaning.weight, constants.require(node.inputs[slot]).dtype, layout)
+    return new_weight(meaning, constants.require(node.inputs[slot]).dtype, layout)
 
 
 def _bias(node: Node, bias: Array | None, constants: Constants, *, like: int = 1) -> NewParameter | Refusal | None:

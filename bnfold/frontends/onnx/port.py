@@ -98,6 +98,10 @@ class OnnxPort:
         """An Add, where the node has no room for a bias."""
         return int(edit.bias_behind)
 
+    def dead_channels(self, edit: NodeEdit) -> int:
+        """Of all weights that the edit changes."""
+        return sum(parameter.dead_channels for parameter in edit.parameters.values())
+
     def position(self, node: Node) -> tuple[int, ...]:
         """Where the node stands in its graph."""
         return node.position
