@@ -10,12 +10,14 @@ import onnx
 
 from bnfold.api.onnx_models import fold_proto, load_proto, stage_onnx
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
-from bnfold.api.places import Staged, publish, staging_folder
+from bnfold.api.places import Staged, publish
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import kind_of
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check, verdict_if_identical
 from bnfold.report.model import Report
+from bnfold.writing.destination import Destination, destination_of
+from bnfold.writing.staging import staging_folder
 
 __all__ = ["FoldOptions", "FoldResult", "explain", "fold", "fold_file", "verify"]
 
@@ -101,7 +103,8 @@ def fold_file(
 
     Args:
         source: the model; its format is told by its content.
-        target: where to write; None plans only, and neither checks nor writes.
+        target: where to write, over a link to what it links to; a device or a pipe is written through. None plans only,
+            and neither checks nor writes.
         options: what to fold and how to check it.
         in_place: whether target may be source.
         progress: told what is being done.
@@ -115,20 +118,21 @@ def fold_file(
         VerificationError: the result does not equal the original; nothing is written. The error carries the report.
         UncheckedError: equality could not be checked; likewise.
     """
-    with staging_folder(target) as folder:
+    destination = None if target is None else destination_of(target)
+    with staging_folder(destination) as folder:
 
         def work(step: Progress) -> Staged:
-            return _stage(source, target, folder, options, step, in_place=in_place)
+            return _stage(source, destination, folder, options, step, in_place=in_place)
 
         if limits is not None and can_guard():
             staged = run_guarded(work, progress, source, folder, limits)
         else:
             staged = work(progress)
-        return staged.report if target is None else publish(staged, target)
+        return staged.report if destination is None else publish(staged, folder, destination)
 
 
 def _stage(
-    source: Path, target: Path | None, folder: Path, options: FoldOptions, progress: Progress, *, in_place: bool
+    source: Path, target: Destination | None, folder: Path, options: FoldOptions, progress: Progress, *, in_place: bool
 ) -> Staged:
     kind = kind_of(source)
     if kind == "onnx":

@@ -32,11 +32,12 @@ from bnfold.judge.result import SKIPPED
 from bnfold.plan import Outcome
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
+from bnfold.writing.destination import Destination
 
 
 def stage_onnx(
     source: Path,
-    target: Path | None,
+    target: Destination | None,
     folder: Path,
     options: FoldOptions,
     progress: Progress,
@@ -80,7 +81,7 @@ def stage_onnx(
         model = fresh.pop() if fresh else open_model(Path(reference))
         progress("folding")
         outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
-        staged = _stage(model, moved_inside, reference, outcome, folder / target.name)
+        staged = _stage(model, moved_inside, reference, outcome, folder, target.path)
         watch.lap("save")
         verdict = _judged(reference, staged[-1], options, progress)
         watch.lap("verify")
@@ -89,7 +90,7 @@ def stage_onnx(
     found = fold_as_asked(attempt, options)
     model, staged = found.result
     bytes_ = Change(size_before, size_of(staged))
-    report = _report(source, target, found.outcome, before, model, bytes_, found.verdict, watch)
+    report = _report(source, target.given, found.outcome, before, model, bytes_, found.verdict, watch)
     report = replace(report, read_as_inference=changed)
     raise_if_failed(report)
     return Staged(report, tuple(staged))
@@ -147,11 +148,19 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
 
 
 def _stage(
-    opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], source: Path, outcome: Outcome, target: Path
+    opened: OpenModel,
+    moved_inside: Sequence[onnx.TensorProto],
+    source: Path,
+    outcome: Outcome,
+    folder: Path,
+    target: Path,
 ) -> list[Path]:
     """Write a result; where nothing was changed, as it was, byte by byte, however its writer spelled it."""
-    unchanged = None if outcome.folds or opened.data_files else copy_if_unchanged(opened.model, source, target)
-    return [unchanged] if unchanged else stage(opened, moved_inside, target.parent, target.name)
+    if not outcome.folds and not opened.data_files:
+        unchanged = copy_if_unchanged(opened.model, source, folder / target.name)
+        if unchanged:
+            return [unchanged]
+    return stage(opened, moved_inside, folder, target)
 
 
 def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, progress: Progress) -> Verification:
@@ -211,4 +220,4 @@ def _stage_reference(opened: OpenModel, folder: Path) -> Path:
     """The model as it is now, before the fold, as a file to compare with."""
     copy = onnx.ModelProto()
     copy.CopyFrom(opened.model)
-    return stage(OpenModel(copy, opened.store), [], folder, "reference.onnx")[-1]
+    return stage(OpenModel(copy, opened.store), [], folder, folder / "reference.onnx")[-1]

@@ -1,16 +1,15 @@
 """Where results are written: beside their target first, and never over an input."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnfold.api.stopwatch import Stopwatch
-from bnfold.errors import UsageError
+from bnfold.errors import UnsupportedModelError, UsageError
 from bnfold.report.model import Report
+from bnfold.writing.data_names import is_named_after
+from bnfold.writing.destination import Destination
+from bnfold.writing.publishing import publish_files
 
 
 @dataclass(frozen=True)
@@ -26,46 +25,47 @@ class Staged:
     files: tuple[Path, ...] = ()
 
 
-@contextmanager
-def staging_folder(target: Path | None) -> Iterator[Path]:
-    """A folder beside the target, or anywhere for a dry run; gone afterwards whatever happens."""
-    try:
-        if target is None:
-            folder = Path(tempfile.mkdtemp(prefix="bnfold."))
-        else:
-            folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def publish(staged: Staged, folder: Path, target: Destination) -> Report:
+    """Move a staged result to its place; see `bnfold.writing.publishing`.
 
-
-def publish(staged: Staged, target: Path) -> Report:
-    """Move a staged result to its place, each file in one step, the model last.
+    Args:
+        staged: as the process that read the model tells it, which the model may have taken over.
+        folder: the staging folder.
+        target: where the result goes.
 
     Raises:
-        UsageError: the folder does not take it.
+        UsageError: the folder does not take it; what was there before is still there.
+        UnsupportedModelError: what is staged is no result.
     """
+    if not _is_result(staged.files, folder, target):
+        raise UnsupportedModelError("took over the process that read it, while it was written")
     watch = Stopwatch(staged.report.seconds)
-    for path in staged.files:
-        try:
-            os.replace(path, target.parent / path.name)
-        except OSError as error:
-            raise UsageError(f"{target.parent / path.name} cannot be written: {error.strerror or error}") from error
+    warnings = publish_files(staged.files, target)
     watch.lap("save")
-    return replace(staged.report, seconds=watch.seconds)
+    return replace(staged.report, seconds=watch.seconds, warnings=(*staged.report.warnings, *warnings))
 
 
-def check_target(source: Path, data_files: Sequence[Path], target: Path, *, in_place: bool) -> None:
-    """Refuse a target that is a folder, or that would overwrite a file of the source without being the source."""
-    if target.is_dir():
-        raise UsageError(f"{target} cannot be written: it is a folder")
-    if in_place and target.exists() and target.samefile(source):
+def _is_result(files: Sequence[Path], folder: Path, target: Destination) -> bool:
+    """Whether these are a file for the target and data beside it, so that nothing else is moved, read or replaced."""
+    plain = all(path.parent == folder and path.is_file() and not path.is_symlink() for path in files)
+    names = [path.name for path in files]
+    data = [target.path.with_name(name) for name in names[:-1]]
+    return plain and names[-1:] == [target.path.name] and all(is_named_after(target.path, path) for path in data)
+
+
+def check_target(source: Path, data_files: Sequence[Path], target: Destination, *, in_place: bool) -> None:
+    """Refuse a target that cannot hold the result, or would overwrite a file of the source without being the source."""
+    if target.is_stream:
+        if data_files:
+            raise UsageError(
+                f"{target.given} takes one file, and the external data of the model needs one beside it: "
+                "give the name of a file to write"
+            )
+        return
+    if in_place and target.path.exists() and target.path.samefile(source):
         return
     inputs = [source, *data_files]
-    for written in (target, target.with_name(f"{target.name}.data")):
+    for written in (target.path, target.path.with_name(f"{target.path.name}.data")):
         for path in inputs:
             if written.exists() and path.exists() and written.samefile(path):
                 raise UsageError(f"{written} is an input and would be overwritten: choose another output")

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.options import FoldOptions, FoldResult
-from bnfold.api.places import Staged, check_target, size_of, staging_folder
+from bnfold.api.places import Staged, check_target, size_of
 from bnfold.api.program import FoldedProgram
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.torch_export import fold_exported
@@ -30,6 +30,8 @@ from bnfold.judge.programs.onnx import with_own_names
 from bnfold.judge.result import SKIPPED
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
+from bnfold.writing.destination import Destination
+from bnfold.writing.staging import staging_folder
 
 
 def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - one of two classes
@@ -63,7 +65,7 @@ def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # 
 def stage_program(
     source: Path,
     kind: Kind,
-    target: Path | None,
+    target: Destination | None,
     folder: Path,
     options: FoldOptions,
     progress: Progress,
@@ -82,7 +84,7 @@ def stage_program(
         folded = _fold(model, options, watch)
         unchanged = Change(size_before, size_before)
         return Staged(_report(str(source), None, model, folded, unchanged, SKIPPED, watch))
-    staged = folder / target.name
+    staged = folder / target.path.name
 
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
         progress("folding")
@@ -97,7 +99,7 @@ def stage_program(
     found = fold_as_asked(attempt, options)
     folded = replace(found.result, outcome=found.outcome)
     bytes_ = Change(size_before, size_of([staged]))
-    report = _report(str(source), target, model, folded, bytes_, found.verdict, watch)
+    report = _report(str(source), target.given, model, folded, bytes_, found.verdict, watch)
     raise_if_failed(report)
     return Staged(report, (staged,))
 

@@ -57,6 +57,7 @@ def _summary(report: Report) -> str:
         fate(others, "other affine node"),
         "nothing was written" if report.output is None else f"written to {report.output}",
         f"{report.format}, {timing(asdict(report.seconds))}",
+        *(f"warning: {warning}" for warning in report.warnings),
     ]
     return f"<h1>{_text(report.input)}</h1>\n" + "".join(f"<p>{_text(line)}</p>\n" for line in lines)
 

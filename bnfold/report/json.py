@@ -60,6 +60,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "parameters": asdict(report.parameters),
         "bytes": asdict(report.bytes),
         "verification": _verification(report),
+        "warnings": list(report.warnings),
         "seconds": {stage: _number(seconds) for stage, seconds in asdict(report.seconds).items()},
     }
 

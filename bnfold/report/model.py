@@ -79,6 +79,7 @@ class Report:
         seconds: where the time went.
         read_as_inference: whether the original says training, and was read, folded and compared as an inference model
             because the caller asked for that.
+        warnings: what is right about the model, but not around it, such as data files that nothing reads any more.
     """
 
     input: str
@@ -91,6 +92,7 @@ class Report:
     verification: Verification
     seconds: Seconds
     read_as_inference: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def batch_norms(self) -> Tally:

@@ -93,8 +93,12 @@ def _check(report: Report) -> list[RenderableType]:
     if verification.outputs:
         lines.append(_indented(_outputs(verification.outputs)))
     lines += [_indented(Text(printable(line))) for line in tensor_lines(verification)]
-    lines += [_indented(Text.assemble(("warning: ", "yellow"), printable(text))) for text in verification.warnings]
+    lines += [_indented(_warning(text)) for text in verification.warnings]
     return lines
+
+
+def _warning(text: str) -> Text:
+    return Text.assemble(("warning: ", "yellow"), printable(text))
 
 
 def _outputs(outputs: Sequence[OutputCheck]) -> Table:
@@ -120,7 +124,7 @@ def _ending(report: Report) -> list[RenderableType]:
         done = Text("Nothing was written: the check failed")
     else:
         done = Text("Nothing was written")
-    return [done, Text("in " + timing(asdict(report.seconds)), "dim")]
+    return [done, Text("in " + timing(asdict(report.seconds)), "dim"), *map(_warning, report.warnings)]
 
 
 def _columns(first: str, *numbers: str) -> Table:

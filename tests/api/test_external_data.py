@@ -1,6 +1,10 @@
 """Weights in files beside the model: read from there, repacked into one new file, never written to."""
 
 import itertools
+import os
+from dataclasses import replace
+from pathlib import Path
+from re import fullmatch
 
 import numpy as np
 import onnx
@@ -15,6 +19,8 @@ from tests.networks import Network
 
 OPTIONS = bnfold.FoldOptions(verify=VerifyOptions(samples=1))
 SHAPE = [2, 16, 6, 6]
+NEW_DATA = r"model\.onnx\.[0-9a-f]{16}\.data"
+UNREAD = "the new model does not read it; remove it if nothing else does"
 
 
 def one_file_each(model):
@@ -168,15 +174,71 @@ def test_fold_of_a_path_brings_all_data_inside(two_convs, folders):
 
 @pytest.mark.parametrize("data_name", ["weights.bin", "model.onnx.data"])
 def test_in_place(two_convs, folders, data_name):
+    """The old data is not written to, since until the model is replaced, the old model needs it. Then its own goes."""
     given, _ = folders
     source = save(externalize(two_convs, given, data_name), given / "model.onnx")
     before = snapshot(given)
     report = bnfold.fold_file(source, source, OPTIONS, in_place=True)
+    after = snapshot(given)
     assert report.verification.passed
-    assert set(snapshot(given)) == {"model.onnx", "model.onnx.data", data_name}
-    assert data_name == "model.onnx.data" or snapshot(given)[data_name] == before[data_name]
+    (data,) = after.keys() - {"model.onnx", "weights.bin"}
+    assert data == "model.onnx.data" if data_name == "weights.bin" else fullmatch(NEW_DATA, data)
+    assert after.get("weights.bin") == before.get("weights.bin")
     assert_equal_outputs(two_convs, onnx.load(source))
     assert count(onnx.load(source), "BatchNormalization") == 0
+    told = [f"weights.bin held data of the model that was replaced, and stays: {UNREAD}"]
+    assert report.warnings == tuple(told if data_name == "weights.bin" else [])
+
+
+def test_over_an_older_result(two_convs, folders):
+    """Twice the same result is the same bytes, also where another one was there in between."""
+    given, out = folders
+    source = save(externalize(two_convs, given), given / "model.onnx")
+    bnfold.fold_file(source, out / "small.onnx", OPTIONS)
+    first = snapshot(out)
+    bnfold.fold_file(source, out / "small.onnx", OPTIONS)
+    assert snapshot(out) == first
+    bnfold.fold_file(source, out / "small.onnx", replace(OPTIONS, affine=False, exclude=("*",)))
+    other = snapshot(out)
+    (data,) = other.keys() - {"small.onnx"}
+    assert fullmatch(r"small\.onnx\.[0-9a-f]{16}\.data", data)
+    assert_equal_outputs(two_convs, onnx.load(out / "small.onnx"))
+    bnfold.fold_file(source, out / "small.onnx", OPTIONS)
+    assert snapshot(out) == first
+
+
+def test_a_rename_that_fails_leaves_the_old_model_over_its_own_data(two_convs, folders, monkeypatch):
+    given, _ = folders
+    source = save(externalize(two_convs, given, "model.onnx.data"), given / "model.onnx")
+    before = snapshot(given)
+    rename = os.replace
+
+    def refuse(path, target):
+        if Path(target) == source:
+            raise PermissionError(1, "Operation not permitted")
+        rename(path, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(UsageError, match=r"model.onnx cannot be written: Operation not permitted"):
+        bnfold.fold_file(source, source, OPTIONS, in_place=True)
+    assert snapshot(given) == before
+
+
+def test_a_stream_has_no_place_for_data(two_convs, folders):
+    given, _ = folders
+    source = save(externalize(two_convs, given), given / "model.onnx")
+    with pytest.raises(UsageError, match=r"/dev/null takes one file, and the external data .* needs one beside it"):
+        bnfold.fold_file(source, Path("/dev/null"), OPTIONS)
+
+
+def test_data_goes_beside_the_file_behind_a_link(two_convs, folders):
+    given, out = folders
+    source = save(externalize(two_convs, given), given / "model.onnx")
+    (given / "link.onnx").symlink_to(out / "real.onnx")
+    bnfold.fold_file(source, given / "link.onnx", OPTIONS)
+    assert (given / "link.onnx").is_symlink()
+    assert snapshot(out).keys() == {"real.onnx", "real.onnx.data"}
+    assert_equal_outputs(two_convs, onnx.load(out / "real.onnx"))
 
 
 @pytest.mark.parametrize("in_place", [False, True])

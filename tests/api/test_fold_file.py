@@ -1,6 +1,8 @@
 """bnfold.fold_file: what is written, where, and that a run that fails leaves nothing behind."""
 
 import os
+import stat
+import threading
 from pathlib import Path
 
 import onnx
@@ -181,3 +183,44 @@ def test_nothing_to_fold_is_written_all_the_same(tmp_path):
     bnfold.fold_file(source, tmp_path / "same.onnx", OPTIONS)
     files = snapshot(tmp_path)
     assert files["same.onnx"] == files["model.onnx"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(model, source, tmp_path, there):
+    (tmp_path / "sub").mkdir()
+    if there:
+        (tmp_path / "sub" / "real.onnx").write_text("an older result")
+        (tmp_path / "sub" / "real.onnx").chmod(0o640)
+    (tmp_path / "link.onnx").symlink_to("sub/real.onnx")
+    report = bnfold.fold_file(source, tmp_path / "link.onnx", OPTIONS)
+    assert report.output == str(tmp_path / "link.onnx")
+    assert (tmp_path / "link.onnx").readlink() == Path("sub/real.onnx")
+    assert_equal_outputs(model, onnx.load(tmp_path / "sub" / "real.onnx"))
+    assert not there or stat.S_IMODE((tmp_path / "sub" / "real.onnx").stat().st_mode) == 0o640
+
+
+def test_a_device_stays_one(source, tmp_path):
+    before = os.stat(os.devnull)
+    report = bnfold.fold_file(source, Path(os.devnull), OPTIONS)
+    assert report.output == os.devnull
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    assert os.stat(os.devnull).st_ino == before.st_ino
+    assert snapshot(tmp_path).keys() == {"model.onnx"}
+
+
+def test_a_pipe_carries_the_result(model, source, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    bnfold.fold_file(source, tmp_path / "pipe", OPTIONS)
+    reader.join()
+    assert_equal_outputs(model, onnx.load_from_string(read[0]))
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_pipe_gets_nothing_of_a_fold_that_fails(source, tmp_path):
+    """Nobody reads: to open the pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(VerificationError):
+        bnfold.fold_file(source, tmp_path / "pipe", REJECTING)

@@ -8,8 +8,10 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
+from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.onnx.storage import TensorStore, all_tensors, is_external
+from bnfold.writing.data_names import name_for_data
+from bnfold.writing.destination import cannot_be_written
 
 _OLDEST_OPSET = 7
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -107,14 +109,14 @@ def check_external_data(opened: OpenModel) -> None:
             opened.store.raw_bytes(tensor)
 
 
-def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: Path, name: str) -> list[Path]:
+def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: Path, target: Path) -> list[Path]:
     """Write a model under its final name into a folder, its external data, if any, as one file beside it.
 
     Args:
         opened: the model; the locations in it are changed to the new data file.
         moved_inside: tensors that lay outside before they were rewritten.
         folder: an existing folder that nobody else uses.
-        name: of the model file.
+        target: where the model will go; the data file bears a name that no other file has there.
 
     Returns:
         The files that were written, data first.
@@ -122,13 +124,15 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
     Raises:
         UsageError: the disk is full, or the folder refuses.
     """
-    data_name = f"{name}.data"
+    staged = folder / target.name
+    outgoing = {id(tensor) for tensor in moved_inside if len(tensor.raw_data) > _LARGEST_EMBEDDED}
+    tensors = [tensor for tensor in all_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
     try:
-        has_data = _write_data(opened, moved_inside, folder / data_name)
-        _write_synced(folder / name, opened.model.SerializeToString(deterministic=True))
+        data = [_stage_data(opened.store, tensors, folder, target)] if tensors else []
+        staged.write_bytes(opened.model.SerializeToString(deterministic=True))
     except OSError as error:
-        raise UsageError(f"{name} cannot be written: {error.strerror or error}") from error
-    return [folder / data_name, folder / name] if has_data else [folder / name]
+        raise cannot_be_written(target, error) from error
+    return [*data, staged]
 
 
 def copy_if_unchanged(model: onnx.ModelProto, source: Path, target: Path) -> Path | None:
@@ -149,31 +153,34 @@ def copy_if_unchanged(model: onnx.ModelProto, source: Path, target: Path) -> Pat
     if parse_model(data).SerializeToString(deterministic=True) != model.SerializeToString(deterministic=True):
         return None
     try:
-        _write_synced(target, data)
+        target.write_bytes(data)
     except OSError as error:
-        raise UsageError(f"{target.name} cannot be written: {error.strerror or error}") from error
+        raise cannot_be_written(target, error) from error
     return target
 
 
-def _write_data(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], path: Path) -> bool:
-    """Repack all external data, each stored piece once however many tensors share it."""
-    outgoing = {id(tensor) for tensor in moved_inside if len(tensor.raw_data) > _LARGEST_EMBEDDED}
-    tensors = [tensor for tensor in all_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
-    if not tensors:
-        return False
+def _stage_data(store: TensorStore, tensors: Sequence[onnx.TensorProto], folder: Path, target: Path) -> Path:
+    unnamed = folder / "unnamed.data"
+    places = _write_data(store, tensors, unnamed)
+    path = folder / name_for_data(target, unnamed)
+    os.replace(unnamed, path)
+    for tensor, place in zip(tensors, places, strict=True):
+        _point_to(tensor, path.name, *place)
+    return path
+
+
+def _write_data(store: TensorStore, tensors: Sequence[onnx.TensorProto], path: Path) -> list[tuple[int, int]]:
+    """Repack tensors, each stored piece once however many of them share it: their offsets and lengths."""
     placed: dict[tuple[str, ...], tuple[int, int]] = {}
     with path.open("wb") as file:
         for tensor in tensors:
             key = _storage_key(tensor)
             if key not in placed:
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-                data = opened.store.raw_bytes(tensor) if is_external(tensor) else tensor.raw_data
+                data = store.raw_bytes(tensor) if is_external(tensor) else tensor.raw_data
                 placed[key] = (file.tell(), len(data))
                 file.write(data)
-            _point_to(tensor, path.name, *placed[key])
-        file.flush()
-        os.fsync(file.fileno())
-    return True
+    return [placed[_storage_key(tensor)] for tensor in tensors]
 
 
 def _storage_key(tensor: onnx.TensorProto) -> tuple[str, ...]:
@@ -189,10 +196,3 @@ def _point_to(tensor: onnx.TensorProto, location: str, offset: int, length: int)
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
         tensor.external_data.add(key=key, value=value)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -1,0 +1,65 @@
+"""Names for data files beside a model. A file that is there is never written to: the old model may still need it."""
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_CHUNK = 2**20
+_DIGITS = 16
+
+
+def name_for_data(model: Path, staged: Path) -> str:
+    """A name beside a model that is free, or whose file holds the same already.
+
+    It is told by the content and by what is there: NAME.data, and where that holds something else, NAME.DIGEST.data.
+
+    Args:
+        model: the destination of the model.
+        staged: the data, written whole.
+    """
+    digest = _digest(staged)
+    size = staged.stat().st_size
+    for name in itertools.islice(_candidates(model.name, digest), 2):
+        if _holds(model.parent / name, size, digest):
+            return name
+    return next(name for name in _candidates(model.name, digest) if not os.path.lexists(model.parent / name))
+
+
+def holds_the_same(path: Path, other: Path) -> bool:
+    """Whether two files are equal byte for byte."""
+    return _holds(path, other.stat().st_size, _digest(other))
+
+
+def is_named_after(model: Path, data: Path) -> bool:
+    """Whether a data file bears a name that is made for this model: NAME.data or NAME.DIGEST.data."""
+    return data.parent == model.parent and (data.name == f"{model.name}.data" or is_fresh_name(model, data.name))
+
+
+def is_fresh_name(model: Path, name: str) -> bool:
+    """Whether a name beside a model is NAME.DIGEST.data, which nobody but bnfold writes."""
+    return bool(re.fullmatch(rf"{re.escape(model.name)}\.[0-9a-f]{{{_DIGITS}}}(-\d+)?\.data", name))
+
+
+def _candidates(model: str, digest: str) -> Iterator[str]:
+    yield f"{model}.data"
+    yield f"{model}.{digest}.data"
+    for number in itertools.count(2):
+        yield f"{model}.{digest}-{number}.data"
+
+
+def _holds(path: Path, size: int, digest: str) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size == size and _digest(path) == digest
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()[:_DIGITS]

@@ -1,0 +1,118 @@
+"""The step that makes a staged result the result. A model and its data change in one rename, that of the model.
+
+The order: new data under a name that is free, to disk; the model over the old one, to disk; then the old data goes.
+Whatever ends the process in between, the model that is there finds its own data.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bnfold.errors import UsageError
+from bnfold.writing.data_names import holds_the_same, is_named_after
+from bnfold.writing.destination import Destination, cannot_be_written
+from bnfold.writing.leftovers import remove_leftovers
+from bnfold.writing.locations import data_files_of
+from bnfold.writing.locks import locked
+from bnfold.writing.rights import take_over_rights
+
+
+def publish_files(staged: Sequence[Path], destination: Destination) -> tuple[str, ...]:
+    """Move a staged result to its place.
+
+    A file that replaces another takes over its rights and its owner, as far as this user may give them.
+
+    Args:
+        staged: files of a staging folder, under their final names; the last one is the result, the others its data.
+        destination: of the result; the data goes beside it.
+
+    Returns:
+        Warnings: what stays of the old result, and what could not be kept of it.
+
+    Raises:
+        UsageError: the destination does not take it. What was there is as it was.
+    """
+    *data, result = staged
+    if destination.is_stream:
+        return _pass_through(data, result, destination)
+    target = destination.path
+    with locked(target.parent):
+        old_data = data_files_of(target)
+        warnings: list[str] = []
+        try:
+            _to_disk([*data, result])
+            warnings += take_over_rights(result, target)
+            example = min((path for path in old_data if is_named_after(target, path)), default=target)
+            for path in data:
+                take_over_rights(path, example)
+            _commit(data, result, target)
+        except OSError as error:
+            raise cannot_be_written(destination.given, error) from error
+        with suppress(OSError):  # the rename is done, and cannot be undone any more
+            _folder_to_disk(target.parent)
+        return (*warnings, *remove_leftovers(target, old_data))
+
+
+def _pass_through(data: Sequence[Path], result: Path, destination: Destination) -> tuple[str, ...]:
+    assert not data, "check_target lets no model with external data go to a stream"
+    with result.open("rb") as source, destination.open_stream() as stream:
+        shutil.copyfileobj(source, stream)
+    return ()
+
+
+def _commit(data: Iterable[Path], result: Path, target: Path) -> None:
+    """The data first, then the result; without the result, the data goes again."""
+    mine = result.stat()
+    placed: list[Path] = []
+    try:
+        for path in data:
+            place = target.parent / path.name
+            if _place(path, place):
+                placed.append(place)
+        if placed:
+            _folder_to_disk(target.parent)
+        os.replace(result, target)
+    except BaseException:
+        # Asked of the file system, since a signal may come between the rename and the next line.
+        if not _is(target, mine):
+            for path in placed:
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _place(path: Path, place: Path) -> bool:
+    """Put a data file where nothing is yet; whether it was put there, and not there already with the same content."""
+    try:
+        os.link(path, place)
+    except FileExistsError:
+        if holds_the_same(place, path):
+            return False
+        raise UsageError(f"{place} was written by somebody else meanwhile: try again") from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(place):
+            raise
+        os.rename(path, place)
+    return True
+
+
+def _is(path: Path, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), status)
+    except OSError:
+        return False
+
+
+def _to_disk(files: Iterable[Path]) -> None:
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _folder_to_disk(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

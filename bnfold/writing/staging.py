@@ -1,0 +1,69 @@
+"""Where a result lies until it is judged: a hidden folder beside its destination, so that moving it is one step."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bnfold.writing.destination import Destination, cannot_be_written
+from bnfold.writing.locks import held, locked
+
+_LONGEST_NAME = 200  # bytes of the target's name that a folder's name repeats; file systems take 255 in all
+_RANDOM = r"[a-z0-9_]{8}"  # of tempfile
+
+
+@contextmanager
+def staging_folder(destination: Destination | None) -> Iterator[Path]:
+    """A folder beside a file's destination, anywhere for a stream or for none; gone afterwards whatever happens.
+
+    What killed processes left beside the same destination goes as well. A folder in use is held by its process, so
+    that the two cannot be mistaken.
+
+    Raises:
+        UsageError: the destination's folder refuses.
+    """
+    if destination is None or destination.is_stream:
+        folder = Path(tempfile.mkdtemp(prefix="bnfold-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    with _folder_beside(destination) as folder:
+        yield folder
+
+
+@contextmanager
+def _folder_beside(destination: Destination) -> Iterator[Path]:
+    parent, prefix = destination.path.parent, _prefix(destination.path.name)
+    with ExitStack() as stack:
+        # Between its making and its being held, a folder looks like one that was left behind.
+        with locked(parent):
+            _remove_left_behind(parent, prefix)
+            try:
+                folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            except OSError as error:
+                raise cannot_be_written(destination.given, error) from error
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(held(folder))
+        yield folder
+
+
+def _prefix(name: str) -> str:
+    return f".{os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])}.bnfold-"
+
+
+def _remove_left_behind(parent: Path, prefix: str) -> None:
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        return
+    for name in names:
+        path = parent / name
+        if re.fullmatch(re.escape(prefix) + _RANDOM, name) and path.is_dir() and not path.is_symlink():
+            with held(path) as is_mine:
+                if is_mine:
+                    shutil.rmtree(path, ignore_errors=True)
