@@ -16,7 +16,7 @@ from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.onnx.file import (
     OpenModel,
     check_external_data,
-    check_versions,
+    check_model,
     copy_if_unchanged,
     embed_external_data,
     open_model,
@@ -123,7 +123,7 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
     """
     watch = Stopwatch()
     opened = OpenModel(model, TensorStore(None))
-    check_versions(model)
+    check_model(model)
     check_external_data(opened)
     before = _measure(model)
     changed = options.assume_inference and assume_inference(model)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.torchscript.archive import is_torchscript
+from bnfold.intake.model_file import check_regular
 
 Kind = Literal["onnx", "torchscript", "torch_export"]
 
@@ -23,6 +24,7 @@ def kind_of(path: Path) -> Kind:
         UnsupportedModelError: it is a zip of another kind.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             start = file.read(4)
         if start[:1] == _PICKLE_MAGIC:

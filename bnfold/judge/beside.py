@@ -6,12 +6,13 @@ of such links: the judge maps these itself.
 """
 
 from math import prod
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.errors import ModelFormatError
+from bnfold.intake.data_folder import DataFolder
 from bnfold.judge.complaints import RefusedError
 
 if TYPE_CHECKING:
@@ -59,21 +60,19 @@ class Files:
 
     Args:
         role: how messages call the model.
-        folder: that it lies in.
+        folder: that it lies in; None where it lies in none.
     """
 
-    def __init__(self, role: str, folder: str) -> None:
+    def __init__(self, role: str, folder: DataFolder | None) -> None:
         self._role, self._folder = role, folder
-        self._mapped: dict[str, Array] = {}
-        self._has: dict[str, bool] = {}
+        self._plain: dict[str, bool] = {}
 
     def has(self, tensor: "TensorProto") -> bool:
         """Whether the data of a tensor truly is in the folder, whatever links there are on the way."""
-        location = _entries(tensor)["location"]
-        if location not in self._has:
-            folder = Path(self._folder)
-            self._has[location] = (folder / location).resolve().is_relative_to(folder.resolve())
-        return self._has[location]
+        location = _entries(tensor).get("location", "")
+        if location not in self._plain:
+            self._plain[location] = self._folder is not None and self._folder.lies_plainly(location)
+        return self._plain[location]
 
     def values(self, tensor: "TensorProto") -> Array:
         """Those of a tensor whose elements take whole bytes. They need not be aligned.
@@ -81,26 +80,34 @@ class Files:
         Raises:
             RefusedError: the data is missing, too short, or outside the folder.
         """
-        location = PurePath(_entries(tensor).get("location", ""))
-        if location.is_absolute() or ".." in location.parts:
-            raise self._error(f"the data of {tensor.name!r} lies outside the model's folder: {location}")
-        dtype, shape, _ = _layout(tensor)
-        if 0 in shape:
-            return np.zeros(shape, dtype)
-        path = Path(self._folder, location)
         try:
-            return of_buffer(tensor, self._map(path))
-        except (OSError, ValueError) as error:
-            raise self._error(f"the data of {tensor.name!r} cannot be read from {path}: {error}") from error
+            data = self._map(tensor)
+            dtype, shape, _ = _layout(tensor)
+            return np.zeros(shape, dtype) if 0 in shape else of_buffer(tensor, data)
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._error(tensor, f"cannot be read: {error}") from error
 
-    def _map(self, path: Path) -> Array:
-        key = str(path)
-        if key not in self._mapped:
-            self._mapped[key] = np.memmap(path, np.uint8, "r")
-        return self._mapped[key]
+    def require(self, tensor: "TensorProto") -> None:
+        """Look whether the file of a tensor's data may be read.
 
-    def _error(self, problem: str) -> RefusedError:
-        return RefusedError(f"onnxruntime cannot load {self._role}: {problem}", is_invalid=True)
+        Raises:
+            RefusedError: as `values`.
+        """
+        self._map(tensor)
+
+    def _map(self, tensor: "TensorProto") -> Array:
+        location = _entries(tensor).get("location", "")
+        if self._folder is None:
+            raise self._error(tensor, f"lies in {location!r}, beside a model that was given without its path")
+        try:
+            return self._folder.map(location)
+        except ModelFormatError as error:
+            raise self._error(tensor, str(error)) from error
+
+    def _error(self, tensor: "TensorProto", problem: str) -> RefusedError:
+        return RefusedError(
+            f"onnxruntime cannot load {self._role}: the data of {tensor.name!r} {problem}", is_invalid=True
+        )
 
 
 def _entries(tensor: "TensorProto") -> dict[str, str]:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from bnfold.judge.batches import batches
 from bnfold.judge.complaints import RefusedError, of_original
 from bnfold.judge.depth import is_deep
@@ -20,6 +22,7 @@ from bnfold.judge.structure import Structure
 from bnfold.judge.trial import Progress, Trial, failed
 
 
+@np.errstate(all="ignore")  # what overflows in a model is compared, and is no news
 def check(
     reference: ModelSource,
     candidate: ModelSource,

@@ -7,6 +7,11 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from bnfold.errors import ModelFormatError, UnsupportedModelError
+from bnfold.intake.calls import check_calls
+from bnfold.intake.data_folder import DataFolder
+from bnfold.intake.model_file import check_regular
+from bnfold.intake.tensors import stored_tensors
 from bnfold.judge.beside import Array, Files, is_external, lies_at, of_buffer
 from bnfold.judge.complaints import RefusedError
 from bnfold.judge.wire import without_weights
@@ -27,7 +32,7 @@ class Model:
         role: how messages call it: "the original".
         proto: the model; large weights lie beside it.
         beside: values of initializers that onnxruntime has to be given.
-        folder: where external data lies that onnxruntime finds by itself; "" where there is none.
+        folder: where external data lies that onnxruntime finds by itself; None where there is none.
         libraries: files with operators that onnxruntime has to load before it.
 
     Attributes:
@@ -39,7 +44,7 @@ class Model:
         role: str,
         proto: "ModelProto",
         beside: "Mapping[str, Array] | None" = None,
-        folder: str = "",
+        folder: DataFolder | None = None,
         libraries: Sequence[str] = (),
     ) -> None:
         self.role, self.proto, self.beside, self.folder = role, proto, dict(beside or {}), folder
@@ -65,11 +70,15 @@ class Model:
         from google.protobuf.message import DecodeError
 
         try:
-            return _in_bytes(role, source) if isinstance(source, bytes) else _in_file(role, Path(source))
+            model = _in_bytes(role, source) if isinstance(source, bytes) else _in_file(role, Path(source))
+            check_calls(model.proto)
+            return model
         except OSError as error:
             raise RefusedError(f"onnxruntime cannot load {role}: {error.strerror or error}", is_invalid=True) from error
         except DecodeError as error:
             raise RefusedError(f"onnxruntime cannot load {role}: protobuf parsing failed", is_invalid=True) from error
+        except (ModelFormatError, UnsupportedModelError) as error:
+            raise RefusedError(f"{role} {error}", is_invalid=True) from error
 
     @cached_property
     def weights(self) -> "dict[str, Array]":
@@ -98,6 +107,16 @@ class Model:
             RefusedError: the file is missing, or too short.
         """
         return self._files.values(tensor)
+
+    def require_what_lies_outside(self) -> None:
+        """Look whether all external data may be read, that of bodies too, which onnxruntime reads by itself.
+
+        Raises:
+            RefusedError: a file is missing, or outside the folder.
+        """
+        for tensor in stored_tensors(self.proto):
+            if is_external(tensor) and tensor.name not in self.beside:
+                self._files.require(tensor)
 
     def give_what_is_linked(self) -> None:
         """Let weights lie in memory that onnxruntime would not find: it follows no link out of the folder."""
@@ -131,9 +150,10 @@ class Model:
 
 
 def _in_file(role: str, path: Path) -> Model:
-    folder = str(path.absolute().parent)
+    check_regular(path)
     with path.open("rb") as file:
-        model = Model(role, _mapped(file, path.name), folder=folder)
+        model = Model(role, _mapped(file, path.name), folder=DataFolder(path))
+    model.require_what_lies_outside()
     model.give_what_is_linked()
     return model
 
@@ -148,7 +168,9 @@ def _mapped(file: BinaryIO, name: str) -> "ModelProto":
 def _in_bytes(role: str, data: bytes) -> Model:
     proto = _parsed(data, _OWN_BYTES)
     own = [tensor for tensor in proto.graph.initializer if lies_at(tensor, _OWN_BYTES)]
-    return Model(role, proto, {tensor.name: of_buffer(tensor, data) for tensor in own})
+    model = Model(role, proto, {tensor.name: of_buffer(tensor, data) for tensor in own})
+    model.require_what_lies_outside()
+    return model
 
 
 def _parsed(data: bytes | memoryview, location: str) -> "ModelProto":

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
+import numpy as np
+
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -17,13 +19,18 @@ def half_of_the_processors() -> int:
     return max(1, usable // 2)
 
 
+def _other_thread() -> ThreadPoolExecutor:
+    """One more thread. What overflows there is the model's matter, as it is in the check's own thread."""
+    return ThreadPoolExecutor(1, initializer=lambda: np.seterr(all="ignore"))
+
+
 def side_by_side(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """What two functions return that run at the same time.
 
     Raises:
         Whatever the first one raises, else whatever the second one raises, when both have ended.
     """
-    with ThreadPoolExecutor(1) as other_thread:
+    with _other_thread() as other_thread:
         later = other_thread.submit(second)
         return first(), later.result()
 
@@ -31,7 +38,7 @@ def side_by_side(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]
 @contextmanager
 def begun(function: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Begin something, and give a function that waits for what it returns, or raises. It ends before the block does."""
-    with ThreadPoolExecutor(1) as other_thread:
+    with _other_thread() as other_thread:
         yield other_thread.submit(function).result
 
 
@@ -41,7 +48,7 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
     Raises:
         Whatever making an item raises, when it is its turn.
     """
-    with ThreadPoolExecutor(1) as other_thread:
+    with _other_thread() as other_thread:
         source = iter(items)
         end = object()
         coming = other_thread.submit(next, source, end)

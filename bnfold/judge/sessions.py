@@ -183,8 +183,8 @@ def _open(
         settings.add_external_initializers(outside, [given[name] for name in outside])
     for name in given.keys() - set(outside):
         settings.add_initializer(name, given[name])
-    if model.folder:
-        settings.add_session_config_entry(_DATA_FOLDER, model.folder)  # of bodies, which are not the graph's own
+    if model.folder:  # for the data of bodies, which are not the graph's own
+        settings.add_session_config_entry(_DATA_FOLDER, str(model.folder.path))
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
     providers = list(dict.fromkeys((setup.provider, CPU)))
     return onnxruntime.InferenceSession(

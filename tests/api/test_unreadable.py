@@ -32,7 +32,7 @@ def test_no_file(tmp_path, call):
 
 def test_a_folder(tmp_path, call):
     (tmp_path / "model.onnx").mkdir()
-    assert "directory" in refused(tmp_path / "model.onnx", ModelFormatError, call)
+    assert "is a folder" in refused(tmp_path / "model.onnx", ModelFormatError, call)
 
 
 def test_an_empty_file(tmp_path, call):

@@ -9,7 +9,11 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
-from bnfold.frontends.onnx.storage import TensorStore, all_tensors, is_external
+from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.intake.calls import check_calls
+from bnfold.intake.data_folder import DataFolder
+from bnfold.intake.model_file import read_model_file
+from bnfold.intake.tensors import check_tensors, is_external, stored_tensors
 from bnfold.writing.data_names import name_for_data
 from bnfold.writing.destination import cannot_be_written
 
@@ -46,15 +50,10 @@ def open_model(path: Path) -> OpenModel:
         ModelFormatError: it cannot be read, is no ONNX model, or its external data is missing.
         UnsupportedModelError: its opset is older than 7 or newer than the installed onnx knows.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelFormatError(f"cannot be read: {error.strerror or error}") from error
-    if not data:
-        raise ModelFormatError("is empty")
+    data = read_model_file(path)
     if data.startswith(_ZIP_MAGIC):
         raise UnsupportedModelError("is a zip archive (TorchScript or torch.export); export it to ONNX first")
-    opened = OpenModel(parse_model(data), TensorStore(path.parent))
+    opened = OpenModel(parse_model(data), TensorStore(DataFolder(path)))
     check_external_data(opened)
     return opened
 
@@ -70,8 +69,19 @@ def parse_model(data: bytes) -> onnx.ModelProto:
         model.ParseFromString(data)
     except DecodeError as error:
         raise ModelFormatError("is not an ONNX model, or is truncated (protobuf cannot parse it)") from error
-    check_versions(model)
+    check_model(model)
     return model
+
+
+def check_model(model: onnx.ModelProto) -> None:
+    """Refuse what is no model, what bnfold has not been taught, and what asks for more than the file holds.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: as `open_model`.
+    """
+    check_versions(model)
+    check_tensors(model)
+    check_calls(model)
 
 
 def check_versions(model: onnx.ModelProto) -> None:
@@ -94,7 +104,7 @@ def check_versions(model: onnx.ModelProto) -> None:
 
 def embed_external_data(opened: OpenModel) -> None:
     """Bring all external data into the protobuf, so that the model can live without its files."""
-    for tensor in all_tensors(opened.model):
+    for tensor in stored_tensors(opened.model):
         if is_external(tensor):
             data = bytes(opened.store.raw_bytes(tensor))
             tensor.ClearField("data_location")
@@ -104,7 +114,7 @@ def embed_external_data(opened: OpenModel) -> None:
 
 def check_external_data(opened: OpenModel) -> None:
     """Raise ModelFormatError where a tensor's external data is not there in full."""
-    for tensor in all_tensors(opened.model):
+    for tensor in stored_tensors(opened.model):
         if is_external(tensor):
             opened.store.raw_bytes(tensor)
 
@@ -126,7 +136,7 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
     """
     staged = folder / target.name
     outgoing = {id(tensor) for tensor in moved_inside if len(tensor.raw_data) > _LARGEST_EMBEDDED}
-    tensors = [tensor for tensor in all_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
+    tensors = [tensor for tensor in stored_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
     try:
         data = [_stage_data(opened.store, tensors, folder, target)] if tensors else []
         staged.write_bytes(opened.model.SerializeToString(deterministic=True))

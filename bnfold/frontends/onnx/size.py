@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import onnx
 
 from bnfold.frontends.onnx.graph import subgraphs
-from bnfold.frontends.onnx.storage import all_tensors
+from bnfold.intake.tensors import stored_tensors
 
 
 def count_nodes(model: onnx.ModelProto) -> int:
@@ -16,7 +16,7 @@ def count_nodes(model: onnx.ModelProto) -> int:
 
 def count_parameters(model: onnx.ModelProto) -> int:
     """Numbers in stored tensors."""
-    return sum(math.prod(tensor.dims) for tensor in all_tensors(model))
+    return sum(math.prod(tensor.dims) for tensor in stored_tensors(model))
 
 
 def _count(nodes: Iterable[onnx.NodeProto]) -> int:

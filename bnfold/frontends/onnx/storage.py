@@ -1,7 +1,6 @@
 """Where tensor data lies: inside the protobuf, or in files beside the model. Files are mapped, never loaded whole."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import ModelFormatError
-from bnfold.frontends.onnx.graph import subgraphs
+from bnfold.intake.data_folder import DataFolder
+from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 
 AnyArray = npt.NDArray[np.generic]
 
@@ -20,12 +20,11 @@ class TensorStore:
     """Reads tensors of one model.
 
     Args:
-        folder: of the model file, against which external locations are resolved; None for a model in memory.
+        folder: of the model file, where external data lies; None for a model in memory.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: DataFolder | None) -> None:
         self._folder = folder
-        self._mapped: dict[Path, npt.NDArray[np.uint8]] = {}
 
     def read(self, tensor: onnx.TensorProto) -> AnyArray:
         """The values of a tensor in its own type.
@@ -47,29 +46,43 @@ class TensorStore:
             ModelFormatError: the file is missing, too short, or outside the model's folder.
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        data = self._map(tensor.name, entries.get("location", ""))
-        try:
-            offset = int(entries.get("offset", "0"))
-            length = int(entries["length"]) if "length" in entries else data.size - offset
-        except ValueError as error:
-            raise ModelFormatError(f"external data of tensor {tensor.name!r}: {error}") from error
-        if offset < 0 or length < 0 or offset + length > data.size:
+        location = entries.get("location", "")
+        if self._folder is None:
             raise ModelFormatError(
-                f"tensor {tensor.name!r} needs bytes {offset} to {offset + length} of {entries.get('location')!r}, "
+                f"tensor {tensor.name!r} lies in {location!r}, beside a model that was given without its path; "
+                "give the path, or load the external data first"
+            )
+        try:
+            data = self._folder.map(location)
+        except ModelFormatError as error:
+            raise ModelFormatError(f"tensor {tensor.name!r} {error}") from error
+        needed = size_in_bytes(tensor)
+        offset = _number(tensor, entries.get("offset", "0"))
+        length = _number(tensor, entries["length"]) if "length" in entries else data.size - offset
+        if offset + length > data.size or length < 0:
+            raise ModelFormatError(
+                f"tensor {tensor.name!r} needs bytes {offset} to {offset + length} of {location!r}, "
                 f"which has {data.size}; the data file is truncated or belongs to another model"
+            )
+        if needed is not None and needed != length:
+            raise ModelFormatError(
+                f"tensor {tensor.name!r} takes {needed} bytes by its type and shape, and has {length} in {location!r}; "
+                "the data file belongs to another model"
             )
         return data[offset : offset + length].data
 
     def data_files(self, model: onnx.ModelProto) -> list[Path]:
         """The files beside the model that hold data of its tensors, without repeats."""
+        if self._folder is None:
+            return []
         locations = {
             entry.value: None
-            for tensor in all_tensors(model)
+            for tensor in stored_tensors(model)
             if is_external(tensor)
             for entry in tensor.external_data
             if entry.key == "location"
         }
-        return [] if self._folder is None else [self._folder / location for location in locations]
+        return [self._folder.path / location for location in locations]
 
     def _read_external(self, tensor: onnx.TensorProto) -> AnyArray:
         raw = self.raw_bytes(tensor)
@@ -80,56 +93,9 @@ class TensorStore:
         inline.raw_data = raw.tobytes()
         return onnx.numpy_helper.to_array(inline)
 
-    def _map(self, name: str, location: str) -> npt.NDArray[np.uint8]:
-        if self._folder is None:
-            raise ModelFormatError(
-                f"tensor {name!r} lies in {location!r}, beside a model that was given without its path; "
-                "give the path, or load the external data first"
-            )
-        if Path(location).is_absolute() or ".." in Path(location).parts:
-            raise ModelFormatError(f"tensor {name!r} lies in {location!r}, outside the model's folder: refused")
-        path = self._folder / location
-        if path not in self._mapped:
-            self._mapped[path] = _map_file(path, name)
-        return self._mapped[path]
 
-
-def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether the data of a tensor lies in another file."""
-    return tensor.data_location == onnx.TensorProto.EXTERNAL
-
-
-def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every stored tensor: initializers and tensor attributes, those of bodies and functions too, in file order."""
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        for node in function.node:
-            yield from _node_tensors(node)
-
-
-def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield sparse.values
-        yield sparse.indices
-    for node in graph.node:
-        yield from _node_tensors(node)
-
-
-def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.TENSOR:
-            yield attribute.t
-        yield from attribute.tensors
-    for _, body in subgraphs(node):
-        yield from _graph_tensors(body)
-
-
-def _map_file(path: Path, name: str) -> npt.NDArray[np.uint8]:
-    try:
-        if path.stat().st_size == 0:
-            return np.zeros(0, np.uint8)
-        return np.memmap(path, np.uint8, mode="r")
-    except OSError as error:
-        reason = error.strerror or error
-        raise ModelFormatError(f"tensor {name!r} lies in {str(path)!r}, which cannot be read: {reason}") from error
+def _number(tensor: onnx.TensorProto, text: str) -> int:
+    """An offset or a length as files spell it. No file has bytes beyond the twentieth digit."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise ModelFormatError(f"external data of tensor {tensor.name!r}: {text[:20]!r} is no count of bytes")
+    return int(text)

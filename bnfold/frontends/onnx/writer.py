@@ -9,8 +9,8 @@ import onnx.numpy_helper
 
 from bnfold.frontends.onnx.editor import Editor
 from bnfold.frontends.onnx.graph import Scope, Value
-from bnfold.frontends.onnx.storage import is_external
 from bnfold.frontends.parameters import NewParameter
+from bnfold.intake.tensors import is_external
 
 # Up to this IR version every initializer must also be an input of its graph, and so bodies can have none.
 _LAST_IR_WITH_INITIALIZERS_AS_INPUTS = 3

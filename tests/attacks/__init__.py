@@ -1,0 +1,1 @@
+"""Files that nobody means well with: each ends in one line, and nothing is written."""
