@@ -6,11 +6,13 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from tests.networks import Network
 
@@ -204,9 +206,25 @@ def test_results_that_cannot_be_printed_are_one_line(folder):
     assert done.stderr == "bnfold: the results cannot be printed: No space left on device\n"
 
 
+def endless():
+    """A model with a Loop that never ends: its check takes as long as it is let."""
+    network = Network(seed=4)
+    network.node("Conv", ["x", network.weight("w", 4, 3, 3, 3)], "conv")
+    network.batch_norm("conv", "y", 4)
+    model = network.model({"x": ["batch", 3, 8, 8]}, ["y"])
+    flag, turn, state = (helper.make_tensor_value_info(name, kind, []) for name, kind in (("c", 9), ("i", 7), ("s", 1)))
+    nodes = [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Identity", ["s"], ["t"])]
+    made = [helper.make_tensor_value_info(name, kind, []) for name, kind in (("d", 9), ("t", 1))]
+    body = helper.make_graph(nodes, "body", [turn, flag, state], made)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "go"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "zero"))
+    model.graph.node.append(helper.make_node("Loop", ["", "go", "zero"], ["z"], body=body))
+    model.graph.output.append(helper.make_tensor_value_info("z", 1, []))
+    return model
+
+
 def test_interrupt_is_130_and_leaves_nothing(folder):
-    # The fold waits on a pipe that stands in for its model, so that the signal meets it at work.
-    os.mkfifo(folder / "slow.onnx")
+    onnx.save(endless(), folder / "slow.onnx")
     process = subprocess.Popen(
         [*COMMAND, "slow.onnx", "-o", "out/"],
         cwd=folder,
@@ -215,9 +233,10 @@ def test_interrupt_is_130_and_leaves_nothing(folder):
         # A shell without job control starts what runs in the background deaf to interrupts, and so would this be.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    with open(folder / "slow.onnx", "wb"):  # opens once the other side reads
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=120)
+    while not list(folder.glob("out/.*/*")):  # until the fold is staged: what follows is the check
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert (out, errors) == (b"", b"bnfold: interrupted\n")
