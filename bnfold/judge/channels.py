@@ -116,6 +116,16 @@ def eps(dtype: "np.dtype[Any]") -> float:
     return float(np.nextafter(one, two)) - 1
 
 
+def smallest(dtype: "np.dtype[Any]") -> float:
+    """Differences below this say nothing.
+
+    The smallest normal number: below it, floating point loses a bit with every power of two. But nobody means numbers
+    of 1e-38, and those of float16 are still numbers below 6e-5: there, one step.
+    """
+    kind = ml_dtypes.finfo(dtype)
+    return float(kind.smallest_subnormal if dtype == np.float16 else kind.smallest_normal)
+
+
 def largest(values: Array) -> Array:
     """The largest magnitude of each channel, in float64.
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnfold.judge.compare import differences
+from bnfold.judge.compare import Difference, differences
 from bnfold.judge.complaints import RefusedError
 from bnfold.judge.model import Model
 from bnfold.judge.noise import Noise, NoiseLevel
@@ -84,7 +84,7 @@ def check_deployment(deployed: Deployed, new: Model, baseline: Baseline, options
 def _tallies(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[Tally]:
     """One per output, with the one sample in it."""
     tallies = [Tally(name, options) for name in deployed.names]
-    found = [differences(a, b) for a, b in zip(baseline.expected, deployed.outputs, strict=True)]
+    found = _differences(deployed, baseline, options)
     noise: Sequence[NoiseLevel | None] = [None] * len(found)
     if any(noise_matters(difference, options) for output in found for difference in output):
         measured = Noise(baseline.original, Session(baseline.original), options.provider)
@@ -92,6 +92,21 @@ def _tallies(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> 
     for tally, output, level in zip(tallies, found, noise, strict=True):
         tally.add(output, level, "the first sample")
     return tallies
+
+
+def _differences(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[list[Difference]]:
+    """Of each output to what is expected; where these settings make NaN and infinities of their own, to theirs."""
+    found = [differences(a, b) for a, b in zip(baseline.expected, deployed.outputs, strict=True)]
+    if not any(difference.problem for output in found for difference in output):
+        return found
+    original = deploy(baseline.original, baseline.feeds, options.provider)
+    if original.problem:
+        return found
+    there = [differences(a, b) for a, b in zip(original.outputs, deployed.outputs, strict=True)]
+    return [
+        other if any(difference.problem for difference in output) else output
+        for output, other in zip(found, there, strict=True)
+    ]
 
 
 def _note(new: Model, baseline: Baseline, options: VerifyOptions) -> str:

@@ -6,9 +6,12 @@ from bnfold.judge.beside import is_external
 from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
 from bnfold.judge.model import Model
+from bnfold.judge.structure import is_standard
 
-# Tensors over fewer axes may be bounds, or factors that an output's size is computed from.
+# Tensors over fewer axes may be bounds, or factors that a size is computed from, but for those that are known.
 _FEWEST_AXES = 2
+_FIRST_PARAMETER = 1
+_WITH_PARAMETERS = frozenset(("BatchNormalization", "Conv", "ConvTranspose", "Gemm"))
 # How much more than the step, so that it is no growth by it.
 _JUMP = 4
 
@@ -44,15 +47,19 @@ def moved_weights(model: Model, seed: int, step: int) -> dict[str, Array]:
         step: in units of the last place of 1.
 
     Returns:
-        The floating-point initializers of the main graph over two axes and more, by name.
+        The floating-point initializers of the main graph over two axes and more, and of operators with parameters per
+        channel, by name.
     """
     from onnx import numpy_helper
 
     rng = np.random.default_rng(seed)
     moved = {}
+    per_channel = _per_channel(model)
     for tensor in model.proto.graph.initializer:
         beside = model.weights.get(tensor.name)
-        if len(tensor.dims) < _FEWEST_AXES or (is_external(tensor) and beside is None):
+        if len(tensor.dims) < _FEWEST_AXES and tensor.name not in per_channel:
+            continue
+        if is_external(tensor) and beside is None:
             continue
         values = numpy_helper.to_array(tensor) if beside is None else beside
         if values.dtype in FLOATS:
@@ -60,3 +67,13 @@ def moved_weights(model: Model, seed: int, step: int) -> dict[str, Array]:
             with np.errstate(over="ignore"):
                 moved[tensor.name] = (values * (1 + step * directions * eps(values.dtype))).astype(values.dtype)
     return moved
+
+
+def _per_channel(model: Model) -> set[str]:
+    """Names of scales, shifts, means, variances and biases."""
+    return {
+        name
+        for node in model.proto.graph.node
+        if node.op_type in _WITH_PARAMETERS and is_standard(node)
+        for name in node.input[_FIRST_PARAMETER:]
+    }

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bnfold.judge.channels import Array, Extent, extents, ratios
+from bnfold.judge.channels import Array, Extent, extents, ratios, smallest
 from bnfold.judge.compare import FLOATS, Difference, differences, non_finite_difference
 from bnfold.judge.noise import Noise
 from bnfold.judge.parts.finding import LocalFinding
@@ -174,7 +174,7 @@ class Survey:
         if self._tolerance is not None:
             beyond = self._tolerance.excess(extent.error, extent.scale) > 1
         else:
-            beyond = relative > channel_floor(a.dtype, self._noise.grain)
+            beyond = (relative > channel_floor(a.dtype, self._noise.grain)) & (extent.error > smallest(a.dtype))
         return _Doubt(record, number, extent, beyond) if np.any(beyond) else None
 
     def _settle(self, doubts: Sequence[_Doubt], sample: Sample) -> None:

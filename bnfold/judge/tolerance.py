@@ -37,7 +37,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from bnfold.judge.channels import Array, ratios
+from bnfold.judge.channels import Array, ratios, smallest
 from bnfold.judge.compare import Difference
 from bnfold.judge.noise import NoiseLevel
 from bnfold.judge.options import VerifyOptions
@@ -116,7 +116,7 @@ def tolerated(difference: Difference, options: VerifyOptions) -> float:
     own = own_tolerance(options)
     if own is not None:
         return own.atol + own.rtol * difference.magnitude
-    return LIMITS[difference.dtype].floor * difference.magnitude
+    return max(LIMITS[difference.dtype].floor * difference.magnitude, smallest(difference.dtype))
 
 
 def judge(difference: Difference, options: VerifyOptions, noise: NoiseLevel | None = None) -> Verdict:

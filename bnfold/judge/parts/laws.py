@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bnfold.judge.channels import Array, channel_axes, finite, in_channels, largest
+from bnfold.judge.channels import Array, channel_axes, finite, in_channels, largest, smallest
 from bnfold.judge.compare import non_finite_difference
 from bnfold.judge.parts.finding import LocalFinding, finding_at, nothing_found
 
@@ -20,12 +20,14 @@ class Seen:
         b: what the new part makes.
         moved: what one of the two makes with parameters that are moved by rounding.
         u: the distance from 1 to the next number of the type that limits both.
+        smallest: differences below it say nothing.
     """
 
     a: Array
     b: Array
     moved: tuple[Array, ...]
     u: float
+    smallest: float = 0.0
 
 
 class Law(Protocol):
@@ -58,7 +60,7 @@ def judge_by(laws: Sequence[Law], tensor: str, a: Array, b: Array, moved: Sequen
     """
     worst = nothing_found(tensor)
     for axis in channel_axes(a.ndim) or (None,):
-        seen = _along(axis, a, b, moved, u)
+        seen = _along(axis, a, b, moved, u, smallest(a.dtype))
         for law in laws if seen.a.size else ():
             excess = law.excess(seen)
             channel = int(np.argmax(excess))
@@ -83,7 +85,7 @@ def appeal(
     """
     worst, nearer = 0.0, "new"
     for axis in channel_axes(a.ndim) or (None,):
-        seen = _along(axis, a.astype(np.float64), b.astype(np.float64), (), u)
+        seen = _along(axis, a.astype(np.float64), b.astype(np.float64), (), u, smallest(a.dtype))
         truth = finite(in_channels(exact, axis))
         worst = max([worst, *(float(np.max(law.appeal(seen, truth), initial=0)) for law in laws)])
         if np.max(largest(seen.b - truth), initial=0) > np.max(largest(seen.a - truth), initial=0):
@@ -105,6 +107,6 @@ def can_vouch(exact: Array, a: Array, allowed: float) -> bool:
     return bool(np.all(largest(truth - left) <= allowed * largest(left)))
 
 
-def _along(axis: int | None, a: Array, b: Array, moved: Sequence[Array], u: float) -> Seen:
+def _along(axis: int | None, a: Array, b: Array, moved: Sequence[Array], u: float, floor: float) -> Seen:
     left, right, *others = (finite(in_channels(values, axis)) for values in (a, b, *moved))
-    return Seen(left, right, tuple(others), u)
+    return Seen(left, right, tuple(others), u, floor)

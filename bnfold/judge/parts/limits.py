@@ -31,13 +31,13 @@ class Places:
     def excess(self, seen: Seen) -> Array:
         """In units of 16 u max|a| + 8 n."""
         noise = np.max([largest(other - seen.a) for other in seen.moved], axis=0)
-        return ratios(largest(seen.b - seen.a), _PLACE * seen.u * scales(seen.a) + _MOVED * noise)
+        return ratios(largest(seen.b - seen.a), _PLACE * seen.u * scales(seen.a) + _MOVED * noise + seen.smallest)
 
     def appeal(self, seen: Seen, exact: Array) -> Array:
         """In units of eight times the original's error. One channel may be exact by luck: what is usual counts too."""
         scale, own = scales(exact), largest(seen.a - exact)
         typical = math.sqrt(float(np.mean(ratios(own, scale) ** 2))) if scale.all() else 0.0
-        allowed = 8 * np.maximum(own, typical * scale) + _SLOPE * seen.u * scale
+        allowed = 8 * np.maximum(own, typical * scale) + _SLOPE * seen.u * scale + seen.smallest
         return ratios(largest(seen.b - exact), allowed)
 
     def describe(self, _seen: Seen, _channel: int) -> str:
@@ -58,7 +58,9 @@ class MovedInputs:
     def excess(self, seen: Seen) -> Array:
         """In units of that floor, or of eight times what moved inputs do, whichever is larger."""
         noise = np.max([largest(other - seen.a) for other in seen.moved], axis=0)
-        return ratios(largest(seen.b - seen.a), np.maximum(self._floor * scales(seen.a), _MOVED * noise))
+        return ratios(
+            largest(seen.b - seen.a), np.maximum(self._floor * scales(seen.a) + seen.smallest, _MOVED * noise)
+        )
 
     def describe(self, _seen: Seen, _channel: int) -> str:
         """It differs."""
@@ -73,19 +75,25 @@ class Slopes:
         fit = slopes(seen.a, seen.b)
         own = np.max([np.abs(slopes(seen.a, other).value) for other in seen.moved], axis=0)
         allowed = _SLOPE * seen.u + 2 * own + _ERRORS * fit.uncertainty + _attenuation(seen.a, seen.u)
-        return np.asarray(np.abs(fit.value) / allowed)
+        return np.asarray(np.abs(fit.value) / (allowed + _as_slope(seen)))
 
     def appeal(self, seen: Seen, exact: Array) -> Array:
         """In units of four times the original's slope, its uncertainty included."""
         own, other = slopes(exact, seen.a), slopes(exact, seen.b)
         uncertainty = _ERRORS * (own.uncertainty + other.uncertainty) + _attenuation(seen.a, seen.u)
-        return np.asarray(np.abs(other.value) / (4 * np.abs(own.value) + _SLOPE * seen.u + uncertainty))
+        allowed = 4 * np.abs(own.value) + _SLOPE * seen.u + uncertainty + _as_slope(seen)
+        return np.asarray(np.abs(other.value) / allowed)
 
     def describe(self, seen: Seen, channel: int) -> str:
         """The factor."""
         return f"is {1 + slopes(seen.a, seen.b).value[channel]:.8g} times what it was"
 
 
+def _as_slope(seen: Seen) -> Array:
+    """The slope of a difference that says nothing because it is too small; finite where all of a channel is zero."""
+    return seen.smallest / np.maximum(largest(seen.a), seen.smallest)
+
+
 def _attenuation(a: Array, u: float) -> Array:
     """The slope that the original's own rounding makes: where a channel hardly varies, a is noise, and b - a is -a."""
-    return ratios(4 * u * largest(a), np.std(a, axis=1)) ** 2
+    return ratios(4 * u * largest(a), np.std(a, axis=1, dtype=np.float64)) ** 2

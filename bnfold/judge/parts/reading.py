@@ -70,7 +70,8 @@ class _Response:
     @property
     def weights(self) -> Array:
         """The weights that come out."""
-        return (self.high - self.low) / HEIGHT
+        with np.errstate(invalid="ignore"):  # of infinities
+            return (self.high - self.low) / HEIGHT
 
     @property
     def bent(self) -> Array:
@@ -159,7 +160,8 @@ def read_bias(entry: Readable, exact: Array, base_b: Array) -> LocalFinding:
 
 def _within(entry: Readable, should: Array, stored: Array, allowed: Array, what: str) -> LocalFinding:
     should, stored = should.astype(np.float64), stored.astype(np.float64)
-    excess = ratios(np.abs(stored - should), allowed)
+    with np.errstate(invalid="ignore"):  # of infinities, which are compared elsewhere
+        excess = ratios(np.abs(stored - should), allowed)
     place = np.unravel_index(int(np.argmax(excess)), excess.shape) if excess.size else ()
     if not place:
         return LocalFinding(entry.site.tensor, 0.0, 0.0, None, 0.0, 0.0)

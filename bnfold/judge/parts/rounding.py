@@ -41,7 +41,7 @@ class RoundedPlaces:
         relative = ratios(moves, np.broadcast_to(scale, moves.shape))[(moves > 0) & (scale > 0)]
         usual = float(np.median(relative)) if relative.size else 0.0
         allowed = np.maximum(self._times * moves.max(axis=0), _TIMES_USUAL * usual * scale)
-        return ratios(largest(seen.b - seen.a), allowed + _PLACE * seen.u * scale)
+        return ratios(largest(seen.b - seen.a), allowed + _PLACE * seen.u * scale + seen.smallest)
 
     def describe(self, _seen: Seen, _channel: int) -> str:
         """It differs."""
