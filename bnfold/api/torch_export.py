@@ -8,7 +8,7 @@ from bnfold.engine import fold_graph
 from bnfold.frontends.aten.inference import assume_inference
 from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torch_export.lift import lift
-from bnfold.frontends.torch_export.lower import lower
+from bnfold.frontends.torch_export.lower import lower, separated
 from bnfold.report.model import Change
 
 
@@ -19,6 +19,7 @@ def fold_exported(program: ExportedProgram, options: FoldOptions) -> FoldedProgr
         program: the program.
         options: what to fold.
     """
+    program = separated(program)
     reference = program
     if options.assume_inference:
         graph = lift(program)

@@ -9,7 +9,7 @@ import torch
 from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.graph import Argument, Node, Value, operators
-from bnfold.frontends.aten.layout import LAYOUTS
+from bnfold.frontends.aten.layout import CONVERSIONS, LAYOUTS
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.precision import AnyArray
 
@@ -68,7 +68,8 @@ class Constants:
         if source in self._exact and not isinstance(self.read(value), Refusal):
             exact = torch.from_numpy(self._exact[source])
             for node in reversed(steps):
-                exact = _run(node, {node.inputs[0]: exact})
+                if node.op not in CONVERSIONS:
+                    exact = _run(node, {node.inputs[0]: exact})
             return exact.numpy()
         stored = self.read(value)
         if isinstance(stored, Refusal):

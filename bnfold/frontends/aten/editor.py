@@ -1,9 +1,10 @@
 """Edits of an AtenGraph as the engine asks for them: parameters, operators, removals."""
 
 import numpy as np
+import torch
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.constants import Constants, to_torch
+from bnfold.frontends.aten.constants import Constants, numpy_dtype, to_torch
 from bnfold.frontends.aten.encode import NodeEdit
 from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, reads_values
 from bnfold.frontends.aten.layout import LAYOUTS
@@ -76,6 +77,10 @@ class Editor:
             return False
         if not _is_read_once(value, exact.shape):
             return False
+        stored = value.parameter.dtype
+        if any(torch.promote_types(stored, computed.dtype or stored) != stored for computed in between):
+            return False
+        rounded = exact.astype(numpy_dtype(stored)) if rounded.dtype != numpy_dtype(stored) else rounded
         for computed in between:
             if computed not in self._renamed:
                 self._renamed.add(computed)

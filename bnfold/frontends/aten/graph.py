@@ -50,11 +50,12 @@ class Value:
         producer: the node that makes it; None for inputs and parameters.
         readers: every use: the node and where in its arguments.
         is_input: whether the caller gives it.
-        is_output: whether the caller gets it, under whatever name.
+        is_output: whether the caller gets it, under whatever name, or a body gives it back.
         parameter: its tensor, where the program fixes it and nothing in the program writes to it. It may be shared with
             the user's module: never write to it.
         shape: what is known of it before run time, None where even the rank is not. Equal names mean equal lengths.
         dtype: of a tensor, None where it is not known.
+        edge: label of the node whose body takes it or, being an output, gives it back; "" for all others.
         mutation: label of the node that writes to its memory; "" where none does.
         origin: what the program calls it; only its own frontend looks.
     """
@@ -67,6 +68,7 @@ class Value:
     parameter: torch.Tensor | None = None
     shape: Shape | None = None
     dtype: torch.dtype | None = None
+    edge: str = ""
     mutation: str = ""
     origin: Any = None
 
@@ -83,6 +85,7 @@ class Node:
         position: smaller than that of every node that reads what it makes.
         writes: names of the arguments whose memory it writes to.
         views: names of the arguments whose memory its outputs may share, those of `writes` included.
+        sealed: why nothing in the body that it stands in may change; "" where that is not so.
         origin: what the program calls it; None for nodes that bnfold added.
     """
 
@@ -93,6 +96,7 @@ class Node:
     position: tuple[int, int] = (0, 0)
     writes: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
+    sealed: str = ""
     origin: Any = None
 
     @property

@@ -55,7 +55,11 @@ def _undo_nothing(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the 
     return values
 
 
+CONVERSIONS = frozenset({"aten::to", "aten::_to_copy"})
+"""Those of the layouts that round. What a fold computes is rounded behind them, not before."""
+
 LAYOUTS: Mapping[str, _Undo] = {
+    "aten::_to_copy": _undo_nothing,
     "aten::alias": _undo_nothing,
     "aten::clone": _undo_nothing,
     "aten::contiguous": _undo_nothing,
@@ -68,8 +72,9 @@ LAYOUTS: Mapping[str, _Undo] = {
     "aten::reshape": _undo_regrouping,
     "aten::squeeze": _undo_regrouping,
     "aten::t": _undo_t,
+    "aten::to": _undo_nothing,
     "aten::transpose": _undo_transpose,
     "aten::unsqueeze": _undo_regrouping,
     "aten::view": _undo_regrouping,
 }
-"""Operators that only move values, by how to get new values of their output back to their input."""
+"""Operators that only move values or round them, by how to get new values of their output back to their input."""

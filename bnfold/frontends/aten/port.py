@@ -34,6 +34,8 @@ class AtenPort:
         """What the node means."""
         if any(fnmatch.fnmatchcase(node.label, pattern) for pattern in self._exclude):
             return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
+        if node.sealed:
+            return Opaque(Reason.FOREIGN_DOMAIN, node.sealed)
         return decode(node, self._constants)
 
     def inputs(self, node: Node) -> Sequence[Value | None]:
@@ -48,6 +50,8 @@ class AtenPort:
         """The node that makes this tensor."""
         if value.producer is not None:
             return value.producer
+        if value.edge:
+            return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} enters a body of {value.edge!r} from outside")
         if value.parameter is not None:
             return Refusal(Reason.CONSTANT, f"{value.name!r} is a parameter of the program")
         return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is an input of the program")
@@ -58,6 +62,8 @@ class AtenPort:
 
     def pinned(self, value: Value) -> Refusal | None:
         """What the caller gets keeps its values, and so does what an operator changes in place for others to see."""
+        if value.is_output and value.edge:
+            return Refusal(Reason.GRAPH_OUTPUT, f"a body of {value.edge!r} gives {value.name!r} back")
         if value.is_output:
             return Refusal(
                 Reason.GRAPH_OUTPUT,

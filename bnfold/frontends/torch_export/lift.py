@@ -1,7 +1,14 @@
-"""From an ExportedProgram to the neutral graph. The program is only looked at."""
+"""From an ExportedProgram to the neutral graph. The program is only looked at.
+
+Bodies of higher-order operators become part of the one graph. A body that only wraps code, such as that of
+torch.no_grad, stands there as if it were not wrapped. Any other is listed behind its operator: what it takes has no
+producer, unless it is a constant, and what it gives back is pinned. So folds work inside, and nothing crosses its edge.
+
+In a region of torch.autocast, conversions that operators make without a word are written out, so that no map crosses
+one unseen.
+"""
 
 import operator
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +17,15 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from bnfold.errors import InternalError
+from bnfold.frontends.aten.constants import Constants
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, Node, Shape, Value
 from bnfold.frontends.aten.mutation import settle_mutations
 from bnfold.frontends.aten.schema import traits
+from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
+from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
+from bnfold.frontends.torch_export.labels import Labels
+from bnfold.refusal import Refusal
 
 _UNBIND = "aten::unbind"
 _AT_THE_END = "the end of the program"
@@ -27,20 +40,86 @@ class _Lift:
     def __init__(self, program: ExportedProgram) -> None:
         self.graph = AtenGraph()
         self._program = program
-        self._values: dict[fx.Node, Value] = {}
-        self._labels = _labels(program.graph)
+        self._values: dict[fx.Node, Argument] = {}
+        self._labels = Labels(self._values)
+        self._region: Region = {}
+        self._states_types = True
+        self._sealed = ""
         self.graph.names.update(program.state_dict, program.constants)
         self.graph.names.update(node.name for node in program.graph.nodes)
         self._add_inputs()
-        for node in program.graph.nodes:
-            if node.op == "get_attr":
-                self._values[node] = self.graph.add_input(Value(node.name, is_input=True, origin=node))
-            elif node.op == "call_function" and node not in self._values:
-                self._add_node(node)
-            elif node.op == "output":
-                for value in _flat(self._argument(node.args)):
-                    value.is_output = True
+        for value in _flat(self._lift_graph(program.graph_module, program.graph)):
+            value.is_output = True
         settle_mutations(self.graph)
+
+    def _lift_graph(self, owner: torch.nn.Module, graph: fx.Graph) -> Argument:
+        """Define all that a graph makes, and say what it gives back. Its placeholders are defined."""
+        self._labels.enter(graph)
+        for node in graph.nodes:
+            if node.op == "get_attr":
+                is_body = body_of(node, owner) is not None
+                self._values[node] = UNKNOWN if is_body else self.graph.add_input(self._new_value(node, is_input=True))
+            elif node.op == "call_function" and node not in self._values:
+                call = call_of(node, owner)
+                if call is None:
+                    self._add_node(node)
+                elif call.wraps and _parts(node) is not None:
+                    self._add_wrapped(call, owner)
+                else:
+                    self._add_call(call, owner)
+        return self._argument(result_of(graph))
+
+    def _add_wrapped(self, call: Call, owner: torch.nn.Module) -> None:
+        """The body in the operator's place."""
+        (body,), (reading,) = call.bodies, call.readings
+        for inner, operand in call.pairs(body):
+            self._values[inner] = self._argument(operand.argument)
+        around = self._region, self._states_types
+        self._region = region_in(call, self._region)
+        self._states_types = self._states_types and is_truthful(body, self._region)
+        results = self._lift_graph(_module_of(reading, owner), body)
+        self._region, self._states_types = around
+        for place, part in (_parts(call.node) or {}).items():
+            self._values[part] = results[place] if isinstance(results, list) else results
+
+    def _add_call(self, call: Call, owner: torch.nn.Module) -> None:
+        """The operator, and behind it all that its bodies hold. It reads what they take, but for constants."""
+        taken = {value for value in self._taken(call) if not isinstance(Constants().read(value), Refusal)}
+        op, arguments = self._operator(call.node)
+        read = [value for value in _flat(list(arguments.values())) if value not in taken]
+        outer = self._append(call.node, op, {"inputs": read}, _outputs(call.node), frozenset({"inputs"}))
+        around = self._sealed
+        if call.spelling is None:
+            self._sealed = f"it stands in a body of {outer.label!r}, and bnfold does not know how {op} runs it"
+        for body, reading in zip(call.bodies, call.readings, strict=True):
+            for inner, operand in call.pairs(body):
+                argument = self._argument(operand.argument)
+                is_the_same = operand.is_fixed and (not isinstance(argument, Value) or argument in taken)
+                self._values[inner] = argument if is_the_same else self._entry(inner, outer)
+            for value in _flat(self._lift_graph(_module_of(reading, owner), body)):
+                value.is_output = True
+                value.edge = value.edge or outer.label
+        self._sealed = around
+
+    def _taken(self, call: Call) -> list[Value]:
+        """What the bodies take that every run of them gets as it is, and nothing else of the operator looks at."""
+        operands = call.operands
+        changed = set(_flat([self._argument(operand.argument) for operand in operands if not operand.is_fixed]))
+        return [
+            value
+            for value in _flat([self._argument(operand.argument) for operand in operands if operand.is_fixed])
+            if value not in changed
+        ]
+
+    def _entry(self, inner: fx.Node, outer: Node) -> Value:
+        value = self._new_value(inner)
+        value.edge = outer.label
+        return self.graph.add_input(value)
+
+    def _new_value(self, node: fx.Node, *, is_input: bool = False) -> Value:
+        name = node.name if node.graph is self._program.graph else self.graph.fresh_name(node.name)
+        shape, dtype = _form(node.meta.get("val"))
+        return Value(name, is_input=is_input, shape=shape, dtype=dtype if self._states_types else None, origin=node)
 
     def _add_inputs(self) -> None:
         specs = {getattr(spec.arg, "name", ""): spec for spec in self._program.graph_signature.input_specs}
@@ -81,10 +160,23 @@ class _Lift:
         if isinstance(node.target, torch._ops.OpOverload):
             known = traits(node.target._schema)
             views, writes = known.views, known.writes
-        outputs: list[fx.Node | None] = [node]
-        if parts is not None:
-            outputs = [parts.get(place) for place in range(max(parts, default=-1) + 1)]
-        self._append(node, op, arguments, outputs, views, writes)
+        dtype = computes_in(node, op, self._region)
+        if dtype is not None:
+            arguments = {name: self._converted(argument, dtype) for name, argument in arguments.items()}
+        made = self._append(node, op, arguments, _outputs(node), views, writes)
+        if dtype is not None and made.outputs[0] is not None:
+            made.outputs[0].dtype = dtype
+
+    def _converted(self, argument: Argument, dtype: torch.dtype) -> Argument:
+        """What the operator makes of an argument before it computes."""
+        if isinstance(argument, list):
+            return [self._converted(element, dtype) for element in argument]
+        if not isinstance(argument, Value) or argument.dtype == dtype:
+            return argument
+        label = self.graph.fresh_name(f"{argument.name}_as_{str(dtype).removeprefix('torch.')}")
+        result = Value(label, shape=argument.shape, dtype=dtype)
+        self.graph.append(Node("aten::to", conversion(argument, dtype), [result], label, views=frozenset({"self"})))
+        return result
 
     def _append(
         self,
@@ -94,18 +186,17 @@ class _Lift:
         outputs: list[fx.Node | None],
         views: frozenset[str],
         writes: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> Node:
         values: list[Value | None] = []
         for output in outputs:
             if output is None:
                 values.append(None)
                 continue
-            shape, dtype = _form(output.meta.get("val"))
-            value = self._values[output] = Value(output.name, shape=shape, dtype=dtype, origin=output)
+            value = self._values[output] = self._new_value(output)
             values.append(value)
-        self.graph.append(
-            Node(op, arguments, values, self._labels.get(node, node.name), writes=writes, views=views, origin=node)
-        )
+        label = self._labels.of(node)
+        made = Node(op, arguments, values, label, writes=writes, views=views, sealed=self._sealed, origin=node)
+        return self.graph.append(made)
 
     def _operator(self, node: fx.Node) -> tuple[str, dict[str, Argument]]:
         """Its qualified name and its arguments by name."""
@@ -149,6 +240,18 @@ def _parts(node: fx.Node) -> dict[int, fx.Node] | None:
     return parts
 
 
+def _outputs(node: fx.Node) -> list[fx.Node | None]:
+    parts = _parts(node)
+    return [node] if parts is None else [parts.get(place) for place in range(max(parts, default=-1) + 1)]
+
+
+def _module_of(reading: fx.Node, owner: torch.nn.Module) -> fx.GraphModule:
+    body = body_of(reading, owner)
+    if body is None:
+        raise InternalError(f"{reading.name!r} reads no body")
+    return body
+
+
 def _form(val: Any) -> tuple[Shape | None, torch.dtype | None]:  # noqa: ANN401 - meta data of any node
     """Shape and type; lengths that are not known before run time by their expressions."""
     if not isinstance(val, torch.Tensor):
@@ -160,25 +263,6 @@ def _mutated(program: ExportedProgram) -> set[str]:
     """Parameters and buffers that get new values from the program's outputs."""
     signature = program.graph_signature
     return {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
-
-
-def _labels(graph: fx.Graph) -> dict[fx.Node, str]:
-    """The module that called a node where it called nothing else, else that with the node's name behind."""
-    paths = {
-        node: _module_path(node)
-        for node in graph.nodes
-        if node.op == "call_function" and node.target is not operator.getitem
-    }
-    counts = Counter(paths.values())
-    return {
-        node: path if path and counts[path] == 1 else ".".join(filter(None, (path, node.name)))
-        for node, path in paths.items()
-    }
-
-
-def _module_path(node: fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def _flat(argument: Argument) -> Iterator[Value]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from bnfold.judge.channels import Array, eps
 from bnfold.judge.compare import FLOATS
+from bnfold.judge.grain import coarsest_within
 from bnfold.judge.parallel import side_by_side
 from bnfold.judge.parts.excerpt import AS_STORED, Excerpt
 from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_because, nothing_found
@@ -45,7 +46,8 @@ class Bench:
         return [type(self)(self._original, self._new, side, self._like) for side in sides]
 
     def _u(self, site: Site, a: Array) -> float:
-        return eps(a.dtype) * math.sqrt(_operators(self._original, site))
+        dtype = coarsest_within((self._original.nodes[index] for index in site.original), a.dtype)
+        return eps(dtype) * math.sqrt(_operators(self._original, site))
 
     def judge(self, values: Values, random: Container[str]) -> list[LocalFinding] | None:
         """As LocalJudge.judge; None where the parts do not run."""

@@ -26,6 +26,7 @@ class ExportedBackend:
 
         self._spec = program.call_spec.in_spec
         self.ports = _ports(program)
+        self.computed = _computed_types(program.graph_module)
         own: Any = copy.copy(program)
         # In one go, so that tensors that share memory share it in the copy as well.
         state, constants = copy.deepcopy((dict(program.state_dict), _tensors(program.constants)))
@@ -83,6 +84,20 @@ def _tensors(held: Mapping[str, Any]) -> dict[str, "torch.Tensor"]:
     import torch
 
     return {name: value for name, value in held.items() if isinstance(value, torch.Tensor)}
+
+
+def _computed_types(module: "torch.fx.GraphModule") -> "set[torch.dtype]":
+    """Of all tensors that operators make, in bodies of others too, and of regions of autocast."""
+    import torch
+
+    types: set[torch.dtype] = set()
+    for graph_module in module.modules():
+        for node in graph_module.graph.nodes if isinstance(graph_module, torch.fx.GraphModule) else ():
+            if getattr(node.target, "__name__", "") == "wrap_with_autocast" and node.args[2]:
+                types.add(node.args[1] or torch.get_autocast_dtype(node.args[0]))
+            elif isinstance(node.meta.get("val"), torch.Tensor):
+                types.add(node.meta["val"].dtype)
+    return types
 
 
 def _ports(program: "torch.export.ExportedProgram") -> list[TorchPort]:

@@ -38,10 +38,12 @@ class Backend(Protocol):
     Attributes:
         ports: the leaves of their arguments.
         weights: parameters, buffers and constants, of the copy that runs.
+        computed: types of tensors that it says to compute.
     """
 
     ports: list[TorchPort]
     weights: "list[torch.Tensor]"
+    computed: "set[torch.dtype]"
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
         """The arguments that leaves make."""
@@ -131,8 +133,10 @@ class TorchProgram:
         return _state_of(self._backend.fresh())
 
     def float_types(self) -> "set[np.dtype[Any]]":
-        """The floating point types of its weights."""
-        return {dtype for tensor in self.weights if (dtype := _float_type(tensor)) is not None}
+        """The floating point types of its weights, and others that it computes in."""
+        types = {*(tensor.dtype for tensor in self.weights), *self._backend.computed}
+        found = {numpy_dtype(dtype) for dtype in types if dtype.is_floating_point}
+        return {dtype for dtype in found if dtype is not None}
 
     @contextmanager
     def moved_weights(self, seed: int, step: int) -> Iterator[None]:
@@ -194,10 +198,6 @@ def _state_of(instance: Instance) -> dict[str, object]:
 def _own(leaves: Sequence[Any]) -> list[Any]:
     """Copies, because a program may write to what it is given."""
     return [leaf.clone() if hasattr(leaf, "clone") else leaf for leaf in leaves]
-
-
-def _float_type(tensor: "torch.Tensor") -> "np.dtype[Any] | None":
-    return numpy_dtype(tensor.dtype) if tensor.dtype.is_floating_point else None
 
 
 def _can_move(tensor: "torch.Tensor") -> bool:

@@ -40,6 +40,7 @@ class ScriptBackend:
         self._constants = [node.t("value") for node in _all_nodes(graph) if _is_tensor(node)]
         self._constants_before = [constant.clone() for constant in self._constants]
         self.weights: list[torch.Tensor] = [*filter(_has_data, held), *self._constants]
+        self.computed: set[torch.dtype] = set()
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
         """As in `Backend`."""

@@ -1,0 +1,86 @@
+"""Regions of torch.autocast, whose operators convert what they read without a word in the graph.
+
+Source: aten/src/ATen/autocast_mode.h, aten/src/ATen/autocast_mode.cpp
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx
+
+from bnfold.frontends.aten.graph import operators
+from bnfold.frontends.torch_export.bodies import Call
+
+Region = Mapping[str, torch.dtype]
+"""The type that is computed with, by type of device; nothing outside of every region."""
+
+# Of those that bnfold reads: the others may convert as well, and are not understood anyway.
+_CONVERT = operators(
+    """
+    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution
+    addmm bmm einsum linear matmul mm prelu
+    """
+)
+# Wider numbers stay as they are.
+_CONVERTED = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def region_in(call: Call, around: Region) -> Region:
+    """What holds in the body of an operator.
+
+    Args:
+        call: of a wrapper.
+        around: what holds where it stands.
+    """
+    if not _is_autocast(call):
+        return around
+    device, dtype, enabled, *_ = call.node.args
+    kind = str(device)
+    others = {known: held for known, held in around.items() if known != kind}
+    return {**others, kind: dtype or torch.get_autocast_dtype(kind)} if enabled else others  # type: ignore[dict-item]
+
+
+def computes_in(node: fx.Node, op: str, region: Region) -> torch.dtype | None:
+    """The type to which an operator converts all its tensors; None where it converts none."""
+    val = node.meta.get("val")
+    if op not in _CONVERT or not isinstance(val, torch.Tensor):
+        return None
+    read = [source.meta.get("val") for source in node.all_input_nodes]
+    types = {source.dtype for source in read if isinstance(source, torch.Tensor)}
+    return region.get(val.device.type) if types <= set(_CONVERTED) else None
+
+
+def is_truthful(graph: fx.Graph, region: Region) -> bool:
+    """Whether the types that a graph states are those of the region: torch's strict exporter does not know of it."""
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            dtype = computes_in(node, node.target._schema.name, region)
+            if dtype is not None and dtype != node.meta["val"].dtype:
+                return False
+    return True
+
+
+@contextmanager
+def within(call: Call) -> Iterator[None]:
+    """What a body runs under."""
+    if not _is_autocast(call):
+        yield
+        return
+    device, dtype, enabled, cached, *_ = call.node.args
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a device that is not there
+        region: Any = torch.autocast(str(device), dtype, bool(enabled), cached)  # type: ignore[arg-type]
+    with region:
+        yield
+
+
+def _is_autocast(call: Call) -> bool:
+    return getattr(call.node.target, "__name__", "") == "wrap_with_autocast"
+
+
+def conversion(source: Any, dtype: torch.dtype) -> dict[str, Any]:  # noqa: ANN401 - a value
+    """Arguments of aten::to."""
+    return {"self": source, "dtype": dtype, "non_blocking": False, "copy": False, "memory_format": None}
