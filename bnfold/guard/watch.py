@@ -157,7 +157,9 @@ class _Watch:
     def _death(self) -> BnfoldError:
         status = self._child.wait()
         if os.WIFSIGNALED(status):
-            return self._broken(f"crashed the process that read it ({signal.Signals(os.WTERMSIG(status)).name})")
+            name = signal.Signals(os.WTERMSIG(status)).name
+            why = ", as systems do that run out of memory" if name == "SIGKILL" else ""
+            return self._broken(f"crashed the process that read it ({name}{why})")
         return self._broken("made a library give up, as some do where memory is short (--memory-limit)")
 
     def _broken(self, what: str) -> BnfoldError:
