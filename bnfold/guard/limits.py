@@ -34,7 +34,9 @@ class Limits:
         """Bytes for a step on a file of this many bytes."""
         if self.memory is not None:
             return self.memory
-        return _GIB + 4 * size if step == READING else 8 * _GIB + 8 * size
+        if step == READING:
+            return _GIB + 4 * size
+        return 2 * _GIB + 6 * size if step == FOLDING else 8 * _GIB + 8 * size
 
 
 # Descriptors: a model with its data files and what the libraries open is far below.

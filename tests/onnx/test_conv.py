@@ -63,12 +63,13 @@ def test_a_name_that_is_taken_is_not_taken_again():
 def test_what_is_computed_at_run_time_does_not_fold(slot):
     network = Network()
     parameters = {1: network.weight("weight", 4, 3, 3, 3), 2: network.weight("bias", 4)}
-    parameters[slot] = network.node("Relu", [parameters[slot]], "computed")
+    parameters[slot] = network.node("Relu", ["given"], "computed")
     network.node("Conv", ["x", *parameters.values()], "c")
     network.batch_norm("c", "y", 4)
     reason = {1: Reason.DYNAMIC_WEIGHT, 2: Reason.DYNAMIC_BIAS}[slot]
     expected = "'computed' is computed by 'computed_node' (Relu)"
-    assert_stays(network.model({"x": (1, 3, 5, 5)}, ["y"]), reason, expected)
+    given = {1: (4, 3, 3, 3), 2: (4,)}[slot]
+    assert_stays(network.model({"x": (1, 3, 5, 5), "given": given}, ["y"]), reason, expected)
 
 
 def test_a_weight_from_the_caller_does_not_fold():

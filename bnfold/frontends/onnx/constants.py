@@ -1,6 +1,6 @@
 """Tensors whose values the file fixes: initializers, Constant nodes, and what simple operators make of them."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import onnx.helper
 
 from bnfold.errors import InternalError
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
+from bnfold.frontends.onnx.computed import can_compute, compute
 from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.frontends.onnx.storage import TensorStore
@@ -33,7 +34,8 @@ class Constants:
         self._store = store
         self._keep_overridable = keep_overridable
         self._changed: dict[Value, NewParameter] = {}
-        self._dynamic: dict[Value, Refusal] = {}
+        self._dynamic: dict[Value, Refusal | None] = {}
+        self._computed: dict[Value, AnyArray] = {}
 
     @property
     def changed(self) -> Mapping[Value, NewParameter]:
@@ -94,44 +96,41 @@ class Constants:
         """
         if value in self._changed:
             return self._changed[value].rounded
-        if value in self._dynamic:
-            return self._dynamic[value]
+        refusal = self._why_dynamic(value)
+        if refusal is not None:
+            return refusal
         known: dict[Value, AnyArray | Refusal] = {}
-        for step in _in_order_of_evaluation(value, self._dynamic):
-            known[step] = self._dynamic.get(step) or self._evaluate(step, known)
+        for step in _in_order_of_evaluation(value, self._computed):
+            known[step] = self._computed[step] if step in self._computed else self._evaluate(step, known)
         answer = known[value]
         if isinstance(answer, Refusal):
             self._dynamic[value] = answer
         return answer
 
-    def _evaluate(self, value: Value, known: dict[Value, AnyArray | Refusal]) -> AnyArray | Refusal:
+    def is_fixed(self, value: Value) -> bool:
+        """Whether a tensor depends on nothing but what the file fixes."""
+        return value in self._changed or self._why_dynamic(value) is None
+
+    def _why_dynamic(self, value: Value) -> Refusal | None:
+        """Why a tensor is no constant, without a look at any values; None if it is one, as far as that tells."""
+        for step in _in_order_of_evaluation(value, self._dynamic):
+            if step not in self._dynamic:
+                self._dynamic[step] = self._why_itself(step)
+        return self._dynamic[value]
+
+    def _why_itself(self, value: Value) -> Refusal | None:
         node = value.producer
         if node is None:
-            return self._read_stored(value)
-        try:
-            if not node.is_standard:
-                return _computed(value, node)
-            if node.proto.op_type == "Constant":
-                return self._read_constant_node(node)
-            operands = []
-            for source in _sources(node):
-                operand = known[source]
-                if isinstance(operand, Refusal):
-                    return operand
-                operands.append(operand)
-            if node.proto.op_type == "ConstantOfShape":
-                return self._fill(node, operands[0])
-            evaluator = EVALUATORS.get(node.proto.op_type)
-            return evaluator.evaluate(node, operands) if evaluator else _computed(value, node)
-        except ReferenceAttributeError as error:
-            return Refusal(Reason.DYNAMIC_PARAMETER, str(error))
-        except (ValueError, TypeError, IndexError, KeyError) as error:
-            return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) cannot be evaluated: {error}")
+            return self._why_not_stored(value)
+        if not _makes_constant(node):
+            return _computed(value, node)
+        dynamic = next((refusal for source in _sources(node) if (refusal := self._dynamic[source]) is not None), None)
+        return dynamic if dynamic is None or node.proto.op_type in EVALUATORS else _computed(value, node)
 
-    def _read_stored(self, value: Value) -> AnyArray | Refusal:
+    def _why_not_stored(self, value: Value) -> Refusal | None:
         if value.is_sparse:
             return Refusal(Reason.SPARSE, f"{value.name!r} is a sparse initializer")
-        if value.initializer is None:
+        if value.initializer is None and value not in self._changed:
             hint = INLINE_FUNCTIONS if value.scope.is_function else ""
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of {value.scope.label}", hint=hint)
         if value.is_input and value.scope.parent is not None:
@@ -140,7 +139,39 @@ class Constants:
             )
         if value.is_input and self._keep_overridable:
             return Refusal(Reason.OVERRIDABLE, f"{value.name!r} is an initializer and a graph input")
-        return self._store.read(value.initializer)
+        return None
+
+    def _evaluate(self, value: Value, known: Mapping[Value, AnyArray | Refusal]) -> AnyArray | Refusal:
+        node = value.producer
+        if node is None:
+            return (
+                self._store.read(value.initializer) if value.initializer is not None else self._changed[value].rounded
+            )
+        operands = []
+        for source in _sources(node):
+            operand = known[source]
+            if isinstance(operand, Refusal):
+                return operand
+            operands.append(operand)
+        try:
+            return self._apply(value, node, operands)
+        except ReferenceAttributeError as error:
+            return Refusal(Reason.DYNAMIC_PARAMETER, str(error))
+        except (ValueError, TypeError, IndexError, KeyError) as error:
+            return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) cannot be evaluated: {error}")
+
+    def _apply(self, value: Value, node: Node, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
+        match node.proto.op_type:
+            case "Constant":
+                return self._read_constant_node(node)
+            case "ConstantOfShape":
+                return self._fill(node, operands[0])
+            case op_type if op_type in EVALUATORS:
+                return EVALUATORS[op_type].evaluate(node, operands)
+        result = compute(node, operands)
+        if not isinstance(result, Refusal):
+            self._computed[value] = result
+        return result
 
     def _read_constant_node(self, node: Node) -> AnyArray | Refusal:
         """Every form of Constant. Source: ONNX Constant-1 to -25."""
@@ -165,10 +196,10 @@ class Constants:
         return np.broadcast_to(number.reshape(-1)[:1].reshape(()), [int(length) for length in shape.tolist()])
 
 
-def makes_constant(node: Node) -> bool:
+def _makes_constant(node: Node) -> bool:
     """Whether the node makes a constant when all its inputs are constants."""
     return node.is_standard and (
-        node.proto.op_type in EVALUATORS or node.proto.op_type in ("Constant", "ConstantOfShape")
+        node.proto.op_type in EVALUATORS or node.proto.op_type in ("Constant", "ConstantOfShape") or can_compute(node)
     )
 
 
@@ -188,7 +219,7 @@ def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Val
 
 def _sources(node: Node) -> list[Value]:
     """The tensors whose values a constant made by this node depends on."""
-    if not makes_constant(node):
+    if not _makes_constant(node):
         return []
     evaluator = EVALUATORS.get(node.proto.op_type)
     read = node.inputs if evaluator is None or evaluator.reads is None else node.inputs[: evaluator.reads]

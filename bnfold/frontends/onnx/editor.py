@@ -9,7 +9,7 @@ import onnx.numpy_helper
 
 from bnfold.errors import InternalError
 from bnfold.frontends.onnx.attributes import set_float_attribute
-from bnfold.frontends.onnx.constants import Constants, makes_constant
+from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.encode import NodeEdit
 from bnfold.frontends.onnx.graph import GraphIndex, Node, Scope, Value
 from bnfold.frontends.parameters import NewParameter
@@ -130,7 +130,7 @@ class Editor:
             source = waiting.pop()
             if source.initializer is not None and source.is_input:
                 self.frozen[source] = None
-            if source.producer is not None and makes_constant(source.producer):
+            if source.producer is not None and self.constants.is_fixed(source):
                 waiting += [entry for entry in source.producer.inputs if entry is not None]
 
     def _refill(self, value: Value, parameter: NewParameter) -> bool:
@@ -216,7 +216,7 @@ class Editor:
             if value.readers or value.is_output or value.scope.values.get(value.name) is not value:
                 continue
             producer = value.producer
-            if producer is not None and makes_constant(producer) and len(producer.outputs) == 1:
+            if producer is not None and self.constants.is_fixed(value) and len(producer.outputs) == 1:
                 self._forget(value)
                 if producer in self.removed_nodes:
                     continue

@@ -6,7 +6,7 @@ That is the case in model-local functions, whose inputs have no type, and behind
 from collections.abc import Callable
 
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
-from bnfold.frontends.onnx.constants import Constants, makes_constant
+from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import GraphIndex, Node, Shape, Value
 from bnfold.refusal import Refusal
 
@@ -21,7 +21,7 @@ def complete_shapes(index: GraphIndex, constants: Constants) -> None:
             output.shape = _RULES.get(node.proto.op_type, _unknown)(node)
         except ReferenceAttributeError:
             continue
-        if output.shape is None and makes_constant(node):
+        if output.shape is None and constants.is_fixed(output):
             # Only where no rule answers: reading every link of a chain would read its first tensor as many times.
             values = constants.read(output)
             output.shape = None if isinstance(values, Refusal) else values.shape
