@@ -292,7 +292,13 @@ def join(g: Builder, x: Tensor) -> Tensor | None:
     operands = [x, other] if g.chance(0.5) or other.shape != x.shape else [other, x]
     if op_type == "Sum" and g.chance(0.4):
         operands.append(x)
-    return g.add(op_type, operands, x.shape)
+    joined = g.add(op_type, operands, x.shape)
+    if op_type == "Mul" and g.chance(0.5):
+        # A scale behind a gate, with no shift that would hold it there.
+        return g.add(
+            "Mul", [joined, g.constant(g.scales((x.shape[x.axis], *(1,) * (x.rank - 1 - x.axis))), x.dtype)], x.shape
+        )
+    return joined
 
 
 def twice(g: Builder, x: Tensor) -> Tensor:
