@@ -42,7 +42,19 @@ Examples:
   bnfold model.onnx --dim batch=1 --input image=photos.npy
 """
 
-_CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs", "provider", "memory", "on_mismatch")
+_CHECK_OPTIONS = (
+    "samples",
+    "seed",
+    "rtol",
+    "atol",
+    "shapes",
+    "dims",
+    "inputs",
+    "provider",
+    "memory",
+    "custom_ops",
+    "on_mismatch",
+)
 
 
 @click.command("bnfold", epilog=_EPILOG, context_settings={"max_content_width": 100})
@@ -121,6 +133,13 @@ _CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs",
     help="Memory for the tensors inside the graph while they are compared.",
 )
 @click.option(
+    "--custom-ops",
+    metavar="LIB",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="A library of operators for onnxruntime, which runs its code; repeatable.",
+)
+@click.option(
     "--on-mismatch",
     type=click.Choice(["fail", "revert"]),
     default="fail",
@@ -134,7 +153,9 @@ _CHECK_OPTIONS = ("samples", "seed", "rtol", "atol", "shapes", "dims", "inputs",
     show_default=True,
     help="Fold Mul, Add, Sub and Div by constants too, not BatchNorms alone.",
 )
-@click.option("--assume-inference", is_flag=True, help="Treat BatchNorms with training_mode=1 as inference ones.")
+@click.option(
+    "--assume-inference", is_flag=True, help="Treat BatchNorms and Dropouts that say training as inference ones."
+)
 @click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")
 @click.option("--to", type=click.Choice(["onnx"]), help="Write ONNX, exported from the folded program of PyTorch.")
 @click.option(
@@ -168,6 +189,7 @@ def _command(
     inputs: dict[str, Path],
     provider: str,
     memory: int,
+    custom_ops: tuple[str, ...],
     **others: Any,  # noqa: ANN401 - the fields of Request, of as many types
 ) -> Request:
     """Fold every BatchNorm of a model (ONNX, TorchScript or torch.export) that mathematics allows to fold, check that
@@ -177,7 +199,9 @@ def _command(
         _refuse_with(context, "--no-verify", _CHECK_OPTIONS)
     if others["quiet"]:
         _refuse_with(context, "--quiet", ("verbose",))
-    check = CheckRequest(samples, seed, rtol, atol, shapes, dims, inputs, provider, memory) if verify else None
+    check = (
+        CheckRequest(samples, seed, rtol, atol, shapes, dims, inputs, provider, memory, custom_ops) if verify else None
+    )
     return Request(models=models, check=check, **others)
 
 

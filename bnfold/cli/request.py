@@ -19,6 +19,7 @@ class CheckRequest:
     inputs: Mapping[str, Path]
     provider: str
     memory: int
+    custom_ops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

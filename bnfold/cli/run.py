@@ -76,6 +76,7 @@ def _verify_options(check: CheckRequest) -> "VerifyOptions":
         inputs={name: read_samples(name, path) for name, path in check.inputs.items()},
         provider=check.provider,
         memory=check.memory,
+        custom_ops=check.custom_ops,
     )
 
 

@@ -6,6 +6,7 @@ core/framework/bfc_arena.cc). Some of them hold the place in its source, with th
 """
 
 import re
+from dataclasses import dataclass
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 
@@ -23,6 +24,9 @@ _INVALID = re.compile(
     r"|protobuf parsing failed|Missing opset in the model"
 )
 _MISSING_OPERATOR = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered function/op")
+_MISSING_KERNEL = re.compile(
+    r"Could not find an implementation for (?:[\w.]+[.:])?(\w+)\(\d+\) node with name '([^']*)'"
+)
 _IR_VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
 _OPSET = re.compile(r"Opset (\d+) is under development.*?(?:domain (\S+) is till opset (\d+))?\.?$")
 _OUT_OF_MEMORY = re.compile(
@@ -31,16 +35,40 @@ _OUT_OF_MEMORY = re.compile(
 _LONGEST = 400
 
 
+@dataclass(frozen=True)
+class Lacking:
+    """What onnxruntime does not have: an operator, or a kernel for the types that a node has.
+
+    Attributes:
+        domain: of the operator, "" for ONNX's own.
+        op_type: its name.
+        node: the name of the node; "" for all of this operator.
+        is_kernel: whether it knows the operator.
+    """
+
+    domain: str
+    op_type: str
+    node: str = ""
+    is_kernel: bool = False
+
+    def __str__(self) -> str:
+        """As messages call it."""
+        name = f"{self.domain}:{self.op_type}" if self.domain else self.op_type
+        return f"a kernel for {name}" if self.is_kernel else name
+
+
 class RefusedError(UncheckedError):
     """A model is not taken, or not on these inputs.
 
     Attributes:
         is_invalid: whether the model itself is to blame, and not what this onnxruntime knows or was fed with.
+        lacking: what onnxruntime lacks, where that is all.
     """
 
-    def __init__(self, message: str, *, is_invalid: bool = False) -> None:
+    def __init__(self, message: str, *, is_invalid: bool = False, lacking: Lacking | None = None) -> None:
         super().__init__(message)
         self.is_invalid = is_invalid
+        self.lacking = lacking
 
 
 def of_original(error: RefusedError) -> UncheckedError:
@@ -62,7 +90,17 @@ def complaint(error: Exception, doing: str, role: str) -> UncheckedError:
     """
     if is_out_of_memory(error):
         return UncheckedError(f"memory ran out when onnxruntime was to {doing} {role}: give it more, or smaller sizes")
-    return RefusedError(f"onnxruntime cannot {doing} {role}: {one_line(error)}", is_invalid=_is_invalid(error))
+    message = f"onnxruntime cannot {doing} {role}: {one_line(error)}"
+    return RefusedError(message, is_invalid=_is_invalid(error), lacking=_lacking(error))
+
+
+def _lacking(error: Exception) -> Lacking | None:
+    operator = _MISSING_OPERATOR.search(str(error))
+    if operator:
+        domain, _, op_type = operator[1].rpartition(":")
+        return Lacking("" if domain == "ai.onnx" else domain, op_type)
+    kernel = _MISSING_KERNEL.search(str(error))
+    return Lacking("", kernel[1], kernel[2], is_kernel=True) if kernel else None
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -13,8 +13,9 @@ from bnfold.judge.indices import index_bounds
 from bnfold.judge.model import Model, ModelSource
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.pair import NewModelRefuses, Pair, open_original
+from bnfold.judge.partly import compare_what_runs
 from bnfold.judge.result import Verification
-from bnfold.judge.sessions import require_provider
+from bnfold.judge.sessions import require_libraries, require_provider
 from bnfold.judge.shapes import settings
 from bnfold.judge.signature import signature_difference
 from bnfold.judge.sites import Site, find_sites
@@ -44,22 +45,27 @@ def check(
         InvalidOriginalError: the reference is no valid model.
         UncheckedError: the reference does not load or run, so that nothing can be compared with it; memory ran out.
         UsageError: the options name an input or dimension that the reference does not have, or contradict it, or a
-            provider that onnxruntime does not have.
+            provider that onnxruntime does not have, or a library that it cannot load.
     """
     options = options or VerifyOptions()
     require_provider(options.provider)
+    require_libraries(options.custom_ops)
     try:
-        ours = Structure(Model.read("the original", reference))
+        ours = Structure(Model.read("the original", reference, options.custom_ops))
     except RefusedError as error:
         raise of_original(error) from error
     try:
-        theirs = Structure(Model.read("the new model", candidate))
+        theirs = Structure(Model.read("the new model", candidate, options.custom_ops))
         progress("comparing the graphs")
         sites = _places(ours, theirs)
     except RefusedError as error:
         open_original(ours)  # it may be the original that is broken
         return failed(options, str(error))
-    verdict = _compare(ours, theirs, sites, options, progress)
+
+    def compare(a: Structure, b: Structure) -> Verification:
+        return _compare(a, b, sites if a is ours else _places(a, b), options, progress)
+
+    verdict = compare_what_runs(ours, theirs, sites, compare)
     others = _other_tensors(sites, verdict) - {entry.name for entry in ours.model.proto.graph.output}
     if not others:
         return verdict

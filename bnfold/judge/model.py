@@ -61,8 +61,13 @@ class Model:
         return Model(role or self.role, proto, beside, self.folder, self.libraries)
 
     @classmethod
-    def read(cls, role: str, source: ModelSource) -> "Model":
+    def read(cls, role: str, source: ModelSource, libraries: Sequence[str] = ()) -> "Model":
         """The model in a file, or as it was serialised.
+
+        Args:
+            role: how messages call it.
+            source: the file, or the bytes.
+            libraries: as of the class.
 
         Raises:
             RefusedError: there is no such file, it is no model, or its external data is missing.
@@ -72,13 +77,14 @@ class Model:
         try:
             model = _in_bytes(role, source) if isinstance(source, bytes) else _in_file(role, Path(source))
             check_calls(model.proto)
-            return model
         except OSError as error:
             raise RefusedError(f"onnxruntime cannot load {role}: {error.strerror or error}", is_invalid=True) from error
         except DecodeError as error:
             raise RefusedError(f"onnxruntime cannot load {role}: protobuf parsing failed", is_invalid=True) from error
         except (ModelFormatError, UnsupportedModelError) as error:
             raise RefusedError(f"{role} {error}", is_invalid=True) from error
+        model.libraries = tuple(libraries)
+        return model
 
     @cached_property
     def weights(self) -> "dict[str, Array]":

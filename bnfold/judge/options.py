@@ -30,6 +30,7 @@ class VerifyOptions:
             tensor to another. Off, a name whose values differ is taken for such a one, and the next tensors behind it
             have to agree.
         memory: bytes that the tensors inside the graph may take while they are compared.
+        custom_ops: files of libraries with operators that the models use. Each is code, and it is run.
         provider: onnxruntime's execution provider for the run at its default settings.
 
     Raises:
@@ -46,6 +47,7 @@ class VerifyOptions:
     probe: bool = True
     same_names: bool = True
     memory: int = 2 * 2**30
+    custom_ops: tuple[str, ...] = ()
     provider: str = "CPUExecutionProvider"
 
     def __post_init__(self) -> None:

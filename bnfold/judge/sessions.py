@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from bnfold.errors import UncheckedError, UsageError
-from bnfold.judge.complaints import complaint
+from bnfold.judge.complaints import complaint, one_line
 from bnfold.judge.model import Model
 from bnfold.judge.parallel import half_of_the_processors
 from bnfold.judge.signature import Port, Signature
@@ -139,6 +139,17 @@ def require_provider(provider: str) -> None:
     known = onnxruntime.get_available_providers()
     if provider not in known:
         raise UsageError(f"this onnxruntime has no provider {provider!r}: it has {', '.join(known)}")
+
+
+def require_libraries(libraries: Sequence[str]) -> None:
+    """Raise UsageError where onnxruntime cannot load one of these libraries of operators."""
+    import onnxruntime
+
+    for library in libraries:
+        try:
+            onnxruntime.SessionOptions().register_custom_ops_library(library)
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise UsageError(f"{library} is no library of operators: {one_line(error)}") from error
 
 
 @dataclass(frozen=True)

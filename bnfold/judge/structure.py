@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 
 _RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())  # noqa: SIM905
 
+_TRAINING_MODE = 2
+
 
 class Structure:
     """The main graph of a model.
@@ -82,7 +84,18 @@ class Structure:
 
     def is_random(self, index: int) -> bool:
         """Whether a node gives other values in each run."""
-        return self.nodes[index].op_type in _RANDOM
+        node = self.nodes[index]
+        return node.op_type in _RANDOM or (node.op_type == "Dropout" and self._drops(node))
+
+    def _drops(self, node: "NodeProto") -> bool:
+        """Whether a Dropout may be in training mode. Below version 12 it has none (ONNX Dropout-7 to -22)."""
+        if not is_standard(node) or len(node.input) <= _TRAINING_MODE or not node.input[_TRAINING_MODE]:
+            return False
+        ratio, training = node.input[_TRAINING_MODE - 1], node.input[_TRAINING_MODE]
+        return self._may_be_other_than_zero(ratio) and self._may_be_other_than_zero(training)
+
+    def _may_be_other_than_zero(self, name: str) -> bool:
+        return name not in self._stored or bool(np.any(self.array(name)))
 
     def is_network(self, index: int) -> bool:
         """Whether a node has graphs of its own: bodies, or a function of the model that it calls."""

@@ -26,6 +26,6 @@ footer, .quiet { color: var(--quiet); }
 footer { margin-top: 3rem; font-size: .85rem; }
 .passed { color: var(--good); }
 .failed { color: var(--bad); }
-.unchecked, .skipped, td.code, span.code { color: var(--open); }
-.passed, .failed, .unchecked, .skipped, td.code, span.code { font-weight: 600; }
+.partial, .unchecked, .skipped, td.code, span.code { color: var(--open); }
+.passed, .failed, .partial, .unchecked, .skipped, td.code, span.code { font-weight: 600; }
 """

@@ -17,7 +17,13 @@ from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
 from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
 
-_STATUS_STYLE = {"passed": "green", "failed": "bold red", "unchecked": "bold yellow", "skipped": "yellow"}
+_STATUS_STYLE = {
+    "passed": "green",
+    "failed": "bold red",
+    "partial": "bold yellow",
+    "unchecked": "bold yellow",
+    "skipped": "yellow",
+}
 
 
 def render_text(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:

@@ -65,9 +65,9 @@ def test_an_original_that_does_not_load_is_one_clear_line(content):
 def test_an_original_without_a_kernel_is_an_error():
     # onnxruntime's CPU provider has no Conv of float64.
     ports = {"x": (DOUBLE, [1, 1, 4, 4])}, {"y": (DOUBLE, [1, 1, 4, 4])}
-    original = model([node("Conv", "x w", "y")], *ports, {"w": np.ones((1, 1, 1, 1))})
+    original, new = (model([node("Conv", "x w", "y")], *ports, {"w": np.full((1, 1, 1, 1), by)}) for by in (1.0, 2.0))
     with pytest.raises(VerificationError, match=r"implementation for Conv.*--no-verify"):
-        check(original, original, VerifyOptions())
+        check(original, new, VerifyOptions())
 
 
 def test_an_original_that_does_not_run_is_an_error():

@@ -1,4 +1,4 @@
-"""BatchNorms that say training: how a file says it, and reading a model as an inference model nevertheless."""
+"""Nodes that say training: how a file says it, and reading a model as an inference model nevertheless."""
 
 import onnx
 
@@ -6,16 +6,23 @@ from bnfold.frontends.onnx.graph import Node, index_model
 
 FIRST_WITH_TRAINING_MODE = 14
 """Below this opset, five outputs say training and one says inference. Source: ONNX BatchNormalization-9, -14"""
+_TRAINING_MODE = 2
 
 
 def assume_inference(model: onnx.ModelProto) -> bool:
     """Turn every BatchNorm that says training into an inference one, in place, where nobody reads its statistics.
+
+    A Dropout in training mode would make the network's output another one in each run: it becomes one of inference.
 
     Returns:
         Whether anything changed.
     """
     changed = False
     for node in index_model(model).nodes():
+        if _may_drop(node):
+            del node.proto.input[_TRAINING_MODE:]
+            changed = True
+            continue
         statistics = [value for value in node.outputs[1:] if value is not None]
         if not node.is_batch_norm or not _trains(node):
             continue
@@ -27,6 +34,12 @@ def assume_inference(model: onnx.ModelProto) -> bool:
         del node.proto.output[1:]
         changed = True
     return changed
+
+
+def _may_drop(node: Node) -> bool:
+    """Whether it is a Dropout whose third input may say training. Source: ONNX Dropout-12 to -22."""
+    proto = node.proto
+    return proto.domain in ("", "ai.onnx") and proto.op_type == "Dropout" and any(proto.input[_TRAINING_MODE:])
 
 
 def _trains(node: Node) -> bool:
