@@ -53,7 +53,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All affine nodes of a model, in the order of the graph."""
+    """All affine nodes of a model, in the order of the graph.
+
+    Attributes:
+        folds: those that are gone.
+        kept: those that stay.
+        unmatched: patterns of nodes to leave alone that match no node of the model.
+    """
 
     folds: tuple[Fold, ...]
     kept: tuple[Kept, ...]
+    unmatched: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from bnfold.judge.result import OutputCheck, Verification
+from bnfold.label import Label
 from bnfold.plan import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.report.model import Change, Report, Seconds
@@ -40,3 +41,19 @@ def report(folds=(), stays=(), **changes):
         seconds=Seconds(load=0.2, plan=0.1, apply=0.001, verify=1.0, save=0.119),
     )
     return replace(made, **changes)
+
+
+FULL = report(
+    folds=[
+        fold("bn1", into=(Label("conv1", "Conv"),), through=(Label("flatten_3", "Flatten"),)),
+        fold("mul", op="Mul"),
+    ],
+    stays=[
+        kept(
+            "bn3",
+            refusal(path=("bn3", "pool2"), hint="move the BatchNorm before the pooling to fold it"),
+            refusal(Reason.GRAPH_OUTPUT, "'y' is an output of the graph", ("bn3",)),
+        ),
+        kept("scale", refusal(Reason.NOT_LINEAR, "Softmax", ("scale", "soft")), op="Mul"),
+    ],
+)

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from bnfold.api.endings import check_ending
 from bnfold.api.onnx_models import fold_proto, load_proto, stage_onnx
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
 from bnfold.api.places import Staged, publish
@@ -135,6 +136,8 @@ def _stage(
     source: Path, target: Destination | None, folder: Path, options: FoldOptions, progress: Progress, *, in_place: bool
 ) -> Staged:
     kind = kind_of(source)
+    if target is not None:
+        check_ending(source, target.given, options.to or kind, kind)
     if kind == "onnx":
         return stage_onnx(source, target, folder, options, progress, in_place=in_place)
     _require_torch("")
@@ -177,5 +180,6 @@ def _require_torch(subject: str) -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"{subject}is a program of PyTorch, which is not installed: pip install 'bnfold[torch]'"
+            f"{subject}is a program of PyTorch, which is not installed: pip install 'torch>=2.13', or "
+            "pip install '.[torch]' in a checkout of bnfold"
         ) from error

@@ -175,7 +175,7 @@ def _run_engine(
     opened: OpenModel, options: FoldOptions, watch: "Stopwatch"
 ) -> tuple[Outcome, Sequence[onnx.TensorProto]]:
     port = OnnxPort(opened.model, opened.store, exclude=options.exclude, keep_overridable=options.keep_overridable)
-    outcome = fold_graph(port, affine_nodes=options.affine)
+    outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     watch.lap("plan")
     moved_inside = port.finish()
     watch.lap("apply")

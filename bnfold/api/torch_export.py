@@ -1,5 +1,7 @@
 """Folding an ExportedProgram."""
 
+from dataclasses import replace
+
 from torch.export import ExportedProgram
 
 from bnfold.api.options import FoldOptions
@@ -27,6 +29,7 @@ def fold_exported(program: ExportedProgram, options: FoldOptions) -> FoldedProgr
             reference = lower(program, graph)
     graph = lift(reference)
     before = len(graph.nodes)
-    outcome = fold_graph(AtenPort(graph, exclude=options.exclude), affine_nodes=options.affine)
+    port = AtenPort(graph, exclude=options.exclude)
+    outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     nodes = Change(before, len(graph.nodes))
     return FoldedProgram(lower(reference, graph), reference, outcome, nodes, read_as_inference=reference is not program)

@@ -1,5 +1,6 @@
 """Folding a ScriptModule."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedP
     reference = duplicate(module).eval() if options.assume_inference else module
     program = ScriptProgram(reference, _examples(reference, options), assume_inference=options.assume_inference)
     before = len(program.graph.nodes)
-    outcome = fold_graph(AtenPort(program.graph, exclude=options.exclude), affine_nodes=options.affine)
+    port = AtenPort(program.graph, exclude=options.exclude)
+    outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     nodes = Change(before, len(program.graph.nodes))
     folded = program.finish()
     observers = program.observers(name for fold in outcome.folds for name in (fold.tensor, *fold.into))

@@ -24,7 +24,9 @@ class ExitCode(IntEnum):
     KEPT = 4
     UNCHECKED = 5
     BUG = 70
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 _BEST_FIRST = (

@@ -21,6 +21,8 @@ from bnfold.cli.parsing import (
 from bnfold.cli.request import CheckRequest, Request
 from bnfold.cli.run import run
 from bnfold.cli.screen import Screen
+from bnfold.cli.stopping import stop_of, stopped_by_signals
+from bnfold.cli.streams import takes_standard_output
 from bnfold.version import __version__
 
 _EPILOG = """\b
@@ -32,7 +34,7 @@ Exit status (of several models, the first of 70, 3, 2, 1, 5, 4, 0):
   4   a BatchNorm stays, and --fail-on-kept is given
   5   equality could not be checked; nothing was written
   70  a bug in bnfold
-  130 interrupted
+  129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM; nothing is left half done
 
 \b
 Examples:
@@ -64,7 +66,8 @@ _CHECK_OPTIONS = (
     "output",
     metavar="OUT",
     type=parse_output,
-    help="A file for one model, a folder for several.  [default: MODEL.folded.EXT beside each model]",
+    help="A file for one model, - for standard output, a folder for several.  "
+    "[default: MODEL.folded.EXT beside each model]",
 )
 @click.option("--in-place", is_flag=True, help="Let OUT be the model itself; without -o, it is.")
 @click.option("--dry-run", is_flag=True, help="Plan and explain; write and check no model.")
@@ -74,7 +77,7 @@ _CHECK_OPTIONS = (
     metavar="FILE",
     type=parse_report,
     multiple=True,
-    help="Write a report, .json or .html; repeatable. Of several models, one file holds all.",
+    help="Write a report on all models, .json or .html, or - for JSON on standard output; repeatable.",
 )
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Run both models and compare.")
 @click.option(
@@ -171,7 +174,7 @@ _CHECK_OPTIONS = (
     help="Memory to read, fold and check one model.  [default: by the model's size]",
 )
 @click.option("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every node and every reason.")
 @click.version_option(__version__, prog_name="bnfold", message="%(prog)s %(version)s")
 @click.pass_context
@@ -221,18 +224,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, see `ExitCode`.
     """
+    with stopped_by_signals():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> ExitCode:
     screen = Screen()
     try:
         request = _command.main(arguments, prog_name="bnfold", standalone_mode=False)
         if not isinstance(request, Request):  # --help or --version, which are done by now
             return ExitCode.DONE
-        screen = Screen(quiet=request.quiet, verbose=request.verbose)
+        written = [*request.reports, *([] if request.output is None else [Path(request.output)])]
+        screen = Screen(quiet=request.quiet, verbose=request.verbose, aside=takes_standard_output(written))
         return run(request, screen)
     except click.ClickException as error:
         screen.complain(f"{error.format_message().rstrip('.')} (see bnfold --help)")
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        screen.complain("interrupted")
-        return ExitCode.INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        code, how = stop_of(error)
+        screen.complain(how)
+        return code
     except Exception as error:
         return screen.complain_of(error)

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import click
 
+from bnfold.writing.destination import STDOUT
+
 T = TypeVar("T")
 
 _ARRAY_ENDINGS = (".npy", ".npz")
@@ -41,9 +43,12 @@ def parse_input(text: str) -> tuple[str, Path]:
 
 
 def parse_report(text: str) -> Path:
-    """FILE.json or FILE.html."""
+    """FILE.json or FILE.html; standard output and other streams, which have no ending, take JSON."""
+    if text == "-":
+        return STDOUT
     path = Path(text)
-    if path.suffix.lower() not in _REPORT_ENDINGS:
+    is_stream = path.exists() and not (path.is_file() or path.is_dir())
+    if path.suffix.lower() not in _REPORT_ENDINGS and not is_stream:
         raise click.BadParameter(f"got {text!r}, expected a file that ends in {' or '.join(_REPORT_ENDINGS)}")
     return path
 
@@ -52,7 +57,7 @@ def parse_output(text: str) -> str:
     """A path as it was typed; an empty one is a variable that somebody forgot to set, not the current folder."""
     if not text:
         raise click.BadParameter("got an empty name, expected a file or a folder")
-    return text
+    return str(STDOUT) if text == "-" else text
 
 
 def parse_tolerance(text: str) -> float:

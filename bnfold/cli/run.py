@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bnfold.cli.exit_codes import ExitCode, message_of, worst
+from bnfold.cli.earlier_results import without_own_results
+from bnfold.cli.exit_codes import ExitCode, code_of, message_of, worst
+from bnfold.cli.report_files import save_reports
 from bnfold.cli.request import CheckRequest, Request
 from bnfold.cli.samples import read_samples
 from bnfold.cli.screen import Screen
+from bnfold.cli.stopping import stop_of
 from bnfold.cli.targets import Job, check_reports, existing, output_folder, plan_jobs
-from bnfold.errors import VerificationError
+from bnfold.errors import UsageError, VerificationError
 from bnfold.report.wording import one_line
 
 if TYPE_CHECKING:
@@ -31,22 +34,32 @@ def run(request: Request, screen: Screen) -> ExitCode:
 
     Raises:
         UsageError: the call contradicts itself or the file system; nothing was done.
+        KeyboardInterrupt: a signal ended it. The report files say which models are done.
     """
-    jobs = _jobs(request)
+    jobs = _jobs(request, screen)
     check_reports(request.reports, jobs)
-    options = _options(request)
-    folder = None if request.dry_run else output_folder(request.models, request.output)
-    with existing(folder):
-        results = [_fold(job, options, request, screen) for job in jobs]
+    results: list[_Result] = []
+    try:
+        options = _options(request)
+        with existing(None if request.dry_run else output_folder([job.source for job in jobs], request.output)):
+            for job in jobs:
+                results.append(_fold(job, options, request, screen))
+    except (UsageError, KeyboardInterrupt) as error:
+        rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
+        _save_reports(request, [*results, *rest], screen)
+        raise
+    _warn_of_unmatched(results, screen)
     return worst([*(result.code for result in results), *_save_reports(request, results, screen)])
 
 
-def _jobs(request: Request) -> list[Job]:
+def _jobs(request: Request, screen: Screen) -> list[Job]:
+    suffix = f".{request.to}" if request.to else ""
+    models, skipped = without_own_results(request.models, suffix)
+    for model, source in skipped.items():
+        screen.warn(f"skipped: it is called like the result of {source}, which is folded in this call", model)
     if request.dry_run:
-        return [Job(model, None) for model in request.models]
-    return plan_jobs(
-        request.models, request.output, in_place=request.in_place, suffix=f".{request.to}" if request.to else ""
-    )
+        return [Job(model, None) for model in models]
+    return plan_jobs(models, request.output, in_place=request.in_place, suffix=suffix)
 
 
 def _options(request: Request) -> "FoldOptions":
@@ -100,32 +113,36 @@ def _fold(job: Job, options: "FoldOptions", request: Request, screen: Screen) ->
 
 
 def _failed(source: Path, error: Exception, screen: Screen) -> _Result:
-    from bnfold.report.model import Failure, Report
+    from bnfold.report.model import Report
 
     report = error.report if isinstance(error, VerificationError) else None
     if isinstance(report, Report):
         screen.show(report)
         return _Result(screen.complain_of(error, source), report, None)
-    code = screen.complain_of(error, source)
-    return _Result(code, None, Failure(str(source), code, one_line(message_of(error))))
+    screen.complain_of(error, source)
+    return _without_result(source, error)
+
+
+def _without_result(source: Path, error: BaseException) -> _Result:
+    from bnfold.report.model import Failure
+
+    if isinstance(error, Exception):
+        code, message = code_of(error), one_line(message_of(error))
+    else:
+        code, message = stop_of(error)
+    return _Result(code, None, Failure(str(source), code, message))
+
+
+def _warn_of_unmatched(results: Sequence[_Result], screen: Screen) -> None:
+    """Name the patterns of --exclude that say nothing, of which one is easily mistyped."""
+    reports = [result.report for result in results if result.report is not None]
+    for pattern in reports[0].outcome.unmatched if reports else ():
+        if all(pattern in report.outcome.unmatched for report in reports):
+            where = reports[0].input if len(reports) == 1 else f"these {len(reports)} models"
+            screen.warn(f"--exclude {pattern!r} matches no node of {where}")
 
 
 def _save_reports(request: Request, results: Sequence[_Result], screen: Screen) -> list[ExitCode]:
-    """Write the report files. One model gets a report of its own, and none where there is nothing to report."""
     reports = [result.report for result in results if result.report is not None]
     failures = [result.failure for result in results if result.failure is not None]
-    if not request.reports or (len(results) == 1 and not reports):
-        return []
-    from bnfold.report.save import save_report, save_report_of_several
-
-    codes = []
-    for path in request.reports:
-        try:
-            if len(results) == 1:
-                save_report(path, reports[0])
-            else:
-                save_report_of_several(path, reports, failures)
-        except OSError as error:
-            screen.complain(f"the report cannot be written: {error.strerror or error}", path)
-            codes.append(ExitCode.USAGE)
-    return codes
+    return save_reports(request.reports, reports, failures, screen)

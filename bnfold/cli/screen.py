@@ -1,4 +1,4 @@
-"""What the command prints: results to standard output, everything else to standard error."""
+"""What the command prints: results to standard output, all else to standard error, and warnings even if it is quiet."""
 
 import io
 import os
@@ -24,26 +24,34 @@ class Screen:
     Args:
         quiet: print no results and no progress.
         verbose: print every node, and the tracebacks of bugs.
+        aside: print results to standard error, because standard output is for a file.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, aside: bool = False) -> None:
         self._quiet = quiet
         self._verbose = verbose
+        self._results = sys.stderr if aside else sys.stdout
         self._shown = 0
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
 
     def show(self, report: "Report") -> None:
-        """Print the result of one model."""
+        """Print the result of one model; if quiet, the warnings in it alone."""
         if self._quiet:
+            for warning in (*report.verification.warnings, *report.warnings):
+                self.warn(warning, report.input)
             return
         from bnfold.report.text import render_text
 
         width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
-        text = render_text(report, width=width, color=_has_color(sys.stdout), verbose=self._verbose)
-        _write(sys.stdout, f"\n{text}" if self._shown else text)
+        text = render_text(report, width=width, color=_has_color(self._results), verbose=self._verbose)
+        _write(self._results, f"\n{text}" if self._shown else text)
         self._shown += 1
+
+    def warn(self, message: str, subject: object = "") -> None:
+        """Print one line of what is no error, but must be seen."""
+        self.complain(f"warning: {message}", subject)
 
     def complain(self, message: str, subject: object = "") -> None:
         """Print one line "bnfold: SUBJECT: message" to standard error."""

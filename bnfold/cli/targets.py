@@ -1,12 +1,18 @@
 """Where results go, settled before any work starts: no call writes over a model that it was not told to."""
 
 import os
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnfold.cli.streams import check_standard_output
 from bnfold.errors import UsageError
+from bnfold.writing.destination import STDOUT
+from bnfold.writing.locations import data_files_of
+
+_SEPARATORS = ("/", os.sep)
+_ENDINGS = (".onnx", ".pt", ".pth", ".pt2", ".ts")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool, suf
         UsageError: a folder is missing, a model would be written over, or two models would share a file.
     """
     inputs = {identity(model) for model in models}
+    data = {identity(path): model for model in models for path in data_files_of(model)}
     written: dict[Hashable, Path] = {}
     jobs = []
     for source, target in zip(models, _targets(models, output, in_place, suffix), strict=True):
@@ -49,6 +56,8 @@ def plan_jobs(models: Sequence[Path], output: str | None, *, in_place: bool, suf
             raise UsageError(f"{target} is the model itself: choose another output, or give --in-place")
         if not own and key in inputs:
             raise UsageError(f"{target} is a model of this call, the result of {source} would overwrite it")
+        if key in data:
+            raise UsageError(f"{target} holds data of {data[key]}, the result of {source} would overwrite it")
         written[key] = source
         # A link to the model stays a link: the file behind it is the one to replace.
         jobs.append(Job(source, Path(os.path.realpath(source)) if own else target, own))
@@ -59,6 +68,9 @@ def _targets(models: Sequence[Path], output: str | None, in_place: bool, suffix:
     if output is None:
         return list(models) if in_place else [folded_beside(model, suffix) for model in models]
     place = Path(output)
+    if place == STDOUT:
+        check_standard_output(models)
+        return [place]
     if not place.parent.is_dir():
         raise UsageError(f"-o {output}: there is no folder {place.parent}: create it first")
     folder = output_folder(models, output)
@@ -66,14 +78,23 @@ def _targets(models: Sequence[Path], output: str | None, in_place: bool, suffix:
         return [place]
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {output}: got a file, expected a folder for {len(models)} models")
+    if not folder.exists() and not output.endswith(_SEPARATORS) and _is_called_like_a_model(folder, models):
+        raise UsageError(
+            f"-o {output}: got the name of a file, expected a folder for {len(models)} models "
+            f"({output}/ if it is to be called so)"
+        )
     return [folder / folded_beside(model, suffix).name for model in models]
+
+
+def _is_called_like_a_model(folder: Path, models: Iterable[Path]) -> bool:
+    return bool(folder.suffix) and folder.suffix.lower() in {*_ENDINGS, *(model.suffix.lower() for model in models)}
 
 
 def output_folder(models: Sequence[Path], output: str | None) -> Path | None:
     """The folder that holds the results, to be made if need be; None where each has a place of its own."""
     if output is None:
         return None
-    is_folder = len(models) > 1 or Path(output).is_dir() or output.endswith(("/", os.sep))
+    is_folder = len(models) > 1 or Path(output).is_dir() or output.endswith(_SEPARATORS)
     return Path(output) if is_folder else None
 
 
@@ -83,19 +104,21 @@ def folded_beside(model: Path, suffix: str = "") -> Path:
 
 
 def check_reports(reports: Sequence[Path], jobs: Sequence[Job]) -> None:
-    """Raise UsageError where a report would be written over a model, a result or another report."""
+    """Raise UsageError where a report would be written over a model, its data, a result or another report."""
     taken: dict[Hashable, str] = {}
     for job in jobs:
         if job.target is not None:
             taken[identity(job.target)] = "the output"
+            taken |= dict.fromkeys(map(identity, data_files_of(job.target)), "data of the output")
+        taken |= dict.fromkeys(map(identity, data_files_of(job.source)), "data of a model of this call")
         taken[identity(job.source)] = "a model of this call"
     for report in reports:
-        if not report.parent.is_dir():
+        if report != STDOUT and not report.parent.is_dir():
             raise UsageError(f"--report {report}: there is no folder {report.parent}: create it first")
         if report.is_dir():
             raise UsageError(f"--report {report}: got a folder, expected a file")
         key = identity(report)
-        if key in taken:
+        if key in taken and not report.is_char_device():
             raise UsageError(f"--report {report}: this is {taken[key]}: choose another file")
         taken[key] = "another report"
 

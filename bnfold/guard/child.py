@@ -102,7 +102,7 @@ def _give_up(folder: Path) -> None:
 
 def _tame_threads() -> None:
     """Threads that torch started before the fork are gone, and its pool would wait for them for ever."""
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         import torch
 
         torch.set_num_threads(1)

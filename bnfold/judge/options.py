@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UsageError
@@ -34,7 +35,7 @@ class VerifyOptions:
         provider: onnxruntime's execution provider for the run at its default settings.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a number is out of its range, or samples of an input are empty or not finite.
     """
 
     samples: int = 6
@@ -63,3 +64,21 @@ class VerifyOptions:
         for name, shape in (*((name, (size,)) for name, size in self.dims.items()), *self.shapes.items()):
             if any(size < 0 for size in shape):
                 raise UsageError(f"sizes must be 0 or greater, got {name}={','.join(map(str, shape))}")
+        for name, values in self.inputs.items():
+            _check_samples(name, np.asarray(values))
+
+
+def _check_samples(name: str, values: npt.NDArray[Any]) -> None:
+    """Where every number is NaN, or there is none, any two models agree."""
+    if not values.size:
+        raise UsageError(f"the samples of input {name!r} are empty, of shape {values.shape}: give at least one")
+    try:
+        odd = ~np.isfinite(values)
+    except TypeError:  # strings
+        return
+    if odd.any():
+        place = ", ".join(map(str, np.argwhere(odd)[0]))
+        raise UsageError(
+            f"the samples of input {name!r} hold {odd.sum()} of {values.size} numbers that are infinite or NaN, the "
+            f"first at [{place}]: nothing can be compared there, give finite numbers"
+        )

@@ -18,19 +18,15 @@ from bnfold.version import __version__
 _OPEN_ROWS = 20
 
 
-def render_html(report: Report) -> str:
-    """One HTML page on one model."""
-    return render_html_of_several([report])
-
-
-def render_html_of_several(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
+def render_html(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
     """One HTML page on all models of a call.
 
     Args:
-        reports: one per model that could be read, in the order of the call.
-        failures: one per model that could not.
+        reports: one per model that has one, in the order of the call.
+        failures: one per model that has none.
     """
-    title = reports[0].input if len(reports) == 1 else f"{len(reports)} models"
+    names = [*(report.input for report in reports), *(failure.input for failure in failures)]
+    title = names[0] if len(names) == 1 else f"{len(names)} models"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

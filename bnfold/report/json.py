@@ -1,6 +1,7 @@
-"""The report for programs: JSON, schema version 1. Keys may be added, none is ever renamed.
+"""The report for programs: JSON, schema version 2, described by schema.json beside this file.
 
-A number that JSON cannot hold, NaN or infinity, is null, and so is a number that nobody measured.
+Keys may be added, none is ever renamed. Whatever is asked of a call, the top of its report is the same object. A number
+that JSON cannot hold, NaN or infinity, is null, and so is a number that nobody measured.
 """
 
 import json
@@ -17,33 +18,27 @@ from bnfold.report.labels import operator_of
 from bnfold.report.model import Failure, Report, Tally
 from bnfold.version import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
-def render_json(report: Report) -> str:
-    """The report on one model, as a JSON object with a line break at its end."""
-    return _dump(to_dict(report))
-
-
-def render_json_of_several(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
-    """The reports on several models as one JSON object: "reports" as in `to_dict`, and "failures".
+def render_json(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
+    """The report on a call, as one JSON object with a line break at its end.
 
     Args:
-        reports: one per model that could be read, in the order of the call.
-        failures: one per model that could not.
+        reports: one per model that has one, in the order of the call.
+        failures: one per model that has none.
     """
-    return _dump(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "bnfold": __version__,
-            "reports": [to_dict(report) for report in reports],
-            "failures": [asdict(failure) for failure in failures],
-        }
-    )
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "bnfold": __version__,
+        "models": [to_dict(report) for report in reports],
+        "failures": [asdict(failure) for failure in failures],
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def to_dict(report: Report) -> dict[str, Any]:
-    """The report as values that JSON can hold: dicts, lists, strings, finite numbers, booleans and None."""
+    """The report on one model as values of JSON: dicts, lists, strings, finite numbers, booleans and None."""
     return {
         "schema_version": SCHEMA_VERSION,
         "bnfold": __version__,
@@ -53,6 +48,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "read_as_inference": report.read_as_inference,
         "batch_norms": _tally(report.batch_norms),
         "affine_nodes": _tally(report.affine_nodes),
+        "unmatched": list(report.outcome.unmatched),
         "folds": [_fold(fold) for fold in report.outcome.folds],
         "kept": [_kept(kept) for kept in report.outcome.kept if kept.is_batch_norm],
         "kept_affine": [_kept(kept) for kept in report.outcome.kept if not kept.is_batch_norm],
@@ -153,7 +149,3 @@ def _output(output: OutputCheck) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"

@@ -1,53 +1,36 @@
 """Report files: JSON or HTML by the ending of their name, written whole or not at all."""
 
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnfold.report.html import render_html, render_html_of_several
-from bnfold.report.json import render_json, render_json_of_several
+from bnfold.report.html import render_html
+from bnfold.report.json import render_json
 from bnfold.report.model import Failure, Report
+from bnfold.writing.destination import cannot_be_written, destination_of
+from bnfold.writing.publishing import publish_files
+from bnfold.writing.staging import staging_folder
 
 
-def save_report(path: Path, report: Report) -> None:
-    """Write the report on one model.
-
-    Args:
-        path: ends in .json or .html; an existing file is replaced.
-        report: what happened.
-
-    Raises:
-        OSError: the file cannot be written; what was there before is still there.
-    """
-    _replace(path, render_json(report) if _is_json(path) else render_html(report))
-
-
-def save_report_of_several(path: Path, reports: Sequence[Report], failures: Sequence[Failure]) -> None:
-    """Write the reports on all models of a call into one file.
+def save_report(path: Path, reports: Sequence[Report], failures: Sequence[Failure] = ()) -> tuple[str, ...]:
+    """Write the report on a call.
 
     Args:
-        path: as for `save_report`.
-        reports: one per model that could be read, in the order of the call.
-        failures: one per model that could not.
+        path: HTML if it ends in .html, else JSON. An existing file is replaced, a device or a pipe is written through.
+        reports: one per model that has one, in the order of the call.
+        failures: one per model that has none.
+
+    Returns:
+        Warnings, as `bnfold.writing.publishing.publish_files`.
 
     Raises:
-        OSError: as for `save_report`.
+        UsageError: it cannot be written; what was there before is still there.
     """
-    render = render_json_of_several if _is_json(path) else render_html_of_several
-    _replace(path, render(reports, failures))
-
-
-def _is_json(path: Path) -> bool:
-    return path.suffix.lower() == ".json"
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        # Not through tempfile: its files are private to their owner, and the report would be too.
-        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    destination = destination_of(path)
+    render = render_html if path.suffix.lower() == ".html" else render_json
+    with staging_folder(destination) as folder:
+        staged = folder / destination.path.name
+        try:
+            staged.write_bytes(render(reports, failures).encode("utf-8", errors="backslashreplace"))
+        except OSError as error:
+            raise cannot_be_written(path, error) from error
+        return publish_files([staged], destination)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from bnfold.cli.main import main
 from bnfold.errors import InternalError, ModelFormatError, UsageError, VerificationError
 from bnfold.judge import VerifyOptions
+from bnfold.plan import Outcome
 from bnfold.report.json import to_dict
-from tests.reports import FAILED, fold, kept, report
+from tests.reports import FAILED, PASSED, fold, kept, report
 
 ERRORS = {
     "cannot run": VerificationError("the original does not run"),
@@ -22,6 +24,10 @@ ERRORS = {
     "interrupt": KeyboardInterrupt(),
 }
 KEPT = {"stays": [kept()], "mul stays": [kept(op="Mul")]}
+CHANGED = {
+    "warns": {"verification": replace(PASSED, warnings=("output 'y' never varied",)), "warnings": ("w.bin stays",)},
+    "mistyped": {"outcome": Outcome((fold(),), (), ("typo*",))},
+}
 
 
 class Pretender:
@@ -41,7 +47,8 @@ class Pretender:
             raise ERRORS[fate]
         if target:
             target.write_text("folded")
-        return report([fold()], KEPT.get(fate, []), input=str(source), output=target and str(target))
+        made = report([fold()], KEPT.get(fate, []), input=str(source), output=target and str(target))
+        return replace(made, **CHANGED.get(fate, {}))
 
 
 @pytest.fixture(autouse=True)
@@ -226,49 +233,147 @@ def test_interrupt(pretender, model, capsys):
     assert code == 130
     assert err == "bnfold: interrupted\n"
     assert len(pretender.calls) == 1
-    assert sorted(path.name for path in Path().iterdir()) == ["a.onnx", "b.onnx"]
+    assert sorted(path.name for path in Path().iterdir()) == ["a.onnx", "b.onnx", "r.json"]
+    assert [(each["input"], each["exit_code"], each["message"]) for each in written_report()["failures"]] == [
+        ("a.onnx", 130, "interrupted"),
+        ("b.onnx", 130, "interrupted"),
+    ]
+
+
+def written_report(name="r.json"):
+    return json.loads(Path(name).read_text())
 
 
 def test_reports_of_one_model(model, capsys):
     run(capsys, model(), "--report", "r.json", "--report", "r.html")
 
     made = report([fold()], input="m.onnx", output="m.folded.onnx")
-    assert json.loads(Path("r.json").read_text()) == to_dict(made)
+    assert written_report()["models"] == [to_dict(made)]
+    assert written_report()["failures"] == []
     assert Path("r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_report_of_a_failed_check(model, capsys):
     run(capsys, model("differs"), "--report", "r.json")
 
-    assert json.loads(Path("r.json").read_text())["verification"]["status"] == "failed"
+    assert written_report()["models"][0]["verification"]["status"] == "failed"
 
 
-def test_no_report_on_a_model_that_cannot_be_read(model, capsys):
-    assert run(capsys, model("broken"), "--report", "r.json")[0] == 3
-    assert not Path("r.json").exists()
+@pytest.mark.parametrize(("content", "code"), [("broken", 3), ("cannot run", 1), ("no room", 2), ("odd", 70)])
+def test_a_model_without_a_result_has_a_report_that_replaces_the_old_one(model, capsys, content, code):
+    Path("r.json").write_text('{"of": "yesterday"}')
+    Path("r.html").write_text("of yesterday")
+
+    assert run(capsys, model(content), "--report", "r.json", "--report", "r.html")[0] == code
+
+    (failure,) = written_report()["failures"]
+    assert (failure["input"], failure["exit_code"], written_report()["models"]) == ("m.onnx", code, [])
+    assert "of yesterday" not in Path("r.html").read_text()
 
 
 def test_one_report_of_several_models(model, capsys):
     run(capsys, model(name="a.onnx"), model("broken", "b.onnx"), model("stays", "c.onnx"), "--report", "r.json")
 
-    value = json.loads(Path("r.json").read_text())
-    assert value["schema_version"] == 1
-    assert [each["input"] for each in value["reports"]] == ["a.onnx", "c.onnx"]
+    value = written_report()
+    assert value["schema_version"] == 2
+    assert [each["input"] for each in value["models"]] == ["a.onnx", "c.onnx"]
     assert value["failures"] == [
         {"input": "b.onnx", "exit_code": 3, "message": "is not an ONNX model, or is truncated"}
     ]
+
+
+@pytest.mark.parametrize("option", [["--input", "x=gone.npy"], ["--input", "x=empty.npy"]])
+def test_options_that_are_wrong_are_reported_too(model, capsys, option):
+    np.save("empty.npy", np.ones((0, 3)))
+
+    assert run(capsys, model(), *option, "--report", "r.json")[0] == 2
+    (failure,) = written_report()["failures"]
+    assert (failure["input"], failure["exit_code"]) == ("m.onnx", 2)
 
 
 def test_a_report_that_cannot_be_written(model, capsys, monkeypatch):
     def fail(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("bnfold.report.save.save_report", fail)
+    monkeypatch.setattr("os.replace", fail)
 
     code, _, err = run(capsys, model(), "--report", "r.json")
 
-    assert (code, err) == (2, "bnfold: r.json: the report cannot be written: Permission denied\n")
+    assert (code, err) == (2, "bnfold: r.json cannot be written: Permission denied\n")
     assert Path("m.folded.onnx").exists()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_samples_that_hold_nothing_are_refused(pretender, model, capsys, shape):
+    np.save("x.npy", np.ones(shape))
+
+    code, _, err = run(capsys, model(), "--input", "x=x.npy")
+
+    assert (code, pretender.calls) == (2, [])
+    assert f"the samples of input 'x' are empty, of shape {shape}" in err
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_samples_that_are_not_finite_are_refused(pretender, model, capsys, odd, dtype):
+    np.save("x.npy", np.array([[1, 2], [3, odd]], dtype))
+
+    code, _, err = run(capsys, model(), "--input", "x=x.npy")
+
+    assert (code, pretender.calls) == (2, [])
+    assert "hold 1 of 4 numbers that are infinite or NaN, the first at [1, 1]" in err
+
+
+@pytest.mark.parametrize("values", [np.array([[True]]), np.array([2**62]), np.array(["text"])])
+def test_samples_of_other_types_are_finite(model, capsys, values):
+    np.save("x.npy", values)
+
+    assert run(capsys, model(), "--input", "x=x.npy")[0] == 0
+
+
+def test_a_pattern_that_matches_nothing_is_named(model, capsys):
+    code, _, err = run(capsys, model("mistyped"), "--exclude", "typo*", "--exclude", "bn*")
+
+    assert (code, err) == (0, "bnfold: warning: --exclude 'typo*' matches no node of m.onnx\n")
+
+
+def test_a_pattern_that_matches_in_one_of_the_models_is_not(model, capsys):
+    assert run(capsys, model("mistyped", "a.onnx"), model(name="b.onnx"), "--exclude", "typo*")[2] == ""
+    both = [model("mistyped", "a.onnx"), model("mistyped", "b.onnx")]
+    assert run(capsys, *both, "--exclude", "typo*", "-q")[2] == (
+        "bnfold: warning: --exclude 'typo*' matches no node of these 2 models\n"
+    )
+
+
+def test_quiet_prints_warnings(model, capsys):
+    code, out, err = run(capsys, model("warns"), "-q")
+
+    assert (code, out) == (0, "")
+    assert err == "bnfold: m.onnx: warning: output 'y' never varied\nbnfold: m.onnx: warning: w.bin stays\n"
+
+
+def test_the_second_time_results_are_skipped_with_a_word(pretender, model, capsys):
+    everything = [model(name="m.onnx"), model(name="n.onnx")]
+    run(capsys, *everything)
+    pretender.calls.clear()
+
+    code, _, err = run(capsys, *sorted(path.name for path in Path().iterdir()))
+
+    assert code == 0
+    assert [str(call[0]) for call in pretender.calls] == ["m.onnx", "n.onnx"]
+    assert err.splitlines() == [
+        f"bnfold: {name}.folded.onnx: warning: skipped: it is called like the result of {name}.onnx, which is folded "
+        "in this call"
+        for name in "mn"
+    ]
+    assert sorted(path.name for path in Path().iterdir()) == ["m.folded.onnx", "m.onnx", "n.folded.onnx", "n.onnx"]
+
+
+def test_a_result_that_is_named_alone_is_folded(model, capsys):
+    run(capsys, model())
+
+    assert run(capsys, "m.folded.onnx")[0] == 0
+    assert Path("m.folded.folded.onnx").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def test_folds_a_model_and_leaves_the_input_alone(folder):
     assert "Check passed on 6 samples, seed 0" in done.stdout
     assert [node.op_type for node in onnx.load(folder / "m.folded.onnx").graph.node] == ["Conv"]
     assert (folder / "m.onnx").read_bytes() == before
-    value = json.loads((folder / "r.json").read_text())
+    (value,) = json.loads((folder / "r.json").read_text())["models"]
     assert value["output"] == "m.folded.onnx"
     assert value["verification"]["status"] == "passed"
     assert value["bytes"]["after"] == (folder / "m.folded.onnx").stat().st_size
@@ -89,7 +90,7 @@ def test_a_check_that_fails_writes_nothing(folder):
     assert done.stderr.startswith("bnfold: m.onnx: ")
     assert done.stderr.count("\n") == 1
     assert "Nothing was written: the check failed" in done.stdout
-    value = json.loads((folder / "r.json").read_text())
+    (value,) = json.loads((folder / "r.json").read_text())["models"]
     assert (value["output"], value["verification"]["status"]) == (None, "failed")
     assert names(folder) == ["kept.onnx", "m.onnx", "r.json"]
 
@@ -147,7 +148,7 @@ def test_one_bad_model_does_not_stop_the_others(folder):
     assert done.returncode == 3
     assert names(folder / "out") == ["kept.folded.onnx", "m.folded.onnx"]
     value = json.loads((folder / "r.json").read_text())
-    assert [each["input"] for each in value["reports"]] == ["m.onnx", "kept.onnx"]
+    assert [each["input"] for each in value["models"]] == ["m.onnx", "kept.onnx"]
     assert [each["input"] for each in value["failures"]] == bad
 
 
@@ -223,24 +224,244 @@ def endless():
     return model
 
 
-def test_interrupt_is_130_and_leaves_nothing(folder):
+def at_work(folder, *arguments, start=None):
+    """A process that checks a model for ever, for out/slow.folded.onnx, so that a signal meets it at work."""
     onnx.save(endless(), folder / "slow.onnx")
     process = subprocess.Popen(
-        [*COMMAND, "slow.onnx", "-o", "out/"],
+        [*COMMAND, "slow.onnx", "-o", "out/", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell without job control starts what runs in the background deaf to interrupts, and so would this be.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=start,
     )
     while not list(folder.glob("out/.*/*")):  # until the fold is staged: what follows is the check
+        assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+def hear_interrupts():
+    """A shell without job control starts what runs in the background deaf to interrupts, and so would this be."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 129, "hung up"),
+    ],
+)
+def test_signals_leave_nothing_but_the_report(folder, number, code, told):
+    (folder / "r.json").write_text("of yesterday")
+    process = at_work(folder, "--report", "r.json", start=hear_interrupts)
+    process.send_signal(number)
     out, errors = process.communicate(timeout=120)
 
+    assert process.returncode == code
+    assert (out, errors) == (b"", f"bnfold: {told}\n".encode())
+    assert names(folder) == ["kept.onnx", "m.onnx", "r.json", "slow.onnx"]
+    (failure,) = json.loads((folder / "r.json").read_text())["failures"]
+    assert (failure["input"], failure["exit_code"], failure["message"]) == ("slow.onnx", code, told)
+
+
+def start_like_nohup():
+    hear_interrupts()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_a_signal_that_is_to_be_ignored_is(folder):
+    process = at_work(folder, start=start_like_nohup)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+
     assert process.returncode == 130
-    assert (out, errors) == (b"", b"bnfold: interrupted\n")
-    assert names(folder) == ["kept.onnx", "m.onnx", "slow.onnx"]
+
+
+def test_what_a_killed_call_left_goes_with_the_next_one(folder):
+    process = at_work(folder)
+    process.kill()
+    process.communicate(timeout=120)
+    assert list((folder / "out").glob(".slow.folded.onnx.*"))
+
+    assert bnfold("m.onnx", "-o", "out/m.onnx", cwd=folder).returncode == 0
+    assert list((folder / "out").glob(".slow.folded.onnx.*"))
+    assert bnfold("m.onnx", "-o", "out/slow.folded.onnx", cwd=folder).returncode == 0
+    assert names(folder / "out") == ["m.onnx", "slow.folded.onnx"]
+
+
+def test_a_call_at_work_is_left_alone(folder):
+    process = at_work(folder, start=hear_interrupts)
+    (staged,) = (folder / "out").glob(".*")
+
+    assert bnfold("m.onnx", "-o", "out/slow.folded.onnx", cwd=folder).returncode == 0
+    assert list(staged.iterdir())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert names(folder / "out") == ["slow.folded.onnx"]
+
+
+def externalized(folder, data="m.onnx.data"):
+    """A model whose folded weights are large enough for a data file as well."""
+    network = Network(seed=3)
+    network.batch_norm(network.node("Conv", ["x", network.weight("w", 64, 3, 3, 3)], "conv"), "y", 64)
+    model = network.model({"x": ["batch", 3, 8, 8]}, ["y"])
+    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location=data, size_threshold=1024)
+
+
+def test_in_place_with_data_that_cannot_be_replaced(folder):
+    """Until the model is, the data is the old one; an immutable file, which not even root replaces, shows it."""
+    externalized(folder)
+    before = {name: (folder / name).read_bytes() for name in names(folder)}
+    if subprocess.run(["chattr", "+i", folder / "m.onnx"], capture_output=True, check=False).returncode:
+        pytest.skip("this file system knows no immutable files, or this user may not make them")
+    try:
+        done = bnfold("m.onnx", "--in-place", cwd=folder)
+    finally:
+        subprocess.run(["chattr", "-i", folder / "m.onnx"], check=True)
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"bnfold: m.onnx: {folder}/m.onnx cannot be written: Operation not permitted\n",
+    )
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == before
+
+
+def test_in_place_tells_of_data_that_stays(folder):
+    externalized(folder, "weights.bin")
+
+    done = bnfold("m.onnx", "--in-place", "-q", cwd=folder)
+
+    assert done.returncode == 0
+    assert done.stderr.startswith("bnfold: m.onnx: warning: weights.bin held data of the model that was replaced")
+    assert names(folder) == ["kept.onnx", "m.onnx", "m.onnx.data", "weights.bin"]
+
+
+@pytest.mark.parametrize("source", ["m.onnx", "kept.onnx"])
+def test_a_report_may_not_replace_data_of_a_model(folder, source):
+    """Neither that of a model to fold, nor that of a model to be replaced."""
+    externalized(folder, "d.json")
+    before = (folder / "d.json").read_bytes()
+
+    done = bnfold(source, "-o", "m.onnx", "--in-place", "--report", "d.json", cwd=folder)
+
+    assert done.returncode == 2
+    assert "--report d.json: this is data of" in done.stderr
+    assert (folder / "d.json").read_bytes() == before
+
+
+def test_a_result_may_not_replace_data_of_another_model(folder):
+    (folder / "out").mkdir()
+    onnx.save(
+        onnx.load(folder / "m.onnx"),
+        folder / "out" / "m.onnx",
+        save_as_external_data=True,
+        location="kept.folded.onnx",
+        size_threshold=0,
+    )
+
+    done = bnfold("kept.onnx", "out/m.onnx", "-o", "out", cwd=folder)
+
+    assert done.returncode == 2
+    assert "out/kept.folded.onnx holds data of out/m.onnx" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"])
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_model_on_standard_output(folder, name, redirected):
+    command = [*COMMAND, "m.onnx", "-o", name]
+    with (folder / "out").open("wb") as file:
+        file.write(b"#")  # what was there before is not written over, as with >>
+        file.flush()
+        stdout = file if redirected else subprocess.PIPE
+        done = subprocess.run(command, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, timeout=120, check=True)
+    content = (folder / "out").read_bytes()[1:] if redirected else done.stdout
+
+    assert [node.op_type for node in onnx.load_from_string(content).graph.node] == ["Conv"]
+    assert b"1 of 1 BatchNorm folded" in done.stderr
+
+
+def test_a_report_on_standard_output(folder):
+    done = bnfold("m.onnx", "kept.onnx", "--report", "-", cwd=folder)
+
+    assert [each["input"] for each in json.loads(done.stdout)["models"]] == ["m.onnx", "kept.onnx"]
+    assert "1 of 1 BatchNorm folded" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["m.onnx", "-o", "-", "--report", "-"], "this is the output"),
+        (["m.onnx", "--report", "-", "--report", "-"], "this is another report"),
+        (["m.onnx", "kept.onnx", "-o", "-"], "standard output takes one model, got 2"),
+        (["m.onnx", "kept.onnx", "-o", "one.onnx"], "got the name of a file, expected a folder for 2 models"),
+        (["m.onnx", "-o", "x.pt"], "x.pt is called like TorchScript, and ONNX would be written: call it x.onnx"),
+        (["m.onnx", "-o", "x.PT2"], "ONNX would be written: call it x.onnx"),
+    ],
+)
+def test_outputs_that_cannot_be_meant(folder, arguments, told):
+    before = names(folder)
+    done = bnfold(*arguments, cwd=folder)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert names(folder) == before
+
+
+def test_a_terminal_gets_no_model(folder):
+    screen, terminal = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, "m.onnx", "-o", "-"], cwd=folder, stdout=terminal, stderr=subprocess.PIPE, timeout=120, check=False
+    )
+    os.close(terminal)
+    os.close(screen)
+
+    assert done.returncode == 2
+    assert b"standard output is a terminal" in done.stderr
+
+
+def test_devices_for_everything(folder):
+    done = bnfold("m.onnx", "-o", "/dev/null", "--report", "/dev/null", cwd=folder)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Wrote /dev/null" in done.stdout
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_data_has_no_place_beside_standard_output(folder):
+    externalized(folder)
+
+    done = bnfold("m.onnx", "-o", "-", cwd=folder)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "takes one file, and the external data of the model needs one beside it" in done.stderr
+
+
+def test_a_file_that_is_no_onnx_may_keep_its_ending(folder):
+    (folder / "m.onnx").rename(folder / "m.pt")
+
+    assert bnfold("m.pt", cwd=folder).returncode == 0
+    assert names(folder) == ["kept.onnx", "m.folded.pt", "m.pt"]
+
+
+def test_a_pattern_without_a_match(folder):
+    done = bnfold("m.onnx", "--exclude", "typo", "--exclude", "conv*", "-q", cwd=folder)
+
+    assert done.returncode == 0
+    assert done.stderr == "bnfold: warning: --exclude 'typo' matches no node of m.onnx\n"
+
+
+def test_the_second_time(folder):
+    everything = sorted(name for name in names(folder))
+    assert bnfold(*everything, cwd=folder).returncode == 0
+    again = bnfold(*names(folder), cwd=folder)
+
+    assert again.returncode == 0
+    assert again.stderr.count("skipped") == 2
+    assert names(folder) == ["kept.folded.onnx", "kept.onnx", "m.folded.onnx", "m.onnx"]
 
 
 @pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from bnfold.cli.earlier_results import without_own_results
 from bnfold.cli.targets import Job, check_reports, existing, plan_jobs
 from bnfold.errors import UsageError
 
@@ -179,3 +180,51 @@ def test_an_empty_folder_that_was_there_stays():
         pass
 
     assert Path("out").is_dir()
+
+
+def test_the_name_of_a_file_is_no_folder_for_several_models():
+    for output in ("new.onnx", "new.ONNX", "new.pt2", "new.keras"):
+        refuses(f"got the name of a file, expected a folder for 2 models .{output}/", ["a.onnx", "b.keras"], output)
+    assert not list(Path().glob("new*"))
+    for output in ("new.v2", "new.onnx/", "new"):
+        assert targets(["a.onnx", "b.onnx"], output) == [
+            os.path.join(output, "a.folded.onnx"),
+            os.path.join(output, "b.folded.onnx"),
+        ]
+
+
+def test_a_folder_that_is_called_like_a_model_is_one():
+    Path("old.onnx").mkdir()
+    assert targets(["a.onnx", "b.onnx"], "old.onnx")[0] == os.path.join("old.onnx", "a.folded.onnx")
+
+
+def left(*models, suffix=""):
+    kept, skipped = without_own_results([Path(model) for model in models], suffix)
+    return [str(model) for model in kept], {str(model): str(source) for model, source in skipped.items()}
+
+
+def test_own_results_are_told_by_name_beside_their_source(folder):
+    (folder / "sub").mkdir()
+    for name in ("a.folded.onnx", "a.folded.folded.onnx", "b.folded.onnx", "sub/a.folded.onnx", "c.folded.onnx"):
+        (folder / name).write_text(name)
+
+    assert left("a.folded.onnx", "a.onnx") == (["a.onnx"], {"a.folded.onnx": "a.onnx"})
+    assert left("a.onnx", "a.folded.onnx", "a.folded.folded.onnx") == (
+        ["a.onnx"],
+        {"a.folded.onnx": "a.onnx", "a.folded.folded.onnx": "a.folded.onnx"},
+    )
+    assert left("./a.onnx", f"../{folder.name}/a.folded.onnx")[0] == ["a.onnx"]
+    for models in (["a.folded.onnx"], ["a.folded.onnx", "b.onnx"], ["sub/a.folded.onnx", "a.onnx"], ["c.folded.onnx"]):
+        assert left(*models) == (models, {})
+
+
+def test_results_of_another_format_are_told_too():
+    Path("m.folded.onnx").touch()
+    assert left("m.pt2", "m.folded.onnx", suffix=".onnx") == (["m.pt2"], {"m.folded.onnx": "m.pt2"})
+    assert left("m.pt2", "m.folded.pt2", suffix=".onnx")[0] == ["m.pt2"]
+    assert left("m.pt2", "m.folded.onnx")[1] == {}
+
+
+def test_a_link_to_the_source_is_no_result():
+    Path("a.folded.onnx").symlink_to("a.onnx")
+    assert left("a.onnx", "a.folded.onnx")[1] == {}

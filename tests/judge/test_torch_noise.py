@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
 from torch import nn  # noqa: E402
 
 from bnfold.judge.moved_weights import noise_of_step, step_of  # noqa: E402

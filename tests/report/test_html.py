@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bnfold.judge.result import OutputCheck, Verification
-from bnfold.report.html import render_html, render_html_of_several
+from bnfold.report.html import render_html
 from bnfold.report.model import Failure
 from tests.reports import FAILED, fold, kept, refusal, report
 
@@ -46,7 +46,7 @@ def evil():
 
 
 def test_names_are_escaped_everywhere(evil):
-    page = Page(render_html_of_several([evil, report()], [Failure(EVIL, 3, EVIL)]))
+    page = Page(render_html([evil, report()], [Failure(EVIL, 3, EVIL)]))
 
     assert "script" not in page.tags
     shown = [text for text in page.text if "<script>" in text]
@@ -55,18 +55,18 @@ def test_names_are_escaped_everywhere(evil):
 
 
 def test_the_page_needs_no_other_file(evil):
-    page = Page(render_html(evil))
+    page = Page(render_html([evil]))
 
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert not {"src", "href", "style"} & {name for name, _ in page.attributes}
-    assert "url(" not in render_html(evil)
-    assert "@import" not in render_html(evil)
+    assert "url(" not in render_html([evil])
+    assert "@import" not in render_html([evil])
 
 
 def test_the_page_holds_what_the_text_holds():
     made = report(folds=[fold("bn1", into=("conv1",))], stays=[kept("bn3"), kept("m", op="Mul")])
 
-    text = "\n".join(Page(render_html(made)).text)
+    text = "\n".join(Page(render_html([made])).text)
 
     for part in (
         "net.onnx",
@@ -89,7 +89,7 @@ def test_noise_and_warnings_of_a_check():
     outputs = (OutputCheck("a", 1e-3, 2e-3, True, noise_floor=4e-3),)
     check = Verification("passed", 4, 0, outputs, warnings=("output <y> never varied",))
 
-    text = Page(render_html(report(verification=check))).text
+    text = Page(render_html([report(verification=check)])).text
 
     assert {"4.00e-03", "warning: output <y> never varied"} <= set(text)
 
@@ -97,13 +97,25 @@ def test_noise_and_warnings_of_a_check():
 def test_every_node_is_listed():
     made = report(folds=[fold(f"bn{i}") for i in range(300)], stays=[kept(f"k{i}") for i in range(300)])
 
-    text = Page(render_html(made)).text
+    text = Page(render_html([made])).text
 
     assert {f"bn{i}" for i in range(300)} | {f"k{i}" for i in range(300)} <= set(text)
 
 
 def test_several_models_share_a_page():
-    page = Page(render_html_of_several([report(), report(input="b.onnx")], [Failure("c.onnx", 3, "is empty")]))
+    page = Page(render_html([report(), report(input="b.onnx")], [Failure("c.onnx", 3, "is empty")]))
 
     assert page.tags.count("article") == 3
     assert {"net.onnx", "b.onnx", "c.onnx", "is empty"} <= set(page.text)
+
+
+def test_warnings_are_shown():
+    assert "warning: weights.bin stays" in Page(render_html([report(warnings=("weights.bin stays",))])).text
+
+
+@pytest.mark.parametrize(("reports", "title"), [([], "bnfold: bad.onnx"), ([report()], "bnfold: 2 models")])
+def test_a_page_of_failures(reports, title):
+    page = render_html(reports, [Failure("bad.onnx", 3, "is empty")])
+
+    assert f"<title>{title}</title>" in page
+    assert "Models without a result" in page

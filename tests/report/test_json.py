@@ -1,14 +1,15 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from bnfold.judge.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from bnfold.label import Label
-from bnfold.refusal import Reason
-from bnfold.report.json import render_json, render_json_of_several, to_dict
+from bnfold.plan import Outcome
+from bnfold.report.json import render_json, to_dict
 from bnfold.report.model import Failure
 from bnfold.version import __version__
-from tests.reports import FAILED, fold, kept, refusal, report
+from tests.reports import FAILED, FULL, fold, kept, refusal, report
 
 
 def strict(text):
@@ -20,26 +21,16 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
-FULL = report(
-    folds=[
-        fold("bn1", into=(Label("conv1", "Conv"),), through=(Label("flatten_3", "Flatten"),)),
-        fold("mul", op="Mul"),
-    ],
-    stays=[
-        kept(
-            "bn3",
-            refusal(path=("bn3", "pool2"), hint="move the BatchNorm before the pooling to fold it"),
-            refusal(Reason.GRAPH_OUTPUT, "'y' is an output of the graph", ("bn3",)),
-        ),
-        kept("scale", refusal(Reason.NOT_LINEAR, "Softmax", ("scale", "soft")), op="Mul"),
-    ],
-)
+def rendered(made):
+    """The one model of a report, through text."""
+    (model,) = strict(render_json([made]))["models"]
+    return model
 
 
-def test_schema_version_1_has_all_its_keys():
-    value = strict(render_json(FULL))
+def test_schema_version_2_has_all_its_keys():
+    value = rendered(FULL)
 
-    assert value["schema_version"] == 1
+    assert value["schema_version"] == 2
     assert value["bnfold"] == __version__
     assert value["read_as_inference"] is False
     assert (value["input"], value["output"], value["format"]) == ("net.onnx", "net.folded.onnx", "onnx")
@@ -118,7 +109,7 @@ def test_verification_has_the_numbers_of_every_output():
 
 
 def test_what_is_not_a_number_is_null():
-    value = strict(render_json(report(folds=[fold(amplification=float("inf"))], verification=FAILED, output=None)))
+    value = rendered(report(folds=[fold(amplification=float("inf"))], verification=FAILED, output=None))
 
     assert value["output"] is None
     assert value["folds"][0]["amplification"] is None
@@ -131,7 +122,7 @@ def test_noise_and_warnings_of_a_check():
     outputs = (OutputCheck("a", 1e-3, 2e-3, True, noise_floor=4e-3), OutputCheck("b", 0.0, 0.0, True))
     check = Verification("passed", 4, 0, outputs, warnings=("output 'y' never varied",))
 
-    value = strict(render_json(report(verification=check)))["verification"]
+    value = rendered(report(verification=check))["verification"]
 
     assert [each["noise_floor"] for each in value["outputs"]] == [4e-3, None]
     assert value["warnings"] == ["output 'y' never varied"]
@@ -146,7 +137,7 @@ def test_every_fold_has_its_check():
     check = Verification("failed", 4, 0, tensors=tensors)
     folds = [fold("bn1"), fold("bn2"), fold("inside_a_function")]
 
-    first, second, third = strict(render_json(report(folds=folds, verification=check)))["verification"]["folds"]
+    first, second, third = rendered(report(folds=folds, verification=check))["verification"]["folds"]
 
     assert (first["node"], first["tensors"], first["max_rel"], first["channel"]) == ("bn1", ["bn1_out"], 1e-6, 3)
     assert (first["noise_floor"], first["excess"], first["passed"], first["problem"]) == (2e-6, 0.25, True, "")
@@ -158,7 +149,7 @@ def test_every_fold_has_its_check():
 def test_the_run_at_default_settings():
     check = Verification("passed", 4, 0, deployment=DeploymentCheck("CPUExecutionProvider", float("nan"), True, "x"))
 
-    deployment = strict(render_json(report(verification=check)))["verification"]["deployment"]
+    deployment = rendered(report(verification=check))["verification"]["deployment"]
 
     assert deployment == {
         "provider": "CPUExecutionProvider",
@@ -177,15 +168,24 @@ def test_a_check_that_nobody_asked_for_is_skipped():
 def test_names_survive_whatever_they_hold():
     name = 'a "b"\n\x1b[31m é \udcff'
 
-    assert strict(render_json(report(folds=[fold(name)])))["folds"][0]["node"] == name
+    assert rendered(report(folds=[fold(name)]))["folds"][0]["node"] == name
 
 
-def test_several_models_share_one_object():
-    value = strict(render_json_of_several([report(), FULL], [Failure("bad.onnx", 3, "is empty")]))
+@pytest.mark.parametrize("failures", [[], [Failure("bad.onnx", 3, "is empty")]])
+@pytest.mark.parametrize("reports", [[], [FULL], [report(), FULL]])
+def test_any_number_of_models_is_one_shape(reports, failures):
+    value = strict(render_json(reports, failures))
 
-    assert value["schema_version"] == 1
-    assert value["reports"] == [to_dict(report()), to_dict(FULL)]
-    assert value["failures"] == [{"input": "bad.onnx", "exit_code": 3, "message": "is empty"}]
+    assert value.keys() == {"schema_version", "bnfold", "models", "failures"}
+    assert (value["schema_version"], value["bnfold"]) == (2, __version__)
+    assert value["models"] == [to_dict(each) for each in reports]
+    assert value["failures"] == [{"input": "bad.onnx", "exit_code": 3, "message": "is empty"}] * len(failures)
+
+
+def test_warnings_and_what_matches_nothing():
+    value = rendered(replace(report(warnings=("weights.bin stays",)), outcome=Outcome((), (), ("typo*",))))
+
+    assert (value["warnings"], value["unmatched"]) == (["weights.bin stays"], ["typo*"])
 
 
 def test_what_was_compared_with_is_said():

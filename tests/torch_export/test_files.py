@@ -85,7 +85,33 @@ def test_without_torch_the_message_says_what_to_install(file):
     script = "import sys; sys.modules['torch'] = None\nfrom bnfold.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'bnfold[torch]'" in done.stderr
+    assert "pip install '.[torch]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-o", "x.onnx"], "a program of torch.export would be written: call it x.pt2, or give --to onnx"),
+        (["-o", "x.pt"], "x.pt is called like TorchScript, and a program of torch.export would be written"),
+        (["-o", "x.pt2", "--to", "onnx"], "x.pt2 is called like a program of torch.export, and ONNX would be written"),
+    ],
+)
+def test_names_that_promise_another_format(file, arguments, told, capsys, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    assert main([str(file), *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_an_ending_that_misled_before_is_kept(file):
+    renamed = file.rename(file.with_suffix(".pt"))
+    assert main([str(renamed), "--samples", "1", "-q"]) == 0
+    assert file.with_name("model.folded.pt").exists()
+
+
+def test_a_pattern_without_a_match_is_named(file, capsys):
+    assert main([str(file), "--exclude", "typo", "--exclude", "*", "--dry-run", "-q"]) == 0
+    assert capsys.readouterr().err == f"bnfold: warning: --exclude 'typo' matches no node of {file}\n"
 
 
 class Bomb:

@@ -1,6 +1,5 @@
 """The neutral graph of aten operators behind the engine's protocol."""
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 
 from bnfold.frontends.aten.constants import Constants
@@ -8,6 +7,7 @@ from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.editor import Editor
 from bnfold.frontends.aten.encode import NodeEdit, encode
 from bnfold.frontends.aten.graph import AtenGraph, Node, Value, reads_values
+from bnfold.frontends.exclusion import Exclusion
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Meaning, Opaque
 
@@ -24,7 +24,12 @@ class AtenPort:
         self._graph = graph
         self._constants = Constants()
         self._editor = Editor(graph, self._constants)
-        self._exclude = tuple(exclude)
+        self._exclude = Exclusion(exclude, (node.label for node in graph.nodes))
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """The patterns of `exclude` that match no node."""
+        return self._exclude.unmatched
 
     def nodes(self) -> Iterable[Node]:
         """All nodes that are there now, in the order in which they run."""
@@ -32,7 +37,7 @@ class AtenPort:
 
     def decode(self, node: Node) -> Meaning:
         """What the node means."""
-        if any(fnmatch.fnmatchcase(node.label, pattern) for pattern in self._exclude):
+        if node.label in self._exclude:
             return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
         if node.sealed:
             return Opaque(Reason.FOREIGN_DOMAIN, node.sealed)

@@ -1,10 +1,10 @@
 """The ONNX frontend behind the engine's protocol."""
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 
 import onnx
 
+from bnfold.frontends.exclusion import Exclusion
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.decode import decode
 from bnfold.frontends.onnx.editor import Editor
@@ -37,7 +37,7 @@ class OnnxPort:
         self._index: GraphIndex = index_model(model)
         self._constants = Constants(store, keep_overridable=keep_overridable)
         self._editor = Editor(self._index, self._constants)
-        self._exclude = tuple(exclude)
+        self._exclude = Exclusion(exclude, (node.label for node in self.nodes()))
         infer_shapes(self._index)
         complete_shapes(self._index, self._constants)
 
@@ -45,13 +45,18 @@ class OnnxPort:
         """Write all changes into the model; see `writer.write`."""
         return write(self._editor)
 
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """The patterns of `exclude` that match no node."""
+        return self._exclude.unmatched
+
     def nodes(self) -> Iterable[Node]:
         """All nodes that are there now, scope by scope, in the order of the file."""
         return self._editor.nodes()
 
     def decode(self, node: Node) -> Meaning:
         """What the node means."""
-        if any(fnmatch.fnmatchcase(node.label, pattern) for pattern in self._exclude):
+        if node.label in self._exclude:
             return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
         return decode(node, self._constants)
 
