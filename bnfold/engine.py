@@ -72,10 +72,15 @@ class _Engine(Generic[N, V, E]):
     def _is_candidate(self, node: N) -> bool:
         if node.is_batch_norm:
             return True
-        return self._affine_nodes and node.may_be_affine and isinstance(self._port.decode(node), AffineMap)
+        if not self._affine_nodes or not node.may_be_affine:
+            return False
+        return isinstance(self._port.decode(node), AffineMap) or self._port.why_it_stays(node) is not None
 
     def _fold(self, node: N) -> Fold | Kept:
         planner: Planner[N, V, E] = Planner(self._port)
+        stays = self._port.why_it_stays(node)
+        if stays is not None:
+            return _kept(node, [stays.along(Label(node.label, node.op))])
         meaning = planner.meaning(node)
         if not isinstance(meaning, AffineMap):
             return _kept(node, [_why_not_affine(meaning).along(Label(node.label, node.op))])

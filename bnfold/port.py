@@ -52,6 +52,9 @@ class GraphPort(Protocol[N, V, E]):
     def decode(self, node: N) -> Meaning:
         """What the node means."""
 
+    def why_it_stays(self, node: N, /) -> Refusal | None:
+        """Why an affine node is to stay, whether or not it could be folded; None where nothing speaks for it."""
+
     def inputs(self, node: N) -> Sequence[V | None]:
         """The node's inputs; None where an optional one is absent."""
 

@@ -50,6 +50,7 @@ class Reason(Enum):
     MUTATED = ("BNF207", "mutated", "an operator in place changes memory that others see")
     GRAPH_INPUT = ("BNF204", "graph-input", "the tensor comes from outside: nothing before it can absorb")
     CONSTANT = ("BNF208", "constant", "the tensor is a constant, and no node before it can absorb")
+    SPELLED_OUT = ("BNF209", "spelled-out", "the constant belongs to an operator that runtimes put together again")
 
     DYNAMIC_WEIGHT = ("BNF301", "dynamic-weight", "the weight is computed at run time or given by the caller")
     DYNAMIC_BIAS = ("BNF302", "dynamic-bias", "the bias is computed at run time or given by the caller")

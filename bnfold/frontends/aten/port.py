@@ -43,6 +43,10 @@ class AtenPort:
             return Opaque(Reason.FOREIGN_DOMAIN, node.sealed)
         return decode(node, self._constants)
 
+    def why_it_stays(self, _node: Node) -> Refusal | None:
+        """Programs of PyTorch have operators of their own for what ONNX spells out."""
+        return None
+
     def inputs(self, node: Node) -> Sequence[Value | None]:
         """The values that the node reads, in the order of its schema."""
         return node.inputs

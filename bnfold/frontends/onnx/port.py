@@ -12,6 +12,7 @@ from bnfold.frontends.onnx.encode import NodeEdit, encode
 from bnfold.frontends.onnx.graph import GraphIndex, Node, Value, index_model
 from bnfold.frontends.onnx.ranks import complete_shapes
 from bnfold.frontends.onnx.shapes import infer_shapes
+from bnfold.frontends.onnx.spellings import find_spellings
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.onnx.writer import write
 from bnfold.refusal import Reason, Refusal
@@ -40,6 +41,7 @@ class OnnxPort:
         self._exclude = Exclusion(exclude, (node.label for node in self.nodes()))
         infer_shapes(self._index)
         complete_shapes(self._index, self._constants)
+        self._spelled = find_spellings(self._index, self._constants)
 
     def finish(self) -> list[onnx.TensorProto]:
         """Write all changes into the model; see `writer.write`."""
@@ -58,7 +60,13 @@ class OnnxPort:
         """What the node means."""
         if node.label in self._exclude:
             return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
+        if node in self._spelled.fixed:
+            return Opaque(Reason.SPELLED_OUT, f"it is part of a spelled-out {self._spelled.fixed[node].name}")
         return decode(node, self._constants)
+
+    def why_it_stays(self, node: Node) -> Refusal | None:
+        """Constants of operators that runtimes put together again stay where they are."""
+        return self._spelled.why_it_stays(node)
 
     def inputs(self, node: Node) -> Sequence[Value | None]:
         """The node's inputs."""
