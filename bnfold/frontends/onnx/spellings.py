@@ -74,13 +74,30 @@ def _normalised(what: Pattern) -> Pattern:
     return OneOf((_op("Div", what, root), _op("Mul", what, inverse)))
 
 
-_SCALED = OneOf((_op("Mul", "x", Number()), _op("Div", "x", Number())))
-_SCORES = Op(("MatMul",), ("q", "k"))
-_SCALED_SCORES = OneOf((_op("Mul", _SCORES, Number()), _op("Div", _SCORES, Number())))
+def _scaled(what: Pattern) -> Pattern:
+    return OneOf((_op("Mul", what, Number()), _op("Div", what, Number())))
+
+
+def _scaled_factor(name: str) -> Pattern:
+    """A factor of the scores, scaled before or after it is transposed."""
+    return OneOf((_scaled(name), _op("Transpose", _scaled(name))))
+
+
+_SCORES = OneOf(
+    (
+        _scaled(_op("MatMul", "q", "k")),
+        _op("MatMul", _scaled_factor("q"), _scaled_factor("k")),
+        _op("MatMul", _scaled_factor("q"), "k"),
+        _op("MatMul", "q", _scaled_factor("k")),
+    )
+)
 _LENGTH = OneOf((_op("ReduceSum", _SQUARE), _op("ReduceSumSquare", "x")))
 
 _ORT = "https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html"
-_OPENVINO = "https://docs.openvino.ai, common optimizations of the model conversion"
+_OPENVINO = (
+    "https://github.com/openvinotoolkit/openvino/tree/master/src/common/transformations/src/transformations/"
+    "common_optimizations"
+)
 
 SPELLINGS: tuple[Spelling, ...] = (
     Spelling("Gelu", _product("x", Number(0.5), _plus_one(_op("Erf", _divided("x", math.sqrt(2))))), _ORT),
@@ -97,8 +114,8 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("LayerNormalization", _op("Add", _op("Mul", _normalised(_CENTRED), Parameter()), Parameter()), _ORT),
     Spelling("RMSNormalization", _op("Mul", _normalised("x"), Parameter()), _ORT),
     Spelling("L2 normalisation", _op("Div", "x", _op("Sqrt", _op("Add", _LENGTH, Number()))), _OPENVINO),
-    Spelling("scaled attention", _op("Softmax", _SCALED_SCORES), _ORT),
-    Spelling("scaled attention", _op("Softmax", _op("Add", _SCALED_SCORES, "mask")), _ORT),
+    Spelling("scaled attention", _op("Softmax", _SCORES), _ORT),
+    Spelling("scaled attention", _op("Softmax", _op("Add", _SCORES, "mask")), _ORT),
 )
 
 
