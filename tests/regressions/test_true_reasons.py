@@ -92,13 +92,13 @@ class TestUnknownRank:
         network = Network()
         network.node("Relu", [network.node("Neg", ["x"], "n")], "r")
         network.batch_norm("r", "m", 3)
-        network.node("Conv", ["m", network.weight("w", 2, 3, 1, 1)], "y")
-        model = network.model({"x": SHAPE}, ["y"])
+        network.node("MatMul", ["m", network.weight("w", 3, 2)], "y")
+        model = network.model({"x": (2, 3)}, ["y"])
         model.graph.input[0].type.tensor_type.ClearField("shape")
         first = bnfold.explain(model).outcome.kept[0].refusals[0]
         assert first.reason is Reason.UNKNOWN_SHAPE
         assert first.hint == "give input 'x' a shape, if only with symbolic dimensions"
-        model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["a", "b", "c", "d"]))
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["a", "b"]))
         assert fold(model).batch_norms_left == 0
 
     def test_a_node_that_leaves_the_rank_open_is_named_and_no_shape_of_an_input_would_help(self):

@@ -101,11 +101,11 @@ class Constants:
             return refusal
         known: dict[Value, AnyArray | Refusal] = {}
         for step in _in_order_of_evaluation(value, self._computed):
-            known[step] = self._computed[step] if step in self._computed else self._evaluate(step, known)
-        answer = known[value]
-        if isinstance(answer, Refusal):
-            self._dynamic[value] = answer
-        return answer
+            found = self._computed[step] if step in self._computed else self._evaluate(step, known)
+            if isinstance(found, Refusal):
+                self._dynamic[step] = found
+            known[step] = found
+        return known[value]
 
     def is_fixed(self, value: Value) -> bool:
         """Whether a tensor depends on nothing but what the file fixes."""

@@ -10,7 +10,11 @@ from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Shape, Value
 from bnfold.refusal import Refusal
 
-_KEEPS_ITS_NUMBER = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+_Lengths = list[int | str | None]
+
+_KEEPS_ITS_NUMBERS = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+# Exporters need a handful of operators to say a shape; a longer chain is no such thing.
+_LONGEST_CHAIN = 50
 
 
 def read_target(node: Node, source: Shape, constants: Constants) -> Shape | None:
@@ -22,45 +26,76 @@ def read_target(node: Node, source: Shape, constants: Constants) -> Shape | None
         constants: of the model.
     """
     target = node.inputs[1] if len(node.inputs) > 1 else None
-    if target is None or target.producer is None or target.producer.proto.op_type != "Concat":
+    if target is None or not isinstance(constants.read(target), Refusal):
+        return None  # inference knows it
+    lengths = _Reader(constants).lengths(target, _LONGEST_CHAIN)
+    if lengths is None:
         return None
-    lengths: list[int | str | None] = []
-    for part in target.producer.inputs:
-        pieces = _numbers(part, constants) if part is not None else None
-        if pieces is None:
-            return None
-        lengths += pieces
     if not attribute(node, "allowzero", 0):
-        lengths = [source[place] if length == 0 else length for place, length in enumerate(lengths)]
+        lengths = [
+            source[place] if length == 0 and place < len(source) else length for place, length in enumerate(lengths)
+        ]
     return _with_rest(source, lengths) if lengths.count(-1) == 1 else tuple(lengths)
 
 
-def _numbers(value: Value, constants: Constants) -> list[int | str | None] | None:
-    known = constants.read(value)
-    if not isinstance(known, Refusal):
-        return [int(number) for number in known.reshape(-1).tolist()]
-    length = _length_read_by(value, constants)
-    return None if length is None else [length]
+class _Reader:
+    """Reads vectors of lengths of which some are known only at run time."""
+
+    def __init__(self, constants: Constants) -> None:
+        self._constants = constants
+
+    def lengths(self, value: Value | None, chain: int) -> _Lengths | None:
+        """The numbers in a tensor of at most one axis; None where not even their count is known."""
+        if value is None or not chain:
+            return None
+        known = self._constants.read(value)
+        if not isinstance(known, Refusal):
+            return [int(number) for number in known.reshape(-1).tolist()]
+        node = value.producer
+        if node is None or not node.is_standard:
+            return None
+        if node.proto.op_type in _KEEPS_ITS_NUMBERS:
+            return self.lengths(node.inputs[0], chain - 1)
+        match node.proto.op_type:
+            case "Shape":
+                return _queried(node)
+            case "Concat":
+                parts = [self.lengths(part, chain - 1) for part in node.inputs]
+                return None if None in parts else [length for part in parts if part is not None for length in part]
+            case "Gather":
+                return self._picked(node, chain)
+            case "Slice":
+                return self._cut(node, chain)
+        return None
+
+    def _picked(self, node: Node, chain: int) -> _Lengths | None:
+        source, places = self.lengths(node.inputs[0], chain - 1), self._integers(node, 1)
+        if source is None or places is None or not all(-len(source) <= place < len(source) for place in places):
+            return None
+        return [source[place] for place in places]
+
+    def _cut(self, node: Node, chain: int) -> _Lengths | None:
+        """Of a vector, forward. Source: ONNX Slice-1, -10, -11, -13."""
+        source = self.lengths(node.inputs[0], chain - 1)
+        if len(node.inputs) > 1:
+            starts, ends = self._integers(node, 1), self._integers(node, 2)
+            steps = self._integers(node, 4) if len(node.inputs) > 4 and node.inputs[4] is not None else [1]
+        else:
+            starts, ends, steps = list(attribute(node, "starts", ())), list(attribute(node, "ends", ())), [1]
+        if source is None or not starts or not ends or not steps or steps[0] < 1:
+            return None
+        return source[starts[0] : ends[0] : steps[0]]
+
+    def _integers(self, node: Node, slot: int) -> list[int] | None:
+        value = node.inputs[slot] if slot < len(node.inputs) else None
+        known = None if value is None else self._constants.read(value)
+        return None if known is None or isinstance(known, Refusal) else [int(n) for n in known.reshape(-1).tolist()]
 
 
-def _length_read_by(value: Value, constants: Constants) -> int | str | None:
-    """The length of some tensor that this number is: Gather of one place of a Shape."""
-    node = value.producer
-    while (
-        node is not None and node.is_standard and node.proto.op_type in _KEEPS_ITS_NUMBER and node.inputs[0] is not None
-    ):
-        node = node.inputs[0].producer
-    if node is None or not node.is_standard or node.proto.op_type != "Gather" or None in node.inputs[:2]:
-        return None
-    shape_of, index = node.inputs[:2]
-    place = constants.read(index) if index is not None else None
-    query = shape_of.producer if shape_of is not None else None
-    if query is None or query.proto.op_type != "Shape" or query.inputs[0] is None or query.proto.attribute:
-        return None
-    shape = query.inputs[0].shape
-    if shape is None or place is None or isinstance(place, Refusal) or place.size != 1:
-        return None
-    return shape[int(place.reshape(-1)[0])]
+def _queried(node: Node) -> _Lengths | None:
+    """Source: ONNX Shape-1, -13, -15 to -25."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    return None if shape is None else list(shape[attribute(node, "start", 0) : attribute(node, "end", None)])
 
 
 def _with_rest(source: Shape, lengths: list[int | str | None]) -> Shape | None:

@@ -1,26 +1,42 @@
 """Shapes known before run time: ONNX's own inference, on a copy of the graph without the weights."""
 
+from collections.abc import Sequence
+
 import onnx
+import onnx.helper
 import onnx.shape_inference
 
-from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, Scope, Shape, subgraphs
+from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, Scope, Shape, Value, subgraphs
 
 # Enough for every tensor that holds a shape, axes or pads; weights are larger and inference never reads them.
 _LARGEST_SHAPE_TENSOR = 1024
 
 
-def infer_shapes(index: GraphIndex) -> None:
+def infer_shapes(index: GraphIndex, known: Sequence[Value] = ()) -> None:
     """Set `shape` and `element_type` of every tensor where they are known before run time.
 
     Shapes that the file merely declares are not believed, only those of the graph's inputs: a stale value_info would
     turn into a wrong fold.
+
+    Args:
+        index: the graphs.
+        known: tensors of the main graph whose shapes were found out in another way.
     """
+    skeleton = _skeleton(index)
+    for value in known:
+        if value.scope is index.main and not value.is_input:
+            skeleton.graph.value_info.append(_described(value))
     try:
-        inferred = onnx.shape_inference.infer_shapes(_skeleton(index), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
     except Exception:
         # Inference is an aid: where it gives up, ranks stay unknown, and what needs them is refused with that reason.
         return
     _read(index.main, inferred.graph, index)
+
+
+def _described(value: Value) -> onnx.ValueInfoProto:
+    lengths = None if value.shape is None else [length if isinstance(length, int) else None for length in value.shape]
+    return onnx.helper.make_tensor_value_info(value.name, value.element_type, lengths)
 
 
 def _skeleton(index: GraphIndex) -> onnx.ModelProto:

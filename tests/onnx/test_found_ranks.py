@@ -1,0 +1,110 @@
+"""Ranks and lengths that inference leaves open, and single operators tell."""
+
+import pytest
+from onnx import TensorProto, helper
+
+from bnfold.refusal import Reason
+from tests.folding import fold, fold_and_compare
+from tests.networks import Network
+from tests.onnx.checks import operators
+
+SHAPE = {"x": (2, 4, 6, 6, 3)}
+
+
+def channels_last_3d(network, way, rest):
+    """A BatchNorm over 5-d channels-last tensors: merged to 4-d and back by lengths that are read at run time."""
+    network.node("Transpose", ["x"], "first", perm=[0, 4, 1, 2, 3])
+    network.node("Conv", ["first", network.weight("w", 5, 3, 3, 3, 3)], "c", pads=[1] * 6)
+    network.node("Transpose", ["c"], "last", perm=[0, 2, 3, 4, 1])
+    network.node("Shape", ["last"], "lengths")
+    network.node("Concat", [first_length(network, way), network.constant("rest", rest, "int64")], "merged", axis=0)
+    network.node("Reshape", ["last", "merged"], "image")
+    network.node("Transpose", ["image"], "moved", perm=[0, 3, 1, 2])
+    network.batch_norm("moved", "normal", 5)
+    network.node("Transpose", ["normal"], "back", perm=[0, 2, 3, 1])
+    network.node("Reshape", ["back", "lengths"], "y")
+    return network.model({"x": ("batch", 4, 6, 6, 3)}, {"y": ("batch", 4, 6, 6, 5)})
+
+
+def first_length(network, way):
+    """The length of the first axis, out of the tensor "lengths"."""
+    if way == "slice":
+        bounds = [network.constant(name, [value], "int64") for name, value in (("from", 0), ("to", 1), ("axis", 0))]
+        return network.node("Slice", ["lengths", *bounds], "batch")
+    if way == "old slice":
+        return network.node("Slice", ["lengths"], "batch", starts=[0], ends=[1])
+    if way == "gather of a vector":
+        return network.node("Gather", ["lengths", network.constant("place", [-5], "int64")], "batch")
+    picked = network.node("Gather", ["lengths", network.constant("place", 0, "int64")], "picked")
+    wide = network.node("Cast", [picked], "narrow", to=TensorProto.INT32)
+    wide = network.node("Cast", [wide], "wide", to=TensorProto.INT64)
+    if network.opset < 13:
+        return network.node("Unsqueeze", [wide], "batch", axes=[0])
+    return network.node("Unsqueeze", [wide, network.constant("axes", [0], "int64")], "batch")
+
+
+@pytest.mark.parametrize(
+    ("opset", "way"),
+    [(17, "slice"), (11, "slice"), (9, "old slice"), (17, "gather of a vector"), (17, "number"), (9, "number")],
+)
+@pytest.mark.parametrize("rest", [[24, 6, 5], [-1, 6, 5], [24, -1, 5]], ids=str)
+def test_lengths_that_a_graph_reads_off_a_shape(opset, way, rest):
+    folded = fold_and_compare(channels_last_3d(Network(opset), way, rest), SHAPE)
+    assert folded.batch_norms_left == 0
+
+
+def test_the_rank_behind_a_reshape_whose_numbers_are_not_known():
+    """Below opset 14, inference says nothing there."""
+    network = Network(11)
+    network.node("Conv", ["x", network.weight("w", 4, 3, 1, 1)], "c")
+    network.node("Shape", ["c"], "lengths")
+    network.node("Mul", ["lengths", network.constant("ones", [1, 1, 1, 1], "int64")], "same")
+    network.node("Reshape", ["c", "same"], "r")
+    network.node("Relu", ["r"], "positive")
+    network.batch_norm("positive", "n", 4)
+    network.node("Conv", ["n", network.weight("v", 2, 4, 1, 1)], "y")
+    folded = fold_and_compare(network.model({"x": (2, 3, 5, 5)}, {"y": (2, 2, 5, 5)}))
+    assert folded.batch_norms_left == 0
+
+
+def foreign(network, source, output):
+    network.nodes.append(helper.make_node("Gelu", [source], [output], domain="com.example", name=f"{output}_node"))
+
+
+READERS = {
+    "Conv": (("w", 5, 4, 1, 1), {}),
+    "ConvTranspose": (("w", 4, 5, 1, 1), {}),
+    "Gemm": (("w", 4, 5), {}),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("between", [[], ["Identity"]], ids=str)
+def test_behind_an_operator_of_another_domain_the_reader_says_the_rank(reader, between):
+    network = Network()
+    foreign(network, "x", "f")
+    network.batch_norm("f", "n", 4)
+    source = network.node(between[0], ["n"], "same") if between else "n"
+    weight, attributes = READERS[reader]
+    network.node(reader, [source, network.weight(*weight)], "y", **attributes)
+    shape = ("a", "b") if reader == "Gemm" else ("a", "b", "c", "d")
+    model = network.model({"x": shape}, {"y": shape}, domains={"com.example": 1})
+    assert fold(model).batch_norms_left == 0
+
+
+def test_behind_an_operator_of_another_domain_nobody_else_says_the_rank():
+    network = Network()
+    foreign(network, "x", "f")
+    network.batch_norm("f", "n", 4)
+    network.node("MatMul", ["n", network.weight("w", 4, 5)], "y")
+    model = network.model({"x": (2, 4)}, {"y": ("a", "b")}, domains={"com.example": 1})
+    assert fold(model).reasons == [Reason.FOREIGN_DOMAIN]
+
+
+def test_a_declared_shape_that_is_wrong_is_not_believed_beside_what_is_known():
+    network = Network(11)
+    network.node("Conv", ["x", network.weight("w", 4, 3, 1, 1)], "c")
+    network.batch_norm("c", "y", 4)
+    model = network.model({"x": (2, 3, 5, 5)}, {"y": (2, 4, 5, 5)})
+    model.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, (2, 4)))
+    assert operators(fold_and_compare(model).model) == ["Conv"]
