@@ -60,11 +60,20 @@ class _Engine(Generic[N, V, E]):
             progress = any(isinstance(entry, Fold) for entry in new.values())
             # Asked anew, because a fold can leave an addition behind that the next pass moves on.
             waiting = self._candidates()
-        found = [results[node] for node in order]
+        left = set(self._port.nodes())
+        found = [
+            self._computed(node) if isinstance(results[node], Kept) and node not in left else results[node]
+            for node in order
+        ]
         return Outcome(
             folds=tuple(entry for entry in found if isinstance(entry, Fold)),
             kept=tuple(entry for entry in found if isinstance(entry, Kept)),
         )
+
+    def _computed(self, node: N) -> Fold:
+        """A node that only helped to compute a weight, and is gone with the fold that took the weight's values."""
+        label, tensor = Label(node.label, node.op), self._output(node).name
+        return Fold(label, node.op, node.is_batch_norm, tensor, "computed", into=(), through=(), amplification=1.0)
 
     def _candidates(self) -> list[N]:
         return [node for node in self._port.nodes() if self._is_candidate(node)]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from bnfold.refusal import Refusal
 
-Direction = Literal["upstream", "downstream", "both", "merged", "removed"]
+Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Fold:
         op: operator type as the file spells it, such as "BatchNormalization".
         is_batch_norm: False for a Mul, Add, Sub or Div by a constant.
         tensor: name of the tensor that held the node's output and, folded upstream, still holds the same values.
-        direction: where the map went; "removed" where there was none: x * 1 and x + 0.
+        direction: where the map went; "removed" where there was none: x * 1 and x + 0; "computed" where the node only
+            helped to compute a weight that took the map of another.
         into: labels of the nodes whose parameters took it.
         through: labels of the nodes that it passed on the way.
         amplification: max|W'| / max|W|, the largest over the absorbing weights.

@@ -27,6 +27,7 @@ _WHERE: dict[Direction, str] = {
     "both": "into the operators before and behind",
     "merged": "merged into one operator",
     "removed": "removed, as it changes nothing",
+    "computed": "computed once, with the weight that it was for",
 }
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def folded_nodes(folds: Sequence[Fold], *, width: int, verbose: bool) -> list[Re
 
 def _fold(fold: Fold, width: int) -> str:
     """Such as "bn1 into conv1", on two lines where it is too long for one; the node alone where it went nowhere."""
-    if fold.is_identity:
+    if not fold.into:
         return printable(fold.node)
     target = "into " + all_called(fold.into)
     if fold.through:

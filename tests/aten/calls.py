@@ -46,8 +46,9 @@ def _lift(graph, name, argument):
     if isinstance(argument, X):
         x = argument.tensor
         # A node in front of it, as in a real program.
+        given = graph.add_input(Value(f"{name} given", is_input=True, shape=tuple(x.shape), dtype=x.dtype))
         made = Value(name, shape=tuple(x.shape), dtype=x.dtype)
-        graph.append(Node("aten::sigmoid", {}, [made], f"before {name}"))
+        graph.append(Node("aten::sigmoid", {"self": given}, [made], f"before {name}"))
         return made
     if isinstance(argument, torch.Tensor):
         return graph.add_input(Value(name, parameter=argument, shape=tuple(argument.shape), dtype=argument.dtype))

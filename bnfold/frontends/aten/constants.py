@@ -1,6 +1,11 @@
-"""Tensors whose values the program fixes: parameters, and what simple operators make of them."""
+"""Tensors whose values the program fixes: parameters, and what operators make of these alone.
 
-from collections.abc import Container, Mapping
+Those are evaluated by torch itself, in the types of the program: a fold starts from the numbers that it computes with.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from functools import cache
+from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -8,18 +13,22 @@ import torch
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import Argument, Node, Value, operators
+from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Value, operators
 from bnfold.frontends.aten.layout import CONVERSIONS, LAYOUTS
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.precision import AnyArray
 
-# What programs compute from their parameters and nothing else. They are evaluated by torch itself.
-_ARITHMETIC = operators(
-    """
-    _to_copy add arange cat div exp full full_like index_select mul neg ones ones_like pow reciprocal rsqrt rsub
-    scalar_tensor select slice sqrt stack sub sum to zeros zeros_like
-    """
-)
+# What a traced program does to the sizes of tensors.
+_NUMBERS: Mapping[str, Callable[..., Any]] = {
+    "prim::NumToTensor": torch.tensor,
+    "aten::Int": int,
+    "aten::IntImplicit": int,
+    "aten::ScalarImplicit": lambda tensor: tensor.item(),
+    "aten::mul.int": lambda a, b: a * b,
+    "aten::floor_divide.int": lambda a, b: a // b,
+}
+# Their values are whatever the memory held, or belong to nobody.
+_WITHOUT_VALUES = operators("empty empty_like empty_strided new_empty new_empty_strided _empty_affine_quantized")
 _DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: np.dtype(ml_dtypes.bfloat16),
@@ -28,17 +37,23 @@ _DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {
 }
 
 
+_Held: TypeAlias = torch.Tensor | int | float | list[int] | Refusal
+"""A constant: mostly a tensor, but its sizes are constants, too."""
+
+
 class Constants:
     """Reads constants, and remembers those that folding has changed, exactly."""
 
     def __init__(self) -> None:
         self._exact: dict[Value, Array] = {}
-        self._settled: dict[Value, torch.Tensor | Refusal] = {}
+        self._settled: dict[Value, _Held] = {}
 
     def remember(self, value: Value, exact: Array) -> None:
         """Answer these values from now on: however many folds a weight takes, it is rounded only once."""
         self._exact[value] = exact
-        self._settled = {known: answer for known, answer in self._settled.items() if isinstance(answer, Refusal)}
+        for stale in _made_of(value):
+            if not isinstance(self._settled.get(stale), Refusal):
+                self._settled.pop(stale, None)
 
     def read(self, value: Value) -> torch.Tensor | Refusal:
         """The values of a tensor in its own type, not to be written to.
@@ -47,12 +62,15 @@ class Constants:
             The tensor; DYNAMIC_PARAMETER where the program does not fix its values, SPARSE where it is stored sparsely,
             QUANTIZED where it is stored as integers.
         """
-        known: dict[Value, torch.Tensor | Refusal] = {}
+        known: dict[Value, _Held] = {}
         for step in _in_order_of_evaluation(value, self._settled):
             known[step] = self._settled[step] if step in self._settled else self._evaluate(step, known)
             if isinstance(known[step], Refusal) or step.parameter is None:
                 self._settled[step] = known[step]
-        return known[value]
+        found = known[value]
+        if isinstance(found, (torch.Tensor, Refusal)):
+            return found
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is no tensor")
 
     def read_exact(self, value: Value) -> Array | Refusal:
         """A parameter in float64, before the rounding of any fold.
@@ -69,7 +87,7 @@ class Constants:
             exact = torch.from_numpy(self._exact[source])
             for node in reversed(steps):
                 if node.op not in CONVERSIONS:
-                    exact = _run(node, {node.inputs[0]: exact})
+                    exact = _run(node, {node.inputs[0]: exact}, 0)
             return exact.numpy()
         stored = self.read(value)
         if isinstance(stored, Refusal):
@@ -89,7 +107,7 @@ class Constants:
             raise InternalError(f"{getattr(value, 'name', value)!r} was a constant when its node was decoded")
         return answer
 
-    def _evaluate(self, value: Value, known: Mapping[Value, torch.Tensor | Refusal]) -> torch.Tensor | Refusal:
+    def _evaluate(self, value: Value, known: "Mapping[Value, _Held]") -> "_Held":
         if value.mutation:
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.mutation!r} changes {value.name!r} in place")
         if value.parameter is not None:
@@ -99,15 +117,18 @@ class Constants:
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of the program")
         if not _makes_constant(node):
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is computed by {node.label!r} ({node.op})")
-        sources: dict[Value, torch.Tensor] = {}
+        sources: dict[Value, _Held] = {}
         for source in node.inputs:
             answer = known[source]
             if isinstance(answer, Refusal):
                 return answer
             sources[source] = answer
         try:
-            return _run(node, sources)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            made: _Held = _run(node, sources, node.outputs.index(value))
+            return made
+        except TypeError:
+            return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is computed by {node.label!r} ({node.op})")
+        except (RuntimeError, ValueError, IndexError) as error:
             why = str(error).partition("\n")[0]
             return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) cannot be evaluated: {why}")
 
@@ -147,7 +168,30 @@ def _stored(value: Value, tensor: torch.Tensor) -> torch.Tensor | Refusal:
 
 
 def _makes_constant(node: Node) -> bool:
-    return (node.op in LAYOUTS or node.op in _ARITHMETIC) and not node.writes and len(node.outputs) == 1
+    """Whether what a node makes follows from what it reads: an operator of PyTorch's own that rolls no dice."""
+    if node.op in _NUMBERS:
+        return True
+    namespace, _, name = node.op.partition("::")
+    return namespace == "aten" and node.op not in _WITHOUT_VALUES and not node.writes and _is_determined(name)
+
+
+@cache
+def _is_determined(name: str) -> bool:
+    packet = getattr(torch.ops.aten, name, None)
+    overloads = [] if packet is None else [getattr(packet, overload) for overload in packet.overloads()]
+    return bool(overloads) and not any(torch.Tag.nondeterministic_seeded in overload.tags for overload in overloads)
+
+
+def _made_of(value: Value) -> list[Value]:
+    """All that is computed from a value."""
+    found: dict[Value, None] = {}
+    waiting = [value]
+    while waiting:
+        for node, _ in waiting.pop().readers:
+            new = [output for output in node.outputs if output is not None and output not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+    return list(found)
 
 
 def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Value]:
@@ -164,17 +208,31 @@ def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Val
     return list(order)
 
 
-def _run(node: Node, known: Mapping[Value, torch.Tensor]) -> torch.Tensor:
-    namespace, _, name = node.op.partition("::")
-    operator = getattr(getattr(torch.ops, namespace), name)
+def _run(node: Node, known: "Mapping[Value, _Held]", place: int) -> Any:  # noqa: ANN401 - a tensor, or numbers
+    """One result of a node.
+
+    Raises:
+        TypeError: it is neither a tensor nor a number, or an argument is not known.
+    """
 
     def value_of(argument: Argument) -> Argument:
         if isinstance(argument, Value):
             return known[argument]
+        if argument is UNKNOWN:
+            raise TypeError("an argument is not known")
         return [value_of(element) for element in argument] if isinstance(argument, list) else argument
 
+    arguments = {name: value_of(argument) for name, argument in node.arguments.items()}
+    if node.op in _NUMBERS:
+        return _NUMBERS[node.op](*arguments.values())
     with torch.no_grad():
-        result = operator(**{name: value_of(argument) for name, argument in node.arguments.items()})
-    if not isinstance(result, torch.Tensor):
+        result = getattr(torch.ops.aten, node.op.removeprefix("aten::"))(**arguments)
+    if isinstance(result, tuple) or len(node.outputs) > 1:
+        result = result[place]
+    if not isinstance(result, (torch.Tensor, int, float)) and not _is_sizes(result):
         raise TypeError(f"{node.op} makes no tensor")
     return result
+
+
+def _is_sizes(result: object) -> bool:
+    return isinstance(result, list) and all(isinstance(size, int) for size in result)

@@ -55,10 +55,12 @@ class Editor:
         old = node.at(slot)
         if isinstance(old, Value) and self._write_back(old, parameter):
             return
-        if isinstance(old, Value):
-            name = f"{_stored_name(old)}_folded"
+        stored = _stored(old) if isinstance(old, Value) else None
+        if stored is not None and stored.parameter is not None:
+            name = f"{stored.name}_folded"
         else:
-            name = _bias_name(weight_name) if slot[0] == "bias" and weight_name else f"{node.label}.{slot[0]}"
+            name = _bias_name(weight_name) if slot[0] == "bias" and weight_name else f"{_module_of(node)}.{slot[0]}"
+            name = f"{name}_folded" if name in self._graph.names else name
         self._graph.set_argument(node, slot, self._new(name, parameter))
 
     def _write_back(self, value: Value, parameter: NewParameter) -> bool:
@@ -129,10 +131,17 @@ def _is_read_once(value: Value, shape: tuple[int, ...]) -> bool:
     return len(readers) == 1 and not value.is_output
 
 
-def _stored_name(value: Value) -> str:
+def _module_of(node: Node) -> str:
+    """The module that a label names, which may say the operator as well."""
+    module, _, last = node.label.rpartition(".")
+    return module if module and last.startswith(node.op.rpartition("::")[2]) else node.label
+
+
+def _stored(value: Value) -> Value:
+    """What is only laid out otherwise."""
     while value.producer is not None and value.producer.op in LAYOUTS:
         value = value.producer.inputs[0]
-    return value.name
+    return value
 
 
 def _weight_name(node: Node) -> str:
@@ -140,9 +149,9 @@ def _weight_name(node: Node) -> str:
     for name in ("weight", "mat2", "other", "self"):
         value = node.arguments.get(name)
         if isinstance(value, Value) and (value.parameter is not None or value.producer is not None):
-            stored = _stored_name(value)
-            if value.parameter is not None or stored != value.name:
-                return stored
+            stored = _stored(value)
+            if value.parameter is not None or stored is not value:
+                return stored.name
     return ""
 
 
