@@ -24,6 +24,7 @@ from bnfold.frontends.onnx.file import (
     stage,
 )
 from bnfold.frontends.onnx.inference import assume_inference
+from bnfold.frontends.onnx.overridable import count_overridable, freeze_initializers
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
@@ -178,6 +179,8 @@ def _run_engine(
     outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     watch.lap("plan")
     moved_inside = port.finish()
+    if options.freeze_initializers:
+        freeze_initializers(opened.model)
     watch.lap("apply")
     return outcome, moved_inside
 
@@ -213,6 +216,7 @@ def _report(
         bytes=bytes_,
         verification=verdict,
         seconds=watch.seconds,
+        overridable_initializers=count_overridable(model),
     )
 
 

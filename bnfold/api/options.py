@@ -19,6 +19,8 @@ class FoldOptions:
         exclude: glob patterns of node names to leave alone.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
+        freeze_initializers: take initializers of ONNX models off the graph inputs, so that runtimes can optimise with
+            them; from IR version 4 on, before which they are constants anyway.
         verify: how to check the result; None skips the check.
         on_mismatch: what to do if the check fails: "fail" gives nothing, "revert" drops the folds that are to blame and
             keeps the rest.
@@ -29,6 +31,7 @@ class FoldOptions:
     exclude: tuple[str, ...] = ()
     assume_inference: bool = False
     keep_overridable: bool = False
+    freeze_initializers: bool = False
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     on_mismatch: Literal["fail", "revert"] = "fail"
     to: Literal["", "onnx"] = ""
@@ -36,6 +39,8 @@ class FoldOptions:
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):
             raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
+        if self.keep_overridable and self.freeze_initializers:
+            raise UsageError("keep_overridable and freeze_initializers contradict each other: give one of them")
         if self.on_mismatch not in ("fail", "revert"):
             raise UsageError(f"on_mismatch must be 'fail' or 'revert', got {self.on_mismatch!r}")
         if self.to not in ("", "onnx"):

@@ -160,6 +160,11 @@ _CHECK_OPTIONS = (
     "--assume-inference", is_flag=True, help="Treat BatchNorms and Dropouts that say training as inference ones."
 )
 @click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")
+@click.option(
+    "--freeze-initializers",
+    is_flag=True,
+    help="Take initializers off the inputs of an ONNX graph, so that runtimes can optimise with them.",
+)
 @click.option("--to", type=click.Choice(["onnx"]), help="Write ONNX, exported from the folded program of PyTorch.")
 @click.option(
     "--time-limit",

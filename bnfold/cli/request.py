@@ -38,6 +38,7 @@ class Request:
         affine: fold Mul, Add, Sub and Div by constants as well.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
+        freeze_initializers: take initializers off the inputs of ONNX graphs.
         to: "onnx" to write ONNX whatever the model is, None for its own format.
         time_limit: seconds of processor time for one step; None for what suits the size of the model.
         memory_limit: bytes; None for what suits the size of the model.
@@ -57,6 +58,7 @@ class Request:
     affine: bool
     assume_inference: bool
     keep_overridable: bool
+    freeze_initializers: bool
     to: str | None
     time_limit: float | None
     memory_limit: int | None

@@ -70,6 +70,7 @@ def _options(request: Request) -> "FoldOptions":
         exclude=request.exclude,
         assume_inference=request.assume_inference,
         keep_overridable=request.keep_overridable,
+        freeze_initializers=request.freeze_initializers,
         to="onnx" if request.to == "onnx" else "",
         verify=None if request.check is None else _verify_options(request.check),
         on_mismatch=request.on_mismatch,

@@ -12,7 +12,7 @@ from bnfold.report.html_style import STYLE
 from bnfold.report.labels import all_called, called
 from bnfold.report.model import Failure, Report
 from bnfold.report.tensors import tensor_lines
-from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
+from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
 from bnfold.version import __version__
 
 _OPEN_ROWS = 20
@@ -101,7 +101,9 @@ def _sizes(report: Report) -> str:
     sizes = (("nodes", report.nodes), ("parameters", report.parameters), ("bytes", report.bytes))
     rows = [(name, whole(size.before), whole(size.after), signed(size.after - size.before)) for name, size in sizes]
     columns = (("", ""), ("before", "number"), ("after", "number"), ("change", "number"))
-    return f"<h2>Sizes</h2>\n{_table(columns, rows)}"
+    count = report.overridable_initializers
+    note = f"<p>{_text(overridable(count))}</p>\n" if count else ""
+    return f"<h2>Sizes</h2>\n{_table(columns, rows)}{note}"
 
 
 def _kept(heading: str, nodes: Sequence[Kept]) -> str:

@@ -55,6 +55,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "nodes": asdict(report.nodes),
         "parameters": asdict(report.parameters),
         "bytes": asdict(report.bytes),
+        "overridable_initializers": report.overridable_initializers,
         "verification": _verification(report),
         "warnings": list(report.warnings),
         "seconds": {stage: _number(seconds) for stage, seconds in asdict(report.seconds).items()},

@@ -79,6 +79,8 @@ class Report:
         seconds: where the time went.
         read_as_inference: whether the original says training, and was read, folded and compared as an inference model
             because the caller asked for that.
+        overridable_initializers: how many initializers of the result are graph inputs as well. Callers may replace
+            them, and so onnxruntime does not optimise with them.
         warnings: what is right about the model, but not around it, such as data files that nothing reads any more.
     """
 
@@ -92,6 +94,7 @@ class Report:
     verification: Verification
     seconds: Seconds
     read_as_inference: bool = False
+    overridable_initializers: int = 0
     warnings: tuple[str, ...] = ()
 
     @property

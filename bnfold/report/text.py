@@ -15,7 +15,7 @@ from bnfold.report.checks import reference, unchanged
 from bnfold.report.model import Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
-from bnfold.report.wording import counted, fate, measured, printable, signed, times, timing, whole
+from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
 
 _STATUS_STYLE = {
     "passed": "green",
@@ -77,7 +77,10 @@ def _sizes(report: Report) -> list[RenderableType]:
     table = _columns("", "before", "after", "change")
     for name, change in (("nodes", report.nodes), ("parameters", report.parameters), ("bytes", report.bytes)):
         table.add_row(name, whole(change.before), whole(change.after), signed(change.after - change.before))
-    return [Text("Sizes", "bold"), _indented(table)]
+    lines: list[RenderableType] = [Text("Sizes", "bold"), _indented(table)]
+    if report.overridable_initializers:
+        lines.append(_indented(Text(overridable(report.overridable_initializers))))
+    return lines
 
 
 def _check(report: Report) -> list[RenderableType]:

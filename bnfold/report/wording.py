@@ -59,6 +59,16 @@ def fate(tally: "Tally", noun: str) -> str:
     return ", ".join(parts)
 
 
+def overridable(count: int) -> str:
+    """What initializers cost that are inputs as well."""
+    subject = "1 initializer is a graph input" if count == 1 else f"{whole(count)} initializers are graph inputs"
+    them = "it" if count == 1 else "them"
+    return (
+        f"{subject} as well: callers may replace {them}, so runtimes do not optimise with {them} "
+        f"(--freeze-initializers takes {them} off the inputs)"
+    )
+
+
 def timing(stages: Mapping[str, float]) -> str:
     """The whole time and the stages that took long enough to show: 1.42 s (load 0.20, plan 1.22)."""
     longest = ", ".join(f"{stage} {spent:.2f}" for stage, spent in stages.items() if spent >= 0.005)

@@ -102,6 +102,20 @@ def test_defaults(pretender, model, capsys):
     assert options.verify == VerifyOptions()
 
 
+def test_initializers_are_frozen_where_that_is_asked_for(pretender, model, capsys):
+    code, _, _ = run(capsys, model(), "--freeze-initializers")
+
+    assert code == 0
+    assert pretender.calls[0][2].freeze_initializers is True
+
+
+def test_frozen_and_kept_overridable_contradict_each_other(model, capsys):
+    code, _, err = run(capsys, model(), "--freeze-initializers", "--keep-overridable")
+
+    assert code == 2
+    assert "contradict each other" in err
+
+
 def test_every_option_arrives(pretender, model, capsys):
     np.save("x.npy", np.ones((2, 3)))
 
@@ -117,6 +131,7 @@ def test_every_option_arrives(pretender, model, capsys):
     assert target == Path("out.onnx")
     assert (options.affine, options.exclude) == (False, ("bn*", "other"))
     assert (options.assume_inference, options.keep_overridable) == (True, True)
+    assert options.freeze_initializers is False
     check = options.verify
     assert (check.samples, check.seed, check.rtol, check.atol) == (2, 9, 1e-3, 0.0)
     assert (check.shapes, check.dims) == ({"a": (1, 3), "b": (2,)}, {"n": 4})

@@ -9,11 +9,9 @@ import onnx.numpy_helper
 
 from bnfold.frontends.onnx.editor import Editor
 from bnfold.frontends.onnx.graph import Scope, Value
+from bnfold.frontends.onnx.overridable import LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 from bnfold.frontends.parameters import NewParameter
 from bnfold.intake.tensors import is_external
-
-# Up to this IR version every initializer must also be an input of its graph, and so bodies can have none.
-_LAST_IR_WITH_INITIALIZERS_AS_INPUTS = 3
 
 
 def write(editor: Editor) -> list[onnx.TensorProto]:
@@ -65,7 +63,7 @@ def _write_nodes(editor: Editor, scope: Scope) -> None:
 def _holds_initializers(editor: Editor, scope: Scope) -> bool:
     if not isinstance(scope.proto, onnx.GraphProto):
         return False
-    return scope.parent is None or editor.index.model.ir_version > _LAST_IR_WITH_INITIALIZERS_AS_INPUTS
+    return scope.parent is None or editor.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 
 
 def _write_initializer(scope: Scope, value: Value, parameter: NewParameter) -> list[onnx.TensorProto]:
@@ -90,7 +88,7 @@ def _write_inputs(editor: Editor, scope: Scope, stored: list[Value], removed: se
     """A folded parameter cannot be overridden any more: the caller's values would be those before the fold."""
     if scope.parent is not None:
         return
-    if editor.index.model.ir_version > _LAST_IR_WITH_INITIALIZERS_AS_INPUTS:
+    if editor.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS:
         frozen = {value.name for value in (*stored, *editor.frozen) if value.scope is scope}
         _drop_entries(scope.proto.input, removed | frozen)
         return
