@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import torch
 from check_digits import HELD_OUT, HERE, INPUT_NAME, accuracy, count_classified_differently
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
-from torch import nn
-from torch_exporters import check_export, export_with_dynamo, export_with_torchscript
+
+try:
+    import torch
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+    from torch import nn
+    from torch_exporters import check_export, export_with_dynamo, export_with_torchscript
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error.name} is not installed: pip install '.[test]' in a checkout of bnfold") from error
 
 SEED = 0
 EPOCHS = 20

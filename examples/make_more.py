@@ -9,9 +9,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from torch import nn
-from torch_exporters import batch_norms, check_export, export_with_torchscript
+try:
+    import torch
+    from torch import nn
+    from torch_exporters import batch_norms, check_export, export_with_torchscript
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error.name} is not installed: pip install '.[test]' in a checkout of bnfold") from error
 
 SAMPLES = 256
 WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

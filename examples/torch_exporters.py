@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxscript  # noqa: F401 - both exporters of torch need it, and say so late
 import torch
 from check_digits import run_unoptimized
 from torch import nn

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
 from torch import nn  # noqa: E402
 
 import bnfold  # noqa: E402

@@ -1,0 +1,73 @@
+"""What is shipped, what is promised, and what the tests are pinned to."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+PYTHONS = re.findall(r"Python :: (3\.\d+)", PROJECT)
+PINS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+TEXTS = [
+    path
+    for pattern in ("*.md", "docs/*.md", "examples/*", "bnfold/**/*.py")
+    for path in ROOT.glob(pattern)
+    if path.suffix in (".md", ".py")
+]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_package_has_one_version_on_every_python(python):
+    names = [
+        canonicalize_name(pin.name)
+        for pin in PINS
+        if pin.marker is None or pin.marker.evaluate({"python_version": python})
+    ]
+    assert len(names) == len(set(names))
+    older = {"exceptiongroup", "tomli", "coloredlogs", "humanfriendly"}  # of what older versions need besides
+    assert {canonicalize_name(pin.name) for pin in PINS} - set(names) <= older
+
+
+def test_the_oldest_python_is_among_them():
+    assert f'requires-python = ">={PYTHONS[0]}"' in PROJECT
+
+
+def test_what_the_tests_need_is_pinned_and_fits():
+    needed = re.search(r"^test = \[(.*?)^\]", PROJECT, re.MULTILINE | re.DOTALL)[1]
+    needed += re.search(r"^dependencies = \[(.*?)^\]", PROJECT, re.MULTILINE | re.DOTALL)[1]
+    for text in re.findall(r'"(.*?)"', needed):
+        requirement = Requirement(text)
+        pins = [pin for pin in PINS if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]
+        assert pins, text
+        for pin in pins:
+            (version,) = pin.specifier
+            assert requirement.specifier.contains(version.version), f"{text} against {pin}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_promised_that_no_index_has(path):
+    """bnfold is on no index: pip install finds it in a checkout alone."""
+    assert not re.search(r"install[^\n]*bnfold\[|pip install ['\"]?bnfold\b", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("script", ["make_more.py", "make_digits.py"])
+@pytest.mark.parametrize("missing", ["torch", "onnxscript"])
+def test_examples_say_what_is_missing_in_one_line(tmp_path, script, missing):
+    run = f"import sys, runpy; sys.modules[{missing!r}] = None; sys.argv = sys.argv[1:]; "
+    run += "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); runpy.run_path(sys.argv[0], run_name='__main__')"
+    path = (ROOT / "examples" / script).as_posix()
+    done = subprocess.run(
+        [sys.executable, "-c", run, path, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"{missing} is not installed: pip install '.[test]' in a checkout of bnfold\n"
+    assert list(tmp_path.iterdir()) == []
