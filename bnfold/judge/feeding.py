@@ -1,14 +1,24 @@
 """Which sizes a check runs with: the first ones that the original accepts, and others where it leaves them free."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 from bnfold.errors import UncheckedError
 from bnfold.judge.complaints import GO_ON, RefusedError
 from bnfold.judge.inputs import draw
 from bnfold.judge.options import VerifyOptions
 from bnfold.judge.sessions import Feeds, Observation, Session
-from bnfold.judge.shapes import Setting, other_settings, settings
+from bnfold.judge.shapes import Setting, further_settings, other_settings, settings
+from bnfold.judge.signature import Port
+from bnfold.judge.wants import Wants
+
+# Sizes that messages of onnxruntime name: "Got: 64 Expected: 512". Others in them are ranks and indices.
+_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
+_LARGEST_NAMED, _MOST_NAMED = 2**16, 12
+_MOST_FURTHER = 300
 
 
 @dataclass(frozen=True)
@@ -26,21 +36,24 @@ class Feeding:
     observation: Observation
 
 
-def choose_feeding(original: Session, options: VerifyOptions, bounds: Mapping[str, int]) -> Feeding:
+def choose_feeding(
+    original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants | None = None
+) -> Feeding:
     """One way to feed the original that it accepts, and a second one where sizes are free and others are accepted.
 
     Args:
         original: the original.
         options: of the check.
         bounds: below which the integers of an input have to stay, where the graph says so.
+        wants: sizes of inputs that the graph wants, where it says so.
 
     Raises:
         UncheckedError: it accepts none.
         UsageError: as `shapes.settings`.
     """
     inputs = original.signature.inputs
-    first = _first_that_runs(original, options, bounds)
-    for other in other_settings(inputs, options, first.settings[0]) if options.samples > 1 else ():
+    first = _first_that_runs(original, options, bounds, wants or {})
+    for other in other_settings(inputs, options, first.settings[0], wants) if options.samples > 1 else ():
         try:
             original.run(draw(inputs, other, options, sample=1))
         except RefusedError:
@@ -49,10 +62,11 @@ def choose_feeding(original: Session, options: VerifyOptions, bounds: Mapping[st
     return first
 
 
-def _first_that_runs(original: Session, options: VerifyOptions, bounds: Mapping[str, int]) -> Feeding:
+def _first_that_runs(original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants) -> Feeding:
     refused: list[tuple[Setting, UncheckedError]] = []
     inputs = original.signature.inputs
-    for setting in settings(inputs, options, bounds):
+    natural = settings(inputs, options, bounds, wants)
+    for setting in chain(natural, _further(inputs, options, bounds, wants, refused)):
         feeds = draw(inputs, setting, options, sample=0)
         try:
             return Feeding((setting,), feeds, original.observe(feeds, original.exposed))
@@ -64,3 +78,25 @@ def _first_that_runs(original: Session, options: VerifyOptions, bounds: Mapping[
     raise UncheckedError(
         f"{reason} (fed with {fed or 'nothing'}{tried}); give --shape, --dim or --input, or {GO_ON}"
     ) from reason
+
+
+def _further(
+    inputs: Sequence[Port],
+    options: VerifyOptions,
+    bounds: Mapping[str, int],
+    wants: Wants,
+    refused: Sequence[tuple[Setting, UncheckedError]],
+) -> Iterator[Setting]:
+    """What is tried when nothing natural fits; the reasons why that was refused name sizes."""
+    named = Counter(number for setting, error in refused for number in _named(error) - _fed(setting))
+    said = [number for number, _ in named.most_common(_MOST_NAMED)]
+    yield from islice(further_settings(inputs, options, bounds, wants, said), _MOST_FURTHER)
+
+
+def _named(error: UncheckedError) -> set[int]:
+    numbers = map(int, _NUMBER.findall(str(error)))
+    return {number for number in numbers if 1 < number <= _LARGEST_NAMED}
+
+
+def _fed(setting: Setting) -> set[int]:
+    return {size for shape in setting.shapes.values() for size in shape}

@@ -96,7 +96,10 @@ def _drawn(
     if dtype.kind == "b":
         return np.asarray(rng.integers(0, 2, shape), dtype)
     if dtype.kind in "iu" and dtype.itemsize >= 4:
-        return np.asarray(rng.integers(0, setting.bounds.get(name, setting.integers_below), shape), dtype)
+        bound = setting.bounds.get(name, setting.integers_below)
+        # A single number may be a length or a stride, and these are no zeros.
+        least = 1 if not shape and name not in setting.bounds and bound > 1 else 0
+        return np.asarray(rng.integers(least, bound, shape), dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.asarray(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))

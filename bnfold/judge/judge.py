@@ -21,6 +21,7 @@ from bnfold.judge.signature import signature_difference
 from bnfold.judge.sites import Site, find_sites
 from bnfold.judge.structure import Structure
 from bnfold.judge.trial import Progress, Trial, failed
+from bnfold.judge.wants import wanted_sizes
 
 
 @np.errstate(all="ignore")  # what overflows in a model is compared, and is no news
@@ -110,11 +111,12 @@ def _compare(
         if problem:
             return failed(options, problem)
         bounds = index_bounds(ours)
-        likely = next(settings(pair.original.signature.inputs, options, bounds))
+        wants = wanted_sizes(ours)
+        likely = next(settings(pair.original.signature.inputs, options, bounds, wants))
         groups = batches(sites, ours, likely.shapes, options.memory)
         if len(groups) > 1:  # too much to be seen at once
             pair = Pair(ours, theirs, groups[0])
     except NewModelRefuses as refusal:
         return failed(options, str(refusal))
-    trial = Trial(ours, theirs, choose_feeding(pair.original, options, bounds), options, progress)
+    trial = Trial(ours, theirs, choose_feeding(pair.original, options, bounds, wants), options, progress)
     return trial.run(pair, groups[1:])
