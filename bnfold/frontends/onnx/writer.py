@@ -7,6 +7,7 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
+from bnfold.frontends.onnx.annotations import drop_quantization, drop_training, fit_devices
 from bnfold.frontends.onnx.editor import Editor
 from bnfold.frontends.onnx.graph import Scope, Value
 from bnfold.frontends.onnx.overridable import LAST_IR_WITH_INITIALIZERS_AS_INPUTS
@@ -36,18 +37,25 @@ def write(editor: Editor) -> list[onnx.TensorProto]:
         if isinstance(scope.proto, onnx.GraphProto):
             _drop_entries(scope.proto.initializer, removed)
             _write_inputs(editor, scope, stored, removed)
-            _drop_annotations(scope.proto, removed)
+            drop_quantization(scope.proto, _changed(editor, scope))
+    drop_training(editor.index.model, _changed(editor, editor.index.main))
     return moved_inside
+
+
+def _changed(editor: Editor, scope: Scope) -> set[str]:
+    """The tensors of a scope that are gone or hold other numbers, by their names in the file."""
+    values = (*editor.removed_values, *editor.stored_anew, *editor.renamed)
+    return {editor.renamed.get(value, value.name) for value in values if value.scope is scope}
 
 
 def _write_names(scope: Scope, names: Mapping[str, str]) -> None:
     """Let the entries that describe tensors follow their new names."""
-    graph = scope.proto
-    if not names or not isinstance(graph, onnx.GraphProto):
-        return
-    for entries in (graph.input, graph.output, graph.value_info):
-        for entry in entries:
-            entry.name = names.get(entry.name, entry.name)
+    proto = scope.proto
+    described = [*proto.value_info]
+    if isinstance(proto, onnx.GraphProto):
+        described += [*proto.input, *proto.output]
+    for entry in described:
+        entry.name = names.get(entry.name, entry.name)
 
 
 def _write_nodes(editor: Editor, scope: Scope) -> None:
@@ -58,6 +66,8 @@ def _write_nodes(editor: Editor, scope: Scope) -> None:
                 scope.proto.node.insert(position + 1, added.proto)
         if node in editor.removed_nodes:
             del scope.proto.node[position]
+        elif node.proto.device_configurations:
+            fit_devices(node.proto)
 
 
 def _holds_initializers(editor: Editor, scope: Scope) -> bool:
@@ -110,9 +120,3 @@ def _drop_entries(entries: MutableSequence[Any], names: Iterable[str]) -> None:
     for position in reversed(range(len(entries))):
         if entries[position].name in doomed:
             del entries[position]
-
-
-def _drop_annotations(graph: onnx.GraphProto, names: set[str]) -> None:
-    for position in reversed(range(len(graph.quantization_annotation))):
-        if graph.quantization_annotation[position].tensor_name in names:
-            del graph.quantization_annotation[position]
