@@ -184,9 +184,10 @@ class Planner(Generic[N, V, E]):
                 return moved.along(*path.labels())
             demands = {index: part for index, part in moved.demands.items() if not part.is_identity}
             plan.visit(node, moved, demands)
+            outputs = self._port.outputs(node)
             for index, part in demands.items():
-                value = self._port.outputs(node)[index]
-                if value is None:
+                value = outputs[index] if index < len(outputs) else None
+                if value is None:  # a part that nobody holds
                     continue
                 plan.changed[value] = None
                 refusal = refusal or self._demand_of_readers(front, value, part, path)

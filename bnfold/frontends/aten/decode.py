@@ -5,10 +5,11 @@ from collections.abc import Callable
 from bnfold.frontends.aten.constants import Constants, is_float
 from bnfold.frontends.aten.decoders import affine_maps, commuting, contractions, joins, movement, norms
 from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.aten.graph import Node, operators
-from bnfold.frontends.aten.mutation import functional, works_in_place
+from bnfold.frontends.aten.graph import Node, canonical, functional, operators
+from bnfold.frontends.aten.memory import works_in_place
+from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.undecodable import Undecodable
-from bnfold.refusal import Reason
+from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Commuting, Meaning, Opaque, Rearrangement
 
 
@@ -16,16 +17,17 @@ def _by_operator(table: dict[Callable[[Context], Meaning], str]) -> dict[str, Ca
     return {name: decoder for decoder, names in table.items() for name in operators(names)}
 
 
+# By usual names; arithmetic has others as well (`canonical`).
 DECODERS: dict[str, Callable[[Context], Meaning]] = _by_operator(
     {
         affine_maps.decode_batch_norm: "batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm"
         " _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training"
         " _batch_norm_no_update _batch_norm_with_update _batch_norm_with_update_functional",
-        affine_maps.decode_div: "div divide true_divide",
+        affine_maps.decode_div: "div",
         joins.decode_add: "add",
-        joins.decode_sub: "sub subtract",
+        joins.decode_sub: "sub",
         joins.decode_rsub: "rsub",
-        joins.decode_mul: "mul multiply",
+        joins.decode_mul: "mul",
         joins.decode_cat: "cat concat concatenate",
         contractions.decode_conv: "conv1d conv2d conv3d",
         contractions.decode_conv_transpose: "conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -95,9 +97,9 @@ def decode(node: Node, constants: Constants) -> Meaning:
     op = node.op
     if node.writes and not node.is_batch_norm:
         if not works_in_place(node):
-            return Opaque(Reason.MUTATED, f"{node.op} writes to a tensor that is also seen elsewhere")
+            return Opaque(Reason.MUTATED, f"{node.op} writes to memory that is also seen elsewhere")
         op = functional(op)
-    decoder = DECODERS.get(op)
+    decoder = DECODERS.get(canonical(op))
     if decoder is None:
         return _without_rule(op)
     if not node.outputs or node.outputs[0] is None:
@@ -121,9 +123,10 @@ def _without_rule(op: str) -> Opaque:
 
 def _checked(node: Node, meaning: Meaning) -> Meaning:
     """What holds for whole families: types are real and stay, and nobody changes what a removed node would read."""
-    if isinstance(meaning, AffineMap) and node.inputs[meaning.source].mutation:
-        source = node.inputs[meaning.source]
-        return Opaque(Reason.MUTATED, f"{source.mutation!r} changes {source.name!r} in place")
+    if isinstance(meaning, AffineMap):
+        separate = separations(node, meaning.source)
+        if isinstance(separate, Refusal):
+            return Opaque(separate.reason, separate.evidence)
     if isinstance(meaning, Commuting) or (isinstance(meaning, Rearrangement) and not meaning.steps):
         types = {value.dtype for value in (node.inputs[meaning.source], node.outputs[0]) if value is not None}
         converts = isinstance(meaning, Rearrangement)

@@ -4,12 +4,15 @@ import numpy as np
 import torch
 
 from bnfold.affine import Array
+from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import Constants, numpy_dtype, to_torch
 from bnfold.frontends.aten.encode import NodeEdit
-from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, reads_values
+from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, functional, reads_values
 from bnfold.frontends.aten.layout import LAYOUTS
-from bnfold.frontends.aten.mutation import functional, works_in_place
+from bnfold.frontends.aten.memory import family_of, mark
+from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.parameters import NewParameter
+from bnfold.refusal import Refusal
 from bnfold.rules.precision import AnyArray
 
 
@@ -45,9 +48,15 @@ class Editor:
 
     def bypass(self, node: Node, source: int) -> Value:
         """Remove a node: who read its output reads its input, which is returned."""
-        replacement = node.inputs[source]
+        replacement, gone = node.inputs[source], node.outputs[0]
+        separate = separations(node, source)
+        if isinstance(separate, Refusal):
+            raise InternalError(f"{node.label!r} was to be removed: {separate.evidence}")
+        for writer in separate:
+            self._graph.replace_operator(writer, functional(writer.op), writer.arguments)
+        if gone is not None and gone.mutation:
+            mark(family_of(replacement), gone.mutation)
         self._graph.bypass(node, replacement)
-        self._settle_in_place(replacement)
         return replacement
 
     def _set_parameter(self, node: Node, slot: Slot, parameter: NewParameter, weight_name: str) -> None:
@@ -99,30 +108,6 @@ class Editor:
         value = self._graph.new_parameter(name, to_torch(parameter.rounded))
         self._constants.remember(value, np.array(parameter.exact))
         return value
-
-    def _settle_in_place(self, value: Value) -> None:
-        """Operators in place that are not alone with their tensor any more make one of their own instead."""
-        waiting = [_owner(value)]
-        while waiting:
-            for reader, slot in list(waiting.pop().readers):
-                if reader.writes and not reader.is_batch_norm and not works_in_place(reader):
-                    self._graph.replace_operator(reader, functional(reader.op), reader.arguments)
-                elif slot[0] in reader.views:
-                    waiting += [output for output in reader.outputs if output is not None]
-
-
-def _owner(value: Value) -> Value:
-    """The tensor whose memory a view shows."""
-    while value.producer is not None and value.producer.views:
-        shared = [
-            source
-            for slot, source in zip(value.producer.slots, value.producer.inputs, strict=True)
-            if slot[0] in value.producer.views
-        ]
-        if not shared:
-            break
-        value = shared[0]
-    return value
 
 
 def _is_read_once(value: Value, shape: tuple[int, ...]) -> bool:

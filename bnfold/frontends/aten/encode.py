@@ -13,8 +13,7 @@ from bnfold.frontends.aten.constants import Constants, numpy_dtype
 from bnfold.frontends.aten.decoders.affine_maps import alpha, epsilon
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.decoders.norms import first_layer
-from bnfold.frontends.aten.graph import Node, Slot, Value
-from bnfold.frontends.aten.mutation import functional
+from bnfold.frontends.aten.graph import Node, Slot, Value, canonical, functional
 from bnfold.frontends.batch_norms import scale_and_bias
 from bnfold.frontends.convolutions import stored_inputs_first, stored_outputs_first
 from bnfold.frontends.einsum import parse_equation
@@ -68,7 +67,7 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
     context = Context(node, constants)
     match meaning:
         case Contraction():
-            return _CONTRACTIONS[node.op](context, meaning)
+            return _CONTRACTIONS[functional(node.op)](context, meaning)
         case Recurrent():
             return _recurrent(context, meaning)
         case Normalisation():
@@ -237,7 +236,7 @@ def _arithmetic(context: Context, meaning: AffineMap) -> NodeEdit | Refusal:
     if isinstance(parameter, Refusal):
         return parameter
     is_number = stored is None and values.ndim == 0
-    division = functional(node.op) in ("aten::div", "aten::divide", "aten::true_divide")
+    division = canonical(functional(node.op)) == "aten::div"
     return _edit(
         context,
         {} if is_number else {(name, None): parameter},
@@ -249,12 +248,12 @@ def _arithmetic(context: Context, meaning: AffineMap) -> NodeEdit | Refusal:
 
 def _factor(context: Context, name: str) -> float:
     """What the operator multiplies its constant by before it adds it."""
-    op = functional(context.node.op)
+    op = canonical(functional(context.node.op))
     if op == "aten::rsub":
         return -alpha(context) if name == "self" else 1.0
     if name == "self":
         return 1.0
-    return -alpha(context) if op in ("aten::sub", "aten::subtract") else alpha(context)
+    return -alpha(context) if op == "aten::sub" else alpha(context)
 
 
 def _edit(

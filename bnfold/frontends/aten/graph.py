@@ -51,12 +51,14 @@ class Value:
         readers: every use: the node and where in its arguments.
         is_input: whether the caller gives it.
         is_output: whether the caller gets it, under whatever name, or a body gives it back.
-        parameter: its tensor, where the program fixes it and nothing in the program writes to it. It may be shared with
-            the user's module: never write to it.
+        parameter: its tensor, where the program holds it. Its values are fixed where `mutation` is "". It may be shared
+            with the user's module: never write to it.
         shape: what is known of it before run time, None where even the rank is not. Equal names mean equal lengths.
         dtype: of a tensor, None where it is not known.
         edge: label of the node whose body takes it or, being an output, gives it back; "" for all others.
-        mutation: label of the node that writes to its memory; "" where none does.
+        mutation: label of a node that writes to its memory in a way that the graph does not tell
+            (bnfold.frontends.aten.memory); "" where none does.
+        shares: values that may share its memory although no node between them says so.
         origin: what the program calls it; only its own frontend looks.
     """
 
@@ -70,6 +72,7 @@ class Value:
     dtype: torch.dtype | None = None
     edge: str = ""
     mutation: str = ""
+    shares: "list[Value]" = field(default_factory=list)
     origin: Any = None
 
 
@@ -86,6 +89,7 @@ class Node:
         writes: names of the arguments whose memory it writes to.
         views: names of the arguments whose memory its outputs may share, those of `writes` included.
         sealed: why nothing in the body that it stands in may change; "" where that is not so.
+        within: the branch or loop whose body it stands in; None outside of all.
         origin: what the program calls it; None for nodes that bnfold added.
     """
 
@@ -97,6 +101,7 @@ class Node:
     writes: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
     sealed: str = ""
+    within: "Node | None" = None
     origin: Any = None
 
     @property
@@ -118,7 +123,7 @@ class Node:
     @property
     def may_be_affine(self) -> bool:
         """Whether it is of an operator that can be an affine map."""
-        return self.is_batch_norm or self.op in ARITHMETIC
+        return self.is_batch_norm or canonical(functional(self.op)) in ARITHMETIC
 
     @property
     def is_batch_norm(self) -> bool:
@@ -138,7 +143,27 @@ BATCH_NORMS = operators(
     _batch_norm_with_update _batch_norm_with_update_functional
     """
 )
-ARITHMETIC = operators("add add_ sub sub_ mul mul_ div div_ rsub")
+
+# Arithmetic on two operands, by its usual name, and the other names that it has.
+ARITHMETIC = {
+    "aten::add": operators("add"),
+    "aten::sub": operators("sub subtract"),
+    "aten::mul": operators("mul multiply"),
+    "aten::div": operators("div divide true_divide"),
+    "aten::rsub": operators("rsub"),
+}
+_USUAL_NAMES = {name: usual for usual, names in ARITHMETIC.items() for name in names}
+
+
+def functional(op: str) -> str:
+    """Name of the operator that does not write to its input."""
+    return op.removesuffix("_")
+
+
+def canonical(op: str) -> str:
+    """The usual name of an operator that has several."""
+    return _USUAL_NAMES.get(op, op)
+
 
 # These ask for the form of a tensor, not for its values.
 _SHAPE_QUERIES = operators(
@@ -233,7 +258,8 @@ class AtenGraph:
             raise InternalError(f"{node.label!r} has no output")
         inner = Value(self.fresh_name(f"{result.name}_before_bias"), node, shape=result.shape, dtype=result.dtype)
         node.outputs[0] = inner
-        added = Node(op, {operand: inner, **arguments}, [result], label, (node.position[0], node.position[1] + 1))
+        position = (node.position[0], node.position[1] + 1)
+        added = Node(op, {operand: inner, **arguments}, [result], label, position, within=node.within)
         result.producer = added
         for slot, value in _values(added.arguments):
             value.readers.append((added, slot))

@@ -16,7 +16,7 @@ class AtenPort:
     """A graph that the engine can fold; the program itself changes only when the journal is lowered.
 
     Args:
-        graph: the graph, after `settle_mutations`.
+        graph: the graph, after `settle_writes`.
         exclude: glob patterns of labels of nodes to leave alone.
     """
 

@@ -20,7 +20,7 @@ from torch.export.graph_signature import InputKind
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import Constants
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, Node, Shape, Value
-from bnfold.frontends.aten.mutation import settle_mutations
+from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.schema import traits
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
 from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
@@ -45,12 +45,13 @@ class _Lift:
         self._region: Region = {}
         self._states_types = True
         self._sealed = ""
+        self._within: Node | None = None
         self.graph.names.update(program.state_dict, program.constants)
         self.graph.names.update(node.name for node in program.graph.nodes)
         self._add_inputs()
         for value in _flat(self._lift_graph(program.graph_module, program.graph)):
             value.is_output = True
-        settle_mutations(self.graph)
+        settle_writes(self.graph)
 
     def _lift_graph(self, owner: torch.nn.Module, graph: fx.Graph) -> Argument:
         """Define all that a graph makes, and say what it gives back. Its placeholders are defined."""
@@ -88,7 +89,8 @@ class _Lift:
         op, arguments = self._operator(call.node)
         read = [value for value in _flat(list(arguments.values())) if value not in taken]
         outer = self._append(call.node, op, {"inputs": read}, _outputs(call.node), frozenset({"inputs"}))
-        around = self._sealed
+        around, outside, self._within = self._sealed, self._within, outer
+        shared = [*_flat(list(arguments.values())), *(value for value in outer.outputs if value is not None)]
         if call.spelling is None:
             self._sealed = f"it stands in a body of {outer.label!r}, and bnfold does not know how {op} runs it"
         for body, reading in zip(call.bodies, call.readings, strict=True):
@@ -96,10 +98,13 @@ class _Lift:
                 argument = self._argument(operand.argument)
                 is_the_same = operand.is_fixed and (not isinstance(argument, Value) or argument in taken)
                 self._values[inner] = argument if is_the_same else self._entry(inner, outer)
+                shared += _flat(self._values[inner])
             for value in _flat(self._lift_graph(_module_of(reading, owner), body)):
                 value.is_output = True
                 value.edge = value.edge or outer.label
-        self._sealed = around
+                shared.append(value)
+        join(shared)
+        self._sealed, self._within = around, outside
 
     def _taken(self, call: Call) -> list[Value]:
         """What the bodies take that every run of them gets as it is, and nothing else of the operator looks at."""
@@ -196,6 +201,7 @@ class _Lift:
             values.append(value)
         label = self._labels.of(node)
         made = Node(op, arguments, values, label, writes=writes, views=views, sealed=self._sealed, origin=node)
+        made.within = self._within
         return self.graph.append(made)
 
     def _operator(self, node: fx.Node) -> tuple[str, dict[str, Argument]]:

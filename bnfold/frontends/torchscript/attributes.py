@@ -1,11 +1,22 @@
 """What a module's attributes hold: chains of prim::GetAttr, followed on the module itself."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue, ModuleObject
+from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue, ModuleObject, all_nodes
+
+
+class _Unreadable:
+    """What an attribute holds that has no form in Python."""
+
+    def __repr__(self) -> str:
+        return "UNREADABLE"
+
+
+UNREADABLE = _Unreadable()
 
 
 @dataclass(frozen=True)
@@ -24,8 +35,11 @@ class Place:
 
     @property
     def value(self) -> Any:  # noqa: ANN401 - whatever the attribute holds
-        """What the attribute holds now."""
-        return self.owner.getattr(self.name)
+        """What the attribute holds now; `UNREADABLE` where that is an object of a class that Python does not know."""
+        try:
+            return self.owner.getattr(self.name)
+        except RuntimeError:  # torch looks for a Python class, and finds none for those of a file
+            return UNREADABLE
 
     @property
     def dotted(self) -> str:
@@ -63,3 +77,21 @@ class Attributes:
             return None
         self._modules[name] = place.value, (*place.path, place.name)
         return self._modules[name]
+
+
+def set_places(graph: IrGraph, attributes: Attributes) -> set[tuple[ModuleObject, str]]:
+    """Every attribute that a graph sets."""
+    places = (attributes.place(node) for node in all_nodes(graph) if node.kind() == "prim::SetAttr")
+    return {(place.owner, place.name) for place in places if place is not None}
+
+
+def tensors_in(held: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 - whatever the attribute holds
+    """Every tensor in lists, dicts and tuples."""
+    if isinstance(held, torch.Tensor):
+        yield held
+    elif isinstance(held, dict):
+        for element in held.values():
+            yield from tensors_in(element)
+    elif isinstance(held, (list, tuple)):
+        for element in held:
+            yield from tensors_in(element)

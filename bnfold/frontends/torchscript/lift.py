@@ -4,9 +4,9 @@ Bodies of branches and loops are listed behind the node that holds them. That no
 outside, and a body's results are pinned: so folds work inside a body, and nothing crosses its edge.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
 
 import torch
 
@@ -17,21 +17,49 @@ from bnfold.frontends.aten.graph import (
     AtenGraph,
     Node,
     Value,
+    canonical,
+    functional,
     reads_values,
 )
-from bnfold.frontends.aten.mutation import settle_mutations
+from bnfold.frontends.aten.memory import join, settle_writes, storage_of
 from bnfold.frontends.aten.schema import Traits, traits
-from bnfold.frontends.torchscript.attributes import Attributes, Place
-from bnfold.frontends.torchscript.ir import IrBlock, IrNode, IrSchema, IrValue
+from bnfold.frontends.torchscript.attributes import UNREADABLE, Attributes, Place, set_places, tensors_in
+from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrSchema, IrValue, ModuleObject
 from bnfold.frontends.torchscript.labels import Labels
 from bnfold.frontends.torchscript.lists import Lists
+from bnfold.frontends.torchscript.methods import PlaceKey
 from bnfold.frontends.torchscript.observe import Form
 from bnfold.frontends.torchscript.prepare import Prepared
-from bnfold.frontends.torchscript.written import written_places
 
 # They give back what they were given, of a narrower type.
 _PASSED_ON = frozenset({"prim::unchecked_cast", "aten::_unwrap_optional"})
-_NO_TRAITS = Traits(frozenset(), frozenset())
+# Without schemas, and without effects on the tensors in what they are given.
+_HARMLESS = frozenset(
+    f"prim::{name}"
+    for name in (
+        "CreateObject",
+        "DictConstruct",
+        "EnumName",
+        "EnumValue",
+        "GetAttr",
+        "ListConstruct",
+        "ListUnpack",
+        "Print",
+        "RaiseException",
+        "SetAttr",
+        "TupleConstruct",
+        "TupleIndex",
+        "TupleSlice",
+        "TupleUnpack",
+        "Uninitialized",
+        "isinstance",
+        "tolist",
+        "unchecked_cast",
+    )
+)
+_SETTING = "prim::SetAttr"
+# Nothing of these types is or holds a tensor.
+_WITHOUT_TENSORS = frozenset({"BoolType", "FloatType", "IntType", "NoneType", "NumberType", "StringType"})
 
 
 @dataclass(frozen=True)
@@ -50,42 +78,77 @@ class Lifted:
     values: tuple[Value, ...]
 
 
-def lift(prepared: Prepared, forms: Mapping[str, Form]) -> Lifted:
+def lift(prepared: Prepared, forms: Mapping[str, Form], written: Mapping[PlaceKey, str]) -> Lifted:
     """Read a program.
 
     Args:
         prepared: it is not changed.
         forms: what is known of its tensors, by name.
+        written: places that something else than forward changes, and the name of that.
     """
-    lifting = _Lifting(prepared, forms)
-    lifting.run()
-    settle_mutations(lifting.graph)
-    made = [value for node in lifting.graph.nodes for value in node.outputs if value is not None]
-    return Lifted(lifting.graph, prepared, (*lifting.graph.inputs, *made))
+    names = set(prepared.module.state_dict())
+    graph = read_graph(prepared.root, prepared.graph, names=names, forms=forms, written=written)
+    made = [value for node in graph.nodes for value in node.outputs if value is not None]
+    return Lifted(graph, prepared, (*graph.inputs, *made))
+
+
+def read_graph(
+    root: ModuleObject,
+    graph: IrGraph,
+    *,
+    names: Iterable[str] = (),
+    forms: Mapping[str, Form] = MappingProxyType({}),
+    written: Mapping[PlaceKey, str] = MappingProxyType({}),
+) -> AtenGraph:
+    """The graph of a method as an AtenGraph.
+
+    Args:
+        root: its module.
+        graph: inlined and fixed to inference; its first input is the module.
+        names: not to be given to anything new.
+        forms: what is known of its tensors, by name.
+        written: places that something else changes, and the name of that.
+    """
+    lifting = _Lifting(root, graph, written)
+    lifting.graph.names.update(names)
+    lifting.run(forms)
+    settle_writes(lifting.graph)
+    return lifting.graph
 
 
 class _Lifting:
-    def __init__(self, prepared: Prepared, forms: Mapping[str, Form]) -> None:
-        self.graph = AtenGraph(names=set(prepared.module.state_dict()))
-        self._prepared = prepared
-        self._forms = forms
-        self._attributes = Attributes(prepared.root, prepared.graph)
-        self._written = written_places(prepared)
+    def __init__(self, root: ModuleObject, graph: IrGraph, written: Mapping[PlaceKey, str]) -> None:
+        self.graph = AtenGraph()
+        self._root = root
+        self._source = graph
+        self._forms: Mapping[str, Form] = {}
+        self._attributes = Attributes(root, graph)
+        self._written = written
+        self._set = set_places(graph, self._attributes)
         self._labels = Labels(self._attributes)
-        self._lists = Lists(prepared.graph)
+        self._lists = Lists(graph)
         self._values: dict[str, Argument] = {}
-        self._places: dict[tuple[Any, str], Argument] = {}
+        self._places: dict[PlaceKey, Argument] = {}
+        self._states: dict[PlaceKey, Value] = {}
         self._parameter_names: set[str] = set()
+        self._within: Node | None = None
+        self._hidden: list[object] = []
+        # Stands for all tensors that are only reached at run time: in lists, dicts and objects that modules hold.
+        self._elsewhere = self.graph.add_input(Value("what the module holds elsewhere", is_input=True))
 
-    def run(self) -> None:
+    def run(self, forms: Mapping[str, Form]) -> None:
         """Define inputs, then everything in order, then what the caller gets."""
-        itself, *inputs = self._prepared.graph.inputs()
+        self._forms = forms
+        itself, *inputs = self._source.inputs()
         self._define(itself, UNKNOWN)
         for value in inputs:
             self._define(value, self.graph.add_input(self._new_value(value, self._labels.input(value), is_input=True)))
-        self._lift_block(self._prepared.graph)
-        for value in self._prepared.graph.outputs():
+        self._lift_block(self._source)
+        for value in self._source.outputs():
             self._pin(self._argument(value))
+        for value in self.graph.inputs:
+            if value.parameter is not None and self._may_be_hidden(value.parameter):
+                join([value, self._elsewhere])
 
     def _lift_block(self, block: IrBlock) -> list[Node]:
         added: list[Node] = []
@@ -121,7 +184,7 @@ class _Lifting:
                 arguments = {"self": source, "dim": axis, "index": index}
                 output = self._output(holders, label)
                 selection = Node("aten::select", arguments, [output], label, views=frozenset({"self"}), origin=node)
-                selections.append(self.graph.append(selection))
+                selections.append(self._append(selection))
         return selections
 
     def _lift_operator(self, node: IrNode) -> Node:
@@ -133,10 +196,25 @@ class _Lifting:
             self._labels.node(node),
             origin=node,
         )
-        effects = _NO_TRAITS if schema is None else traits(schema)
+        effects = _effects(node, lifted) if schema is None else traits(schema)
         lifted.writes, lifted.views = effects.writes, effects.views
         lifted.outputs = self._outputs(node, lifted.label)
-        return self.graph.append(lifted)
+        if not lifted.outputs:
+            shown = [value for slot, value in zip(lifted.slots, lifted.inputs, strict=True) if slot[0] in lifted.views]
+            join([*shown, *self._set_by(node)])
+        return self._append(lifted)
+
+    def _set_by(self, node: IrNode) -> Iterator[Value]:
+        """What stands for the place that a prim::SetAttr sets."""
+        place = self._attributes.place(node) if node.kind() == "prim::SetAttr" else None
+        if place is not None and isinstance(place.value, torch.Tensor):
+            yield self._state(place, None)
+        elif place is not None:
+            yield self._elsewhere
+
+    def _append(self, node: Node) -> Node:
+        node.within = self._within
+        return self.graph.append(node)
 
     def _outputs(self, node: IrNode, label: str) -> list[Value | None]:
         """One value per result; a list that is only taken apart has one per part."""
@@ -158,7 +236,8 @@ class _Lifting:
         arguments: dict[str, Argument] = {"inputs": [self._argument(value) for value in node.inputs()]}
         branch = Node(node.kind(), arguments, [], self._labels.node(node), origin=node)
         branch.outputs = [self._output([value], branch.label) for value in node.outputs()]
-        self.graph.append(branch)
+        self._append(branch)
+        outside, self._within = self._within, branch
         inner: list[Node] = []
         for block in node.blocks():
             for value in block.inputs():
@@ -166,8 +245,23 @@ class _Lifting:
             inner += self._lift_block(block)
             for value in block.outputs():
                 self._pin(self._argument(value))
+            self._join_edges(node, block)
+        self._within = outside
         _capture(branch, inner)
         return [branch, *inner]
+
+    def _join_edges(self, node: IrNode, block: IrBlock) -> None:
+        """What a body takes and gives shares memory with what stands for it outside, and in the next round."""
+        results, outputs = list(block.outputs()), list(node.outputs())
+        carried: list[tuple[IrValue, ...]] = list(zip(results[len(results) - len(outputs) :], outputs, strict=True))
+        taken = list(block.inputs())
+        if taken:  # a loop: its trip count and condition come first, the counter in its body
+            carried = [
+                (*pair, first, inner)
+                for pair, first, inner in zip(carried, list(node.inputs())[2:], taken[1:], strict=True)
+            ]
+        for values in carried:
+            join(value for held in values for value in _flat(self._argument(held)))
 
     def _constant(self, node: IrNode) -> Argument:
         constant = node.output().toIValue()
@@ -179,29 +273,55 @@ class _Lifting:
         """What a module holds; one value however often it is read."""
         place = self._attributes.place(node)
         if place is None:
-            return UNKNOWN
+            return UNKNOWN if node.output().type().kind() in _WITHOUT_TENSORS else self._elsewhere
         key = (place.owner, place.name)
+        if key in self._set and isinstance(place.value, torch.Tensor):
+            return self._state(place, node.output())
         if key not in self._places:
             self._places[key] = self._held(place)
         return self._places[key]
 
+    def _state(self, place: Place, origin: object) -> Value:
+        """What a module holds at one time, where the program sets it; all these may be one tensor."""
+        value = self.graph.add_input(Value(self.graph.fresh_name(place.dotted), is_input=True, origin=origin))
+        value.mutation = _SETTING
+        first = self._states.setdefault((place.owner, place.name), value)
+        if first is not value:
+            join([first, value])
+        return value
+
     def _held(self, place: Place) -> Argument:
         held = place.value
-        is_fixed = (place.owner, place.name) not in self._written
+        changed_by = (
+            _SETTING if (place.owner, place.name) in self._set else self._written.get((place.owner, place.name))
+        )
         if isinstance(held, torch.Tensor):
             name = place.dotted
             if name in self._parameter_names:
                 name = self.graph.fresh_name(name)
             self._parameter_names.add(name)
-            return self._parameter(name, held if is_fixed else None, place)
-        if is_fixed and _is_plain(held):
+            parameter = self._parameter(name, held, place)
+            parameter.mutation = changed_by or ""
+            return parameter
+        if changed_by is None and _is_plain(held):
             return held
-        return UNKNOWN
+        if _is_plain(held) or isinstance(held, torch._C.ScriptModule):
+            return UNKNOWN
+        self._hidden.append(held)
+        return self._elsewhere
 
-    def _parameter(self, name: str, tensor: torch.Tensor | None, origin: object) -> Value:
-        shape, dtype = (None, None) if tensor is None else (tuple(tensor.shape), tensor.dtype)
-        tensor = None if tensor is None else tensor.detach()
-        return self.graph.add_input(Value(name, parameter=tensor, shape=shape, dtype=dtype, origin=origin))
+    def _may_be_hidden(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor may also be in a list, dict or object that a module holds."""
+        storage = storage_of(tensor)
+        return storage is not None and any(
+            held is UNREADABLE or storage in map(storage_of, tensors_in(held)) for held in self._hidden
+        )
+
+    def _parameter(self, name: str, tensor: torch.Tensor, origin: object) -> Value:
+        shape = tuple(tensor.shape)
+        return self.graph.add_input(
+            Value(name, parameter=tensor.detach(), shape=shape, dtype=tensor.dtype, origin=origin)
+        )
 
     def _new_value(self, value: IrValue, wanted: str, *, is_input: bool = False) -> Value:
         form = self._forms.get(value.debugName(), Form(None, None))
@@ -215,11 +335,8 @@ class _Lifting:
         self._values[value.debugName()] = argument
 
     def _pin(self, argument: Argument) -> None:
-        if isinstance(argument, Value):
-            argument.is_output = True
-        elif isinstance(argument, (list, tuple)):
-            for element in argument:
-                self._pin(element)
+        for value in _flat(argument):
+            value.is_output = True
 
 
 def _schema_of(node: IrNode) -> IrSchema | None:
@@ -230,7 +347,11 @@ def _schema_of(node: IrNode) -> IrSchema | None:
 def _operator_name(node: IrNode, schema: IrSchema | None) -> str:
     """The operator; arithmetic on numbers and lists is called by its overload, so that nobody takes it for tensors'."""
     kind = str(node.kind())
-    if schema is None or kind not in ARITHMETIC or any(str(result.type) == "Tensor" for result in schema.returns):
+    if (
+        schema is None
+        or canonical(functional(kind)) not in ARITHMETIC
+        or any(str(result.type) == "Tensor" for result in schema.returns)
+    ):
         return kind
     return f"{kind}.{schema.overload_name}"
 
@@ -239,6 +360,20 @@ def _argument_names(node: IrNode, schema: IrSchema | None) -> Iterator[str]:
     count = node.inputsSize()
     known = [] if schema is None else [argument.name for argument in schema.arguments]
     return iter(known if len(known) == count else [f"input_{index}" for index in range(count)])
+
+
+def _effects(node: IrNode, lifted: Node) -> Traits:
+    """Of an operator without a schema: its results may show all that it is given; some may also write to it."""
+    names = frozenset(lifted.arguments)
+    return Traits(frozenset() if node.kind() in _HARMLESS else names, names)
+
+
+def _flat(argument: Argument) -> Iterator[Value]:
+    if isinstance(argument, Value):
+        yield argument
+    elif isinstance(argument, (list, tuple)):
+        for element in argument:
+            yield from _flat(element)
 
 
 def _is_plain(held: object) -> bool:

@@ -13,6 +13,7 @@ from bnfold.frontends.torchscript.lower import Lowered, lower
 from bnfold.frontends.torchscript.observe import observe
 from bnfold.frontends.torchscript.prepare import prepare
 from bnfold.frontends.torchscript.watch import Observe, same_place, watch
+from bnfold.frontends.torchscript.written import written_places
 
 
 class ScriptProgram:
@@ -35,7 +36,8 @@ class ScriptProgram:
     ) -> None:
         self._module = module
         prepared = prepare(module, assume_inference=assume_inference)
-        self._lifted = lift(prepared, observe(prepared, examples) if examples else {})
+        forms = observe(prepared, examples) if examples else {}
+        self._lifted = lift(prepared, forms, written_places(prepared))
         self._original = prepare(module, assume_inference=assume_inference)
         twins = same_place(prepared.graph, self._original.graph)
         self._original_values: dict[str, IrValue] = {

@@ -186,8 +186,8 @@ class Replay:
         node, output = self._node(change.node), self.holder(change.output)
         if change.replacement is None:
             return
-        replacement = self.holder(change.replacement)
-        if output is None or replacement is None:
+        replacement = self._read(change.replacement, node)
+        if output is None:
             raise InternalError(f"{change.node.label!r} cannot be removed: a tensor is missing")
         self._move(output, replacement)
         node.destroy()

@@ -83,6 +83,11 @@ class Context:
             raise malformed(f"nothing holds output {index} of {self.node.op}")
         return known_shape(value)
 
+    def require_parts(self) -> None:
+        """What makes several tensors must be seen to give each to a reader; a list that is passed on whole is none."""
+        if any(value is not None and value.dtype is None for value in self.node.outputs):
+            raise Undecodable(Reason.UNKNOWN_OPERATOR, f"the parts of {self.node.op} are passed on as one list")
+
     def axis(self, name: str, rank: int) -> int:
         """An argument that counts axes, from 0."""
         return int(self.fixed(name)) % max(rank, 1)

@@ -129,6 +129,7 @@ def decode_select(context: Context) -> Rearrangement:
 def decode_split(context: Context) -> Partition:
     """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
     shape = context.shape("self")
+    context.require_parts()
     axis = context.axis("dim", len(shape))
     length = known_length(shape, axis)
     sizes = _sizes(context, length)
