@@ -110,6 +110,7 @@ def run(program: Any, inputs: list[list[torch.Tensor]]) -> list[tuple[str, torch
             called: Any = _reloaded(program).module()
         else:
             called = reloaded(program)
+        before = {name: tensor.clone() for name, tensor in called.state_dict().items()}
         for number, given in enumerate(inputs):
             own = [tensor.clone() for tensor in given]
             results = called(*own)
@@ -117,8 +118,8 @@ def run(program: Any, inputs: list[list[torch.Tensor]]) -> list[tuple[str, torch
             shown += [(f"call {number}, input {place}", tensor) for place, tensor in enumerate(own)]
             seen += [(name, tensor.clone()) for name, tensor in shown]
             later += [(f"{name}, afterwards", tensor) for name, tensor in shown]
-        state = called.state_dict().items()
-        later += [(name, tensor) for name, tensor in state if name.startswith("state")]
+        # What nobody writes to is a constant, which a fold may change.
+        later += [(name, now) for name, now in called.state_dict().items() if not torch.equal(now, before[name])]
     return seen + [(name, tensor.clone()) for name, tensor in later]
 
 
