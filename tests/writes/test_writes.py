@@ -110,7 +110,7 @@ class PartWritten(Base):
         z = self.norm(self.conv(x))
         a, b = z.split([2, 2], 1)
         b.mul_(2.0)
-        return self.last(self.after(z)), a + y
+        return self.last(self.after(z)), a + y[:, :2]
 
 
 class PreActivation(Base):
