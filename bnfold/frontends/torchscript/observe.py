@@ -1,4 +1,4 @@
-"""Shapes and types of all tensors in a graph, seen by running it.
+"""Shapes and types of all tensors in a graph, bodies of branches and loops included, seen by running it.
 
 A TorchScript file says nothing of shapes. The program is run on example inputs, and again with other sizes of every
 axis that it accepts: what changes has a name, what stays the same has a number. So no fold rests on a size that the
@@ -6,14 +6,13 @@ program does not insist on.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from bnfold.frontends.torchscript.ir import IrGraph, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared
-from bnfold.frontends.torchscript.running import Runner
+from bnfold.frontends.torchscript.probe import Probe, Seen
 from bnfold.rearrange import Dim
 
 _NUMBERED_DTYPES = {
@@ -39,7 +38,7 @@ class Form:
 
 
 def observe(prepared: Prepared, examples: Sequence[Any]) -> dict[str, Form]:
-    """What is known of the tensors that the graph itself holds, by their names in it; those of blocks are left out.
+    """What is known of the tensors in the graph and its bodies, by their names in it.
 
     Args:
         prepared: the program.
@@ -48,74 +47,50 @@ def observe(prepared: Prepared, examples: Sequence[Any]) -> dict[str, Form]:
     Returns:
         Nothing at all where the program does not run on the examples.
     """
-    probe = _Probe(prepared)
-    first = probe.sizes(examples)
+    probe = Probe(prepared)
+    first = probe.run(examples)
     if first is None:
         return {}
     runs = [first]
     for varied in _variations(examples):
-        sizes = probe.sizes(varied)
-        if sizes is not None:
-            runs.append(sizes)
-    names: dict[tuple[int, ...], str] = {}
+        seen = probe.run(varied)
+        if seen is not None:
+            runs.append(seen)
+    forms = _Forms()
     return {
-        name: Form(_common([run[index][0] for run in runs], names), _DTYPES.get(first[index][1]))
-        for index, name in enumerate(probe.names)
+        name: forms.of([run.get(name, []) for run in runs]) for name in dict.fromkeys(n for run in runs for n in run)
     }
 
 
-class _Probe:
-    """The graph, returning the size and type of every tensor instead of its results."""
+@dataclass
+class _Forms:
+    """Makes forms of what was seen: equal lengths in all runs get equal names."""
 
-    def __init__(self, prepared: Prepared) -> None:
-        self.names: list[str] = []
-        graph = prepared.graph.copy()
-        asked = []
-        for original, node in zip(list(prepared.graph.nodes()), list(graph.nodes()), strict=True):
-            for before, value in zip(original.outputs(), node.outputs(), strict=True):
-                if value.type().kind() == "TensorType" and not _is_reading(node):
-                    self.names.append(before.debugName())
-                    asked += [_ask(graph, node, value, "aten::size"), _ask(graph, node, value, "prim::dtype")]
-        for before, value in list(zip(prepared.graph.inputs(), graph.inputs(), strict=True))[1:]:
-            if value.type().kind() == "TensorType":
-                self.names.append(before.debugName())
-                start = next(iter(graph.nodes()))
-                asked += [
-                    _ask_before(graph, start, value, "aten::size"),
-                    _ask_before(graph, start, value, "prim::dtype"),
-                ]
-        while list(graph.outputs()):
-            graph.eraseOutput(0)
-        for value in asked:
-            graph.registerOutput(value)
-        graph.makeMultiOutputIntoTuple()
-        self._run = Runner("sizes", prepared.module, graph)
+    _names: dict[object, str] = field(default_factory=dict)
 
-    def sizes(self, arguments: Sequence[Any]) -> list[tuple[list[int], int]] | None:
-        """Size and type of each tensor; None where the program does not take these arguments."""
-        try:
-            found = self._run(arguments)
-        except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError):  # the first, of its own assertions
-            return None
-        return list(zip(found[::2], found[1::2], strict=True))
+    def of(self, runs: Sequence[Sequence[Seen]]) -> Form:
+        """The form of one tensor.
 
+        Args:
+            runs: what was seen of it in each run: once, in every round of a loop, or not at all.
+        """
+        seen = [entry for run in runs for entry in run]
+        dtypes = {entry.dtype for entry in seen}
+        dtype = _DTYPES.get(dtypes.pop()) if len(dtypes) == 1 else None
+        if len({len(entry.sizes) for entry in seen}) > 1:
+            return Form(None, dtype)
+        was_always_there = all(runs)
+        axes = range(len(seen[0].sizes))
+        lengths = [tuple(tuple(entry.sizes[axis] for entry in run) for run in runs) for axis in axes]
+        return Form(tuple(self._length(axis, was_always_there) for axis in lengths), dtype)
 
-def _is_reading(node: IrNode) -> bool:
-    return node.kind() in ("prim::Constant", "prim::GetAttr")
-
-
-def _ask(graph: IrGraph, node: IrNode, value: IrValue, query: str) -> IrValue:
-    return _query(graph, value, query).insertAfter(node).output()
-
-
-def _ask_before(graph: IrGraph, node: IrNode, value: IrValue, query: str) -> IrValue:
-    return _query(graph, value, query).insertBefore(node).output()
-
-
-def _query(graph: IrGraph, value: IrValue, query: str) -> IrNode:
-    node = graph.create(query, [value])
-    node.output().setType(torch._C.ListType.ofInts() if query == "aten::size" else torch._C.IntType.get())
-    return node
+    def _length(self, lengths: tuple[tuple[int, ...], ...], was_always_there: bool) -> Dim:
+        """A number where it never changed. What was not seen in every run may change in those others."""
+        different = {length for run in lengths for length in run}
+        if was_always_there and len(different) == 1:
+            return different.pop()
+        key: object = lengths if was_always_there else object()
+        return self._names.setdefault(key, f"size_{len(self._names)}")
 
 
 def _variations(examples: Sequence[Any]) -> Iterator[list[Any]]:
@@ -133,12 +108,3 @@ def _grown(tensor: torch.Tensor, axis: int) -> torch.Tensor:
     """The batch grows by one; other axes double, so that what must divide them still does."""
     added = tensor.narrow(axis, 0, 1) if axis == 0 else tensor
     return torch.cat([tensor, added], axis)
-
-
-def _common(shapes: list[list[int]], names: dict[tuple[int, ...], str]) -> tuple[Dim, ...] | None:
-    if len({len(shape) for shape in shapes}) > 1:
-        return None
-    return tuple(
-        sizes[0] if len(set(sizes)) == 1 else names.setdefault(sizes, f"size_{len(names)}")
-        for sizes in zip(*shapes, strict=True)
-    )

@@ -105,7 +105,10 @@ def _places(graph: Any) -> set[Place]:  # noqa: ANN401 - of torch._C
 
 def _held(root: Any, place: Place) -> Any:  # noqa: ANN401 - whatever an attribute holds
     for name in place:
-        root = root.getattr(name)
+        try:
+            root = root.getattr(name)
+        except RuntimeError:  # an object of a class that only the file knows, which has no form in Python
+            return None
     return root
 
 
