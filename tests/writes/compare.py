@@ -104,7 +104,8 @@ def run(program: Any, inputs: list[list[torch.Tensor]]) -> list[tuple[str, torch
     """
     seen: list[tuple[str, torch.Tensor]] = []
     later: list[tuple[str, torch.Tensor]] = []
-    with torch.no_grad(), warnings.catch_warnings():
+    # As it is written: torch's own optimiser gets some of these wrong, folded or not, from the second call on.
+    with torch.no_grad(), torch.jit.optimized_execution(False), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(program, torch.export.ExportedProgram):
             called: Any = _reloaded(program).module()

@@ -185,6 +185,7 @@ class Writer:
             return
         carried = self.rng.choice([name for name in self.names if "." not in name])
         self.indent += 1
+        self.say("pass")
         for _ in range(self.rng.randint(1, 3)):
             self.rng.choice((self.norm, self.write, self.calculate, self.state))()
         if self.rng.random() < 0.7:

@@ -74,12 +74,11 @@ class _Clash:
 
 def _clashes(node: Node, before: Value, behind: Value) -> Iterator[_Clash]:
     families = family_of(before), family_of(behind)
+    runs_once = not any(loops_around(node.within))
     sides = ((families[1], families[0], before), (families[0], families[1], behind))
     for written, others, shown in sides:
         for write in writes_to(written):
-            is_over = (
-                written is families[0] and write.node.position < node.position and not any(loops_around(node.within))
-            )
+            is_over = written is families[0] and runs_once and write.node.position < node.position
             seen_by = "" if is_over else who_sees(write, others, besides=node)
             if seen_by:
                 yield _Clash(write, seen_by, repr(shown.name))
