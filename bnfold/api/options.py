@@ -1,5 +1,6 @@
 """What the caller may ask of a fold, and what comes back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ class FoldOptions:
         verify: how to check the result; None skips the check.
         on_mismatch: what to do if the check fails: "fail" gives nothing, "revert" drops the folds that are to blame and
             keeps the rest.
+        shapes: of the inputs of a program, by name, where `verify` is None: TorchScript says no shapes, and folding it
+            needs them.
         to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
     """
 
@@ -34,7 +37,13 @@ class FoldOptions:
     freeze_initializers: bool = False
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     on_mismatch: Literal["fail", "revert"] = "fail"
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     to: Literal["", "onnx"] = ""
+
+    @property
+    def feeding(self) -> VerifyOptions:
+        """What a program is run on: what the check would feed it."""
+        return self.verify or VerifyOptions(shapes=self.shapes)
 
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):

@@ -189,7 +189,7 @@ def _as_onnx(program: Any, options: FoldOptions) -> onnx.ModelProto:  # noqa: AN
 
 
 def _examples(program: Any, options: FoldOptions) -> list[Any]:  # noqa: ANN401 - one of two classes
-    return [] if isinstance(program, ExportedProgram) else example_arguments(program, options.verify)
+    return [] if isinstance(program, ExportedProgram) else example_arguments(program, options.feeding)
 
 
 def _report(

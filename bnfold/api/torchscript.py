@@ -41,8 +41,8 @@ def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedP
 def _examples(module: torch.jit.ScriptModule, options: FoldOptions) -> list[Any]:
     """Arguments to learn shapes from; none where nothing says any and nobody will check the result."""
     try:
-        return example_arguments(module, options.verify)
+        return example_arguments(module, options.feeding)
     except UsageError:
-        if options.verify is not None:
+        if options.verify is not None or options.shapes:
             raise
         return []

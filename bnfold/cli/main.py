@@ -49,7 +49,6 @@ _CHECK_OPTIONS = (
     "seed",
     "rtol",
     "atol",
-    "shapes",
     "dims",
     "inputs",
     "provider",
@@ -96,7 +95,7 @@ _CHECK_OPTIONS = (
     type=parse_shape,
     multiple=True,
     callback=by_name,
-    help="Shape of an input; repeatable.",
+    help="Shape of an input; repeatable. TorchScript is folded by it, checked or not.",
 )
 @click.option(
     "--dim",
@@ -210,7 +209,7 @@ def _command(
     check = (
         CheckRequest(samples, seed, rtol, atol, shapes, dims, inputs, provider, memory, custom_ops) if verify else None
     )
-    return Request(models=models, check=check, **others)
+    return Request(models=models, check=check, shapes=shapes, **others)
 
 
 def _refuse_with(context: click.Context, flag: str, names: Sequence[str]) -> None:

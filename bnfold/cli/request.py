@@ -33,6 +33,7 @@ class Request:
         dry_run: write no model.
         reports: files to write reports to, by their ending .json or .html.
         check: how to check the result, or None not to.
+        shapes: of inputs, by name, also where nothing is checked.
         exclude: glob patterns of node names to leave alone.
         on_mismatch: what to do if the check fails, "fail" or "revert".
         affine: fold Mul, Add, Sub and Div by constants as well.
@@ -53,6 +54,7 @@ class Request:
     dry_run: bool
     reports: tuple[Path, ...]
     check: CheckRequest | None
+    shapes: Mapping[str, tuple[int, ...]]
     exclude: tuple[str, ...]
     on_mismatch: Literal["fail", "revert"]
     affine: bool

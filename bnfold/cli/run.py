@@ -74,6 +74,7 @@ def _options(request: Request) -> "FoldOptions":
         to="onnx" if request.to == "onnx" else "",
         verify=None if request.check is None else _verify_options(request.check),
         on_mismatch=request.on_mismatch,
+        shapes=request.shapes,
     )
 
 

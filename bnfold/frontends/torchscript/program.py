@@ -12,6 +12,7 @@ from bnfold.frontends.torchscript.lift import lift
 from bnfold.frontends.torchscript.lower import Lowered, lower
 from bnfold.frontends.torchscript.observe import observe
 from bnfold.frontends.torchscript.prepare import prepare
+from bnfold.frontends.torchscript.ranks import fixed_forms
 from bnfold.frontends.torchscript.watch import Observe, same_place, watch
 from bnfold.frontends.torchscript.written import written_places
 
@@ -21,7 +22,8 @@ class ScriptProgram:
 
     Args:
         module: left as it is.
-        examples: arguments of forward that it runs on; empty where nobody knows any, and then no shape is known.
+        examples: arguments of forward that it runs on; empty where nobody knows any, and then only those ranks are
+            known that the program fixes.
         assume_inference: fold the module as it is in evaluation mode.
 
     Attributes:
@@ -36,7 +38,7 @@ class ScriptProgram:
     ) -> None:
         self._module = module
         prepared = prepare(module, assume_inference=assume_inference)
-        forms = observe(prepared, examples) if examples else {}
+        forms = observe(prepared, examples) if examples else fixed_forms(prepared)
         self._lifted = lift(prepared, forms, written_places(prepared))
         self._original = prepare(module, assume_inference=assume_inference)
         twins = same_place(prepared.graph, self._original.graph)
