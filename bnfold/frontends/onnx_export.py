@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.torchscript.prepare import duplicate
+from bnfold.silence import nothing_printed
 
 # Understood by onnxruntime from 1.14 on, and the newest that torch's exporter for TorchScript writes in full.
 _OPSET_OF_SCRIPTS = 17
@@ -107,7 +108,7 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), nothing_printed():
             warnings.filterwarnings("ignore", module=r"(torch|onnxscript|copyreg)(\.|$)")
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from bnfold.errors import UncheckedError
+from bnfold.silence import nothing_printed
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +145,7 @@ def _quiet() -> Iterator[None]:
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), nothing_printed():
             for categories, sentence in _SILENCED:
                 for category in categories:
                     warnings.filterwarnings("ignore", re.escape(sentence), category)
