@@ -1,5 +1,6 @@
 """Where results are written: beside their target first, and never over an input."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,11 @@ def check_target(source: Path, data_files: Sequence[Path], target: Destination, 
             )
         return
     if in_place and target.path.exists() and target.path.samefile(source):
+        if data_files and Path(os.path.realpath(source.parent)) != target.path.parent:
+            raise UsageError(
+                f"{source} is a link, and its external data lies beside the link: in place, neither would find the "
+                "other any more; choose another output"
+            )
         return
     inputs = [source, *data_files]
     for written in (target.path, target.path.with_name(f"{target.path.name}.data")):

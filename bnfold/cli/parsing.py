@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import click
 
-from bnfold.writing.destination import STDOUT
+from bnfold.errors import UsageError
+from bnfold.writing.destination import STDOUT, destination_of
 
 T = TypeVar("T")
 
@@ -47,10 +48,16 @@ def parse_report(text: str) -> Path:
     if text == "-":
         return STDOUT
     path = Path(text)
-    is_stream = path.exists() and not (path.is_file() or path.is_dir())
-    if path.suffix.lower() not in _REPORT_ENDINGS and not is_stream:
+    if path.suffix.lower() not in _REPORT_ENDINGS and not _is_stream(path):
         raise click.BadParameter(f"got {text!r}, expected a file that ends in {' or '.join(_REPORT_ENDINGS)}")
     return path
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        return destination_of(path).is_stream
+    except UsageError:
+        return False
 
 
 def parse_output(text: str) -> str:

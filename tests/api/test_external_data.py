@@ -162,6 +162,28 @@ def test_a_cache_of_symbolic_links(two_convs, folders, call):
         assert_equal_outputs(two_convs, bnfold.fold(cache / "model.onnx").model)
 
 
+def test_a_link_whose_data_lies_beside_it_stays_as_it_is(two_convs, folders):
+    """The file behind it would get its new data where it truly lies, and who opens the link looks beside the link."""
+    given, out = folders
+    moved = externalize(two_convs, given, "data_of_model")
+    save(moved, out / "blob")
+    (given / "model.onnx").symlink_to(out / "blob")
+    before = snapshot(given), snapshot(out)
+    with pytest.raises(UsageError, match="is a link, and its external data lies beside the link"):
+        bnfold.fold_file(given / "model.onnx", out / "blob", OPTIONS, in_place=True)
+    assert (snapshot(given), snapshot(out)) == before
+
+
+def test_a_link_to_the_folder_is_no_such_link(two_convs, folders):
+    given, out = folders
+    save(externalize(two_convs, given), given / "model.onnx")
+    (out / "models").symlink_to(given)
+    source = out / "models" / "model.onnx"
+    bnfold.fold_file(source, source, OPTIONS, in_place=True)
+    assert_equal_outputs(two_convs, onnx.load(source))
+    assert count(onnx.load(source), "BatchNormalization") == 0
+
+
 def test_fold_of_a_path_brings_all_data_inside(two_convs, folders):
     given, _ = folders
     source = save(externalize(two_convs, given), given / "model.onnx")

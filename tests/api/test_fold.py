@@ -1,5 +1,7 @@
 """bnfold.fold, explain, verify: kinds of models, options, and that the argument stays as it is."""
 
+import glob
+
 import numpy as np
 import onnx
 import pytest
@@ -77,6 +79,15 @@ def test_exclude(model, patterns):
     report = bnfold.fold(model, exclude=patterns).report
     assert report.batch_norms.folded == 0
     assert {entry.refusals[0].reason.slug for entry in report.outcome.kept} <= {"excluded", "not-linear"}
+
+
+@pytest.mark.parametrize("on_mismatch", ["fail", "revert"])
+def test_patterns_that_match_nothing_are_told_of(model, on_mismatch):
+    """A pattern that matches a node that is no candidate says something: nothing is folded into that node."""
+    label = next(node.name or node.output[0] for node in model.graph.node if node.op_type != "BatchNormalization")
+    outcome = bnfold.fold(model, exclude=("typo*", glob.escape(label)), on_mismatch=on_mismatch).report.outcome
+    assert outcome.unmatched == ("typo*",)
+    assert bnfold.fold(model, verify=None).report.outcome.unmatched == ()
 
 
 def test_a_lone_pattern_is_one_pattern_or_an_error(model):

@@ -12,6 +12,7 @@ from bnfold.cli.parsing import (
     parse_shape,
     parse_tolerance,
 )
+from bnfold.writing.destination import STDOUT
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,12 @@ from bnfold.cli.parsing import (
         (parse_input, "data=X.NPZ", ("data", Path("X.NPZ"))),
         (parse_report, "out/r.json", Path("out/r.json")),
         (parse_report, "r.HTML", Path("r.HTML")),
+        (parse_report, "-", STDOUT),
+        (parse_report, "/dev/null", Path("/dev/null")),
+        (parse_report, "/proc/self/fd/1", Path("/proc/self/fd/1")),
         (parse_output, "out/", "out/"),
+        (parse_output, "-", str(STDOUT)),
+        (parse_output, "./-", "./-"),
         (parse_tolerance, "1e-4", 1e-4),
         (parse_tolerance, "0", 0.0),
     ],
