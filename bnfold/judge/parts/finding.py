@@ -22,6 +22,7 @@ class LocalFinding:
         what: what exceeds: "differs", "is 1.0000053 times", ...; empty if nothing does.
         nearer: which side is nearer to float64, "original" or "new"; empty where that was not computed.
         where: on which values it was found.
+        has_reference: whether the part could be computed in float64, had anybody asked.
     """
 
     tensor: str
@@ -33,12 +34,14 @@ class LocalFinding:
     what: str = ""
     nearer: str = ""
     where: str = ""
+    has_reference: bool = True
 
     def __str__(self) -> str:
         """In one line: channel, what is wrong, both values, where that was seen."""
         channel = "" if self.channel is None else f"channel {self.channel} "
         values = "" if math.isnan(self.new) else f": {self.new:.9g} against {self.original:.9g} in the original"
         nearer = f" (in float64 the {self.nearer} model is nearer)" if self.nearer else ""
+        nearer = nearer if self.has_reference else " (which cannot be computed in float64)"
         return f"{channel}{self.what}{values}{nearer} {self.where}".rstrip()
 
 
