@@ -135,9 +135,13 @@ def non_finite_difference(a: Array, b: Array) -> str:
     if np.isfinite(a).all() and np.isfinite(b).all():
         return ""
     counts = {
-        "new NaN": np.isnan(b) & ~np.isnan(a),
-        "NaN gone": np.isnan(a) & ~np.isnan(b),
-        "new infinities": np.isinf(b) & (a != b) & ~np.isnan(a),
-        "infinities gone": np.isinf(a) & np.isfinite(b),
+        "NaN in {} where the original has none": np.isnan(b) & ~np.isnan(a),
+        "no NaN in {} where the original has it": np.isnan(a) & ~np.isnan(b),
+        "infinity in {} where the original has other values": np.isinf(b) & (a != b) & ~np.isnan(a),
+        "finite numbers in {} where the original overflows": np.isinf(a) & np.isfinite(b),
     }
-    return ", ".join(f"{count} {what}" for what, where in counts.items() if (count := np.count_nonzero(where)))
+    return ", ".join(what.format(_places(count)) for what, at in counts.items() if (count := int(np.count_nonzero(at))))
+
+
+def _places(count: int) -> str:
+    return f"{count} place{'' if count == 1 else 's'}"

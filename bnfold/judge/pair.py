@@ -30,6 +30,7 @@ class Pair:
 
     Attributes:
         sites: the same.
+        tensors: theirs.
         original: the original, with the tensors of the sites and of their boundaries exposed.
         new: the new model, with those of the sites.
 
@@ -40,12 +41,12 @@ class Pair:
 
     def __init__(self, ours: Structure, theirs: Structure, sites: Sequence[Site]) -> None:
         self._ours, self._theirs, self.sites = ours, theirs, sites
-        self._tensors = [site.tensor for site in sites]
+        self.tensors = [site.tensor for site in sites]
         around = dict.fromkeys(name for site in sites for name in site.boundary)
         self._around = [name for name in around if name in ours.producers]  # the caller feeds the others
-        self.original = open_original(ours, list(dict.fromkeys([*self._tensors, *self._around])))
+        self.original = open_original(ours, list(dict.fromkeys([*self.tensors, *self._around])))
         try:
-            self.new = Session(theirs.model, exposed=self._tensors)
+            self.new = Session(theirs.model, exposed=self.tensors)
         except RefusedError as error:
             raise NewModelRefuses(str(error)) from error
 
@@ -65,11 +66,11 @@ class Pair:
         """
 
         def observe_original() -> Observation:
-            return known or self.original.observe(feeds, self.original.exposed if number == 0 else self._tensors)
+            return known or self.original.observe(feeds, self.original.exposed if number == 0 else self.tensors)
 
         def observe_new() -> Observation:
             try:
-                return self.new.observe(feeds, self._tensors)
+                return self.new.observe(feeds, self.tensors)
             except RefusedError as error:
                 raise NewModelRefuses(f"{error} (in {where})") from error
 
@@ -82,7 +83,7 @@ class Pair:
             return LocalJudge(self._ours, self._theirs, possible, values).judge(values)
 
         def find_moved(way: int) -> Sequence[Observation]:
-            return noise.moved(feeds, self.original, self._tensors, way)
+            return noise.moved(feeds, self.original, self.tensors, way)
 
         return Sample(number, where, feeds, expected, got, find_moved, appeal)
 

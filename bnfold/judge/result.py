@@ -16,7 +16,7 @@ class OutputCheck:
         max_abs: largest |a - b|, in units of the output; NaN where the values could not be compared.
         max_rel: the same, divided by the largest |a| of that output in its sample; the largest over the samples.
         passed: whether every value was within the tolerance.
-        problem: what is wrong, empty if nothing is: "shape (1, 3) against (3,)", "2 new NaN", ...
+        problem: what is wrong, empty if nothing is: "shape (1, 3) against (3,)", ...
         noise_floor: how far the original moves by its own rounding, in the units of max_rel (of integers, booleans
             and strings: the share of the values that change); NaN where it was not measured.
     """

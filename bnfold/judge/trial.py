@@ -23,6 +23,7 @@ from bnfold.judge.sites import Site, made_inside
 from bnfold.judge.structure import Structure
 from bnfold.judge.survey import Sample, SiteRecord, Survey
 from bnfold.judge.tally import Tally
+from bnfold.judge.taming import Tamer
 from bnfold.judge.tolerance import differ, noise_matters, own_tolerance
 
 Progress = Callable[[str], None]
@@ -57,6 +58,8 @@ class Trial:
         self._inputs = pair.original.signature.inputs
         self._tallies = [Tally(port.name, self._options) for port in pair.original.signature.outputs]
         self._noise = Noise(self._original.model, pair.original)
+        self._tamer = Tamer(self._inputs, self._options.inputs)
+        self._tame_first(pair)
         with begun(lambda: deploy(self._new.model, self._feeds, self._options.provider)) as deployed:
             try:
                 records = self._run_groups(pair, others)
@@ -64,6 +67,17 @@ class Trial:
                 return failed(self._options, str(refusal))
             verification = self._put_together([record.result() for record in records])
             return self._with_deployment(verification, deployed()) if verification.passed else verification
+
+    def _tame_first(self, pair: Pair) -> None:
+        """Where the original overflows on the first sample, take a smaller one: all later steps begin with it."""
+        assert self._first_observation is not None
+        found = self._tamer.tame(
+            self._feeds, self._first_observation, lambda feeds: pair.original.observe(feeds, pair.original.exposed)
+        )
+        if found:
+            exponent, self._feeds, self._first_observation = found
+            self._expected = self._first_observation.outputs
+            self._samples[0] = (_divided(self._samples[0][0], exponent), self._feeds)
 
     def _run_groups(self, pair: Pair, others: Sequence[Sequence[Site]]) -> list[SiteRecord]:
         self._progress(f"comparing, part 1 of {len(others) + 1}" if others else "comparing")
@@ -101,9 +115,19 @@ class Trial:
         """Run both models on every sample that the original takes."""
         for number, (where, feeds) in enumerate(self._samples):
             try:
-                yield pair.observe(number, where, feeds, self._noise, self._take_first_observation())
+                yield self._observe_sample(pair, number, where, feeds)
             except RefusedError as error:
                 self._left_out[f"{where} left out: {error}"] = None
+
+    def _observe_sample(self, pair: Pair, number: int, where: str, feeds: Feeds) -> Sample:
+        """Run both models on a sample; where the original overflows on it, on a smaller one."""
+        sample = pair.observe(number, where, feeds, self._noise, self._take_first_observation())
+        found = self._tamer.tame(feeds, sample.original, lambda others: pair.original.observe(others, pair.tensors))
+        if number == 0 or found is None:
+            return sample
+        exponent, others, seen = found
+        self._samples[number] = (_divided(where, exponent), others)
+        return pair.observe(number, self._samples[number][0], others, self._noise, seen)
 
     def _take_first_observation(self) -> Observation | None:
         """What the original made of the first sample at the first sites, once: it takes memory."""
@@ -174,6 +198,10 @@ class Trial:
             return replace(verification, deployment=found)
         problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
         return replace(verification, status="failed", deployment=found, problem=problem)
+
+
+def _divided(where: str, exponent: int) -> str:
+    return f"{where}, divided by 2^{exponent}"
 
 
 def _boundary(sites: Sequence[Site], arrays: Mapping[str, Array]) -> dict[str, Array]:

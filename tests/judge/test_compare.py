@@ -47,15 +47,22 @@ def test_floats_are_measured_against_the_largest(dtype):
 @pytest.mark.parametrize(
     ("a", "b", "problem"),
     [
-        ([1, 2], [1, np.nan], "1 new NaN"),
-        ([np.nan, np.nan], [1, 2], "2 NaN gone"),
-        ([1, 2], [np.inf, -np.inf], "2 new infinities"),
-        ([np.inf, 2], [1, 2], "1 infinities gone"),
-        ([np.inf, 2], [-np.inf, 2], "1 new infinities"),
-        ([np.inf, 2], [np.nan, 2], "1 new NaN"),
-        ([np.nan, 2], [np.inf, 2], "1 NaN gone"),
+        ([1, 2], [1, np.nan], "NaN in 1 place where the original has none"),
+        ([np.nan, np.nan], [1, 2], "no NaN in 2 places where the original has it"),
+        ([1, 2], [np.inf, -np.inf], "infinity in 2 places where the original has other values"),
+        ([np.inf, 2], [1, 2], "finite numbers in 1 place where the original overflows"),
+        ([np.inf, 2], [-np.inf, 2], "infinity in 1 place where the original has other values"),
+        ([np.inf, 2], [np.nan, 2], "NaN in 1 place where the original has none"),
+        ([np.nan, 2], [np.inf, 2], "no NaN in 1 place where the original has it"),
         ([np.nan, np.inf, -np.inf], [np.nan, np.inf, -np.inf], ""),
-        ([np.nan, np.inf, 0], [0, np.nan, np.inf], "1 new NaN, 1 NaN gone, 1 new infinities"),
+        (
+            [np.nan, np.inf, 0],
+            [0, np.nan, np.inf],
+            (
+                "NaN in 1 place where the original has none, no NaN in 1 place where the original has it, "
+                "infinity in 1 place where the original has other values"
+            ),
+        ),
     ],
 )
 def test_nan_and_infinity_stand_in_the_same_places(a, b, problem):

@@ -93,14 +93,14 @@ def test_a_new_nan_fails():
     original = model([node("Mul", "x x", "s"), node("Sqrt", "s", "y")], X, {"y": (FLOAT, [2, 3])})
     verdict = check(original, unary("Sqrt"), VerifyOptions())
     assert not verdict.passed
-    assert "new NaN in sample 0 (normal)" in verdict.outputs[0].problem
+    assert "where the original has none in sample 0 (normal" in verdict.outputs[0].problem
 
 
 def test_a_nan_that_is_gone_fails():
     original = model([node("Mul", "x x", "s"), node("Sqrt", "s", "y")], X, {"y": (FLOAT, [2, 3])})
     verdict = check(unary("Sqrt"), original, VerifyOptions())
     assert not verdict.passed
-    assert "NaN gone" in verdict.problem
+    assert "no NaN in " in verdict.problem
 
 
 def test_a_new_infinity_fails():
@@ -110,7 +110,7 @@ def test_a_new_infinity_fails():
     with np.errstate(over="ignore"):
         verdict = check(scaled(3e38), scaled(1e39), VerifyOptions())
     assert not verdict.passed
-    assert "new infinities" in verdict.problem
+    assert "infinity in " in verdict.problem
 
 
 def test_an_infinity_of_the_other_sign_fails():
@@ -119,7 +119,7 @@ def test_an_infinity_of_the_other_sign_fails():
                      {"y": (FLOAT, [2, 3])}, {"zero": np.float32(0), "n": np.float32(numerator)})  # fmt: skip
 
     assert check(divided(1), divided(2), VerifyOptions(probe=False)).passed
-    assert "6 new infinities" in check(divided(1), divided(-1), VerifyOptions()).outputs[0].problem
+    assert "infinity in 6 places" in check(divided(1), divided(-1), VerifyOptions()).outputs[0].problem
 
 
 def test_nan_and_infinities_that_agree_pass():
@@ -169,7 +169,7 @@ def test_the_reference_is_not_folded_by_onnxruntime():
     tiny = {"x": np.full((1, 2, 4, 4), 1e-3, np.float16)}
     verdict = check(original, overflown, VerifyOptions(inputs=tiny))
     assert not verdict.passed
-    assert "16 new infinities" in verdict.problem
+    assert "infinity in 16 places" in verdict.problem
 
 
 def test_a_candidate_that_does_not_load_fails():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from bnfold.judge.parts.finding import LocalFinding, incomparable, incomparable_
 from bnfold.judge.parts.running import Running
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure
+from bnfold.judge.taming import smaller
 
 Values = Mapping[str, Array]
 
@@ -50,7 +52,22 @@ class Bench:
         return eps(dtype) * math.sqrt(_operators(self._original, site))
 
     def judge(self, values: Values, random: Container[str]) -> list[LocalFinding] | None:
-        """As LocalJudge.judge; None where the parts do not run."""
+        """As LocalJudge.judge; None where the parts do not run.
+
+        Where the original's part overflows on random values, and the new one not in the same places, smaller ones tell.
+        """
+        findings = self._judge_once(values, random)
+        if findings is None:
+            return None
+        for _, others in smaller(values, [name for name in values if name in random]):
+            overflowing = {tensor for tensor, finding in findings.items() if finding.overflows}
+            again = self._judge_once(others, random) if overflowing else None
+            if again is None:
+                break
+            findings |= {tensor: again[tensor] for tensor in overflowing}
+        return list(findings.values())
+
+    def _judge_once(self, values: Values, random: Container[str]) -> dict[str, LocalFinding] | None:
         ours, theirs = side_by_side(lambda: self._ours.run(values), lambda: self._theirs.run(values))
         if not ours or not theirs:
             return None
@@ -63,11 +80,12 @@ class Bench:
                 continue
             problem = incomparable_because(left, right)
             if problem:
-                findings.append(incomparable(site.tensor, problem))
+                overflows = not np.isfinite(left).all()
+                findings.append(replace(incomparable(site.tensor, problem), overflows=overflows))
             else:
                 is_random = any(name in random for name in site.boundary)
                 findings.append(self.judge_site(site, values, (left, right, others), random=is_random))
-        return findings
+        return {finding.tensor: finding for finding in findings}
 
     def _moved(self, values: Values, ours: Values, theirs: Values) -> list[list[Array]]:  # noqa: ARG002
         """What moved parts make, site by site. Here those are the original's.

@@ -22,6 +22,7 @@ class LocalFinding:
         what: what exceeds: "differs", "is 1.0000053 times", ...; empty if nothing does.
         nearer: which side is nearer to float64, "original" or "new"; empty where that was not computed.
         where: on which values it was found.
+        overflows: whether that is so because the original reaches infinity there, or has NaN.
         has_reference: whether the part could be computed in float64, had anybody asked.
     """
 
@@ -34,6 +35,7 @@ class LocalFinding:
     what: str = ""
     nearer: str = ""
     where: str = ""
+    overflows: bool = False
     has_reference: bool = True
 
     def __str__(self) -> str:

@@ -54,8 +54,8 @@ def _conv_transpose() -> Any:  # noqa: ANN401 - a class of onnx's
             whole = spread(x, w, attributes.get("group") or 1, strides, dilations, extra)
             begin, end = _pads(attributes, x.shape[2:], whole.shape[2:], strides)
             ends = zip(begin, end, whole.shape[2:], strict=True)
-            inner = tuple(slice(first, size - last) for first, last, size in ends)
-            y = whole[(..., *inner)]
+            inner: tuple[Any, ...] = (..., *(slice(first, size - last) for first, last, size in ends))
+            y = whole[inner]
             return (y if bias is None else y + bias.reshape(-1, *[1] * axes),)
 
     return ConvTranspose
@@ -85,11 +85,11 @@ def spread(
     sizes = [stride * (n - 1) + dilation * (k - 1) + 1 + more for n, k, stride, dilation, more in axes]
     y = np.zeros((batch, groups, w.shape[2], *sizes), np.result_type(x, w))
     for offset in np.ndindex(*kernel):
-        taps = w[(..., *offset)]
-        made = np.einsum("bgcp,gcm->bgmp", x, taps).reshape(batch, groups, w.shape[2], *places)
+        tap: tuple[Any, ...] = (..., *offset)
+        made = np.einsum("bgcp,gcm->bgmp", x, w[tap]).reshape(batch, groups, w.shape[2], *places)
         steps = zip(offset, dilations, strides, places, strict=True)
-        target = tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, d, s, n in steps)
-        y[(..., *target)] += made
+        target: tuple[Any, ...] = (..., *(slice(o * d, o * d + s * (n - 1) + 1, s) for o, d, s, n in steps))
+        y[target] += made
     return y.reshape(batch, -1, *sizes)
 
 
