@@ -98,6 +98,39 @@ class Taking(Step):
 
 
 @dataclass(frozen=True)
+class Selection(Step):
+    """Any places of one axis in any order, each as often as it is named: index_select, roll, repeat_interleave.
+
+    Attributes:
+        axis: of both sides.
+        places: of the input, for each place of the output.
+        length: of the input on the axis.
+    """
+
+    axis: int
+    places: tuple[int, ...]
+    length: int
+
+    def push(self, values: Array) -> Array:
+        """See Step."""
+        return values if values.shape[self.axis] == 1 else np.take(values, self.places, axis=self.axis)
+
+    def pull(self, values: Array, neutral: float) -> Array | Refusal:
+        """See Step. A place that is shown several times takes one map alone."""
+        if values.shape[self.axis] == 1:
+            return values
+        shape = list(values.shape)
+        shape[self.axis] = self.length
+        whole = np.full(shape, neutral)
+        index: list[slice | npt.NDArray[np.intp]] = [slice(None)] * values.ndim
+        index[self.axis] = np.asarray(self.places, np.intp)
+        whole[tuple(index)] = values
+        if np.any(self.push(whole) != values):
+            return _varies_along_repetition(self.axis, known=True)
+        return whole
+
+
+@dataclass(frozen=True)
 class Repetition(Step):
     """Axes of length 1 stretched to another length, and new axes in front: Expand.
 

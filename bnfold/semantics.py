@@ -127,11 +127,13 @@ class Concatenation:
         axis: of y, from 0.
         rank: of y.
         sizes: length of each input on that axis, None where it is not known before run time.
+        steps: what is done to every input first; the axis, the rank and the sizes are of what that gives.
     """
 
     axis: int
     rank: int
     sizes: tuple[int | None, ...]
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

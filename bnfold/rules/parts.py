@@ -8,6 +8,7 @@ import numpy as np
 from bnfold.affine import Affine, Array, varying_axes
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
+from bnfold.rules.rearrangement import pull_through_steps, push_through_steps
 from bnfold.semantics import Concatenation, Partition
 
 
@@ -18,17 +19,25 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
     After::   a -- affine(s1, t1); b -- affine(s2, t2); concat -- y
     Law:      s * concat(a, b) + t == concat(s1 * a + t1, s2 * b + t2), where s = concat(s1, s2), t = concat(t1, t2)
     Shapes:   s, t: of the rank of y
-    Refuses:  UNKNOWN_SHAPE: the map varies along the joined axis, and the length of an input there is not known
-    Source:   ONNX Concat-13
+    Refuses:  UNKNOWN_SHAPE: the map varies along the joined axis, and the length of an input there is not known;
+              what the steps of a Stack refuse
+    Source:   ONNX Concat-13, torch.stack
     """
     sizes = [size for size in node.sizes if size is not None]
     if len(sizes) == len(node.sizes):
         stops = list(accumulate(sizes))
-        parts = zip([0, *stops], stops, strict=False)
-        return Moved(None, {index: _part(affine, node.axis, *part) for index, part in enumerate(parts)})
-    if node.axis in varying_axes(affine):
+        pieces = [_part(affine, node.axis, *part) for part in zip([0, *stops], stops, strict=False)]
+    elif node.axis in varying_axes(affine):
         return Refusal(Reason.UNKNOWN_SHAPE, f"the length of an input on axis {node.axis} is not known before run time")
-    return Moved(None, dict.fromkeys(range(len(node.sizes)), affine.constant_along([node.axis])))
+    else:
+        pieces = [affine.constant_along([node.axis])] * len(node.sizes)
+    demands: dict[int, Affine] = {}
+    for index, piece in enumerate(pieces):
+        moved = pull_through_steps(node.steps, piece)
+        if isinstance(moved, Refusal):
+            return moved
+        demands[index] = moved
+    return Moved(None, demands)
 
 
 def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]) -> Moved | Refusal:
@@ -38,14 +47,20 @@ def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]
     After::   a, b -- concat -- affine(concat(s1, 1), concat(t1, 0)) -- y
     Law:      as in the other direction
     Shapes:   s1, t1: of the rank of a
-    Refuses:  UNKNOWN_SHAPE: the length of an input on the joined axis is not known
-    Source:   ONNX Concat-13
+    Refuses:  UNKNOWN_SHAPE: the length of an input on the joined axis is not known;
+              what the steps of a Stack refuse
+    Source:   ONNX Concat-13, torch.stack
     """
     sizes = [size for size in node.sizes if size is not None]
     if len(sizes) < len(node.sizes):
         return Refusal(Reason.UNKNOWN_SHAPE, f"the length of an input on axis {node.axis} is not known before run time")
-    scales = {index: affine.scale for index, affine in inputs.items()}
-    shifts = {index: affine.shift for index, affine in inputs.items()}
+    scales: dict[int, Array] = {}
+    shifts: dict[int, Array] = {}
+    for index, affine in inputs.items():
+        moved = push_through_steps(node.steps, affine)
+        if isinstance(moved, Refusal):
+            return moved
+        scales[index], shifts[index] = moved.scale, moved.shift
     return Moved(None, {0: Affine(_joined(node, sizes, scales, 1.0), _joined(node, sizes, shifts, 0.0))})
 
 

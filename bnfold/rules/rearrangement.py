@@ -19,9 +19,8 @@ def pull_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | R
               WRONG_AXIS: the map varies along an axis along which values are repeated
     Source:   ONNX Transpose-24, Reshape-24, Flatten-24, Squeeze-24, Unsqueeze-24, Slice-13, Expand-13, Identity-24
     """
-    scale = _pulled(node.steps, affine.scale, 1.0)
-    shift = _pulled(node.steps, affine.shift, 0.0)
-    return _moved(scale, shift, node.source)
+    moved = pull_through_steps(node.steps, affine)
+    return moved if isinstance(moved, Refusal) else Moved(None, {node.source: moved})
 
 
 def push_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | Refusal:
@@ -34,9 +33,18 @@ def push_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | R
     Refuses:  UNKNOWN_SHAPE: as in the other direction
     Source:   ONNX Transpose-24, Reshape-24, Flatten-24, Squeeze-24, Unsqueeze-24, Slice-13, Expand-13, Identity-24
     """
-    scale = _pushed(node.steps, affine.scale)
-    shift = _pushed(node.steps, affine.shift)
-    return _moved(scale, shift, 0)
+    moved = push_through_steps(node.steps, affine)
+    return moved if isinstance(moved, Refusal) else Moved(None, {0: moved})
+
+
+def pull_through_steps(steps: tuple[Step, ...], affine: Affine) -> Affine | Refusal:
+    """The map in front of these steps that does what this one does behind them."""
+    return _both(_pulled(steps, affine.scale, 1.0), _pulled(steps, affine.shift, 0.0))
+
+
+def push_through_steps(steps: tuple[Step, ...], affine: Affine) -> Affine | Refusal:
+    """The map behind these steps that does what this one does in front of them."""
+    return _both(_pushed(steps, affine.scale), _pushed(steps, affine.shift))
 
 
 def _pulled(steps: tuple[Step, ...], values: Array, neutral: float) -> Array | Refusal:
@@ -57,7 +65,7 @@ def _pushed(steps: tuple[Step, ...], values: Array) -> Array | Refusal:
     return values
 
 
-def _moved(scale: Array | Refusal, shift: Array | Refusal, index: int) -> Moved | Refusal:
+def _both(scale: Array | Refusal, shift: Array | Refusal) -> Affine | Refusal:
     if isinstance(scale, Refusal):
         return scale
-    return shift if isinstance(shift, Refusal) else Moved(None, {index: Affine(scale, shift)})
+    return shift if isinstance(shift, Refusal) else Affine(scale, shift)

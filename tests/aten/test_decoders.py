@@ -201,6 +201,78 @@ def test_cat():
     assert_means(Concatenation, aten.cat.default, [X(2, 3, 4), X(2, 1, 4), X(2, 2, 4)], -2)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 3, -1])
+def test_stack(axis):
+    assert_means(Concatenation, aten.stack.default, [X(2, 3, 4), X(2, 3, 4), X(2, 3, 4)], axis)
+
+
+ORDER = torch.tensor([4, 0, 1, 1])
+MOVED = [
+    (aten.flip.default, ([1],)),
+    (aten.flip.default, ([0, -1],)),
+    (aten.flip.default, ([],)),
+    (aten.roll.default, ([2], [1])),
+    (aten.roll.default, ([-1, 7], [1, -1])),
+    (aten.index_select.default, (1, ORDER)),
+    (aten.index_select.default, (-2, torch.tensor([], dtype=torch.int64))),
+    (aten.index.Tensor, ([None, ORDER],)),
+    (aten.index.Tensor, ([None, ORDER.to(torch.int32) - 5],)),
+    (aten.repeat_interleave.self_int, (3, 1)),
+    (aten.repeat_interleave.self_int, (1, -1)),
+    (aten.unfold.default, (1, 3, 2)),
+    (aten.unfold.default, (-1, 2, 1)),
+    (aten.unfold.default, (0, 2, 3)),
+]
+
+
+@pytest.mark.parametrize(("operator", "further"), MOVED, ids=lambda entry: str(getattr(entry, "__name__", "")))
+def test_places_of_an_axis(operator, further):
+    assert_means(Rearrangement, operator, X(2, 5, 3), *further)
+
+
+@pytest.mark.parametrize(
+    ("operator", "further"),
+    [
+        (aten.roll.default, ([2],)),
+        (aten.repeat_interleave.self_int, (3,)),
+        (aten.index.Tensor, ([ORDER[1:3], ORDER[1:3]],)),
+        (aten.index.Tensor, ([torch.tensor([True, False])],)),
+    ],
+)
+def test_places_that_are_not_of_one_axis(operator, further):
+    meaning, _, _ = read(operator, X(2, 5, 3), *further)
+    assert isinstance(meaning, Opaque)
+
+
+def test_places_known_only_at_run_time():
+    """Whatever the places are, a map that is the same in all of them passes."""
+    index = X(2)
+    index.tensor = torch.tensor([2, 0])
+    meaning, _, _ = read(aten.index_select.default, X(2, 5, 3), 1, index)
+    assert isinstance(meaning, Commuting)
+    over_channels = per_channel(np.arange(5.0), np.ones(5), rank=3)
+    over_places = per_channel(np.arange(3.0), np.ones(3), rank=3, axis=2)
+    assert isinstance(rules.push(meaning, {0: over_channels}), Refusal)
+    assert not isinstance(rules.push(meaning, {0: over_places}), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("overload", "further"), [("sections", (3, 1)), ("sections", (9, 1)), ("indices", ([1, 4], 1))]
+)
+def test_tensor_split(overload, further):
+    assert_means(Partition, getattr(aten.tensor_split, overload), X(2, 7, 3), *further)
+
+
+@pytest.mark.parametrize("places", [[-3, 6], [2, 2], [0], [9]])
+def test_tensor_split_at_places(places):
+    assert_means(Partition, aten.tensor_split.indices, X(2, 7, 3), places, 1)
+
+
+def test_tensor_split_with_parts_that_overlap():
+    meaning, _, _ = read(aten.tensor_split.indices, X(2, 7, 3), [4, 2], 1)
+    assert isinstance(meaning, Opaque)
+
+
 NORMS = ["gamma, beta", "gamma", "neither"]
 
 

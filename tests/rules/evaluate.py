@@ -7,7 +7,7 @@ from operator import mul
 import numpy as np
 
 from bnfold.affine import Affine
-from bnfold.rearrange import Regrouping, Repetition, Taking, Transposition
+from bnfold.rearrange import Regrouping, Repetition, Selection, Taking, Transposition
 from bnfold.semantics import (
     AffineMap,
     Commuting,
@@ -79,7 +79,10 @@ def _(meaning: Rearrangement, inputs, core=None):
 
 @evaluate.register
 def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
-    return (np.concatenate([inputs[index] for index in range(len(meaning.sizes))], axis=meaning.axis),)
+    pieces = [
+        reduce(lambda x, step: move(step, x), meaning.steps, inputs[index]) for index in range(len(meaning.sizes))
+    ]
+    return (np.concatenate(pieces, axis=meaning.axis),)
 
 
 @evaluate.register
@@ -142,6 +145,13 @@ def _(step: Taking, x):
     places = [step.start + step.step * place for place in range(step.count)]
     assert all(0 <= place < step.length for place in places)
     return np.take(x, np.array(places, np.intp), axis=step.axis)
+
+
+@move.register
+def _(step: Selection, x):
+    assert x.shape[step.axis] == step.length
+    assert all(0 <= place < step.length for place in step.places)
+    return np.take(x, np.array(step.places, np.intp), axis=step.axis)
 
 
 @move.register

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnfold.affine import Affine, per_channel
+from bnfold.rearrange import Regrouping
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import pull, push
 from bnfold.semantics import Concatenation, Partition
@@ -28,6 +29,16 @@ def concatenations(draw):
         for index, size in enumerate(sizes)
     }
     return values.Case(Concatenation(axis, len(shape), tuple(sizes)), inputs)
+
+
+@st.composite
+def stacks(draw):
+    """Equal shapes, each of which gets a new axis."""
+    shape, count = draw(values.SHAPES), draw(st.integers(1, 3))
+    axis = draw(st.integers(0, len(shape)))
+    inputs = {index: values.numbers(shape, draw(values.SEEDS)) for index in range(count)}
+    steps = (Regrouping(shape, (*shape[:axis], 1, *shape[axis:])),)
+    return values.Case(Concatenation(axis, len(shape) + 1, (1,) * count, steps), inputs)
 
 
 @st.composite
@@ -79,6 +90,18 @@ def test_unknown_lengths_do_not_stop_what_is_the_same_everywhere_on_the_axis(dat
     affine = data.draw(values.maps(shape, [axis for axis in range(node.rank) if axis != node.axis]))
     hidden = data.draw(st.sets(st.integers(0, len(node.sizes) - 1)))
     assert_pull_one(values.Case(unknown(node, hidden), case.inputs), affine)
+
+
+@given(data=st.data(), case=stacks())
+def test_pull_through_a_stack(data, case):
+    shape = list(case.inputs[0].shape)
+    shape.insert(case.node.axis, len(case.inputs))
+    assert_pull_one(case, data.draw(values.maps(shape)))
+
+
+@given(data=st.data(), case=stacks())
+def test_push_through_a_stack(data, case):
+    assert_push_law(case, data.draw(some_maps(case.inputs)))
 
 
 @pytest.mark.parametrize("hidden", [{0}, {1}, {0, 1}])

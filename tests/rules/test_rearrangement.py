@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnfold.affine import Affine, identity, per_channel
-from bnfold.rearrange import Regrouping, Repetition, Taking, Transposition
+from bnfold.rearrange import Regrouping, Repetition, Selection, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Rearrangement
 from tests.rules import values
@@ -40,6 +40,21 @@ def takings(draw, shape):
 
 
 @st.composite
+def permutations(draw, shape):
+    """Every place once, in any order."""
+    axis = draw(st.integers(0, len(shape) - 1))
+    return Selection(axis, tuple(draw(st.permutations(range(shape[axis])))), shape[axis])
+
+
+@st.composite
+def selections(draw, shape):
+    """Some places, some of them several times."""
+    axis = draw(st.integers(0, len(shape) - 1))
+    places = draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=5))
+    return Selection(axis, tuple(places), shape[axis])
+
+
+@st.composite
 def repetitions(draw, shape):
     front = draw(st.lists(st.integers(1, 2), max_size=1))
     target = [length if length > 1 else draw(st.integers(1, 3)) for length in shape]
@@ -53,7 +68,7 @@ def rearrangements(draw, kinds):
     steps, y = [], x
     for _ in range(draw(st.integers(0, 3))):
         kind = draw(st.sampled_from(kinds))
-        if kind is takings and not y.ndim:
+        if kind in (takings, permutations, selections) and not y.ndim:
             continue
         steps.append(draw(kind(y.shape)))
         y = move(steps[-1], y)
@@ -68,39 +83,42 @@ def moved_by(case):
     return x
 
 
-@given(data=st.data(), case=rearrangements([transpositions, regroupings, takings, repetitions]))
+ALL = (transpositions, regroupings, takings, permutations, selections, repetitions)
+
+
+@given(data=st.data(), case=rearrangements(ALL))
 def test_push_law(data, case):
     moved = assert_push_one(case, data.draw(values.maps(case.x.shape)))
     assert moved.meaning is None
     assert moved.demands.keys() == {0}
 
 
-@given(data=st.data(), case=rearrangements([transpositions, regroupings, takings]))
+@given(data=st.data(), case=rearrangements([transpositions, regroupings, takings, permutations]))
 def test_pull_law(data, case):
     moved = assert_pull_one(case, data.draw(values.maps(moved_by(case).shape)))
     assert moved.meaning is None
     assert moved.demands.keys() == {case.node.source}
 
 
-@given(data=st.data(), case=rearrangements([transpositions, regroupings, takings, repetitions]))
+@given(data=st.data(), case=rearrangements(ALL))
 def test_pull_law_where_values_may_be_repeated(data, case):
     affine = data.draw(values.maps(moved_by(case).shape))
     answer = pull_one(case.node, affine)
     if isinstance(answer, Refusal):
         assert answer.reason is Reason.WRONG_AXIS
-        assert any(isinstance(step, Repetition) for step in case.node.steps)
+        assert any(isinstance(step, (Repetition, Selection)) for step in case.node.steps)
     else:
         assert_pull_one(case, affine)
 
 
-@given(data=st.data(), case=rearrangements([transpositions, regroupings, takings, repetitions]))
+@given(data=st.data(), case=rearrangements(ALL))
 def test_what_was_pushed_can_be_pulled_again(data, case):
     """Even through a repetition, along which a pushed map cannot vary."""
     behind = push_one(case.node, data.draw(values.maps(case.x.shape))).demands[0]
     assert_pull_one(case, behind)
 
 
-@given(case=rearrangements([transpositions, regroupings, takings, repetitions]))
+@given(case=rearrangements(ALL))
 def test_the_identity_stays_the_identity(case):
     for moved in (push_one(case.node, identity(case.x.ndim)), pull_one(case.node, identity(moved_by(case).ndim))):
         assert all(demand.is_identity for demand in moved.demands.values())
@@ -163,3 +181,12 @@ def test_whether_values_are_repeated_may_be_unknown(old, new):
     answer = pull_one(Rearrangement((Repetition((old, 3), (new, 3), 2),)), rows)
     expected = "whether values are repeated along axis 0, along which the map varies, is not known before run time"
     assert_refused(answer, Reason.UNKNOWN_SHAPE, expected)
+
+
+def test_a_place_that_is_shown_twice_takes_one_map_alone():
+    twice = Rearrangement((Selection(1, (2, 0, 2), 3),))
+    same = pull_one(twice, per_channel([5.0, 7.0, 5.0], [1.0, 2.0, 1.0], rank=2)).demands[0]
+    assert np.array_equal(same.scale, [[7.0, 1.0, 5.0]])
+    assert np.array_equal(same.shift, [[2.0, 0.0, 1.0]])
+    different = pull_one(twice, per_channel([5.0, 7.0, 6.0], 0.0, rank=2))
+    assert_refused(different, Reason.WRONG_AXIS, "the map varies along axis 1, along which values are repeated")

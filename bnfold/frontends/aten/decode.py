@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bnfold.frontends.aten.constants import Constants, is_float
-from bnfold.frontends.aten.decoders import affine_maps, commuting, contractions, joins, movement, norms
+from bnfold.frontends.aten.decoders import affine_maps, commuting, contractions, joins, movement, norms, selections
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Node, canonical, functional, operators
 from bnfold.frontends.aten.memory import works_in_place
@@ -74,6 +74,14 @@ DECODERS: dict[str, Callable[[Context], Meaning]] = _by_operator(
         movement.decode_pixel_shuffle: "pixel_shuffle",
         movement.decode_pixel_unshuffle: "pixel_unshuffle",
         movement.decode_channel_shuffle: "channel_shuffle native_channel_shuffle",
+        selections.decode_flip: "flip",
+        selections.decode_roll: "roll",
+        selections.decode_index_select: "index_select",
+        selections.decode_index: "index",
+        selections.decode_repeat_interleave: "repeat_interleave",
+        selections.decode_unfold: "unfold",
+        selections.decode_stack: "stack",
+        selections.decode_tensor_split: "tensor_split",
     }
 )
 
