@@ -3,7 +3,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,20 +11,34 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.errors import ModelFormatError, UsageError
-from bnfold.frontends.torch_export.archive import check_archive
+from bnfold.frontends.torch_archive.exported import CleanProgram, clean_program
+from bnfold.frontends.torch_archive.zip_reader import opened
 
 
-def open_program(path: Path) -> ExportedProgram:
-    """Open a .pt2 file.
+def open_program(path: Path, imports: Iterable[str] = ()) -> ExportedProgram:
+    """Open a .pt2 file. torch is given a copy of its checked parts, never the file.
+
+    Args:
+        path: of the file.
+        imports: packages that the user named, whose operators and classes it may use.
 
     Raises:
         ModelFormatError: it cannot be read, or torch cannot load it.
         UnsupportedModelError: a part of it could run code.
     """
-    check_archive(path)
+    with opened(path) as entries:
+        return load_program(clean_program(entries, imports))
+
+
+def load_program(program: CleanProgram) -> ExportedProgram:
+    """The program out of checked parts.
+
+    Raises:
+        ModelFormatError: torch cannot load it.
+    """
     try:
         with _quiet():
-            return torch.export.load(str(path))
+            return torch.export.load(program.archive())
     except Exception as error:  # whatever torch raises for a damaged file
         raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
 

@@ -1,29 +1,60 @@
 """TorchScript files: opened only when they are what they say, written whole or not at all."""
 
+import io
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
 from bnfold.errors import ModelFormatError, UsageError
-from bnfold.frontends.torchscript.archive import check_archive
+from bnfold.frontends.torch_archive.clean import CleanArchive
+from bnfold.frontends.torch_archive.scripts import CleanScript, clean_script
+from bnfold.frontends.torch_archive.zip_reader import opened
 from bnfold.frontends.torchscript.prepare import refuse_outside_reach
 from bnfold.frontends.torchscript.storage import read_module, write_module
 
+# torch.jit.load copies a file in memory twice before it reads it; larger ones go through the disk.
+_MOST_IN_MEMORY = 2**26
 
-def open_script(path: Path) -> torch.jit.ScriptModule:
-    """Open a file that torch.jit.save wrote. Its pickles hold no Python code and are read by torch's own C++ reader.
+
+def open_script(path: Path, imports: Iterable[str] = ()) -> torch.jit.ScriptModule:
+    """Open a file that torch.jit.save wrote. torch is given a copy of its checked parts, never the file.
+
+    Args:
+        path: of the file.
+        imports: packages that the user named, whose operators it may call.
 
     Raises:
         ModelFormatError: it cannot be read, is damaged, or is something else, such as a pickle of torch.save.
-        UnsupportedModelError: its code reaches files or the network.
+        UnsupportedModelError: its code reaches files or the network, or calls an operator that nobody named.
     """
-    check_archive(path)
+    with opened(path) as entries:
+        return load_script(clean_script(entries, imports), imports)
+
+
+def load_script(script: CleanScript, imports: Iterable[str] = ()) -> torch.jit.ScriptModule:
+    """The module out of checked parts.
+
+    Raises:
+        As `open_script`.
+    """
     try:
-        module = read_module(str(path), "cpu")
+        module = _load(script.archive())
     except (RuntimeError, ValueError) as error:
         raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
     refuse_outside_reach(module._c)
     return module
+
+
+def _load(archive: CleanArchive) -> torch.jit.ScriptModule:
+    if archive.size <= _MOST_IN_MEMORY:
+        return read_module(io.BytesIO(archive.read()), "cpu")
+    with tempfile.TemporaryDirectory(prefix="bnfold-") as folder:
+        copy = Path(folder) / "archive.pt"
+        with copy.open("wb") as file:
+            archive.copy_to(file)
+        return read_module(str(copy), "cpu")
 
 
 def save_script(module: torch.jit.ScriptModule, path: Path) -> None:

@@ -1,0 +1,122 @@
+"""What a program may call: operators on tensors, numbers and texts, by name. Whatever is not listed is refused.
+
+Operators of other packages are allowed where the user named the package; then its code is trusted, not the file's.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+import torch
+
+from bnfold.errors import UnsupportedModelError
+
+_COMPUTING = frozenset(
+    "aten prim prims quantized _quantized quantization quantized_decomposed onednn mkldnn mkldnn_prepacked mkl sparse "
+    "profiler rngprims".split()
+)
+"""Namespaces whose operators compute, but for those that `_reaching` finds in them."""
+
+_OTHERS_OF_TORCH = frozenset(
+    "c10d _c10d_functional _c10d_functional_autograd _dtensor symm_mem static_runtime inductor inductor_prims _test "
+    "_native debugprims debug_mode_ops export onnx rpc triton streams fbgemm_gpu aoti_torch".split()
+)
+"""Namespaces of torch itself that programs have no need of: other machines, raw memory, tests of torch."""
+
+_HIGHER_ORDER = frozenset(
+    "associative_scan auto_functionalized auto_functionalized_v2 autograd_function_apply cond flex_attention "
+    "hints_wrapper invoke_quant invoke_quant_packed invoke_subgraph map_impl out_dtype scan strict_mode "
+    "tag_activation_checkpoint while_loop with_effects wrap wrap_activation_checkpoint wrap_with_autocast "
+    "wrap_with_set_grad_enabled".split()
+)
+_ON_NUMBERS = frozenset(
+    [
+        *(
+            f"_operator.{name}"
+            for name in "eq ne le ge lt gt neg pos mul add sub floordiv mod pow truediv and_ or_ lshift rshift".split()
+        ),
+        *(f"torch.sym_{name}" for name in "not int float ite max min sqrt sum".split()),
+        *(f"math.{name}" for name in "trunc floor ceil".split()),
+    ]
+)
+_ON_BATCHES = frozenset(
+    f"torch._functorch.predispatch.{name}"
+    for name in (
+        "_add_batch_dim _remove_batch_dim _vmap_increment_nesting _vmap_decrement_nesting _make_dual _unpack_dual "
+        "_jvp_increment_nesting _jvp_decrement_nesting _unwrap_for_grad _enter_dual_level _exit_dual_level"
+    ).split()
+)
+_TARGET = re.compile(r"torch\.ops\.(\w+)\.(\w+)(?:\.(\w+))?", re.ASCII)
+
+_NAMES_A_FILE = re.compile(r"(file|path|url)_?name|f(ile)?name|file|path|url", re.IGNORECASE)
+_OTHER_MACHINES = re.compile(r"RRef|WorkerInfo|ProcessGroup|c10d|dist_rpc")
+_LEAKS_ADDRESSES = frozenset({"mkldnn::data_ptr", "aten::data_ptr"})
+
+
+def check_target(target: object, imports: Iterable[str]) -> None:
+    """What a node of an exported program calls.
+
+    Args:
+        target: as torch writes it, such as "torch.ops.aten.conv2d.default".
+        imports: packages that the user named.
+
+    Raises:
+        UnsupportedModelError: it may not, or nobody knows it.
+    """
+    if target in _ON_NUMBERS or target in _ON_BATCHES:
+        return
+    found = _TARGET.fullmatch(target) if isinstance(target, str) else None
+    if found is None:
+        raise UnsupportedModelError(f"calls {str(target)[:80]!r}, which is no operator that programs need")
+    namespace, name = found[1], found[2]
+    if namespace == "higher_order":
+        if name not in _HIGHER_ORDER:
+            raise UnsupportedModelError(f"calls the operator 'higher_order::{name}', which is not one that computes")
+        return
+    check_operator(f"{namespace}::{name}", imports)
+
+
+def check_operator(operator: str, imports: Iterable[str]) -> None:
+    """An operator of any program.
+
+    Args:
+        operator: namespace and name, such as "aten::conv2d".
+        imports: packages that the user named.
+
+    Raises:
+        UnsupportedModelError: it may not be called, or nobody knows it.
+    """
+    namespace, _, name = operator.partition("::")
+    if operator in _reaching():
+        raise UnsupportedModelError(f"calls the operator {operator!r}, which reaches files or the network")
+    if namespace in _COMPUTING:
+        return
+    if namespace in _OTHERS_OF_TORCH:
+        raise UnsupportedModelError(f"calls the operator {operator!r}, which is not one that computes")
+    if not tuple(imports):
+        raise UnsupportedModelError(
+            f"calls the operator {operator!r} of another package: name the package with --import to allow its operators"
+        )
+    if not hasattr(getattr(torch.ops, namespace), name):
+        raise UnsupportedModelError(
+            f"calls the operator {operator!r}, which no imported package has: name its package with --import"
+        )
+
+
+@cache
+def _reaching() -> frozenset[str]:
+    """Operators that torch computes with, and yet read or write files, talk to other machines, or show addresses.
+
+    Their schemas say so: a text that is called a file's name, or a type of torch's distributed part.
+    """
+    schemas = torch._C._jit_get_all_schemas()
+    return _LEAKS_ADDRESSES | {schema.name for schema in schemas if _reaches_outside(schema)}
+
+
+def _reaches_outside(schema: torch._C.FunctionSchema) -> bool:
+    arguments = [(argument.name, str(argument.type)) for argument in schema.arguments]
+    return (
+        schema.name.startswith("prim::rpc_")
+        or any("str" in kind and _NAMES_A_FILE.fullmatch(name) for name, kind in arguments)
+        or _OTHER_MACHINES.search(str(schema)) is not None
+    )
