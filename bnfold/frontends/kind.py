@@ -52,4 +52,3 @@ def _kind_of_zip(names: Iterable[str]) -> Kind:
             f"is a pickle of torch.save (a state dict or a whole module), not a program: {_EXPORT_IT}; {_NOTHING_RUN}"
         )
     raise UnsupportedModelError("is a zip archive, but neither TorchScript nor torch.export")
-

@@ -57,7 +57,7 @@ def test_the_bomb_would_go_off(mark):
 def test_a_bare_pickle(tmp_path, mark, protocol):
     path = tmp_path / "model.pt"
     path.write_bytes(pickle.dumps(Bomb(mark), protocol))
-    with pytest.raises(ModelFormatError, match="is not a TorchScript file"):
+    with pytest.raises(ModelFormatError, match="damaged zip"):
         open_script(path)
     assert not mark.exists()
 
@@ -67,7 +67,7 @@ def test_a_bare_pickle(tmp_path, mark, protocol):
 def test_files_of_torch_save(tmp_path, mark, content, legacy):
     path = tmp_path / "model.pt"
     torch.save([content, Bomb(mark)], path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(ModelFormatError, match="torch.save" if not legacy else "is not a TorchScript file"):
+    with pytest.raises(ModelFormatError, match="torch.save" if not legacy else "damaged zip"):
         open_script(path)
     assert not mark.exists()
 
@@ -80,7 +80,7 @@ def test_a_bomb_inside_a_torchscript_archive(tmp_path, good, mark, pickled):
         tmp_path / "bad.pt",
         lambda entries: [(name, bomb if name.endswith(f"/{pickled}") else data) for name, data in entries],
     )
-    with pytest.raises(ModelFormatError):
+    with pytest.raises(UnsupportedModelError, match="nothing in it was executed"):
         open_script(path)
     assert not mark.exists()
 

@@ -18,7 +18,7 @@ from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.torch_archive.clean import CleanArchive
 from bnfold.frontends.torch_archive.json_text import read_json
 from bnfold.frontends.torch_archive.layout import is_old_program, parts_of_program
-from bnfold.frontends.torch_archive.pickles import Call, Global
+from bnfold.frontends.torch_archive.pickles import Call, Global, walk
 from bnfold.frontends.torch_archive.program import ProgramChecker
 from bnfold.frontends.torch_archive.saved import Saved, read_safely, read_saved, rebuilt
 from bnfold.frontends.torch_archive.tensors import DTYPES, StoredTensor, check_extent
@@ -127,7 +127,9 @@ class _Reader:
                 try:
                     content.decode()
                 except UnicodeDecodeError as error:
-                    raise ModelFormatError(f"holds {name!r}, which is no text: torch.export.load reads texts") from error
+                    raise ModelFormatError(
+                        f"holds {name!r}, which is no text: torch.export.load reads texts"
+                    ) from error
                 found[name.removeprefix(folder)] = content
         return found
 
@@ -175,7 +177,7 @@ class _Reader:
         """An object of a class in another package, which the user must have named."""
         if not self._imports:
             raise UnsupportedModelError(
-                "holds an object of a class of another package, which torch would unpickle: name the package with --import"
+                "holds an object of a class of another package, which runs code of it: name it with --import"
             )
         if name.startswith("custom"):
             raise UnsupportedModelError("holds an object of a class of C++, which bnfold does not load")
@@ -233,8 +235,6 @@ def _module(part: Call | Global) -> str:
 
 
 def _walk(saved: Saved) -> Iterable[object]:
-    from bnfold.frontends.torch_archive.pickles import walk
-
     return walk(saved.value)
 
 

@@ -1,4 +1,4 @@
-"""Symbolic sizes and conditions on inputs, which torch evaluates as Python: plain arithmetic that ends soon, or refused.
+"""Symbolic sizes and conditions on inputs, which torch evaluates as Python: arithmetic that soon ends, or nothing.
 
 A size is written as sympy's srepr does it ("Mul(Integer(2), Symbol('s77', positive=True))"), a condition as Python
 ("L['x'].size()[0] >= 2"). Arithmetic can take for ever too: a tower of powers, or a product of sums that is multiplied
@@ -11,14 +11,18 @@ from typing import NamedTuple
 
 from bnfold.errors import UnsupportedModelError
 
+_NOTHING_RUN = "nothing in it was executed"
+
 _LONGEST, _MOST_NODES, _DEEPEST = 4_000, 400, 30
 _MOST_BITS, _MOST_DEGREE, _MOST_TERMS, _MOST_POWER = 256, 24, 200, 8
 
 _SYMBOL = re.compile(r"[a-z]{1,4}\d{1,5}", re.ASCII)
 _CONSTANTS = frozenset({"true", "false", "True", "False", "oo", "int_oo"})
 _ASSUMPTIONS = frozenset(
-    "commutative complex extended_real finite hermitian imaginary infinite integer negative nonnegative nonpositive "
-    "nonzero positive rational real zero evaluate".split()
+    """
+    commutative complex extended_real finite hermitian imaginary infinite integer negative nonnegative
+    nonpositive nonzero positive rational real zero evaluate
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?(e[+-]?\d{1,3})?", re.ASCII)
 
@@ -27,9 +31,12 @@ _PRODUCTS = frozenset({"Mul"})
 _POWERS = frozenset({"Pow", "PowByNatural", "FloatPow", "LShift"})
 # The rest: what they give is a term of its own.
 _FUNCTIONS = frozenset(
-    "Abs CeilDiv CeilToInt CleanDiv Eq Equality FloatTrueDiv FloorDiv FloorToInt Ge GreaterThan Gt Identity IntTrueDiv "
-    "Le LessThan Lt Max Min Mod ModularIndexing Ne Not PythonMod RShift RoundDecimal RoundToInt StrictGreaterThan "
-    "StrictLessThan ToFloat TruncToFloat TruncToInt Unequality Where abs ceiling floor int float len max min round".split()
+    """
+    Abs CeilDiv CeilToInt CleanDiv Eq Equality FloatTrueDiv FloorDiv FloorToInt Ge GreaterThan Gt Identity
+    IntTrueDiv Le LessThan Lt Max Min Mod ModularIndexing Ne Not PythonMod RShift RoundDecimal RoundToInt
+    StrictGreaterThan StrictLessThan ToFloat TruncToFloat TruncToInt Unequality Where abs ceiling floor int
+    float len max min round
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 _LEAVES = frozenset({"Integer", "Float", "Rational", "Symbol"})
 _OF_TENSORS = frozenset({"dim", "item", "ndim", "numel", "size", "storage_offset", "stride", "shape"})
@@ -64,7 +71,9 @@ def check_size(text: object) -> None:
     try:
         _Reader(guards=False).measure(_parsed(text))
     except _NotPlainError as error:
-        raise UnsupportedModelError(f"holds an expression that is more than arithmetic ({str(text)[:80]!r})") from error
+        raise UnsupportedModelError(
+            f"holds an expression that is more than arithmetic ({str(text)[:80]!r}): {_NOTHING_RUN}"
+        ) from error
 
 
 def plain_guard(text: object) -> str:
@@ -77,7 +86,9 @@ def plain_guard(text: object) -> str:
         tree = _parsed(text)
         _Reader(guards=True).measure(tree)
     except _NotPlainError as error:
-        raise UnsupportedModelError(f"holds a condition that is more than arithmetic ({str(text)[:80]!r})") from error
+        raise UnsupportedModelError(
+            f"holds a condition that is more than arithmetic ({str(text)[:80]!r}): {_NOTHING_RUN}"
+        ) from error
     return ast.unparse(tree)
 
 
@@ -142,12 +153,9 @@ class _Reader:
                 return self._power(left, right, depth)
             case ast.BinOp(left=left, op=operator, right=right):
                 return self._combined(operator, [self.measure(side, depth) for side in (left, right)])
-            case ast.BoolOp(values=values):
-                return _sum([self.measure(value, depth) for value in values])
-            case ast.Compare(left=left, comparators=others):
-                return _term([self.measure(value, depth) for value in (left, *others)])
-            case ast.IfExp(test=test, body=body, orelse=other):
-                return _term([self.measure(value, depth) for value in (test, body, other)])
+            case ast.BoolOp() | ast.Compare() | ast.IfExp():
+                parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+                return _sum([self.measure(part, depth) for part in parts])
             case ast.Call():
                 return self._call(node, depth)
         if self._guards:
@@ -242,7 +250,9 @@ def _is_precise(values: object) -> bool:
 
 def _only_assumes(keywords: list[ast.keyword]) -> bool:
     return all(
-        keyword.arg in _ASSUMPTIONS and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, bool)
+        keyword.arg in _ASSUMPTIONS
+        and isinstance(keyword.value, ast.Constant)
+        and isinstance(keyword.value.value, bool)
         for keyword in keywords
     )
 

@@ -55,7 +55,9 @@ def parts_of_script(entries: Mapping[str, Content]) -> dict[str, Content]:
         ModelFormatError: it is something else, or has parts that torch.jit.save does not write.
     """
     if not is_torchscript(entries):
-        kind = "a file of torch.save" if any(name.endswith("data.pkl") for name in entries) else "a zip of something else"
+        kind = (
+            "a file of torch.save" if any(name.endswith("data.pkl") for name in entries) else "a zip of something else"
+        )
         raise ModelFormatError(
             f"is {kind}, not TorchScript: write it with torch.jit.save(torch.jit.script(model), path)"
         )

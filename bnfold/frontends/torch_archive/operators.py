@@ -12,40 +12,44 @@ import torch
 from bnfold.errors import UnsupportedModelError
 
 _COMPUTING = frozenset(
-    "aten prim prims quantized _quantized quantization quantized_decomposed onednn mkldnn mkldnn_prepacked mkl sparse "
-    "profiler rngprims".split()
+    """
+    aten prim prims quantized _quantized quantization quantized_decomposed onednn mkldnn mkldnn_prepacked
+    mkl sparse profiler rngprims
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 """Namespaces whose operators compute, but for those that `_reaching` finds in them."""
 
 _OTHERS_OF_TORCH = frozenset(
-    "c10d _c10d_functional _c10d_functional_autograd _dtensor symm_mem static_runtime inductor inductor_prims _test "
-    "_native debugprims debug_mode_ops export onnx rpc triton streams fbgemm_gpu aoti_torch".split()
+    """
+    c10d _c10d_functional _c10d_functional_autograd _dtensor symm_mem static_runtime inductor inductor_prims
+    _test _native debugprims debug_mode_ops export onnx rpc triton streams fbgemm_gpu aoti_torch
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 """Namespaces of torch itself that programs have no need of: other machines, raw memory, tests of torch."""
 
 _HIGHER_ORDER = frozenset(
-    "associative_scan auto_functionalized auto_functionalized_v2 autograd_function_apply cond flex_attention "
-    "hints_wrapper invoke_quant invoke_quant_packed invoke_subgraph map_impl out_dtype scan strict_mode "
-    "tag_activation_checkpoint while_loop with_effects wrap wrap_activation_checkpoint wrap_with_autocast "
-    "wrap_with_set_grad_enabled".split()
+    """
+    associative_scan auto_functionalized auto_functionalized_v2 autograd_function_apply cond flex_attention
+    hints_wrapper invoke_quant invoke_quant_packed invoke_subgraph map_impl out_dtype scan strict_mode
+    tag_activation_checkpoint while_loop with_effects wrap wrap_activation_checkpoint wrap_with_autocast
+    wrap_with_set_grad_enabled
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 _ON_NUMBERS = frozenset(
-    [
-        *(
-            f"_operator.{name}"
-            for name in "eq ne le ge lt gt neg pos mul add sub floordiv mod pow truediv and_ or_ lshift rshift".split()
-        ),
-        *(f"torch.sym_{name}" for name in "not int float ite max min sqrt sum".split()),
-        *(f"math.{name}" for name in "trunc floor ceil".split()),
-    ]
+    """
+    _operator.eq _operator.ne _operator.le _operator.ge _operator.lt _operator.gt _operator.neg _operator.pos
+    _operator.mul _operator.add _operator.sub _operator.floordiv _operator.mod _operator.pow _operator.truediv
+    _operator.and_ _operator.or_ _operator.lshift _operator.rshift math.trunc math.floor math.ceil torch.sym_not
+    torch.sym_int torch.sym_float torch.sym_ite torch.sym_max torch.sym_min torch.sym_sqrt torch.sym_sum
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 _ON_BATCHES = frozenset(
-    f"torch._functorch.predispatch.{name}"
-    for name in (
-        "_add_batch_dim _remove_batch_dim _vmap_increment_nesting _vmap_decrement_nesting _make_dual _unpack_dual "
-        "_jvp_increment_nesting _jvp_decrement_nesting _unwrap_for_grad _enter_dual_level _exit_dual_level"
-    ).split()
+    """
+    _add_batch_dim _remove_batch_dim _vmap_increment_nesting _vmap_decrement_nesting _make_dual _unpack_dual
+    _jvp_increment_nesting _jvp_decrement_nesting _unwrap_for_grad _enter_dual_level _exit_dual_level
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
+_WRAPPERS = "torch._functorch.predispatch."
 _TARGET = re.compile(r"torch\.ops\.(\w+)\.(\w+)(?:\.(\w+))?", re.ASCII)
 
 _NAMES_A_FILE = re.compile(r"(file|path|url)_?name|f(ile)?name|file|path|url", re.IGNORECASE)
@@ -63,9 +67,10 @@ def check_target(target: object, imports: Iterable[str]) -> None:
     Raises:
         UnsupportedModelError: it may not, or nobody knows it.
     """
-    if target in _ON_NUMBERS or target in _ON_BATCHES:
+    name = target if isinstance(target, str) else ""
+    if name in _ON_NUMBERS or (name.startswith(_WRAPPERS) and name.removeprefix(_WRAPPERS) in _ON_BATCHES):
         return
-    found = _TARGET.fullmatch(target) if isinstance(target, str) else None
+    found = _TARGET.fullmatch(name)
     if found is None:
         raise UnsupportedModelError(f"calls {str(target)[:80]!r}, which is no operator that programs need")
     namespace, name = found[1], found[2]

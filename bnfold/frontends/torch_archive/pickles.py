@@ -113,7 +113,7 @@ def _carry_out(machine: _Machine, data: bytes) -> None:
         if step is None:
             raise PickleRefusedError(f"uses the instruction {opcode.name}, which torch does not write")
         step(machine, argument)
-        end = place + 1
+        end = (place or 0) + 1
     if end != len(data):
         raise ModelFormatError("holds a pickle with something behind its end")
 
@@ -206,8 +206,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "STOP": lambda _machine, _nothing: None,
     "MARK": _mark,
     "NONE": lambda machine, _: _push(machine, None),
-    "NEWTRUE": lambda machine, _: _push(machine, True),  # noqa: FBT003
-    "NEWFALSE": lambda machine, _: _push(machine, False),  # noqa: FBT003
+    "NEWTRUE": lambda machine, _: _push(machine, True),
+    "NEWFALSE": lambda machine, _: _push(machine, False),
     "BININT": _push,
     "BININT1": _push,
     "BININT2": _push,
@@ -286,7 +286,7 @@ def walk(value: object) -> Iterator[object]:
 
 
 def _check_extent(value: object) -> None:
-    """Refuse a value that holds itself, is nested too deep, or is endless because it holds the same parts ever again."""
+    """Refuse a value that holds itself, is nested too deep, or repeats its parts without end."""
     sizes: dict[int, int] = {}
     _weigh(value, sizes, 0)
 

@@ -84,8 +84,8 @@ class ProgramChecker:
         if isinstance(kind, type) and issubclass(kind, IntEnum):
             return partial(_enumeration, kind)
         if dataclasses.is_dataclass(kind):
-            fields = self._fields(typing.cast("type", kind))
-            return partial(_union if issubclass(typing.cast("type", kind), _Union) else _object, kind.__name__, fields)
+            owner = typing.cast("type", kind)
+            return partial(_union if issubclass(owner, _Union) else _object, owner.__name__, self._fields(owner))
         return _SCALARS[kind]
 
     def _fields(self, kind: type) -> Mapping[str, Check]:
@@ -149,6 +149,10 @@ def _only(what: str, allows: Callable[[object], bool]) -> Check:
     return check
 
 
+def _guard(text: object) -> None:
+    plain_guard(text)
+
+
 def _texts(imports: tuple[str, ...]) -> Mapping[tuple[str, str], Check]:
     text = _only("the text", is_text)
     variable = _only("the name", is_variable)
@@ -173,7 +177,7 @@ def _texts(imports: tuple[str, ...]) -> Mapping[tuple[str, str], Check]:
         partial(check_target, imports=imports): "Node.target Argument.as_operator",
         partial(check_arguments, imports=imports): "ModuleCallSignature.in_spec",
         partial(check_treespec, imports=imports): "ModuleCallSignature.out_spec",
-        lambda guard: None if plain_guard(guard) else None: "ExportedProgram.guards_code",
+        _guard: "ExportedProgram.guards_code",
     }
     return {
         typing.cast("tuple[str, str]", tuple(field.split("."))): check

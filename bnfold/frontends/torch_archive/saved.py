@@ -1,4 +1,4 @@
-"""Files of torch.save inside an archive: sample inputs, and weights of older versions. torch.load is not called on them.
+"""Files of torch.save inside an archive: sample inputs, and weights of older versions, read without torch.load.
 
 They are zips of their own, which hold one pickle and the storages that it refers to.
 """
@@ -21,7 +21,9 @@ _REBUILDS = frozenset({"_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_par
 _OF_TORCH = frozenset({*STORAGES, *DTYPES, "Size", "device"})
 _OTHERS = frozenset({Global("collections", "OrderedDict"), Global("builtins", "complex"), Global("builtins", "set")})
 _FAKE = Global("torch._export.serde.serialize", "_reconstruct_fake_tensor")
-_ENTRIES = re.compile(r"data\.pkl|data/\w+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment")
+_ENTRIES = re.compile(
+    r"data\.pkl|data/\w+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def read_saved(name: str, data: Buffer, imports: Iterable[str]) -> Saved:
         UnsupportedModelError: it holds something else than tensors and containers of them.
     """
     if bytes(data[:4]) != b"PK\3\4":
-        raise UnsupportedModelError(f"holds a pickle in {name!r} that could run code: only files of torch.save are read")
+        raise UnsupportedModelError(
+            f"holds a pickle in {name!r} that could run code: only files of torch.save are read"
+        )
     entries = read_zip(data)
     folder = next(iter(entries)).partition("/")[0]
     parts = {entry.removeprefix(f"{folder}/"): content.content() for entry, content in entries.items()}
@@ -170,9 +174,9 @@ def real_tensor(stored: StoredTensor, saved: Saved) -> torch.Tensor:
     if stored.dtype.startswith("q") or not stored.dtype:
         raise UnsupportedModelError("holds sample inputs that are quantized, which bnfold cannot rebuild")
     content = bytearray(saved.storages[stored.key])
-    storage = torch.frombuffer(content, dtype=torch.uint8).untyped_storage() if content else torch.UntypedStorage(0)
+    held = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
     tensor = torch.empty(0, dtype=getattr(torch, stored.dtype))
-    tensor.set_(storage, stored.offset, stored.shape, stored.stride)  # type: ignore[call-overload] # stubs lack it
+    tensor.set_(held.untyped_storage(), stored.offset, stored.shape, stored.stride)
     if stored.is_parameter:
         return torch.nn.Parameter(tensor, requires_grad=stored.requires_grad)
     return tensor.requires_grad_(stored.requires_grad)

@@ -40,14 +40,16 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 # What methods of torch's own modules do while they are loaded: packing of quantized weights, and plain values.
 _HARMLESS = frozenset(
-    "annotate bool float getattr int len list tuple unchecked_cast uninitialized str min max isinstance dict "
-    "def print __is__ __isnot__ __not__ __and__ __or__ __getitem__ __contains__ eq ne lt le gt ge add sub append format "
-    "items keys values size dim copy_ to detach dtype device set_ view reshape contiguous RaiseException warn "
-    "TupleUnpack unsqueeze squeeze select slice dequantize int_repr q_scale q_zero_point per_tensor_affine "
-    "linear_prepack linear_prepack_fp16 linear_unpack linear_unpack_fp16 conv1d_prepack conv2d_prepack conv3d_prepack "
-    "conv_transpose1d_prepack conv_transpose2d_prepack conv_transpose3d_prepack conv2d_unpack conv3d_unpack "
-    "embedding_bag_prepack embedding_bag_unpack qlinear_prepack qlinear_unpack make_quantized_cell_params "
-    "make_quantized_cell_params_dynamic make_quantized_cell_params_fp16".split()
+    """
+    annotate bool float getattr int len list tuple unchecked_cast uninitialized str min max isinstance dict
+    def print __is__ __isnot__ __not__ __and__ __or__ __getitem__ __contains__ eq ne lt le gt ge add sub
+    append format items keys values size dim copy_ to detach dtype device set_ view reshape contiguous
+    RaiseException warn TupleUnpack unsqueeze squeeze select slice dequantize int_repr q_scale q_zero_point
+    per_tensor_affine linear_prepack linear_prepack_fp16 linear_unpack linear_unpack_fp16 conv1d_prepack
+    conv2d_prepack conv3d_prepack conv_transpose1d_prepack conv_transpose2d_prepack conv_transpose3d_prepack
+    conv2d_unpack conv3d_unpack embedding_bag_prepack embedding_bag_unpack qlinear_prepack qlinear_unpack
+    make_quantized_cell_params make_quantized_cell_params_dynamic make_quantized_cell_params_fp16
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 )
 
 
@@ -160,7 +162,7 @@ def _check_body(body: str, bodies: Mapping[str, list[str]]) -> None:
         name = called.rpartition(".")[2]
         if not (name in _HARMLESS or name in bodies or re.search(rf"\b{name} = __torch__\.", body)):
             raise UnsupportedModelError(
-                f"holds code that could run on loading and calls {called[:80]!r}, which is more than filling in values: "
+                f"holds code that could run on loading and calls {called[:80]!r}, which does more than fill in values: "
                 "it is not loaded"
             )
     if _UNNAMED_CALL.search(body):

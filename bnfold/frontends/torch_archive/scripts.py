@@ -43,8 +43,8 @@ class CleanScript:
 def clean_script(entries: Mapping[str, Entry], imports: Iterable[str]) -> CleanScript:
     """Check a TorchScript file.
 
-    What only helps to find errors in the original Python, and the inputs it was traced with, whose values torch does not
-    write, are left out.
+    What only helps to find errors in the original Python, and the inputs of a trace, whose values torch does not write,
+    are left out.
 
     Args:
         entries: of the file.

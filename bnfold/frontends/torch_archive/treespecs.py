@@ -69,10 +69,10 @@ def _parsed(text: object) -> Any:  # noqa: ANN401 - any JSON
 
 def _check(spec: object, imports: tuple[str, ...], depth: int) -> None:
     match spec:
-        case {"type": None, "context": None, "children_spec": []} if len(spec) == 3:
+        case {"type": None, "context": None, "children_spec": [], **others} if not others:
             return
-        case {"type": str(kind), "context": context, "children_spec": list(children)} if (
-            len(spec) == 3 and depth < _DEEPEST
+        case {"type": str(kind), "context": context, "children_spec": list(children), **others} if (
+            not others and depth < _DEEPEST
         ):
             _check_context(kind, context, imports)
             for child in children:

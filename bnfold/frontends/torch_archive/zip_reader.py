@@ -288,7 +288,7 @@ def _check_local(data: memoryview, header: _Header, place: int) -> int:
         raise _damaged(f"the two headers of {header.name!r} contradict each other")
     if said != known and not later:
         raise _damaged(f"the two headers of {header.name!r} contradict each other")
-    return length
+    return int(length)
 
 
 def _check_descriptor(data: memoryview, header: _Header, place: int) -> int:
@@ -296,7 +296,7 @@ def _check_descriptor(data: memoryview, header: _Header, place: int) -> int:
     known = (b"PK\7\10", header.crc, header.packed, header.size)
     for form in (_DESCRIPTOR, _DESCRIPTOR64):
         if len(data) >= place + form.size and form.unpack_from(data, place) == known:
-            return form.size
+            return int(form.size)
     raise _damaged(f"the note behind {header.name!r} contradicts its header")
 
 

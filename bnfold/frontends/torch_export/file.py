@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import torch
 from torch.export import ExportedProgram
@@ -38,7 +39,7 @@ def load_program(program: CleanProgram) -> ExportedProgram:
     """
     try:
         with _quiet():
-            return torch.export.load(program.archive())
+            return torch.export.load(cast("IO[bytes]", program.archive()))
     except Exception as error:  # whatever torch raises for a damaged file
         raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
 

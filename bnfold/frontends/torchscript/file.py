@@ -30,10 +30,10 @@ def open_script(path: Path, imports: Iterable[str] = ()) -> torch.jit.ScriptModu
         UnsupportedModelError: its code reaches files or the network, or calls an operator that nobody named.
     """
     with opened(path) as entries:
-        return load_script(clean_script(entries, imports), imports)
+        return load_script(clean_script(entries, imports))
 
 
-def load_script(script: CleanScript, imports: Iterable[str] = ()) -> torch.jit.ScriptModule:
+def load_script(script: CleanScript) -> torch.jit.ScriptModule:
     """The module out of checked parts.
 
     Raises:
