@@ -41,3 +41,12 @@ def set_float_attribute(proto: onnx.NodeProto, name: str, value: float) -> None:
     for entry in proto.attribute:
         if entry.name == name:
             entry.f = value
+
+
+def set_int_attribute(proto: onnx.NodeProto, name: str, value: int) -> None:
+    """Give an integer attribute a value, whether the node has it or not."""
+    for entry in proto.attribute:
+        if entry.name == name:
+            entry.i = value
+            return
+    proto.attribute.append(onnx.helper.make_attribute(name, value))

@@ -52,17 +52,38 @@ def reshape(node: Node, operands: Operands) -> AnyArray:
 
 
 def dequantize_linear(node: Node, operands: Operands) -> AnyArray | Refusal:
-    """Per tensor or per axis, not per block. Source: ONNX DequantizeLinear-10 to -28."""
+    """Per tensor, per axis or per block, from integers and 8-bit floats. Source: ONNX DequantizeLinear-10 to -28."""
     quantized, scale = operands[:2]
-    if attribute(node, "block_size", 0) or scale.ndim > 1 or quantized.dtype.kind not in "iu":
-        return Refusal(Reason.QUANTIZED, f"{node.label!r} dequantises in blocks or from {quantized.dtype}")
-    shape = [1] * quantized.ndim
-    if scale.ndim and scale.size > 1:
-        shape[attribute(node, "axis", 1)] = -1
+    if scale.size > 1 and scale.ndim > 1 and not attribute(node, "block_size", 0):
+        return Refusal(Reason.QUANTIZED, f"{node.label!r} has scales of shape {scale.shape} and no block size")
+    cells = scale_cells(node, scale.shape, quantized.shape)
     centred = quantized.astype(np.float64)
     if len(operands) > 2:
-        centred = centred - operands[2].astype(np.float64).reshape(shape if operands[2].size > 1 else ())
-    return (centred * scale.astype(np.float64).reshape(shape if scale.size > 1 else ())).astype(scale.dtype)
+        zero_point = np.broadcast_to(operands[2].astype(np.float64), scale.shape)
+        centred = centred - zero_point.reshape(-1)[cells]
+    return (centred * scale.astype(np.float64).reshape(-1)[cells]).astype(scale.dtype)
+
+
+def scale_cells(node: Node, scale: tuple[int, ...], values: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """For each value of a DequantizeLinear, the number of the scale that it is multiplied with.
+
+    Args:
+        node: the node.
+        scale: shape of its scales: (), (1,), (n,) along its axis, or blocks of its axis.
+        values: shape of its values.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+    numbers = np.arange(int(np.prod(scale))).reshape(scale)
+    if numbers.size == 1:
+        return np.broadcast_to(numbers.reshape(()), values)
+    axis = attribute(node, "axis", 1) % len(values)
+    block = attribute(node, "block_size", 0)
+    if block:
+        cut: npt.NDArray[np.intp] = np.repeat(numbers, block, axis)[(slice(None),) * axis + (slice(values[axis]),)]
+        return cut
+    return np.broadcast_to(numbers.reshape(-1, *(1,) * (len(values) - axis - 1)), values)
 
 
 def concat(node: Node, operands: Operands) -> AnyArray:

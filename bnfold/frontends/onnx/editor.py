@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import InternalError
-from bnfold.frontends.onnx.attributes import set_float_attribute
+from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.encode import NodeEdit
 from bnfold.frontends.onnx.graph import GraphIndex, Node, Scope, Value
+from bnfold.frontends.onnx.requantize import Requantized
 from bnfold.frontends.parameters import NewParameter
 
 
@@ -51,12 +53,11 @@ class Editor:
         node = edit.node
         # The bias first: exporters compute an absent one from the shape of the weight, and then nobody else reads that.
         for slot in sorted(edit.parameters, reverse=True):
-            if not (edit.bias_behind and slot == 2):
-                self._set_parameter(node, slot, edit.parameters[slot])
-        for dequantizer, scales in edit.dequantizers.items():
-            self._set_parameter(dequantizer, 1, scales)
-        if edit.bias_behind:
-            self._add_behind(node, edit.parameters[2])
+            self._set_parameter(node, slot, edit.parameters[slot])
+        for change in edit.requantized:
+            self._requantize(node, change)
+        if edit.bias_behind is not None:
+            self._add_behind(node, edit.bias_behind)
         if edit.op_type:
             node.proto.op_type = edit.op_type
         for name, value in edit.factors.items():
@@ -122,6 +123,35 @@ class Editor:
         value = scope.values[name] = Value(name, scope)
         self._connect(node, slot, value)
         self._store(value, parameter)
+
+    def _requantize(self, reader: Node, change: Requantized) -> None:
+        """Give a DequantizeLinear other inputs; one whose output somebody else sees keeps its own, and gets a copy."""
+        node, made = change.node, change.node.outputs[0]
+        if made is not None and (made.is_output or len(made.value_readers) > 1):
+            node = self._copy_for(reader, change.slot, node, made)
+        for slot, parameter in change.parameters.items():
+            self._set_parameter(node, slot, parameter)
+        if change.axis is not None:
+            set_int_attribute(node.proto, "axis", change.axis)
+
+    def _copy_for(self, reader: Node, slot: int, node: Node, made: Value) -> Node:
+        """The same node once more, for one input of one reader."""
+        output = Value(
+            self._fresh_name(f"{made.name}_folded"), node.scope, shape=made.shape, element_type=made.element_type
+        )
+        node.scope.values[output.name] = output
+        proto = onnx.NodeProto()
+        proto.CopyFrom(node.proto)
+        proto.name = self._fresh_node_name(f"{node.proto.name or made.name}_folded")
+        proto.output[0] = output.name
+        copy = Node(proto, node.scope, list(node.inputs), [output], (node.position[0], node.position[1] + 1))
+        output.producer = copy
+        for place, source in enumerate(copy.inputs):
+            if source is not None:
+                source.readers.append((copy, place))
+        self._connect(reader, slot, output)
+        self.added_nodes.setdefault(node, []).append(copy)
+        return copy
 
     def _freeze(self, value: Value) -> None:
         """The fold has used these values for one reader: the caller can no longer replace them for the others."""

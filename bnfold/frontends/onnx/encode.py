@@ -1,6 +1,6 @@
 """From a meaning back to a node: which parameters change, in the node's own layout, rounded once and checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from bnfold.frontends.convolutions import stored_inputs_first, stored_outputs_fi
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute, equation
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node
-from bnfold.frontends.onnx.requantize import dequantizer, same_factors, scaled_quantization
+from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
 from bnfold.frontends.parameters import (
     Layout,
     NewParameter,
@@ -26,6 +26,11 @@ from bnfold.frontends.parameters import (
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
 
+# Of Conv, ConvTranspose and Gemm.
+_BIAS = 2
+# What float64 may lose on the way.
+_LOST = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class NodeEdit:
@@ -36,16 +41,16 @@ class NodeEdit:
         parameters: new values by input index; an index past the last input adds that input.
         op_type: what the operator becomes; "" leaves it.
         factors: float attributes to set, where the node has them: factors that the parameters now contain.
-        bias_behind: whether parameter 2 is no input of the node, but goes into an Add right behind it.
-        dequantizers: new scales of the DequantizeLinear nodes that make the node's parameters.
+        bias_behind: what an Add right behind the node adds; None where there is none.
+        requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
     """
 
     node: Node
     parameters: Mapping[int, NewParameter]
     op_type: str = ""
     factors: Mapping[str, float] = field(default_factory=dict)
-    bias_behind: bool = False
-    dequantizers: Mapping[Node, NewParameter] = field(default_factory=dict)
+    bias_behind: NewParameter | None = None
+    requantized: Sequence[Requantized] = ()
 
 
 def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Refusal:
@@ -99,7 +104,7 @@ def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit
         bias = _bias(node, bias_per_channel(meaning), constants)
         return _edit(node, {slot: weight, 2: bias}, constants, op_type="Gemm")
     bias = _bias(node, bias_along_output(meaning), constants, like=slot)
-    return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
+    return _edit(node, {slot: weight}, constants, bias_behind=bias)
 
 
 def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
@@ -109,7 +114,7 @@ def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit 
     if meaning.bias is None:
         return _edit(node, {slot: weight}, constants)
     bias = _bias(node, bias_along_output(meaning), constants, like=slot)
-    return _edit(node, {slot: weight, 2: bias}, constants, bias_behind=True)
+    return _edit(node, {slot: weight}, constants, bias_behind=bias)
 
 
 _CONTRACTIONS: dict[str, Callable[[Node, Contraction, Constants], NodeEdit | Refusal]] = {
@@ -189,32 +194,76 @@ def _edit(
     *,
     op_type: str = "",
     factors: Mapping[str, float] | None = None,
-    bias_behind: bool = False,
+    bias_behind: NewParameter | Refusal | None = None,
 ) -> NodeEdit | Refusal:
+    if isinstance(bias_behind, Refusal):
+        return bias_behind
     new: dict[int, NewParameter] = {}
-    dequantizers: dict[Node, NewParameter] = {}
-    is_bias = False
+    integers = _Integers(node, constants)
     for slot, parameter in parameters.items():
-        quantized = dequantizer(node.inputs[slot]) if _has_input(node, slot) else None
-        if quantized is not None and isinstance(parameter, NewParameter):
-            if parameter.dead_channels:
-                return Refusal(Reason.UNDERFLOW, f"{parameter.dead_channels} scales of {quantized.label!r} would be 0")
-            scales = scaled_quantization(quantized, constants.require(node.inputs[slot]), parameter.exact, constants)
-            if isinstance(scales, Refusal):
-                return _of_integer_bias(quantized) if is_bias and scales.reason is Reason.QUANTIZED else scales
-            is_bias = True
-            if scales is not None:
-                dequantizers[quantized] = scales
-        elif isinstance(parameter, Refusal):
+        if isinstance(parameter, Refusal):
             return parameter
-        elif parameter is not None:
+        quantized = dequantizer(node.inputs[slot]) if _has_input(node, slot) else None
+        if parameter is not None and quantized is None:
             new[slot] = parameter
-    if len(dequantizers) > 1 and not same_factors(dequantizers, constants):
-        return _of_integer_bias(next(reversed(dequantizers)))
-    return NodeEdit(node, new, op_type, factors or {}, bias_behind, dequantizers)
+        elif parameter is not None and quantized is not None:
+            refusal = integers.change(quantized, slot, parameter)
+            if refusal is not None:
+                return refusal
+    return NodeEdit(node, new, op_type, factors or {}, bias_behind or integers.behind, integers.changes)
 
 
-def _of_integer_bias(bias: Node) -> Refusal:
+class _Integers:
+    """The parameters of a node that are stored as integers, one after the other: the weight before the bias.
+
+    Attributes:
+        changes: of the nodes that dequantise them.
+        behind: what an integer bias could not take, to be added behind the node.
+    """
+
+    def __init__(self, node: Node, constants: Constants) -> None:
+        self._node, self._constants = node, constants
+        self.changes: list[Requantized] = []
+        self.behind: NewParameter | None = None
+
+    def change(self, quantized: Node, slot: int, parameter: NewParameter) -> Refusal | None:
+        """Let one take new values; the refusal where it cannot."""
+        if parameter.dead_channels:
+            return Refusal(Reason.UNDERFLOW, f"{parameter.dead_channels} scales of {quantized.label!r} would be 0")
+        if slot == _BIAS and dequantizer(self._node.inputs[1]) is not None:
+            return self._change_bias(quantized, parameter.exact)
+        return self._requantize(quantized, slot, parameter.exact)
+
+    def _change_bias(self, quantized: Node, new: Array) -> Refusal | None:
+        """A bias beside an integer weight takes the weight's factors: runtimes multiply the scales of input and weight
+        to get that of the bias. What is left of the shift is added behind the node.
+        """
+        old = self._constants.require_exact(self._node.inputs[_BIAS])
+        factors = np.ravel(self.changes[0].factors) if self.changes else np.ones(1)
+        if factors.size not in (1, old.size) or attribute(self._node, "beta", 1.0) != 1.0:
+            return _no_shift(quantized)
+        scaled = old * factors
+        refusal = self._requantize(quantized, _BIAS, scaled)
+        rest = new - scaled
+        if refusal is not None or np.all(np.abs(rest) <= _LOST * np.abs(new)):
+            return refusal
+        axes = self._constants.require(self._node.inputs[1]).ndim - 2  # those of places, of which a matrix has none
+        dtype = self._constants.require(self._node.inputs[_BIAS]).dtype
+        behind = new_parameter(rest.reshape(-1, *(1,) * axes), dtype)
+        if isinstance(behind, Refusal):
+            return behind
+        self.behind = behind
+        return None
+
+    def _requantize(self, quantized: Node, slot: int, new: Array) -> Refusal | None:
+        change = requantized(quantized, slot, self._constants.require(self._node.inputs[slot]), new, self._constants)
+        if isinstance(change, Refusal):
+            return change
+        self.changes += [change] if change is not None else []
+        return None
+
+
+def _no_shift(bias: Node) -> Refusal:
     """The weight, which is looked at first, bears the map; so it is the shift that the bias does not bear."""
     return Refusal(
         Reason.QUANTIZED, f"the bias is stored as integers behind {bias.label!r}: it takes the scale, and no shift"

@@ -109,7 +109,7 @@ class OnnxPort:
 
     def added_nodes(self, edit: NodeEdit) -> int:
         """An Add, where the node has no room for a bias."""
-        return int(edit.bias_behind)
+        return int(edit.bias_behind is not None)
 
     def dead_channels(self, edit: NodeEdit) -> int:
         """Of all weights that the edit changes."""

@@ -1,12 +1,20 @@
-"""Parameters stored as integers behind a DequantizeLinear: a positive scale goes into its scales, exactly."""
+"""Parameters stored as integers behind a DequantizeLinear, scaled exactly: no number is ever quantised anew.
 
-from collections.abc import Mapping
+With y = (q - z) * a, the map s * y is (q - z) * (s * a) for s > 0. For s < 0 the integers are mirrored about their
+zero point, q' = 2 z - q, where all of them have a mirror image; for s = 0 they become the zero point. One scale for
+the whole tensor becomes one for each channel where the map needs that.
+"""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from bnfold.affine import Array
 from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.constant_ops import AnyArray, scale_cells
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.frontends.parameters import NewParameter, new_parameter
@@ -14,6 +22,27 @@ from bnfold.refusal import Reason, Refusal
 
 # What float64 may lose between the old values times a factor and the new ones.
 _EXACT = 1e-12
+_FIRST_WITH_AXIS = 13
+_INTEGERS, _SCALE, _ZERO_POINT = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Requantized:
+    """A DequantizeLinear with other inputs.
+
+    Attributes:
+        node: the node.
+        slot: of the node that reads its output, and shall read the new values.
+        parameters: new values of the DequantizeLinear's inputs, by slot.
+        axis: along which there is one scale for each index from now on; None where that has not changed.
+        factors: by what each of the old values is multiplied, along the axis of its scales or over its blocks.
+    """
+
+    node: Node
+    slot: int
+    parameters: Mapping[int, NewParameter]
+    axis: int | None
+    factors: Array
 
 
 def dequantizer(value: Value | None) -> Node | None:
@@ -22,69 +51,129 @@ def dequantizer(value: Value | None) -> Node | None:
     return node if node is not None and node.is_standard and node.proto.op_type == "DequantizeLinear" else None
 
 
-def scaled_quantization(
-    node: Node, old: npt.NDArray[np.generic], new: Array, constants: Constants
-) -> NewParameter | Refusal | None:
-    """The scales with which a DequantizeLinear makes `new` where it made `old`.
+def requantized(node: Node, slot: int, old: AnyArray, new: Array, constants: Constants) -> Requantized | Refusal | None:
+    """The inputs with which a DequantizeLinear makes `new` where it made `old`.
 
     Args:
         node: the DequantizeLinear.
+        slot: where its reader reads it.
         old: what it makes now.
         new: what it is to make, of the same shape.
         constants: of the model.
 
     Returns:
-        The scales, None where nothing changes, or QUANTIZED where no positive scale for each of the node's own scales
-        gives exactly these values.
+        The inputs, None where nothing changes, or QUANTIZED where no inputs give exactly these values.
     """
-    output, scale = node.outputs[0], node.inputs[1]
-    stored = constants.read_exact(scale) if scale is not None else None
-    if output is None or scale is None or stored is None:
-        return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) has no scale")
+    stored = _Stored.of(node, constants)
     if isinstance(stored, Refusal):
         return stored
     if old.shape != new.shape:
         return Refusal(Reason.QUANTIZED, f"{node.label!r} makes shape {old.shape}, folded it would be {new.shape}")
-    if output.is_output:
-        return Refusal(Reason.GRAPH_OUTPUT, f"{output.name!r} is a parameter, and an output of {output.scope.label}")
-    if len(output.value_readers) > 1:
-        names = ", ".join(f"{reader.label!r} ({reader.op})" for reader, _ in output.value_readers[:3])
-        return Refusal(Reason.OTHER_CONSUMERS, f"{output.name!r}, a parameter, is read by {names}")
-    axis = attribute(node, "axis", 1) % max(old.ndim, 1)
-    rows = (lambda values: np.moveaxis(values, axis, 0).reshape(stored.size, -1)) if stored.size > 1 else np.ravel
-    factors = _factors(np.atleast_2d(rows(old.astype(np.float64))), np.atleast_2d(rows(new)))
-    if factors is None:
-        has = "one scale for all" if stored.size == 1 else f"scales along axis {axis}"
-        return Refusal(Reason.QUANTIZED, f"{node.label!r} has {has}, which cannot express the map")
-    if np.all(factors == 1.0):
-        return None
+    values = old.astype(np.float64)
+    for axis, cells, shape in stored.granularities():
+        factors = _factors(values, new, cells, shape)
+        if factors is not None:
+            return None if np.all(factors == 1.0) else _with_factors(stored, slot, axis, cells, factors)
+    return Refusal(Reason.QUANTIZED, f"{node.label!r} has {stored.describe()}, which cannot express the map")
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """What a DequantizeLinear reads: integers or 8-bit floats, scales, zero points."""
+
+    node: Node
+    integers: AnyArray
+    scale: Array
+    scale_dtype: np.dtype[np.generic]
+    zero_point: AnyArray | None
+
+    @classmethod
+    def of(cls, node: Node, constants: Constants) -> "_Stored | Refusal":
+        stored, scale, zero_point = [*node.inputs, None][:3]
+        if stored is None or scale is None:
+            return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) has no values or no scale")
+        scales = constants.read_exact(scale)
+        if isinstance(scales, Refusal):
+            return scales
+        zeros = None if zero_point is None else constants.require(zero_point)
+        return cls(node, constants.require(stored), scales, constants.require(scale).dtype, zeros)
+
+    def granularities(self) -> Iterator[tuple[int | None, npt.NDArray[np.intp], tuple[int, ...]]]:
+        """Ways to share scales: the axis if it is a new one, for each value the number of its scale, their shape."""
+        yield None, scale_cells(self.node, self.scale.shape, self.integers.shape), self.scale.shape
+        if self.scale.size == 1 and not attribute(self.node, "block_size", 0) and self.node.opset >= _FIRST_WITH_AXIS:
+            for axis, length in enumerate(self.integers.shape):
+                along = np.arange(length).reshape(-1, *(1,) * (self.integers.ndim - axis - 1))
+                yield axis, np.broadcast_to(along, self.integers.shape), (length,)
+
+    def describe(self) -> str:
+        if attribute(self.node, "block_size", 0):
+            return f"a scale for every {attribute(self.node, 'block_size', 0)} values"
+        return "one scale for all" if self.scale.size == 1 else f"scales along axis {attribute(self.node, 'axis', 1)}"
+
+    def zeros(self, cells: npt.NDArray[np.intp], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """The zero point of each value."""
+        if self.zero_point is None:
+            return np.zeros((), np.int64)
+        return np.broadcast_to(self.zero_point.astype(np.int64), shape).reshape(-1)[cells]
+
+
+def _factors(old: Array, new: Array, cells: npt.NDArray[np.intp], shape: tuple[int, ...]) -> Array | None:
+    """One factor for each scale with new == factor * old, or None."""
+    count = int(np.prod(shape))
+    flat = cells.reshape(-1)
+    squares = np.bincount(flat, (old * old).reshape(-1), count)
+    products = np.bincount(flat, (old * new).reshape(-1), count)
+    factors = np.divide(products, squares, out=np.ones(count), where=squares > 0)
+    allowed = _EXACT * np.abs(factors) * np.sqrt(squares)
+    exact = np.abs(new - factors[cells] * old) <= allowed[cells]
+    return factors.reshape(shape) if bool(exact.all()) else None
+
+
+def _with_factors(
+    stored: _Stored, slot: int, axis: int | None, cells: npt.NDArray[np.intp], factors: Array
+) -> Requantized | Refusal:
+    scale = new_parameter(stored.scale * np.where(factors == 0, 1.0, np.abs(factors)), stored.scale_dtype)
+    if isinstance(scale, Refusal):
+        return scale
+    tiny = np.abs(scale.rounded) < ml_dtypes.finfo(stored.scale_dtype).smallest_normal
+    if np.any(tiny & (factors != 0)):
+        return Refusal(Reason.UNDERFLOW, f"{int(np.sum(tiny))} scales of {stored.node.label!r} would be too small")
+    parameters = {_SCALE: scale}
     if (factors <= 0).any():
-        worst = int(np.argmin(factors))
+        signs = np.sign(factors).reshape(-1)[cells]
+        integers = _mirrored(stored, signs, stored.zeros(cells, factors.shape))
+        if isinstance(integers, Refusal):
+            return integers
+        parameters[_INTEGERS] = integers
+    if axis is not None and stored.zero_point is not None:
+        zero_point = np.broadcast_to(stored.zero_point, factors.shape)
+        parameters[_ZERO_POINT] = NewParameter(zero_point.astype(np.float64), np.array(zero_point))
+    return Requantized(stored.node, slot, parameters, axis, factors)
+
+
+def _mirrored(stored: _Stored, signs: Array, zeros: npt.NDArray[np.int64]) -> NewParameter | Refusal:
+    """The integers times the sign of their factor, counted from their zero point."""
+    dtype = stored.integers.dtype
+    if dtype.kind not in "iu" and not _is_small_integer(dtype):
+        values = stored.integers.astype(np.float64) * signs
+        return NewParameter(values, values.astype(dtype))
+    moved = zeros + signs.astype(np.int64) * (stored.integers.astype(np.int64) - zeros)
+    least, most = _range(dtype)
+    beyond = int(((moved < least) | (moved > most)).sum())
+    if beyond:
         return Refusal(
             Reason.QUANTIZED,
-            f"scale {worst} of {node.label!r} would be multiplied by {factors[worst]:.3g}, not positive",
+            f"{beyond} of {moved.size} integers of {stored.node.label!r} have no mirror image in {dtype}, and a scale "
+            "of the map is negative",
         )
-    exact = stored * factors.reshape(stored.shape)
-    return new_parameter(exact, constants.require(scale).dtype)
+    return NewParameter(moved.astype(np.float64), moved.astype(dtype))
 
 
-def same_factors(changes: Mapping[Node, NewParameter], constants: Constants) -> bool:
-    """Whether all these scales change alike, as those of a weight and its integer bias must: runtimes multiply the
-    scales of input and weight to get that of the bias.
-    """
-    factors = []
-    for node, scales in changes.items():
-        before = constants.read_exact(node.inputs[1]) if node.inputs[1] is not None else None
-        if before is None or isinstance(before, Refusal):
-            return False
-        factors.append(np.ravel(scales.exact / before))
-    return all(np.allclose(factors[0], other, rtol=_EXACT, atol=0.0) for other in factors[1:])
+def _is_small_integer(dtype: np.dtype[np.generic]) -> bool:
+    return dtype.name in ("int2", "uint2", "int4", "uint4")
 
 
-def _factors(old: Array, new: Array) -> Array | None:
-    """One factor for each row with new == factor * old, or None."""
-    places = np.abs(old).argmax(axis=1)[:, None]
-    largest, scaled = np.take_along_axis(old, places, axis=1), np.take_along_axis(new, places, axis=1)
-    factors = np.where(largest == 0, 1.0, scaled / np.where(largest == 0, 1.0, largest))
-    exact = np.abs(new - factors * old) <= _EXACT * np.abs(new).max(axis=1, keepdims=True, initial=0.0)
-    return factors[:, 0] if exact.all() else None
+def _range(dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    limits = ml_dtypes.iinfo(dtype)
+    return int(limits.min), int(limits.max)
