@@ -41,7 +41,7 @@ def _kept_or_removed(model: Path, path: Path, reader: str | None) -> str:
     if not is_named_after(model, path):
         return "the new model does not read it; remove it if nothing else does"
     try:
-        path.unlink()
+        os.unlink(path)
     except OSError as error:
         return f"it cannot be removed: {error.strerror or error}"
     return ""

@@ -78,7 +78,8 @@ def _commit(data: Iterable[Path], result: Path, target: Path) -> None:
         # Asked of the file system, since a signal may come between the rename and the next line.
         if not _is(target, mine):
             for path in placed:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    os.unlink(path)
         raise
 
 

@@ -92,10 +92,10 @@ def test_standard_output_by_all_its_names(tmp_path, name, redirected):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     if redirected == "file":
         with (tmp_path / "out").open("wb") as file:
-            subprocess.run(command, cwd=tmp_path, stdout=file, check=True, timeout=60, env=environment)
+            subprocess.run(command, cwd=tmp_path, stdout=file, check=True, timeout=300, env=environment)
         printed = (tmp_path / "out").read_bytes()
     else:
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60, env=environment)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=300, env=environment)
         printed = done.stdout
     assert printed == b"before\nresult\nafter\n"
 

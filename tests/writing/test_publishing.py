@@ -24,7 +24,7 @@ def names(folder):
 
 def call(model, step=0, how="fail"):
     arguments = [sys.executable, "-m", "tests.writing.interrupted", str(model), str(step), how]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
 
 
 def old_model(folder, data_name):
