@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 import onnx
 
 from bnfold.api.endings import check_ending
-from bnfold.api.onnx_models import fold_proto, load_proto, stage_onnx
+from bnfold.api.large_models import explain_file, fold_large_file, is_large, require_serialisable
+from bnfold.api.onnx_models import fold_proto, stage_onnx
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
 from bnfold.api.places import Staged, publish
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
-from bnfold.frontends.kind import kind_of
+from bnfold.frontends.kind import Kind, kind_of
+from bnfold.frontends.onnx.file import embed_external_data, open_model
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check, verdict_if_identical
 from bnfold.report.model import Report
@@ -38,7 +42,8 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
         report.
 
     Raises:
-        UsageError: of another kind, or an unknown option, or torch is needed and missing.
+        UsageError: of another kind, or an unknown option, or torch is needed and missing; a model in memory is larger
+            than protobuf serialises.
         ModelFormatError: it cannot be read.
         UnsupportedModelError: it can be read, but not folded.
         VerificationError: the result does not equal the original; the error carries the report.
@@ -48,6 +53,7 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
     if isinstance(model, (str, os.PathLike)):
         return _fold_path(Path(model), str(model), chosen)
     if isinstance(model, onnx.ModelProto):
+        require_serialisable(model)
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         return fold_proto(copy, IN_MEMORY, chosen)
@@ -65,6 +71,9 @@ def explain(model: Any, **options: Any) -> Report:  # noqa: ANN401 - as fold
 
     Args and Raises: as `fold`.
     """
+    if isinstance(model, (str, os.PathLike)) and _kind_of(Path(model)) == "onnx":
+        with _naming(Path(model)):
+            return replace(explain_file(Path(model), parse_options(options)), input=str(model))
     return fold(model, **{**options, "verify": None}).report
 
 
@@ -81,7 +90,7 @@ def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, *
         InvalidOriginalError: the reference is no valid model.
         UncheckedError: the reference does not run, or memory ran out.
     """
-    ours, theirs = (model.SerializeToString() if isinstance(model, onnx.ModelProto) else model for model in (a, b))
+    ours, theirs = map(_serialised, (a, b))
     try:
         chosen = VerifyOptions(**options)
     except TypeError as error:
@@ -146,17 +155,46 @@ def _stage(
     return stage_program(source, kind, target, folder, options, progress, in_place=in_place)
 
 
-def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
+def _serialised(model: ModelSource | onnx.ModelProto) -> ModelSource:
+    if not isinstance(model, onnx.ModelProto):
+        return model
+    require_serialisable(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors about a file name it."""
     try:
-        kind = kind_of(path)
+        yield
     except (ModelFormatError, UnsupportedModelError) as error:
         raise type(error)(f"{path} {error}") from error
+
+
+def _kind_of(path: Path) -> Kind:
+    with _naming(path):
+        return kind_of(path)
+
+
+def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
+    kind = _kind_of(path)
     if kind == "onnx":
-        return fold_proto(load_proto(path), name, options)
+        return _fold_onnx_path(path, name, options)
     _require_torch(f"{path} ")
     from bnfold.api.torch_programs import fold_program, load_program
 
     return fold_program(load_program(path, kind), name, options)
+
+
+def _fold_onnx_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
+    with _naming(path):
+        opened = open_model(path)
+        if is_large(path, opened):
+            result = fold_large_file(path, options)
+            return replace(result, report=replace(result.report, input=name))
+        embed_external_data(opened)
+    return fold_proto(opened.model, name, options)
 
 
 def _fold_onnx_ir(model: Any, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - onnx_ir may be absent
