@@ -75,7 +75,7 @@ def stage_onnx(
         unchanged = Change(size_before, size_before)
         report = _report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch)
         return Staged(replace(report, read_as_inference=changed))
-    reference = _stage_reference(opened, folder) if changed else source
+    reference = _stage_reference(opened, folder, target.path.name) if changed else source
     fresh = [opened]
 
     def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
@@ -220,8 +220,8 @@ def _report(
     )
 
 
-def _stage_reference(opened: OpenModel, folder: Path) -> Path:
-    """The model as it is now, before the fold, as a file to compare with."""
+def _stage_reference(opened: OpenModel, folder: Path, taken: str) -> Path:
+    """The model as it is now, before the fold, as a file to compare with, not called as the result is."""
     copy = onnx.ModelProto()
     copy.CopyFrom(opened.model)
-    return stage(OpenModel(copy, opened.store), [], folder, folder / "reference.onnx")[-1]
+    return stage(OpenModel(copy, opened.store), [], folder, folder / f"{taken}.reference")[-1]

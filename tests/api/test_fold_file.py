@@ -11,6 +11,7 @@ import pytest
 import bnfold
 from bnfold.errors import BnfoldError, InternalError, UsageError, VerificationError
 from bnfold.judge import VerifyOptions
+from bnfold.judge.result import SKIPPED
 from tests.api.folders import externalize, save, snapshot
 from tests.folding import assert_equal_outputs, count
 from tests.networks import Network
@@ -100,6 +101,24 @@ def test_in_place_with_assumed_inference(network, tmp_path):
     report = bnfold.fold_file(source, source, options, in_place=True)
     assert report.verification.passed
     assert snapshot(tmp_path).keys() == {"model.onnx"}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "reference.onnx", "model.onnx.reference", "unnamed.data"])
+def test_the_model_as_assumed_is_another_file_than_the_result(network, tmp_path, monkeypatch, name):
+    """Whatever they are called: else the result would be compared with itself."""
+    network.nodes[1].attribute.append(onnx.helper.make_attribute("training_mode", 1))
+    network.nodes[1].output.extend(["mean_out", "var_out"])
+    source = save(network.model({"x": [2, 3, 8, 8]}, ["y"]), tmp_path / name)
+    compared = []
+
+    def note(reference, folded, *_):
+        compared.append([count(onnx.load(path), "BatchNormalization") for path in (reference, folded)])
+        return SKIPPED
+
+    monkeypatch.setattr("bnfold.api.onnx_models.check", note)
+    bnfold.fold_file(source, source, bnfold.FoldOptions(assume_inference=True), in_place=True)
+    ((before, after),) = compared
+    assert before == after + 1
 
 
 @pytest.mark.parametrize("in_place", [False, True])
