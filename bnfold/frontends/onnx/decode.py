@@ -9,6 +9,7 @@ from bnfold.frontends.onnx.attributes import ReferenceAttributeError
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.decoders import (
     affine_maps,
+    casts,
     commuting,
     contractions,
     joins,
@@ -40,7 +41,7 @@ DECODERS: dict[str, _Decoder] = {
     "Add": _decoder(joins.decode_add, 7, 13, 14),
     "AveragePool": _decoder(commuting.decode_average_pool, 7, 10, 11, 19, 22),
     "BatchNormalization": _decoder(affine_maps.decode_batch_norm, 7, 9, 14, 15),
-    "Cast": _decoder(movement.decode_cast, 6, 9, 13, 19, 21, 23, 24, 25, 28),
+    "Cast": _decoder(casts.decode_cast, 6, 9, 13, 19, 21, 23, 24, 25, 28),
     "Concat": _decoder(movement.decode_concat, 4, 11, 13),
     "Conv": _decoder(contractions.decode_conv, 1, 11, 22),
     "ConvTranspose": _decoder(contractions.decode_conv_transpose, 1, 11, 22),

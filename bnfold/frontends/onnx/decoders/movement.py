@@ -2,8 +2,6 @@
 
 import itertools
 
-import onnx
-
 from bnfold.frontends.lengths import known_length, named, times
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.decoders.context import Context
@@ -13,8 +11,6 @@ from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Concatenation, Partition, Rearrangement, Table
-
-_REAL = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 
 def decode_identity(_context: Context) -> Rearrangement:
@@ -32,16 +28,6 @@ def decode_dropout(context: Context) -> Rearrangement:
         training = context.constants.read(context.required(2))
         if isinstance(training, Refusal) or training.any():
             raise Undecodable(Reason.TRAINING_MODE, "the Dropout may be in training mode")
-    return Rearrangement(())
-
-
-def decode_cast(context: Context) -> Rearrangement:
-    """Cast between float32 and float64, whose ranges hold what inference computes. Source: ONNX Cast-6 to -28."""
-    source, target = context.required(0).element_type, attribute(context.node, "to", 0)
-    if source not in _REAL or target not in _REAL:
-        raise Undecodable(
-            Reason.NOT_LINEAR, "only a cast between float32 and float64 keeps range and digits of the map"
-        )
     return Rearrangement(())
 
 

@@ -1,0 +1,90 @@
+"""Cast between floating-point types: a map may pass where the numbers are rounded to the narrow type either way.
+
+Mixed precision computes in float16 or bfloat16 and its BatchNorms in float32: Cast up, BatchNorm, Cast down. In
+front of the Cast up the values have the digits of the narrow type, and behind the Cast down they have them again. So a
+map in between may go to either side: what it makes is rounded to the narrow type once, as before. Where the wide values
+go elsewhere as well, or come from elsewhere, digits would be lost, and the Cast lets nothing pass. Nor does it where
+two scales stand in between: what the first one makes may be larger than float16 can hold, and the second one small.
+"""
+
+import onnx
+import onnx.helper
+
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.undecodable import Undecodable
+from bnfold.refusal import Reason
+from bnfold.semantics import Rearrangement
+
+_WIDE = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+_NARROW = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+# What stands between the Casts: arithmetic with constants, and what only moves values or cuts them off at zero.
+_SCALES = ("BatchNormalization", "Div", "Mul")
+_SHIFTS = ("Add", "Sub")
+_PASSES = ("Dropout", "Flatten", "Identity", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_LONGEST_CHAIN = 50
+
+
+def decode_cast(context: Context) -> Rearrangement:
+    """Source: ONNX Cast-6 to -28."""
+    node = context.node
+    source, target = context.required(0).element_type, attribute(node, "to", 0)
+    if source in _WIDE and target in _WIDE:
+        return Rearrangement(())
+    if source in _NARROW and target in _WIDE:
+        output = node.outputs[0]
+        if output is not None and _all_return(output, source, context, _LONGEST_CHAIN):
+            return Rearrangement(())
+        raise Undecodable(
+            Reason.NOT_LINEAR, f"behind the Cast the map keeps digits that {_name(source)} in front of it does not have"
+        )
+    if source in _WIDE and target in _NARROW:
+        if _comes_from(context.required(0), target, context, _LONGEST_CHAIN):
+            return Rearrangement(())
+        raise Undecodable(
+            Reason.NOT_LINEAR,
+            f"in front of the Cast are digits that {_name(target)} does not keep, and a map behind it would miss them",
+        )
+    raise Undecodable(Reason.NOT_LINEAR, "only a cast between types of floating-point numbers keeps the map")
+
+
+def _name(element_type: int) -> str:
+    return str(onnx.helper.tensor_dtype_to_np_dtype(element_type))
+
+
+def _all_return(value: Value, narrow: int, context: Context, chain: int, scales: int = 1) -> bool:
+    """Whether all that is made of a wide tensor is rounded to the narrow type again, behind so many scales."""
+    if value.is_output or not value.value_readers or not chain or scales < 0:
+        return False
+    return all(_returns(reader, slot, narrow, context, chain, scales) for reader, slot in value.value_readers)
+
+
+def _returns(reader: Node, slot: int, narrow: int, context: Context, chain: int, scales: int) -> bool:
+    if not reader.is_standard or reader.outputs[0] is None:
+        return False
+    if reader.proto.op_type == "Cast":
+        return bool(attribute(reader, "to", 0) == narrow)
+    left = scales - (reader.proto.op_type in _SCALES)
+    return _follows(reader, slot, context) and _all_return(reader.outputs[0], narrow, context, chain - 1, left)
+
+
+def _comes_from(value: Value, narrow: int, context: Context, chain: int, scales: int = 1) -> bool:
+    """Whether a wide tensor is made of narrow numbers, each of one, behind so many scales."""
+    node = value.producer
+    if node is None or not node.is_standard or not chain or scales < 0:
+        return False
+    if node.proto.op_type == "Cast":
+        return node.inputs[0] is not None and node.inputs[0].element_type == narrow
+    for slot, source in enumerate(node.inputs):
+        if source is not None and not context.constants.is_fixed(source):
+            left = scales - (node.proto.op_type in _SCALES)
+            return _follows(node, slot, context) and _comes_from(source, narrow, context, chain - 1, left)
+    return False
+
+
+def _follows(node: Node, slot: int, context: Context) -> bool:
+    """Whether an operator makes each number of one number of this input, and of nothing else that varies."""
+    others = (source for number, source in enumerate(node.inputs) if number != slot and source is not None)
+    known = node.proto.op_type in (*_SCALES, *_SHIFTS, *_PASSES)
+    return known and all(context.constants.is_fixed(source) for source in others)
