@@ -192,7 +192,7 @@ def _regroup(values: Array, source: tuple[Dim, ...], target: tuple[Dim, ...]) ->
                 )
             expanded += known_old
             regrouped += known_new
-    return np.broadcast_to(values, expanded).reshape(regrouped)
+    return _compact(np.broadcast_to(values, expanded).reshape(regrouped))
 
 
 def _compact(values: Array) -> Array:

@@ -20,7 +20,7 @@ def _by_operator(table: dict[Callable[[Context], Meaning], str]) -> dict[str, Ca
 # By usual names; arithmetic has others as well (`canonical`).
 DECODERS: dict[str, Callable[[Context], Meaning]] = _by_operator(
     {
-        affine_maps.decode_batch_norm: "batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm"
+        norms.decode_batch_norm: "batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm"
         " _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training"
         " _batch_norm_no_update _batch_norm_with_update _batch_norm_with_update_functional",
         affine_maps.decode_div: "div",

@@ -89,6 +89,7 @@ class Node:
         writes: names of the arguments whose memory it writes to.
         views: names of the arguments whose memory its outputs may share, those of `writes` included.
         sealed: why nothing in the body that it stands in may change; "" where that is not so.
+        normalises_instances: whether it is a part of an instance normalisation, whatever its operator.
         within: the branch or loop whose body it stands in; None outside of all.
         origin: what the program calls it; None for nodes that bnfold added.
     """
@@ -101,6 +102,7 @@ class Node:
     writes: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
     sealed: str = ""
+    normalises_instances: bool = False
     within: "Node | None" = None
     origin: Any = None
 
@@ -123,12 +125,12 @@ class Node:
     @property
     def may_be_affine(self) -> bool:
         """Whether it is of an operator that can be an affine map."""
-        return self.is_batch_norm or canonical(functional(self.op)) in ARITHMETIC
+        return self.op in _NORMS or canonical(functional(self.op)) in ARITHMETIC
 
     @property
     def is_batch_norm(self) -> bool:
         """Whether it is a batch normalisation, in whatever form."""
-        return self.op in BATCH_NORMS
+        return self.op in BATCH_NORMS and not self.normalises_instances
 
 
 def operators(names: str) -> frozenset[str]:
@@ -143,6 +145,9 @@ BATCH_NORMS = operators(
     _batch_norm_with_update _batch_norm_with_update_functional
     """
 )
+
+# With statistics of their own these are affine maps.
+_NORMS = BATCH_NORMS | operators("instance_norm")
 
 # Arithmetic on two operands, by its usual name, and the other names that it has.
 ARITHMETIC = {

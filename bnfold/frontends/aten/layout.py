@@ -51,6 +51,15 @@ def _undo_expand(node: Node, values: Array) -> Array | None:
     return values.reshape(values.shape[values.ndim - len(shape) :])
 
 
+def _undo_repeat(node: Node, values: Array) -> Array | None:
+    """One of the copies of a vector, if all are equal."""
+    shape = node.inputs[0].shape
+    if values.ndim != 1 or shape is None or len(shape) != 1 or not isinstance(shape[0], int) or not shape[0]:
+        return None
+    copies = values.reshape(-1, shape[0])
+    return None if np.any(copies != copies[:1]) else copies[0]
+
+
 def _undo_nothing(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
     return values
 
@@ -69,6 +78,7 @@ LAYOUTS: Mapping[str, _Undo] = {
     "aten::flatten": _undo_regrouping,
     "aten::lift_fresh_copy": _undo_nothing,
     "aten::permute": _undo_permute,
+    "aten::repeat": _undo_repeat,
     "aten::reshape": _undo_regrouping,
     "aten::squeeze": _undo_regrouping,
     "aten::t": _undo_t,

@@ -20,6 +20,7 @@ from torch.export.graph_signature import InputKind
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import Constants
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, Node, Shape, Value
+from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.schema import traits
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
@@ -51,6 +52,7 @@ class _Lift:
         self._add_inputs()
         for value in _flat(self._lift_graph(program.graph_module, program.graph)):
             value.is_output = True
+        mark_instance_norms(self.graph)
         settle_writes(self.graph)
 
     def _lift_graph(self, owner: torch.nn.Module, graph: fx.Graph) -> Argument:

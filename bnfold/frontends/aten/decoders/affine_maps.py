@@ -25,12 +25,17 @@ def decode_batch_norm(context: Context) -> AffineMap:
     used = any(value.readers or value.is_output for value in node.outputs[1:] if value is not None)
     if _trains(context) and used:
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch, and they are used")
-    if _trains(context) and not _has_statistics(context):
+    if _trains(context) and not has_statistics(context):
         raise Undecodable(Reason.TRAINING_MODE, "it keeps no statistics, and always takes those of the batch")
     if _trains(context):
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
     if used:
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are used")
+    return decode_statistics(context)
+
+
+def decode_statistics(context: Context) -> AffineMap:
+    """What a norm with running statistics computes in inference."""
     shape = context.shape("input")
     require_channels(shape)
     mean, variance = (
@@ -128,8 +133,9 @@ def _trains(context: Context) -> bool:
         return False
     if op.startswith("aten::_batch_norm_with_update"):
         return True
-    return bool(context.fixed("training")) or not _has_statistics(context)
+    return bool(context.fixed("training")) or not has_statistics(context)
 
 
-def _has_statistics(context: Context) -> bool:
+def has_statistics(context: Context) -> bool:
+    """Whether it keeps statistics."""
     return context.has("running_mean") and context.has("running_var")

@@ -3,18 +3,27 @@
 import numpy as np
 
 from bnfold.affine import Affine, Array, per_channel
+from bnfold.frontends.aten.decoders import affine_maps
+from bnfold.frontends.aten.decoders.affine_maps import decode_statistics, has_statistics
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.broadcasting import with_leading_ones
 from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import Normalisation, Recurrent, Table
+from bnfold.semantics import AffineMap, Normalisation, Recurrent, Table
 
 
-def decode_instance_norm(context: Context) -> Normalisation:
-    """Source: torch.nn.functional.instance_norm."""
+def decode_instance_norm(context: Context) -> Normalisation | AffineMap:
+    """With running statistics it is what a BatchNorm is. Source: torch.nn.functional.instance_norm."""
     if not context.fixed("use_input_stats"):
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, "instance_norm with running statistics has no rule")
+        return decode_statistics(context)
     return _per_channel(context)
+
+
+def decode_batch_norm(context: Context) -> Normalisation | AffineMap:
+    """A BatchNorm, or the middle of a decomposed instance normalisation."""
+    if context.node.normalises_instances and not has_statistics(context):
+        return _per_channel(context)
+    return affine_maps.decode_batch_norm(context)
 
 
 def decode_group_norm(context: Context) -> Normalisation:
