@@ -62,40 +62,40 @@ def _pass_through(data: Sequence[Path], result: Path, destination: Destination) 
     return ()
 
 
-def _commit(data: Iterable[Path], result: Path, target: Path) -> None:
-    """The data first, then the result; without the result, the data goes again."""
+def _commit(data: Sequence[Path], result: Path, target: Path) -> None:
+    """The data first, then the result; without the result, the data goes again.
+
+    What was done is asked of the file system, since a signal may come between a step and the next line: a file that was
+    moved is still the same.
+    """
     mine = result.stat()
-    placed: list[Path] = []
+    places = {target.with_name(path.name): path.stat() for path in data}
     try:
-        for path in data:
-            place = target.parent / path.name
-            if _place(path, place):
-                placed.append(place)
-        if placed:
+        for path, place in zip(data, places, strict=True):
+            _place(path, place)
+        if data:
             _folder_to_disk(target.parent)
         os.replace(result, target)
     except BaseException:
-        # Asked of the file system, since a signal may come between the rename and the next line.
         if not _is(target, mine):
-            for path in placed:
-                with suppress(OSError):
-                    os.unlink(path)
+            for place, status in places.items():
+                if _is(place, status):
+                    with suppress(OSError):
+                        os.unlink(place)
         raise
 
 
-def _place(path: Path, place: Path) -> bool:
-    """Put a data file where nothing is yet; whether it was put there, and not there already with the same content."""
+def _place(path: Path, place: Path) -> None:
+    """Put a data file where nothing is yet, or what is there is the same."""
     try:
         os.link(path, place)
     except FileExistsError:
-        if holds_the_same(place, path):
-            return False
-        raise UsageError(f"{place} was written by somebody else meanwhile: try again") from None
+        if not holds_the_same(place, path):
+            raise UsageError(f"{place} was written by somebody else meanwhile: try again") from None
     except OSError:  # a file system without hard links
         if os.path.lexists(place):
             raise
         os.rename(path, place)
-    return True
 
 
 def _is(path: Path, status: os.stat_result) -> bool:

@@ -99,20 +99,37 @@ def test_stopped_at_every_step_the_model_finds_its_own_data(tmp_path, data_name,
     assert states == {OLD, NEW}
 
 
-def test_a_signal_between_the_rename_and_the_next_line(tmp_path, monkeypatch):
-    """The data of a model that is in place stays, although the call ends in an exception."""
+@pytest.mark.parametrize(("step", "left"), [("link", OLD), ("replace", NEW)])
+def test_a_signal_between_a_step_and_the_next_line(tmp_path, monkeypatch, step, left):
+    """The call ends in an exception; data of a model that is in place stays all the same, other data goes."""
     model = old_model(tmp_path, "m.onnx.data")
-    rename = os.replace
+    taken = getattr(os, step)
 
     def interrupt(*arguments):
-        rename(*arguments)
+        taken(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", interrupt)
+    monkeypatch.setattr(os, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         replace(model)
 
-    assert data_of(model) == NEW
+    assert data_of(model) == left
+    assert len(fresh_names(tmp_path)) == (left == NEW)
+
+
+def test_a_failure_leaves_data_that_was_there_with_the_same_content(tmp_path, monkeypatch):
+    replace(tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").write_bytes(model_bytes("m.onnx.data", NEW) + b"older")
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+
+    def fail(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(UsageError):
+        replace(tmp_path / "m.onnx")
+
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 
 
 def test_data_that_somebody_wrote_meanwhile_is_not_overwritten(tmp_path):
