@@ -129,12 +129,30 @@ class _Engine(Generic[N, V, E]):
         else:
             yield "upstream", planner.pull(scaled, node, meaning.source, shift)
         shifted = planner.push(nothing, node, shift) if shift.has_shift else nothing
-        if isinstance(shifted, Refusal) or not scale.has_scale:
+        if isinstance(shifted, Refusal):
             yield "downstream", shifted
             return
-        yield "downstream", planner.push(shifted, node, scale)
-        if shift.has_shift and not isinstance(scaled, Refusal):
+        yield "downstream", planner.push(shifted, node, scale) if scale.has_scale else shifted
+        if scale.has_scale and shift.has_shift and not isinstance(scaled, Refusal):
             yield "both", planner.push(scaled, node, shift)
+        if any(rules.needs_node_for_bias(planner.meaning(target)) for target in shifted.meanings):
+            yield from self._plans_past_products(planner, node, meaning, scaled)
+
+    def _plans_past_products(
+        self, planner: Planner[N, V, E], node: N, meaning: AffineMap, scaled: Plan[N, V] | Refusal
+    ) -> Iterator[tuple[Direction, Plan[N, V]]]:
+        """Where products have no room for a bias, constants behind them may take what the shift makes there."""
+        scale, shift = meaning.affine.scale_alone(), meaning.affine.shift_alone()
+        past = planner.push(Plan(), node, shift, rule=rules.push_past_products)
+        if isinstance(past, Refusal):
+            return
+        down = planner.push(past, node, scale) if scale.has_scale else past
+        if not isinstance(down, Refusal):
+            yield "downstream", down
+        elif not isinstance(scaled, Refusal):
+            both = planner.push(scaled, node, shift, rule=rules.push_past_products)
+            if not isinstance(both, Refusal):
+                yield "both", both
 
     def _priced(
         self,

@@ -1,9 +1,9 @@
 """How a map gets from one place of the graph to operators that absorb it: plans, which change nothing yet."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Generic, TypeAlias
 
 from bnfold import rules
 from bnfold.affine import Affine
@@ -15,6 +15,8 @@ from bnfold.semantics import Contraction, Meaning, Normalisation, Table
 
 # How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
 _MOST_ATTEMPTS = 16
+
+_PushRule: TypeAlias = Callable[[Meaning, Mapping[int, Affine]], rules.Moved | Refusal]
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,19 @@ class Planner(Generic[N, V, E]):
                 break
         return first or Refusal(Reason.NOT_LINEAR, "no choice was left")
 
-    def push(self, plan: Plan[N, V], origin: N, affine: Affine) -> Plan[N, V] | Refusal:
-        """Extend a plan so that everything that reads output 0 of `origin` bears it without `affine`."""
+    def push(
+        self, plan: Plan[N, V], origin: N, affine: Affine, *, rule: _PushRule = rules.push
+    ) -> Plan[N, V] | Refusal:
+        """Extend a plan so that everything that reads output 0 of `origin` bears it without `affine`.
+
+        Args:
+            plan: the plan.
+            origin: the node.
+            affine: the map.
+            rule: what a node does to bear its inputs without maps.
+        """
         attempt = plan.copy()
-        return self._push_once(attempt, origin, affine) or attempt
+        return self._push_once(attempt, origin, affine, rule) or attempt
 
     def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: "_Picks") -> Refusal | None:
         start = _present(self._port.inputs(origin), source)
@@ -170,7 +181,7 @@ class Planner(Generic[N, V, E]):
             self.meaning(producer), (Contraction, Normalisation, Table)
         )
 
-    def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine) -> Refusal | None:
+    def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine, rule: _PushRule) -> Refusal | None:
         front = _Front[N, V]({}, {})
         start = _present(self._port.outputs(origin), 0)
         if not self._port.readers(start) and self._port.pinned(start) is None:
@@ -179,7 +190,7 @@ class Planner(Generic[N, V, E]):
         while refusal is None and front.queue:
             node = front.pop()
             path = _Path(Label(node.label, node.op), front.node_paths[node])
-            moved = rules.push(plan.meanings.get(node) or self.meaning(node), front.inputs[node])
+            moved = rule(plan.meanings.get(node) or self.meaning(node), front.inputs[node])
             if isinstance(moved, Refusal):
                 return moved.along(*path.labels())
             demands = {index: part for index, part in moved.demands.items() if not part.is_identity}

@@ -18,6 +18,7 @@ from bnfold.rules.contraction import (
     absorb_input_into_contraction,
     absorb_input_into_recurrent,
     absorb_output_into_contraction,
+    push_shift_through_contraction,
 )
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.moves import Moved
@@ -44,12 +45,13 @@ from bnfold.semantics import (
     Table,
 )
 
-__all__ = ["ALL", "Moved", "pull", "push", "refuse"]
+__all__ = ["ALL", "Moved", "needs_node_for_bias", "pull", "push", "push_past_products", "refuse"]
 
 ALL: tuple[Callable[..., object], ...] = (
     read_batch_norm_as_affine,
     absorb_output_into_contraction,
     absorb_input_into_contraction,
+    push_shift_through_contraction,
     absorb_input_into_recurrent,
     absorb_output_into_normalisation,
     absorb_output_into_table,
@@ -114,6 +116,20 @@ def push(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:
         return Refusal(Reason.NOT_LINEAR, "the operator reads the tensor as one of its parameters")
     rule: Callable[..., Moved | Refusal] = _PUSH[type(meaning)]
     return rule(meaning, _single(inputs, meaning.source))
+
+
+def push_past_products(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:
+    """As `push`, but a shift acts behind a contraction that could take it only with another node."""
+    if isinstance(meaning, Contraction) and set(inputs) == {meaning.source} and needs_node_for_bias(meaning):
+        affine = _single(inputs, meaning.source)
+        if not affine.has_scale:
+            return push_shift_through_contraction(meaning, affine)
+    return push(meaning, inputs)
+
+
+def needs_node_for_bias(meaning: Meaning) -> bool:
+    """Whether a contraction has no bias and no room for one."""
+    return isinstance(meaning, Contraction) and meaning.bias is None and not meaning.holds_bias
 
 
 _PULL: Mapping[type, Callable[..., Moved | Refusal]] = {

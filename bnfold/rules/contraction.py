@@ -53,15 +53,43 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
             Reason.SHIFT_CANNOT_PASS,
             f"{node.why_no_shift}; max |shift| {abs(channels.shift[largest]):.3g}, channel {largest}",
         )
-    groups, _, inputs, *kernel = node.weight.shape
-    per_input = (groups, 1, inputs, *(1,) * len(kernel))
-    scale, shift = (np.broadcast_to(v, (groups * inputs,)).reshape(per_input) for v in (channels.scale, channels.shift))
     bias = node.bias
     if affine.has_shift:
-        gained = (node.weight * shift).sum(axis=tuple(range(2, node.weight.ndim))).reshape(-1)
-        on_output = PerChannel(np.ones(1), gained).on_axis(node.output_rank, node.output_axis).shift
+        on_output = _behind(node, channels)
         bias = on_output if bias is None else bias + on_output
-    return _finite(replace(node, weight=node.weight * scale, bias=bias))
+    return _finite(replace(node, weight=node.weight * _per_input(node, channels.scale), bias=bias))
+
+
+def push_shift_through_contraction(node: Contraction, affine: Affine) -> Moved | Refusal:
+    """A shift in front of a contraction acts behind it instead, where the node has no room for a bias.
+
+    Before::  x -- shift t -- contract(weight) -- y
+    After::   x -- contract(weight) -- shift W t -- y
+    Law:      W (x + t) == W x + W t
+    Shapes:   t: one per input channel; W t: one per output channel
+    Refuses:  as absorb_input_into_contraction; NOT_LINEAR: there is a scale, which the weight takes
+    Source:   ONNX MatMul-13, Einsum-12
+    """
+    if affine.has_scale:
+        return Refusal(Reason.NOT_LINEAR, "a scale in front of a product goes into its weight, not behind it")
+    absorbed = absorb_input_into_contraction(node, affine)
+    channels = affine.along(node.input_axis)
+    if isinstance(absorbed, Refusal) or channels is None:
+        return absorbed
+    return Moved(None, {0: Affine(np.ones((1,) * node.output_rank), _behind(node, channels))})
+
+
+def _per_input(node: Contraction, values: Array) -> Array:
+    """Numbers for the input channels, where they stand in the weight."""
+    groups, _, inputs, *kernel = node.weight.shape
+    return np.broadcast_to(values, (groups * inputs,)).reshape(groups, 1, inputs, *(1,) * len(kernel))
+
+
+def _behind(node: Contraction, channels: PerChannel) -> Array:
+    """What a shift of the input makes of the output, of the rank of the output."""
+    shifted = node.weight * _per_input(node, channels.shift)
+    gained = shifted.sum(axis=tuple(range(2, node.weight.ndim))).reshape(-1)
+    return PerChannel(np.ones(1), gained).on_axis(node.output_rank, node.output_axis).shift
 
 
 def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refusal:

@@ -44,9 +44,9 @@ def assert_pull_law(case, outputs) -> Moved:
     return moved
 
 
-def assert_push_law(case, inputs) -> Moved:
+def assert_push_law(case, inputs, rule=push) -> Moved:
     """evaluate(node, inputs(x)) == demands(evaluate(moved, x)), whichever demands are chosen."""
-    moved = push(case.node, inputs)
+    moved = rule(case.node, inputs)
     assert isinstance(moved, Moved), moved
     after = case.node if moved.meaning is None else moved.meaning
     fed = {index: apply(inputs[index], x) if index in inputs else x for index, x in case.inputs.items()}

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from bnfold.affine import Affine, identity, per_channel
 from bnfold.refusal import Reason
+from bnfold.rules import push_past_products
+from bnfold.rules.contraction import push_shift_through_contraction as past
 from bnfold.semantics import Contraction
 from tests.rules import values
-from tests.rules.laws import assert_push_one, assert_refused, pull_one, push_one
+from tests.rules.laws import assert_push_law, assert_push_one, assert_refused, pull_one, push_one
 
 CONVOLUTION = Contraction(np.ones((2, 2, 2, 3)), None, output_rank=3, output_axis=1)
 OVERFLOW = "a folded parameter exceeds the largest float64"
@@ -116,3 +118,30 @@ def test_overflow(move, part):
     node = replace(CONVOLUTION, weight=np.full((2, 2, 2, 3), 1e200), bias=np.full((1, 4, 1), 1.6e308))
     affine = per_channel(**{"scale": 1.0, "shift": 0.0, part: 1.6e308}, rank=3)
     assert_refused(move(node, affine), Reason.OVERFLOW, OVERFLOW)
+
+
+@given(data=st.data(), case=values.CONTRACTIONS)
+def test_a_shift_acts_behind_instead(data, case):
+    shift = data.draw(values.maps(case.x.shape, [case.node.input_axis])).shift_alone()
+    moved = assert_push_law(case, {case.node.source: shift}, lambda node, maps: past(node, maps[node.source]))
+    assert moved.meaning is None
+    assert not moved.demands[0].has_scale
+
+
+def test_only_what_has_no_room_for_a_bias_lets_it_pass():
+    for holds_bias, bias, passes in ((True, None, False), (False, np.ones((1, 4, 1)), False), (False, None, True)):
+        node = replace(CONVOLUTION, holds_bias=holds_bias, bias=bias)
+        moved = push_past_products(node, {0: per_channel(1.0, [1.0, 0.0, 2.0, 0.0], rank=3)})
+        assert (moved.meaning is None) is passes
+        assert bool(moved.demands) is passes
+
+
+def test_a_scale_goes_into_the_weight_and_not_behind():
+    answer = past(CONVOLUTION, per_channel([2.0, 1.0, 1.0, 1.0], 0.0, rank=3))
+    assert_refused(answer, Reason.NOT_LINEAR, "a scale in front of a product goes into its weight, not behind it")
+
+
+def test_a_shift_that_cannot_be_absorbed_does_not_pass_either():
+    node = replace(CONVOLUTION, why_no_shift="zeros are padded")
+    answer = past(node, per_channel(1.0, [1.0, 2.0, 3.0, 4.0], rank=3))
+    assert_refused(answer, Reason.SHIFT_CANNOT_PASS, "zeros are padded; max |shift| 4, channel 3")
