@@ -184,7 +184,7 @@ def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
     _require_torch(f"{path} ")
     from bnfold.api.torch_programs import fold_program, load_program
 
-    return fold_program(load_program(path, kind), name, options)
+    return fold_program(load_program(path, kind, options), name, options)
 
 
 def _fold_onnx_path(path: Path, name: str, options: FoldOptions) -> FoldResult:

@@ -27,6 +27,8 @@ class FoldOptions:
             keeps the rest.
         shapes: of the inputs of a program, by name, where `verify` is None: TorchScript says no shapes, and folding it
             needs them.
+        imports: packages to import before a program of PyTorch is read; it may use what they register beside
+            torch's own operators and classes, and nothing else.
         to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
     """
 
@@ -38,6 +40,7 @@ class FoldOptions:
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     on_mismatch: Literal["fail", "revert"] = "fail"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
     to: Literal["", "onnx"] = ""
 
     @property
@@ -48,6 +51,8 @@ class FoldOptions:
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):
             raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
+        if isinstance(self.imports, str):
+            raise UsageError(f"imports must be a sequence of packages, got the string {self.imports!r}")
         if self.keep_overridable and self.freeze_initializers:
             raise UsageError("keep_overridable and freeze_initializers contradict each other: give one of them")
         if self.on_mismatch not in ("fail", "revert"):

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.options import FoldOptions, FoldResult
+from bnfold.api.packages import import_packages
 from bnfold.api.places import Staged, check_target, size_of
 from bnfold.api.program import FoldedProgram
 from bnfold.api.stopwatch import Stopwatch
@@ -76,7 +77,8 @@ def stage_program(
     watch = Stopwatch()
     if target is not None:
         check_target(source, [], target, in_place=in_place)
-    model = _open(source, kind)
+    import_packages(options.imports)
+    model = _open(source, kind, options)
     size_before = size_of([source])
     watch.lap("load")
     if target is None:
@@ -114,35 +116,39 @@ def _write(folded: FoldedProgram, path: Path, options: FoldOptions) -> None:
 def _judge_written(path: Path, kind: Kind, folded: FoldedProgram, options: FoldOptions) -> Verification:
     if options.to == "onnx":
         return _judge_onnx(path, folded, options)
-    return _judge(folded.reference, _open(path, kind), folded, options)
+    return _judge(folded.reference, _open(path, kind, options), folded, options)
 
 
-def load_program(path: Path, kind: Kind) -> Any:  # noqa: ANN401 - one of two classes
+def load_program(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: ANN401 - one of two classes
     """The program in a file.
 
     Raises:
         ModelFormatError, UnsupportedModelError: it cannot be read or folded; the message names the file.
+        UsageError: a package of the options cannot be imported.
     """
+    import_packages(options.imports)
     try:
         if kind == "torchscript" and can_guard():
-            _rehearse(path, kind)
-        return _open(path, kind)
+            _rehearse(path, kind, options)
+        return _open(path, kind, options)
     except (ModelFormatError, UnsupportedModelError) as error:
         raise type(error)(f"{path} {error}") from error
 
 
-def _rehearse(path: Path, kind: Kind) -> None:
+def _rehearse(path: Path, kind: Kind, options: FoldOptions) -> None:
     """Open it in a child process first: code of TorchScript runs on loading, and its reader can crash on it."""
 
     def rehearsal(_: Progress) -> None:
-        _open(path, kind)
+        _open(path, kind, options)
 
     with staging_folder(None) as folder:
         run_guarded(rehearsal, lambda _: None, path, folder, Limits())
 
 
-def _open(path: Path, kind: Kind) -> Any:  # noqa: ANN401 - one of two classes
-    return open_program(path) if kind == "torch_export" else open_script(path)
+def _open(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: ANN401 - one of two classes
+    if kind == "torch_export":
+        return open_program(path, options.imports)
+    return open_script(path, options.imports)
 
 
 def _save(program: Any, path: Path) -> None:  # noqa: ANN401 - one of two classes

@@ -148,6 +148,13 @@ _CHECK_OPTIONS = (
     show_default=True,
     help="If the check fails: write nothing, or drop the folds that are to blame and keep the rest.",
 )
+@click.option(
+    "--import",
+    "imports",
+    metavar="PACKAGE",
+    multiple=True,
+    help="Import it before a program of PyTorch is read, and allow its operators; repeatable.",
+)
 @click.option("--exclude", metavar="NODE", multiple=True, help="Leave this node alone; a glob pattern; repeatable.")
 @click.option(
     "--affine/--no-affine",

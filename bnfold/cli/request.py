@@ -35,6 +35,7 @@ class Request:
         check: how to check the result, or None not to.
         shapes: of inputs, by name, also where nothing is checked.
         exclude: glob patterns of node names to leave alone.
+        imports: packages to import before a program of PyTorch is read.
         on_mismatch: what to do if the check fails, "fail" or "revert".
         affine: fold Mul, Add, Sub and Div by constants as well.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
@@ -56,6 +57,7 @@ class Request:
     check: CheckRequest | None
     shapes: Mapping[str, tuple[int, ...]]
     exclude: tuple[str, ...]
+    imports: tuple[str, ...]
     on_mismatch: Literal["fail", "revert"]
     affine: bool
     assume_inference: bool

@@ -68,6 +68,7 @@ def _options(request: Request) -> "FoldOptions":
     return FoldOptions(
         affine=request.affine,
         exclude=request.exclude,
+        imports=request.imports,
         assume_inference=request.assume_inference,
         keep_overridable=request.keep_overridable,
         freeze_initializers=request.freeze_initializers,
