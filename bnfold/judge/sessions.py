@@ -3,6 +3,7 @@
 onnxruntime is imported when the first session is made, not when this module is.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -195,7 +196,7 @@ def _open(
     for name in given.keys() - set(outside):
         settings.add_initializer(name, given[name])
     if model.folder:  # for the data of bodies, which are not the graph's own
-        settings.add_session_config_entry(_DATA_FOLDER, str(model.folder.path))
+        settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.folder.path))
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
     providers = list(dict.fromkeys((setup.provider, CPU)))
     return onnxruntime.InferenceSession(

@@ -22,10 +22,10 @@ def name_for_data(model: Path, staged: Path) -> str:
     """
     digest = _digest(staged)
     size = staged.stat().st_size
-    for name in itertools.islice(_candidates(model.name, digest), 2):
+    for name in itertools.islice(_candidates(_start(model), digest), 2):
         if _holds(model.parent / name, size, digest):
             return name
-    return next(name for name in _candidates(model.name, digest) if not os.path.lexists(model.parent / name))
+    return next(name for name in _candidates(_start(model), digest) if not os.path.lexists(model.parent / name))
 
 
 def holds_the_same(path: Path, other: Path) -> bool:
@@ -35,12 +35,17 @@ def holds_the_same(path: Path, other: Path) -> bool:
 
 def is_named_after(model: Path, data: Path) -> bool:
     """Whether a data file bears a name that is made for this model: NAME.data or NAME.DIGEST.data."""
-    return data.parent == model.parent and (data.name == f"{model.name}.data" or is_fresh_name(model, data.name))
+    return data.parent == model.parent and (data.name == f"{_start(model)}.data" or is_fresh_name(model, data.name))
 
 
 def is_fresh_name(model: Path, name: str) -> bool:
     """Whether a name beside a model is NAME.DIGEST.data, which nobody but bnfold writes."""
-    return bool(re.fullmatch(rf"{re.escape(model.name)}\.[0-9a-f]{{{_DIGITS}}}(-\d+)?\.data", name))
+    return bool(re.fullmatch(rf"{re.escape(_start(model))}\.[0-9a-f]{{{_DIGITS}}}(-\d+)?\.data", name))
+
+
+def _start(model: Path) -> str:
+    """The name of the model, as an ONNX file can hold it: bytes that are no UTF-8 are replaced."""
+    return os.fsencode(model.name).decode("utf-8", errors="replace")
 
 
 def _candidates(model: str, digest: str) -> Iterator[str]:

@@ -53,7 +53,8 @@ def _folder_beside(destination: Destination) -> Iterator[Path]:
 
 
 def _prefix(name: str) -> str:
-    return f".{os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])}.bnfold-"
+    """Of UTF-8, since onnxruntime opens no other folders."""
+    return f".{os.fsencode(name)[:_LONGEST_NAME].decode('utf-8', errors='replace')}.bnfold-"
 
 
 def _remove_left_behind(parent: Path, prefix: str) -> None:

@@ -339,6 +339,26 @@ def test_in_place_tells_of_data_that_stays(folder):
     assert names(folder) == ["kept.onnx", "m.onnx", "m.onnx.data", "weights.bin"]
 
 
+@pytest.mark.parametrize("external", [False, True])
+def test_names_that_are_no_text(folder, external):
+    """File systems take any bytes for a name; ONNX files hold UTF-8, and onnxruntime wants it too."""
+    odd = os.fsdecode(b"\xff")
+    (folder / f"d{odd}").mkdir()
+    if external:
+        externalized(folder)
+        (folder / "m.onnx.data").replace(folder / f"d{odd}" / "m.onnx.data")
+    (folder / "m.onnx").replace(folder / f"d{odd}" / "m.onnx")
+
+    for arguments in (["m.onnx", "-o", f"{odd}.onnx"], [f"{odd}.onnx", "--in-place"], ["m.onnx", "--in-place"]):
+        done = bnfold(*arguments, "-q", "--samples", "1", cwd=folder / f"d{odd}")
+        assert (done.returncode, done.stderr) == (0, "")
+    left = ["m.onnx", f"{odd}.onnx", *(["\N{REPLACEMENT CHARACTER}.onnx.data"] if external else [])]
+    assert set(left) <= set(names(folder / f"d{odd}"))
+    for name in ("m.onnx", f"{odd}.onnx"):
+        model = onnx.load_from_string((folder / f"d{odd}" / name).read_bytes())
+        assert [node.op_type for node in model.graph.node] == ["Conv"]
+
+
 @pytest.mark.parametrize("source", ["m.onnx", "kept.onnx"])
 def test_a_report_may_not_replace_data_of_a_model(folder, source):
     """Neither that of a model to fold, nor that of a model to be replaced."""
