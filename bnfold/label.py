@@ -1,4 +1,9 @@
-"""What people call a node."""
+"""What people call nodes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+_MOST_NAMED = 3
 
 
 class Label(str):
@@ -19,3 +24,17 @@ class Label(str):
 
     def __reduce__(self) -> tuple[type["Label"], tuple[str, str]]:
         return Label, (str(self), self.op)
+
+
+class _Called(Protocol):
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def op(self) -> str: ...
+
+
+def named(nodes: Sequence[_Called]) -> str:
+    """Some nodes in a sentence, with their operators: 'r' (Relu), 's' (Sigmoid) and 4 more."""
+    names = ", ".join(f"{node.label!r} ({node.op})" for node in nodes[:_MOST_NAMED])
+    return names if len(nodes) <= _MOST_NAMED else f"{names} and {len(nodes) - _MOST_NAMED} more"

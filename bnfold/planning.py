@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias
 from bnfold import rules
 from bnfold.affine import Affine
 from bnfold.errors import InternalError
-from bnfold.label import Label
+from bnfold.label import Label, named
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Meaning, Normalisation, Table
@@ -163,8 +163,7 @@ class Planner(Generic[N, V, E]):
             return pinned
         others = [node for node, slot in self._port.readers(value) if (node, slot) not in demands]
         if others:
-            names = ", ".join(f"{node.label!r} ({node.op})" for node in others[:3])
-            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {names}")
+            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {named(others)}")
         first, *rest = demands.values()
         if any(not first.equals(other) for other in rest):
             return Refusal(Reason.OTHER_CONSUMERS, f"the readers of {value.name!r} would need different maps")

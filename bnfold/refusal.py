@@ -21,21 +21,25 @@ class Reason(Enum):
         self.slug = slug
         self.meaning = meaning
 
-    TRAINING_MODE = ("BNF001", "training-mode", "the BatchNorm takes its statistics from the batch at run time")
-    STATISTICS_OUTPUTS = ("BNF002", "statistics-outputs", "the BatchNorm also outputs the statistics of the batch")
+    TRAINING_MODE = (
+        "BNF001",
+        "training-mode",
+        "the node computes as in training: with the statistics of the batch, or at random",
+    )
+    STATISTICS_OUTPUTS = ("BNF002", "statistics-outputs", "the node also outputs statistics of what it reads")
     NOT_SPATIAL = (
         "BNF003",
         "not-spatial",
         "BatchNormalization before opset 9 with spatial=0 asks for statistics per pixel",
     )
-    NOT_FINITE = ("BNF004", "not-finite", "a parameter holds NaN or infinity")
+    NOT_FINITE = ("BNF004", "not-finite", "a parameter holds NaN or infinity, or divides by zero")
     NON_POSITIVE_VARIANCE = ("BNF005", "non-positive-variance", "variance + epsilon is zero or negative in a channel")
     DYNAMIC_PARAMETER = ("BNF006", "dynamic-parameter", "a parameter is computed at run time or given by the caller")
     EXCLUDED = ("BNF007", "excluded", "the caller asked to leave this node alone")
     UNKNOWN_SHAPE = ("BNF008", "unknown-shape", "the rank or a dimension that decides is not known before run time")
     BROADCASTS_ACTIVATION = ("BNF009", "broadcasts-activation", "the constant changes the shape of the activation")
 
-    NOT_LINEAR = ("BNF101", "not-linear", "no scale and no shift can move through this operator")
+    NOT_LINEAR = ("BNF101", "not-linear", "the map can move neither through this operator nor into it")
     WRONG_AXIS = ("BNF102", "wrong-axis", "the map varies along an axis that the operator mixes or does not have")
     SHIFT_CANNOT_PASS = ("BNF103", "shift-cannot-pass", "a scale may move through the operator, a shift may not")
     NEEDS_NON_NEGATIVE_SCALE = ("BNF104", "needs-non-negative-scale", "only a scale >= 0 commutes with the operator")
@@ -57,7 +61,7 @@ class Reason(Enum):
     OVERFLOW = ("BNF303", "overflow", "a folded weight exceeds the largest number of its type")
     UNDERFLOW = ("BNF304", "underflow", "a folded weight would lose precision below the smallest normal number")
     SPARSE = ("BNF306", "sparse", "the parameter is stored as a sparse tensor")
-    QUANTIZED = ("BNF307", "quantized", "the parameter is stored as integers that cannot take the map exactly")
+    QUANTIZED = ("BNF307", "quantized", "the parameter is stored quantised, and cannot take the map exactly")
     OVERRIDABLE = ("BNF305", "overridable", "the parameter is also a graph input and --keep-overridable is given")
 
     UNKNOWN_OPERATOR = ("BNF401", "unknown-operator", "bnfold has no rule for this operator")

@@ -4,6 +4,8 @@ from bnfold.affine import Array
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Opaque
 
+IF_MEANT_FOR_INFERENCE = "if it is meant for inference, export in eval mode"
+
 
 class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
     """The node is not what the decoder hoped for; carries the Opaque that says why."""

@@ -8,6 +8,7 @@ import bnfold
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
+from tests.onnx.checks import decode_all
 from tests.regressions.bodies import function
 
 SHAPE = [2, 3, 4, 4]
@@ -154,3 +155,45 @@ def test_parameters_that_the_caller_of_a_function_gives_can_be_inlined():
     from onnx.inliner import inline_local_functions
 
     assert fold_and_compare(inline_local_functions(model)).batch_norms_left == 0
+
+
+@pytest.mark.parametrize(("readers", "said"), [(3, "'r2' (Relu)"), (6, "'r2' (Relu) and 3 more")])
+def test_many_readers_are_counted(readers, said):
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 3, 3, 1, 1)], "c")
+    network.batch_norm("c", "n", 3)
+    outputs = [network.node("Sigmoid", ["n"], "y")]
+    outputs += [network.node("Relu", ["c"], f"z{number}", name=f"r{number}") for number in range(readers)]
+    first, _ = refusals(network.model({"x": SHAPE}, outputs))
+    assert first.evidence == f"'c' is also read by 'r0' (Relu), 'r1' (Relu), {said}"
+
+
+def test_a_product_of_integers_contradicts_no_specification():
+    network = Network()
+    network.node("MatMul", ["x", network.constant("w", np.ones((4, 4)), "int32")], "m")
+    network.node("Cast", ["m"], "f", to=TensorProto.FLOAT)
+    network.node("Reshape", ["f", network.constant("s", [2, 4, 1, 1], "int64")], "r")
+    network.batch_norm("r", "y", 4)
+    model = network.model({"x": [2, 4]}, ["y"], dtype="int32", check=False)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    meanings = decode_all(model)
+    assert meanings["m"].reason is Reason.NOT_LINEAR
+    assert "int32" in meanings["m"].evidence
+
+
+def test_a_dropout_that_trains_is_not_called_a_batch_norm():
+    assert "BatchNorm" not in Reason.TRAINING_MODE.meaning
+    assert "BatchNorm" not in Reason.STATISTICS_OUTPUTS.meaning
+
+
+def test_behind_a_function_the_advice_is_to_inline_it():
+    inner = Network()
+    inner.node("Conv", ["a", inner.node("Identity", ["w"], "same")], "b")
+    network = Network()
+    network.node("Block", ["x", network.weight("k", 3, 3, 1, 1)], "c", domain="local")
+    network.batch_norm("c", "y", 3)
+    local = function("local", "Block", ["a", "w"], ["b"], inner)
+    model = network.model({"x": SHAPE}, {"y": SHAPE}, functions=[local], domains={"local": 1})
+    first = refusals(model)[0]
+    assert first.reason is Reason.FOREIGN_DOMAIN
+    assert "inline the functions" in first.hint

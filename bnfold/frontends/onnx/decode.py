@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError
-from bnfold.frontends.onnx.constants import Constants
+from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS, Constants
 from bnfold.frontends.onnx.decoders import (
     affine_maps,
     casts,
@@ -116,13 +116,16 @@ def decode(node: Node, constants: Constants) -> Meaning:
     """
     if not node.is_standard:
         kind = "a function of this model" if node.calls_function else f"domain {node.proto.domain!r}"
-        return Opaque(Reason.FOREIGN_DOMAIN, f"{node.proto.op_type} of {kind} is not ONNX's own operator")
+        hint = INLINE_FUNCTIONS if node.calls_function else ""
+        return Opaque(Reason.FOREIGN_DOMAIN, f"{node.proto.op_type} of {kind} is not ONNX's own operator", hint)
     decoder = DECODERS.get(node.proto.op_type)
     if decoder is None:
         return _without_decoder(node)
     if not node.outputs or node.outputs[0] is None:
         return Opaque(Reason.MALFORMED, f"{node.op} has no first output")
     version = _version(node)
+    if version is None:
+        return Opaque(Reason.MALFORMED, f"{node.op} is no operator of opset {node.opset}")
     if version not in decoder.versions:
         return Opaque(Reason.UNKNOWN_VERSION, f"{node.op} has version {version} at opset {node.opset}")
     try:

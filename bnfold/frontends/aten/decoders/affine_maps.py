@@ -9,11 +9,11 @@ from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Value
 from bnfold.frontends.batch_norms import read_batch_norm, require_channels, require_vectors
 from bnfold.frontends.broadcasting import with_rank_of
-from bnfold.frontends.undecodable import Undecodable
+from bnfold.frontends.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 
-_EXPORT_IN_EVAL_MODE = "if it is meant for inference, export in eval mode, or give --assume-inference"
+_EXPORT_IN_EVAL_MODE = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
 def decode_batch_norm(context: Context) -> AffineMap:

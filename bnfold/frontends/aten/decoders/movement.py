@@ -7,7 +7,7 @@ import torch
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Shape
 from bnfold.frontends.lengths import known_length, named, times
-from bnfold.frontends.undecodable import Undecodable, malformed
+from bnfold.frontends.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason
 from bnfold.semantics import Partition, Rearrangement
@@ -24,7 +24,7 @@ def decode_dropout(context: Context) -> Rearrangement:
     """Every dropout in inference passes its input on. Source: torch.nn.functional.dropout."""
     name = "train" if "train" in context.node.arguments else "training"
     if context.fixed(name):
-        raise Undecodable(Reason.TRAINING_MODE, "the dropout is in training mode", "export in eval mode")
+        raise Undecodable(Reason.TRAINING_MODE, "the dropout is in training mode", IF_MEANT_FOR_INFERENCE)
     return Rearrangement(())
 
 

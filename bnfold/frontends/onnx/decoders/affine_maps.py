@@ -13,11 +13,11 @@ from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.inference import FIRST_WITH_TRAINING_MODE
-from bnfold.frontends.undecodable import Undecodable
+from bnfold.frontends.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 
-_IF_MEANT = "if it is meant for inference, export in eval mode, or give --assume-inference"
+_IF_MEANT = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
 def decode_batch_norm(context: Context) -> AffineMap:

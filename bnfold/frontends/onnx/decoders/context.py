@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Shape, Value
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
@@ -39,6 +40,13 @@ class Context:
             dynamic: the reason to give where the input is not a constant.
         """
         return known_parameter(self.constants.read_exact(self.required(slot)), dynamic=dynamic)
+
+    def require_float(self, slot: int) -> None:
+        """A constant input of an operator that takes integers as well must not be of integers."""
+        values = self.constants.read(self.required(slot))
+        if not isinstance(values, Refusal) and not is_float(values.dtype):
+            name = self.required(slot).name
+            raise Undecodable(Reason.NOT_LINEAR, f"{name!r} is {values.dtype}: a map of integers is no scale and shift")
 
     def optional_parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64] | None:
         """The same for an input that may be absent."""

@@ -63,6 +63,7 @@ def _convolution(context: Context, weight: Array, why_no_shift: str) -> Contract
 def decode_gemm(context: Context) -> Contraction:
     """Gemm: alpha * A' B' + beta * C with a constant B and C. Source: ONNX Gemm-7, -9, -11, -13."""
     node = context.node
+    context.require_float(1)
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     if stored.ndim != 2:
         raise malformed(f"Gemm has a weight of shape {stored.shape}, expected rank 2")
@@ -80,6 +81,7 @@ def decode_mat_mul(context: Context) -> Contraction:
     """MatMul with a constant of rank 2 on either side. Source: ONNX MatMul-1, -9, -13."""
     if not isinstance(context.constants.read(context.required(0)), Refusal):
         return _constant_on_the_left(context)
+    context.require_float(1)
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     if stored.ndim != 2:
         raise Undecodable(Reason.WRONG_AXIS, f"MatMul has a constant of shape {stored.shape}, only rank 2 folds")
@@ -90,6 +92,7 @@ def decode_mat_mul(context: Context) -> Contraction:
 
 def _constant_on_the_left(context: Context) -> Contraction:
     """W x: rows of W make the output channels, on the last axis but one."""
+    context.require_float(0)
     stored = context.parameter(0, dynamic=Reason.DYNAMIC_WEIGHT)
     rank = len(context.shape(1))
     if stored.ndim != 2 or rank < 2:
