@@ -44,17 +44,21 @@ class Lacking:
         op_type: its name.
         node: the name of the node; "" for all of this operator.
         is_kernel: whether it knows the operator.
+        problem: why the node does not run, whatever it is fed with; "" where it does not even load.
     """
 
     domain: str
     op_type: str
     node: str = ""
     is_kernel: bool = False
+    problem: str = ""
 
     def __str__(self) -> str:
         """As messages call it."""
         name = f"{self.domain}:{self.op_type}" if self.domain else self.op_type
-        return f"a kernel for {name}" if self.is_kernel else name
+        if self.problem:
+            return f"{name} {self.node!r}, which does not run: {self.problem}"
+        return f"{'a kernel for ' if self.is_kernel else ''}{name}, which onnxruntime lacks"
 
 
 class RefusedError(UncheckedError):
@@ -63,12 +67,20 @@ class RefusedError(UncheckedError):
     Attributes:
         is_invalid: whether the model itself is to blame, and not what this onnxruntime knows or was fed with.
         lacking: what onnxruntime lacks, where that is all.
+        failing: the node that it stopped at, where it ran.
     """
 
-    def __init__(self, message: str, *, is_invalid: bool = False, lacking: Lacking | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_invalid: bool = False,
+        lacking: Lacking | None = None,
+        failing: Lacking | None = None,
+    ) -> None:
         super().__init__(message)
         self.is_invalid = is_invalid
-        self.lacking = lacking
+        self.lacking, self.failing = lacking, failing
 
 
 def of_original(error: RefusedError) -> UncheckedError:
@@ -89,9 +101,17 @@ def complaint(error: Exception, doing: str, role: str) -> UncheckedError:
         `RefusedError`; another UncheckedError where memory ran out, which says nothing about the model.
     """
     if is_out_of_memory(error):
-        return UncheckedError(f"memory ran out when onnxruntime was to {doing} {role}: give it more, or smaller sizes")
+        return out_of_memory(f"{doing} {role} with onnxruntime")
     message = f"onnxruntime cannot {doing} {role}: {one_line(error)}"
-    return RefusedError(message, is_invalid=_is_invalid(error), lacking=_lacking(error))
+    return RefusedError(message, is_invalid=_is_invalid(error), lacking=_lacking(error), failing=_failing(error))
+
+
+def _failing(error: Exception) -> Lacking | None:
+    found = _IN_NODE.search(str(error))
+    if not found or not found[2]:
+        return None
+    problem = one_line(error).removeprefix(_in_node(found))
+    return Lacking("", found[1], found[2], is_kernel=True, problem=problem)
 
 
 def _lacking(error: Exception) -> Lacking | None:
@@ -101,6 +121,11 @@ def _lacking(error: Exception) -> Lacking | None:
         return Lacking("" if domain == "ai.onnx" else domain, op_type)
     kernel = _MISSING_KERNEL.search(str(error))
     return Lacking("", kernel[1], kernel[2], is_kernel=True) if kernel else None
+
+
+def out_of_memory(doing: str) -> UncheckedError:
+    """That there was too little memory to do something."""
+    return UncheckedError(f"memory ran out when the check was to {doing}: give it more, or smaller sizes with --shape")
 
 
 def is_out_of_memory(error: Exception) -> bool:

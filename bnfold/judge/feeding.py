@@ -72,12 +72,34 @@ def _first_that_runs(original: Session, options: VerifyOptions, bounds: Mapping[
             return Feeding((setting,), feeds, original.observe(feeds, original.exposed))
         except UncheckedError as error:  # also where these sizes take more memory than there is
             refused.append((setting, error))
+    raise _nothing_fits(inputs, options, refused)
+
+
+def _nothing_fits(
+    inputs: Sequence[Port], options: VerifyOptions, refused: Sequence[tuple[Setting, UncheckedError]]
+) -> UncheckedError:
+    """That the original takes nothing; where its sizes are all fixed, a node of it is to blame, and no hint helps."""
     setting, reason = refused[0]
     fed = ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in setting.shapes.items())
-    tried = "" if len(refused) == 1 else f" nor with {len(refused) - 1} other choices of sizes"
-    raise UncheckedError(
-        f"{reason} (fed with {fed or 'nothing'}{tried}); give --shape, --dim or --input, or {GO_ON}"
-    ) from reason
+    tried = "" if len(refused) == 1 else f" nor with {len(refused) - 1} other choices"
+    said = f"{reason} (fed with {fed or 'nothing'}{tried})"
+    if any(_has_free_sizes(port) for port in inputs if port.name not in options.shapes):
+        return _caused(f"{said}; give --shape, --dim or --input, or {GO_ON}", reason)
+    if any(port.dtype is not None and port.dtype.kind in "iuO" for port in inputs if port.name not in options.inputs):
+        return _caused(f"{said}; give --input, or {GO_ON}", reason)
+    failing = reason.failing if isinstance(reason, RefusedError) else None
+    return _caused(f"{said}; {GO_ON}", RefusedError(str(reason), lacking=failing))
+
+
+def _has_free_sizes(port: Port) -> bool:
+    """Whether some are, or nothing is known of them."""
+    return not port.shape or not all(isinstance(size, int) for size in port.shape)
+
+
+def _caused(message: str, cause: UncheckedError) -> UncheckedError:
+    error = UncheckedError(message)
+    error.__cause__ = cause
+    return error
 
 
 def _further(

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from bnfold.errors import UncheckedError
 from bnfold.judge.batches import batches
-from bnfold.judge.complaints import RefusedError, of_original
+from bnfold.judge.complaints import RefusedError, of_original, out_of_memory
 from bnfold.judge.depth import is_deep
 from bnfold.judge.feeding import choose_feeding
 from bnfold.judge.indices import index_bounds
@@ -48,7 +49,15 @@ def check(
         UsageError: the options name an input or dimension that the reference does not have, or contradict it, or a
             provider that onnxruntime does not have, or a library that it cannot load.
     """
-    options = options or VerifyOptions()
+    try:
+        return _check(reference, candidate, options or VerifyOptions(), progress)
+    except MemoryError as error:
+        raise out_of_memory("compare the models") from error
+    except RefusedError as error:
+        raise UncheckedError(str(error)) from error
+
+
+def _check(reference: ModelSource, candidate: ModelSource, options: VerifyOptions, progress: Progress) -> Verification:
     require_provider(options.provider)
     require_libraries(options.custom_ops)
     try:

@@ -31,7 +31,7 @@ def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site],
     absent, lacked = set(random), list[str]()
     while True:
         reasons = [_randomness(ours, random)] if random else []
-        reasons += [f"the whole model needs {', '.join(lacked)}, which onnxruntime lacks"] if lacked else []
+        reasons += [f"the whole model needs {'; '.join(lacked)}"] if lacked else []
         try:
             return _compare_without(absent, reasons, ours, theirs, compare)
         except UncheckedError as error:

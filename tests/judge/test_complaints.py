@@ -117,6 +117,15 @@ def test_no_class_of_error_hides_that_memory_ran_out(error):
     assert not isinstance(complaint(error, "load", "the new model"), RefusedError)
 
 
+def test_memory_that_runs_out_elsewhere_is_no_inequality_either(monkeypatch):
+    def allocate(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("bnfold.judge.judge.batches", allocate)
+    with pytest.raises(UncheckedError, match="memory ran out when the check was to compare the models"):
+        check(unary("Relu"), unary("Abs"))
+
+
 def test_a_fold_that_cannot_be_checked_says_what_was_folded():
     ports = {"x": (FLOAT, [1, 2, 3, 3])}, {"y": (FLOAT, [1, 2, 3, 3])}
     ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)

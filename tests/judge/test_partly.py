@@ -73,7 +73,10 @@ def test_every_part_around_a_custom_operator_is_checked_alone():
 
 def test_several_operators_that_are_lacking_are_all_named():
     proto = Network(custom("n0", "h0"), custom("n1", "h1", "Other")).proto()
-    assert "com.acme:MyOp, com.acme:Other" in bnfold.fold(proto).report.verification.warnings[0]
+    assert (
+        "needs com.acme:MyOp, which onnxruntime lacks; com.acme:Other, which onnxruntime lacks"
+        in bnfold.fold(proto).report.verification.warnings[0]
+    )
 
 
 def spoiled(proto, name):
@@ -143,7 +146,16 @@ def test_a_kernel_that_is_lacking_is_named_too():
     new = model_proto([*nodes[:2], node("Identity", "p", "q"), node("Identity", "q", "y")], *ports, parameters)
     verdict = compare(original, new)
     assert verdict.status == "partial"
-    assert "needs a kernel for Conv, a kernel for GlobalAveragePool, which onnxruntime lacks" in verdict.warnings[0]
+    assert "needs a kernel for Conv, which onnxruntime lacks; a kernel for GlobalAveragePool, " in verdict.warnings[0]
+
+
+def test_a_node_that_never_runs_is_named_and_its_surroundings_are_checked():
+    """Sizes are fixed, so that no others help: a BatchNorm of a form that onnxruntime does not take."""
+    network = Network(node("Reshape", "n0 target", "h0", name="reshapes"), relu("n1", "h1"))
+    network._parameters["target"] = np.array([1, 4, 5, 5])
+    verification = bnfold.fold(network.proto()).report.verification
+    assert verification.status == "partial"
+    assert "needs Reshape 'reshapes', which does not run: " in verification.warnings[0]
 
 
 def test_a_random_node_is_named_and_everything_else_is_compared():
