@@ -226,7 +226,7 @@ class _OldReader(_Reader):
 
 def _is_foreign(saved: Saved) -> bool:
     """Whether a class of another package is in it, which only torch's own unpickler can make."""
-    known = {"collections", "builtins", "torch", "torch._utils", "torch.storage"}
+    known = {"collections", "builtins", "__builtin__", "_codecs", "torch", "torch._utils", "torch.storage"}
     return any(isinstance(part, (Call, Global)) and _module(part) not in known for part in _walk(saved))
 
 

@@ -108,6 +108,11 @@ def check_operator(operator: str, imports: Iterable[str]) -> None:
         )
 
 
+def reaches_outside(operator: str) -> bool:
+    """Whether an operator of torch reads or writes files, talks to other machines, or works on raw memory."""
+    return operator in _reaching() or operator.partition("::")[0] in _OTHERS_OF_TORCH
+
+
 @cache
 def _reaching() -> frozenset[str]:
     """Operators that torch computes with, and yet read or write files, talk to other machines, or show addresses.
@@ -115,10 +120,10 @@ def _reaching() -> frozenset[str]:
     Their schemas say so: a text that is called a file's name, or a type of torch's distributed part.
     """
     schemas = torch._C._jit_get_all_schemas()
-    return _LEAKS_ADDRESSES | {schema.name for schema in schemas if _reaches_outside(schema)}
+    return _LEAKS_ADDRESSES | {schema.name for schema in schemas if _says_so(schema)}
 
 
-def _reaches_outside(schema: torch._C.FunctionSchema) -> bool:
+def _says_so(schema: torch._C.FunctionSchema) -> bool:
     arguments = [(argument.name, str(argument.type)) for argument in schema.arguments]
     return (
         schema.name.startswith("prim::rpc_")

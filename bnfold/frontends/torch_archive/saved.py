@@ -19,7 +19,16 @@ from bnfold.frontends.torch_archive.zip_reader import Buffer, read_zip
 
 _REBUILDS = frozenset({"_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter", "_rebuild_qtensor"})
 _OF_TORCH = frozenset({*STORAGES, *DTYPES, "Size", "device"})
-_OTHERS = frozenset({Global("collections", "OrderedDict"), Global("builtins", "complex"), Global("builtins", "set")})
+# Protocol 2, which torch writes, spells builtins as Python 2 did, and bytes as an encoded text.
+_PLAIN_CALLS = frozenset(
+    {
+        Global("torch", "Size"),
+        Global("torch", "device"),
+        Global("_codecs", "encode"),
+        *(Global(module, name) for module in ("builtins", "__builtin__") for name in ("complex", "set")),
+    }
+)
+_OTHERS = frozenset({Global("collections", "OrderedDict"), *_PLAIN_CALLS})
 _FAKE = Global("torch._export.serde.serialize", "_reconstruct_fake_tensor")
 _ENTRIES = re.compile(
     r"data\.pkl|data/\w+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
@@ -126,57 +135,73 @@ def rebuilt(saved: Saved) -> Any:  # noqa: ANN401 - whatever was saved
     """The real value, its tensors on the CPU, made without any unpickler.
 
     Raises:
+        ModelFormatError: it is damaged.
         UnsupportedModelError: it holds something else than tensors and containers of them.
     """
-    return _rebuilt(saved.value, saved)
+    try:
+        return _Rebuilder(saved).value(saved.value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ModelFormatError("holds sample inputs that are damaged") from error
 
 
-def _rebuilt(value: Any, saved: Saved) -> Any:  # noqa: ANN401
-    match value:
-        case None | bool() | int() | float() | str() | bytes():
-            return value
-        case Global(module="torch", name=name) if name in DTYPES:
-            return getattr(torch, name)
-        case Call():
-            return _rebuilt_call(value, saved)
-        case dict():
-            return {_rebuilt(key, saved): _rebuilt(part, saved) for key, part in value.items()}
-        case tuple() | list() | set():
-            return type(value)(_rebuilt(part, saved) for part in value)
-    raise UnsupportedModelError(f"holds sample inputs with a {type(value).__name__}, which bnfold cannot rebuild")
+class _Rebuilder:
+    """Makes real values of inert ones; tensors on one storage stay on one."""
+
+    def __init__(self, saved: Saved) -> None:
+        self._saved = saved
+        self._storages: dict[str, torch.UntypedStorage] = {}
+
+    def value(self, value: Any) -> Any:  # noqa: ANN401
+        """A real value."""
+        match value:
+            case None | bool() | int() | float() | str() | bytes():
+                return value
+            case Global(module="torch", name=name) if name in DTYPES:
+                return getattr(torch, name)
+            case Call():
+                return self._call(value)
+            case dict():
+                return {self.value(key): self.value(part) for key, part in value.items()}
+            case tuple() | list() | set():
+                return type(value)(self.value(part) for part in value)
+        raise UnsupportedModelError(f"holds sample inputs with a {type(value).__name__}, which bnfold cannot rebuild")
+
+    def _call(self, call: Call) -> Any:  # noqa: ANN401
+        if call.function.module == "torch._utils":
+            return self._tensor(self._saved.tensor(call))
+        if call.function == Global("collections", "OrderedDict") and not call.arguments:
+            return OrderedDict(self.value(call.state or {}))
+        if call.function in _PLAIN_CALLS:
+            return _called(call, [self.value(argument) for argument in call.arguments])
+        raise UnsupportedModelError(f"holds sample inputs of the kind {call.function}, which bnfold cannot rebuild")
+
+    def _tensor(self, stored: StoredTensor) -> torch.Tensor:
+        if stored.dtype.startswith("q") or not stored.dtype:
+            raise UnsupportedModelError("holds sample inputs that are quantized, which bnfold cannot rebuild")
+        tensor = torch.empty(0, dtype=getattr(torch, stored.dtype))
+        tensor.set_(self._storage(stored.key), stored.offset, stored.shape, stored.stride)
+        if stored.is_parameter:
+            return torch.nn.Parameter(tensor, requires_grad=stored.requires_grad)
+        return tensor.requires_grad_(stored.requires_grad)
+
+    def _storage(self, key: str) -> torch.UntypedStorage:
+        if key not in self._storages:
+            content = bytearray(self._saved.storages[key])
+            held = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+            self._storages[key] = held.untyped_storage()
+        return self._storages[key]
 
 
-def _rebuilt_call(call: Call, saved: Saved) -> Any:  # noqa: ANN401
-    arguments = [_rebuilt(argument, saved) for argument in call.arguments] if call.function in _PLAIN_CALLS else []
-    match call.function, arguments:
-        case Global("collections", "OrderedDict"), []:
-            return OrderedDict(_rebuilt(call.state or {}, saved))
-        case Global("torch", "Size"), [tuple() | list() as sizes] if all(type(size) is int for size in sizes):
+def _called(call: Call, arguments: list[Any]) -> Any:  # noqa: ANN401
+    match call.function.name, arguments:
+        case "Size", [tuple() | list() as sizes]:
             return torch.Size(sizes)
-        case Global("torch", "device"), [str(kind), *index] if kind.isalnum() and all(type(n) is int for n in index):
+        case "device", [str(kind), *index] if kind.isalnum():
             return torch.device(kind, *index)
-        case Global("builtins", "complex"), [float(real), float(imaginary)]:
+        case "encode", [str(text), "latin1"]:
+            return text.encode("latin1")
+        case "complex", [float(real), float(imaginary)]:
             return complex(real, imaginary)
-        case Global("builtins", "set"), [list(parts)]:
+        case "set", [list(parts)]:
             return set(parts)
-        case Global("torch._utils", name), _ if name in _REBUILDS:
-            return real_tensor(saved.tensor(call), saved)
-    raise UnsupportedModelError(f"holds sample inputs of the kind {call.function}, which bnfold cannot rebuild")
-
-
-_PLAIN_CALLS = frozenset(
-    {Global("torch", "Size"), Global("torch", "device"), Global("builtins", "complex"), Global("builtins", "set")}
-)
-
-
-def real_tensor(stored: StoredTensor, saved: Saved) -> torch.Tensor:
-    """A tensor of its own."""
-    if stored.dtype.startswith("q") or not stored.dtype:
-        raise UnsupportedModelError("holds sample inputs that are quantized, which bnfold cannot rebuild")
-    content = bytearray(saved.storages[stored.key])
-    held = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
-    tensor = torch.empty(0, dtype=getattr(torch, stored.dtype))
-    tensor.set_(held.untyped_storage(), stored.offset, stored.shape, stored.stride)
-    if stored.is_parameter:
-        return torch.nn.Parameter(tensor, requires_grad=stored.requires_grad)
-    return tensor.requires_grad_(stored.requires_grad)
+    raise ModelFormatError(f"holds sample inputs with a {call.function} that torch does not write")

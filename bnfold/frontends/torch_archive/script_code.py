@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 
 _MOST_BYTES = 2**25
-_MOST_TOKENS = 1_500_000
+_MOST_TOKENS = 1_000_000
 _LONGEST_LINE = 2**15
 _MOST_VALUES = 20_000
-_DEEPEST = 300
+_DEEPEST = 200
 _DEEPEST_BLOCK = 120
 
 _TOKEN = re.compile(

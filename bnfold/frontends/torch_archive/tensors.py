@@ -88,7 +88,14 @@ def storage_of(value: object, sizes: Mapping[str, int]) -> tuple[str, str, int]:
     """
     match value:
         case Persistent(
-            name=("storage", Global(module="torch", name=kind), str(key), str(location), int(count), *_)
+            name=(
+                "storage",
+                Global(module="torch" | "torch.storage", name=kind),
+                str(key),
+                str(location),
+                int(count),
+                *_,
+            )
         ) if kind in STORAGES:
             dtype, itemsize = STORAGES[kind]
         case _:

@@ -7,14 +7,11 @@ from typing import Any
 import torch
 
 from bnfold.errors import UnsupportedModelError
+from bnfold.frontends.torch_archive.operators import reaches_outside
 from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrGraph, IrValue, ModuleObject, all_nodes
 from bnfold.frontends.torchscript.methods import Bodies, Method, Reach, methods_of, modules_of
 from bnfold.frontends.torchscript.storage import read_module, write_module
-
-# Operators that write or map files, or talk to other machines: a model does not need them, and a stranger's file might.
-_REACHES_OUTSIDE = frozenset({"aten::save", "aten::from_file", "prim::rpc_sync", "prim::rpc_async", "prim::rpc_remote"})
-_REACHING_NAMESPACES = frozenset({"c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "debugprims"})
 
 
 @dataclass(frozen=True)
@@ -82,13 +79,9 @@ def refuse_outside_reach(root: ModuleObject) -> None:
     methods = [method for module in modules_of(root) for method in methods_of(module)]
     graphs = {method.type_name + "." + method.name: method.owner._get_method(method.name) for method in methods}
     for name, method in graphs.items():
-        kind = next((node.kind() for node in all_nodes(method.inlined_graph) if _reaches_outside(node.kind())), None)
+        kind = next((node.kind() for node in all_nodes(method.inlined_graph) if reaches_outside(node.kind())), None)
         if kind is not None:
             raise UnsupportedModelError(f"its method {name!r} calls {kind}, which reaches files or the network")
-
-
-def _reaches_outside(kind: str) -> bool:
-    return kind in _REACHES_OUTSIDE or kind.partition("::")[0] in _REACHING_NAMESPACES
 
 
 def fix_to_inference(graph: IrGraph, root: ModuleObject) -> None:
