@@ -54,8 +54,13 @@ def check_tensors(model: "ModelProto") -> None:
 
 def size_in_bytes(tensor: "TensorProto") -> int | None:
     """What the data of a tensor takes by its type and shape; None where that does not say it (text, unknown types)."""
-    bits = _BITS.get(_type_of(tensor))
-    return None if bits is None else -(-prod(tensor.dims) * bits // _BYTE)
+    known = _name_of(tensor.data_type) in _BITS
+    return bytes_of(tensor.data_type, prod(tensor.dims)) if known else None
+
+
+def bytes_of(element: int, count: int) -> int:
+    """What so many elements of a TensorProto.DataType take, packed; those without a fixed size count as four bytes."""
+    return -(-count * _BITS.get(_name_of(element), 32) // _BYTE)
 
 
 def is_external(tensor: "TensorProto") -> bool:
@@ -93,15 +98,14 @@ def _of_sparse(sparse: "SparseTensorProto") -> "Iterator[TensorProto]":
     yield sparse.indices
 
 
-def _type_of(tensor: "TensorProto") -> str:
+def _name_of(element: int) -> str:
     from onnx import TensorProto
 
-    number = tensor.data_type
-    return str(TensorProto.DataType.Name(number)) if number in TensorProto.DataType.values() else str(number)
+    return str(TensorProto.DataType.Name(element)) if element in TensorProto.DataType.values() else str(element)
 
 
 def _problem(tensor: "TensorProto") -> str:
-    element = _type_of(tensor)
+    element = _name_of(tensor.data_type)
     said = f"is {element.lower()} {list(tensor.dims)}"
     if any(length < 0 for length in tensor.dims):
         return f"{said}, with a negative length"

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -10,10 +10,12 @@ from bnfold.errors import UncheckedError
 from bnfold.judge.complaints import GO_ON, RefusedError
 from bnfold.judge.inputs import draw
 from bnfold.judge.options import VerifyOptions
-from bnfold.judge.sessions import Feeds, Observation, Session
-from bnfold.judge.shapes import Setting, further_settings, other_settings, settings
+from bnfold.judge.sessions import EndlessError, Feeds, Observation, Session
+from bnfold.judge.shapes import Setting, Shape, further_settings, other_settings, settings
 from bnfold.judge.signature import Port
 from bnfold.judge.wants import Wants
+
+RequireRoom = Callable[[Mapping[str, Shape]], None]
 
 # Sizes that messages of onnxruntime name: "Got: 64 Expected: 512". Others in them are ranks and indices.
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
@@ -37,7 +39,11 @@ class Feeding:
 
 
 def choose_feeding(
-    original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants | None = None
+    original: Session,
+    options: VerifyOptions,
+    bounds: Mapping[str, int],
+    wants: Wants | None = None,
+    require_room: RequireRoom = lambda _: None,
 ) -> Feeding:
     """One way to feed the original that it accepts, and a second one where sizes are free and others are accepted.
 
@@ -46,15 +52,17 @@ def choose_feeding(
         options: of the check.
         bounds: below which the integers of an input have to stay, where the graph says so.
         wants: sizes of inputs that the graph wants, where it says so.
+        require_room: raises RefusedError for shapes of inputs on which a run would take too much memory.
 
     Raises:
         UncheckedError: it accepts none.
         UsageError: as `shapes.settings`.
     """
     inputs = original.signature.inputs
-    first = _first_that_runs(original, options, bounds, wants or {})
+    first = _first_that_runs(original, options, bounds, wants or {}, require_room)
     for other in other_settings(inputs, options, first.settings[0], wants) if options.samples > 1 else ():
         try:
+            require_room(other.shapes)
             original.run(draw(inputs, other, options, sample=1))
         except RefusedError:
             continue
@@ -62,14 +70,19 @@ def choose_feeding(
     return first
 
 
-def _first_that_runs(original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants) -> Feeding:
+def _first_that_runs(
+    original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants, require_room: RequireRoom
+) -> Feeding:
     refused: list[tuple[Setting, UncheckedError]] = []
     inputs = original.signature.inputs
     natural = settings(inputs, options, bounds, wants)
     for setting in chain(natural, _further(inputs, options, bounds, wants, refused)):
-        feeds = draw(inputs, setting, options, sample=0)
         try:
+            require_room(setting.shapes)
+            feeds = draw(inputs, setting, options, sample=0)
             return Feeding((setting,), feeds, original.observe(feeds, original.exposed))
+        except EndlessError:
+            raise
         except UncheckedError as error:  # also where these sizes take more memory than there is
             refused.append((setting, error))
     raise _nothing_fits(inputs, options, refused)

@@ -1,6 +1,6 @@
 """Whether two models compute the same, by running both: as a whole, and at every place where they part."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from bnfold.errors import UncheckedError
 from bnfold.judge.batches import batches
 from bnfold.judge.complaints import RefusedError, of_original, out_of_memory
+from bnfold.judge.demand import Demand
 from bnfold.judge.depth import is_deep
 from bnfold.judge.feeding import choose_feeding
 from bnfold.judge.indices import index_bounds
@@ -17,7 +18,7 @@ from bnfold.judge.pair import NewModelRefuses, Pair, open_original
 from bnfold.judge.partly import compare_what_runs
 from bnfold.judge.result import Verification
 from bnfold.judge.sessions import require_libraries, require_provider
-from bnfold.judge.shapes import settings
+from bnfold.judge.shapes import Shape, settings
 from bnfold.judge.signature import signature_difference
 from bnfold.judge.sites import Site, find_sites
 from bnfold.judge.structure import Structure
@@ -62,10 +63,12 @@ def _check(reference: ModelSource, candidate: ModelSource, options: VerifyOption
     require_libraries(options.custom_ops)
     try:
         ours = Structure(Model.read("the original", reference, options.custom_ops))
+        Demand(ours, options.memory).require_a_session()
     except RefusedError as error:
         raise of_original(error) from error
     try:
         theirs = Structure(Model.read("the new model", candidate, options.custom_ops))
+        Demand(theirs, options.memory).require_a_session()
         progress("comparing the graphs")
         sites = _places(ours, theirs)
     except RefusedError as error:
@@ -127,5 +130,12 @@ def _compare(
             pair = Pair(ours, theirs, groups[0])
     except NewModelRefuses as refusal:
         return failed(options, str(refusal))
-    trial = Trial(ours, theirs, choose_feeding(pair.original, options, bounds, wants), options, progress)
+    demands = [Demand(graph, options.memory) for graph in (ours, theirs)]
+
+    def require_room(shapes: Mapping[str, Shape]) -> None:
+        for demand in demands:
+            demand.require_a_run(shapes)
+
+    feeding = choose_feeding(pair.original, options, bounds, wants, require_room)
+    trial = Trial(ours, theirs, feeding, options, progress)
     return trial.run(pair, groups[1:])

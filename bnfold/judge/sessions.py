@@ -4,15 +4,17 @@ onnxruntime is imported when the first session is made, not when this module is.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from bnfold.errors import UncheckedError, UsageError
-from bnfold.judge.complaints import complaint, one_line
+from bnfold.judge.complaints import GO_ON, complaint, one_line
 from bnfold.judge.model import Model
 from bnfold.judge.parallel import half_of_the_processors
 from bnfold.judge.signature import Port, Signature
@@ -27,6 +29,15 @@ Feeds = Mapping[str, Any]
 
 CPU = "CPUExecutionProvider"
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+_FATAL = 4  # the level of a log in which what comes as an exception is not told twice
+LONGEST_RUN = 600.0
+"""Seconds. A model may have a loop without an end."""
+
+
+class EndlessError(UncheckedError):
+    """A run of a model takes too long, whatever it is fed with."""
 
 
 class Level(Enum):
@@ -119,18 +130,47 @@ class Session:
         own = [port.name for port in self.signature.outputs]
         names = [*own, *tensors]
         beat()
-        try:
-            values = (
-                self._run_on_tensors(names, feeds) if self._has_only_tensors else self._session.run(names, {**feeds})
-            )
-        except Exception as error:
-            raise complaint(error, "run", self.role) from error
+        with _ended_after(LONGEST_RUN) as (settings, has_ended):
+            try:
+                values = (
+                    self._run_on_tensors(names, feeds, settings)
+                    if self._has_only_tensors
+                    else self._session.run(names, {**feeds}, settings)
+                )
+            except Exception as error:
+                if has_ended():
+                    raise EndlessError(
+                        f"one run of {self.role} was ended after {LONGEST_RUN:g} seconds; {GO_ON}"
+                    ) from error
+                raise complaint(error, "run", self.role) from error
         return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
 
-    def _run_on_tensors(self, names: Sequence[str], feeds: Feeds) -> list[object]:
+    def _run_on_tensors(self, names: Sequence[str], feeds: Feeds, settings: "onnxruntime.RunOptions") -> list[object]:
         values = {name: to_value(array) for name, array in feeds.items()}
-        made = self._session.run_with_ort_values(list(names), values)
+        made = self._session.run_with_ort_values(list(names), values, settings)
         return [to_array(value, self._dtypes[name]) for name, value in zip(names, made, strict=True)]
+
+
+@contextmanager
+def _ended_after(seconds: float) -> "Iterator[tuple[onnxruntime.RunOptions, Callable[[], bool]]]":
+    """Options of a run that is ended from outside if it takes too long, and whether it was."""
+    import onnxruntime
+
+    settings = onnxruntime.RunOptions()
+    settings.log_severity_level = _FATAL
+    ended = Event()
+
+    def end() -> None:
+        ended.set()
+        settings.terminate = True
+
+    timer = Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield settings, ended.is_set
+    finally:
+        timer.cancel()
 
 
 def require_provider(provider: str) -> None:
@@ -182,7 +222,7 @@ def _open(
 
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, setup.level.value)
-    settings.log_severity_level = 4  # fatal only: what matters comes as an exception
+    settings.log_severity_level = _FATAL
     for library in model.libraries:
         settings.register_custom_ops_library(library)
     if setup.level is Level.AS_WRITTEN:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-_RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())  # noqa: SIM905
+RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())  # noqa: SIM905
+"""Operators that give other values in each run."""
 
 _TRAINING_MODE = 2
 
@@ -85,7 +86,7 @@ class Structure:
     def is_random(self, index: int) -> bool:
         """Whether a node gives other values in each run."""
         node = self.nodes[index]
-        return node.op_type in _RANDOM or (node.op_type == "Dropout" and self._drops(node))
+        return node.op_type in RANDOM or (node.op_type == "Dropout" and self._drops(node))
 
     def _drops(self, node: "NodeProto") -> bool:
         """Whether a Dropout may be in training mode. Below version 12 it has none (ONNX Dropout-7 to -22)."""

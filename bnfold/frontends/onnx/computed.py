@@ -19,6 +19,7 @@ import onnx.shape_inference
 
 from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.graph import Node
+from bnfold.intake.inference import infer_shapes
 from bnfold.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _size_problem(node: Node, model: "ModelProto", operands: Sequence[AnyArray])
         if values.size <= _SMALL and values.dtype.kind in "iu":
             seen.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values, order="C"), entry.name))
     try:
-        inferred = onnx.shape_inference.infer_shapes(seen, data_prop=True).graph.output[0].type.tensor_type
+        inferred = infer_shapes(seen).graph.output[0].type.tensor_type
     except onnx.shape_inference.InferenceError as error:
         return f"{node.label!r} ({node.op}) cannot be computed beforehand: {error}"
     if not inferred.HasField("shape") or not all(length.HasField("dim_value") for length in inferred.shape.dim):

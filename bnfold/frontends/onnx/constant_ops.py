@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +17,11 @@ from bnfold.refusal import Reason, Refusal
 
 AnyArray: TypeAlias = npt.NDArray[np.generic]
 Operands: TypeAlias = Sequence[AnyArray]
+
+# Numbers. What a graph makes of weights is about as large as they are; more is a file that asks for memory.
+_MOST_FROM_NOTHING = 2**24
+_MOST_TIMES_LARGER = 4
+_MOST_THAT_GROWS = 2**26
 
 
 def identity(_node: Node, operands: Operands) -> AnyArray:
@@ -86,9 +93,20 @@ def scale_cells(node: Node, scale: tuple[int, ...], values: tuple[int, ...]) -> 
     return np.broadcast_to(numbers.reshape(-1, *(1,) * (len(values) - axis - 1)), values)
 
 
-def concat(node: Node, operands: Operands) -> AnyArray:
+def too_large(node: Node, size: int, operands: Operands) -> Refusal | None:
+    """Whether a node would make many more numbers than it reads, before they exist."""
+    largest = max((values.size for values in operands), default=0)
+    most = max(_MOST_FROM_NOTHING, largest, min(_MOST_TIMES_LARGER * largest, _MOST_THAT_GROWS))
+    if size <= most:
+        return None
+    evidence = f"{node.label!r} ({node.op}) would make {size:,} numbers, more than {most:,}"
+    return Refusal(Reason.DYNAMIC_PARAMETER, evidence)
+
+
+def concat(node: Node, operands: Operands) -> AnyArray | Refusal:
     """Source: ONNX Concat-4 to -13."""
-    return np.concatenate(operands, axis=attribute(node, "axis", 1))
+    refusal = too_large(node, sum(values.size for values in operands), operands)
+    return refusal or np.concatenate(operands, axis=attribute(node, "axis", 1))
 
 
 def slice_(node: Node, operands: Operands) -> AnyArray | Refusal:
@@ -109,10 +127,12 @@ def slice_(node: Node, operands: Operands) -> AnyArray | Refusal:
     return data[tuple(places)]
 
 
-def expand(_node: Node, operands: Operands) -> AnyArray:
+def expand(node: Node, operands: Operands) -> AnyArray | Refusal:
     """Source: ONNX Expand-8, -13."""
     lengths = [int(length) for length in operands[1].tolist()]
-    return np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, tuple(lengths)))
+    reversed_lengths = zip_longest(reversed(operands[0].shape), reversed(lengths), fillvalue=1)
+    refusal = too_large(node, prod(max(pair) for pair in reversed_lengths), operands[:1])
+    return refusal or np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, tuple(lengths)))
 
 
 def shape(node: Node, _operands: Operands) -> AnyArray | Refusal:

@@ -1,6 +1,7 @@
 """Tensors whose values the file fixes: initializers, Constant nodes, and what simple operators make of them."""
 
 from collections.abc import Container, Mapping, Sequence
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnx.helper
 from bnfold.errors import InternalError
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.computed import can_compute, compute
-from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float
+from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float, too_large
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.parameters import NewParameter
@@ -189,11 +190,13 @@ class Constants:
                 return Refusal(Reason.SPARSE, f"{node.label!r} is a sparse constant")
         raise ValueError(f"attribute {entry.name!r} holds no number")
 
-    def _fill(self, node: Node, shape: AnyArray) -> AnyArray:
+    def _fill(self, node: Node, shape: AnyArray) -> AnyArray | Refusal:
         """ConstantOfShape, without memory for the repeated value. Source: ONNX ConstantOfShape-9 to -25."""
         fill: onnx.TensorProto | None = attribute(node, "value", None)
         number = np.zeros(1, np.float32) if fill is None else self._store.read(fill)
-        return np.broadcast_to(number.reshape(-1)[:1].reshape(()), [int(length) for length in shape.tolist()])
+        lengths = [int(length) for length in shape.reshape(-1).tolist()]
+        refusal = too_large(node, prod(lengths), [number])
+        return refusal or np.broadcast_to(number.reshape(-1)[:1].reshape(()), lengths)
 
 
 def _makes_constant(node: Node) -> bool:

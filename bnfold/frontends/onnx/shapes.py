@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import onnx
 import onnx.helper
-import onnx.shape_inference
 
 from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, Scope, Shape, Value, subgraphs
+from bnfold.intake import inference
 
 # Enough for every tensor that holds a shape, axes or pads; weights are larger and inference never reads them.
 _LARGEST_SHAPE_TENSOR = 1024
@@ -27,7 +27,7 @@ def infer_shapes(index: GraphIndex, known: Sequence[Value] = ()) -> None:
         if value.scope is index.main and not value.is_input:
             skeleton.graph.value_info.append(_described(value))
     try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+        inferred = inference.infer_shapes(skeleton)
     except Exception:
         # Inference is an aid: where it gives up, ranks stay unknown, and what needs them is refused with that reason.
         return
