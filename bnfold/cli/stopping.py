@@ -1,6 +1,7 @@
 """Signals that end the command: each one goes the way of an interrupt, so that everything is cleaned up."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -31,8 +32,11 @@ def stopped_by_signals() -> Iterator[None]:
     """Inside, SIGINT, SIGTERM and SIGHUP raise `Stopped`, the first of them once: what follows is cleaning up.
 
     A second SIGINT comes from somebody who does not want to wait, and raises again. A signal that whoever started the
-    process wants ignored, as nohup does, stays ignored.
+    process wants ignored, as nohup does, stays ignored. A thread gets no signals, and changes nothing.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     came: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:

@@ -30,5 +30,8 @@ def test_programs_of_pytorch_too(training):
     x = torch.ones(2, 3, 5, 5)
     program = torch.export.export(module, (x,))
     assert bnfold.fold(program, assume_inference=True, verify=None).report.read_as_inference is training
-    script = torch.jit.script(module)
+    from tests.torchscript.folding import deprecations_silenced
+
+    with deprecations_silenced():
+        script = torch.jit.script(module)
     assert bnfold.fold(script, assume_inference=True, verify=None).report.read_as_inference is training
