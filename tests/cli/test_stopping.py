@@ -38,28 +38,31 @@ def test_each_signal_raises_and_says_its_code(number):
     assert stop_of(caught.value) == (128 + number, caught.value.how)
 
 
+def clean_up_under(first, *later):
+    """Whether the cleaning up after the first signal got to its end, while more came."""
+    cleaned = []
+
+    def work():
+        with stopped_by_signals():
+            try:
+                send(first)
+            finally:
+                for number in later:
+                    send(number)
+                cleaned.append(True)
+
+    with pytest.raises(Stopped):
+        work()
+    return bool(cleaned)
+
+
 @pytest.mark.parametrize("first", NUMBERS)
 def test_a_second_signal_does_not_disturb_the_cleaning_up(first):
-    cleaned = []
-    with pytest.raises(Stopped), stopped_by_signals():
-        try:
-            send(first)
-        finally:
-            send(signal.SIGTERM)
-            send(signal.SIGHUP)
-            cleaned.append(True)
-    assert cleaned
+    assert clean_up_under(first, signal.SIGTERM, signal.SIGHUP)
 
 
 def test_an_impatient_second_interrupt_does():
-    cleaned = []
-    with pytest.raises(Stopped), stopped_by_signals():
-        try:
-            send(signal.SIGTERM)
-        finally:
-            send(signal.SIGINT)
-            cleaned.append(True)
-    assert not cleaned
+    assert not clean_up_under(signal.SIGTERM, signal.SIGINT)
 
 
 def test_handlers_are_given_back():
