@@ -23,7 +23,15 @@ from bnfold.frontends.aten.graph import (
 )
 from bnfold.frontends.aten.memory import join, settle_writes, storage_of
 from bnfold.frontends.aten.schema import Traits, traits
-from bnfold.frontends.torchscript.attributes import UNREADABLE, Attributes, Place, set_places, tensors_in
+from bnfold.frontends.torchscript.attributes import (
+    UNREADABLE,
+    Attributes,
+    Place,
+    member_name,
+    set_places,
+    tensors_in,
+)
+from bnfold.frontends.torchscript.decisions import taken_block
 from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrSchema, IrValue, ModuleObject
 from bnfold.frontends.torchscript.labels import Labels
 from bnfold.frontends.torchscript.lists import Lists
@@ -167,7 +175,8 @@ class _Lifting:
         elif self._lists.reads(node):
             self._lists.follow(node, self._values, self._argument)
         elif list(node.blocks()):
-            return self._lift_branch(node)
+            taken = taken_block(node, self._rank_of)
+            return self._lift_branch(node) if taken is None else self._lift_taken(node, taken)
         elif kind == "aten::unbind" and self._lists.parts(node.output()) is not None:
             return self._lift_unbind(node)
         else:
@@ -231,6 +240,25 @@ class _Lifting:
             self._define(holder, value)
         return value
 
+    def _lift_taken(self, node: IrNode, block: IrBlock) -> list[Node]:
+        """The branch that runs for tensors of the ranks at hand, as if it were not in a branch."""
+        added = self._lift_block(block)
+        for value, result in zip(node.outputs(), block.outputs(), strict=True):
+            argument = self._argument(result)
+            if not isinstance(argument, Value):
+                self._define(value, argument)
+                continue
+            label = self._labels.node(node)
+            output = self._output([value], label)
+            output.shape, output.dtype = argument.shape, argument.dtype
+            passed = Node("aten::alias", {"self": argument}, [output], label, views=frozenset({"self"}), origin=node)
+            added.append(self._append(passed))
+        return added
+
+    def _rank_of(self, value: IrValue) -> int | None:
+        held = self._values.get(value.debugName())
+        return len(held.shape) if isinstance(held, Value) and held.shape is not None else None
+
     def _lift_branch(self, node: IrNode) -> list[Node]:
         """A prim::If, prim::Loop or the like, and behind it all that its bodies hold."""
         arguments: dict[str, Argument] = {"inputs": [self._argument(value) for value in node.inputs()]}
@@ -241,10 +269,12 @@ class _Lifting:
         inner: list[Node] = []
         for block in node.blocks():
             for value in block.inputs():
-                self._define(value, self.graph.add_input(self._new_value(value, branch.label)))
+                entry = self.graph.add_input(self._new_value(value, branch.label))
+                entry.edge = branch.label
+                self._define(value, entry)
             inner += self._lift_block(block)
             for value in block.outputs():
-                self._pin(self._argument(value))
+                self._pin(self._argument(value), edge=branch.label)
             self._join_edges(node, block)
         self._within = outside
         _capture(branch, inner)
@@ -305,10 +335,25 @@ class _Lifting:
             return parameter
         if changed_by is None and _is_plain(held):
             return held
+        if changed_by is None and isinstance(held, list):
+            members = [self._member(place, tensor) for tensor in held]
+            if members and None not in members:
+                return members
         if _is_plain(held) or isinstance(held, torch._C.ScriptModule):
             return UNKNOWN
         self._hidden.append(held)
         return self._elsewhere
+
+    def _member(self, place: Place, held: object) -> Argument:
+        """The parameter of the same module that an element of a list is, as in nn.LSTM; None where it is none."""
+        name = member_name(place.owner, held)
+        own = Place(place.owner, place.path, name)
+        key = (own.owner, own.name)
+        if not name or key in self._set:
+            return None
+        if key not in self._places:
+            self._places[key] = self._held(own)
+        return self._places[key]
 
     def _may_be_hidden(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor may also be in a list, dict or object that a module holds."""
@@ -334,9 +379,13 @@ class _Lifting:
     def _define(self, value: IrValue, argument: Argument) -> None:
         self._values[value.debugName()] = argument
 
-    def _pin(self, argument: Argument) -> None:
-        for value in _flat(argument):
-            value.is_output = True
+    def _pin(self, argument: Argument, edge: str = "") -> None:
+        if isinstance(argument, Value):
+            argument.is_output = True
+            argument.edge = edge
+        elif isinstance(argument, (list, tuple)):
+            for element in argument:
+                self._pin(element, edge)
 
 
 def _schema_of(node: IrNode) -> IrSchema | None:

@@ -15,7 +15,7 @@ from bnfold.frontends.aten.journal import (
     OperatorReplaced,
     ParameterChanged,
 )
-from bnfold.frontends.torchscript.attributes import Attributes, Place
+from bnfold.frontends.torchscript.attributes import Attributes, Place, member_name
 from bnfold.frontends.torchscript.edit import (
     input_index,
     insert_attribute,
@@ -75,6 +75,9 @@ class Replay:
         match change:
             case ParameterChanged():
                 self._changed[change.value] = None
+                if isinstance(change.value.origin, Place) and self._is_protected(change.value.origin):
+                    lists = [(node, slot[0]) for node, slot in change.value.readers if slot[1] is not None]
+                    self._lists |= dict.fromkeys(lists)
             case ArgumentSet():
                 self._set_argument(change.node, change.slot, change.argument)
             case OperatorReplaced():
@@ -198,22 +201,52 @@ class Replay:
             old = self.holder(value)
             if old is not None:
                 self._move(old, insert_constant(self._graph, old.node(), tensor))
-        elif (place.owner, place.name) in self._homes.protected:
+        elif self._is_protected(place):
             self._reroute(place, tensor)
         else:
+            lists = self._lists_with(place)
             place.owner.setattr(place.name, tensor.requires_grad_(place.value.requires_grad))
             self.changed.add((place.owner, place.name))
+            for name, members in lists.items():
+                place.owner.setattr(name, [place.owner.getattr(member) for member in members])
+
+    def _is_protected(self, place: Place) -> bool:
+        """Whether another method reads it, alone or in a list."""
+        names = (place.name, *self._lists_with(place))
+        return any((place.owner, name) in self._homes.protected for name in names)
+
+    def _lists_with(self, place: Place) -> dict[str, list[str]]:
+        """The lists of the same module that forward reads and that hold a parameter: the names of their elements."""
+        found = {}
+        for owner, name in self._readings:
+            held = owner.getattr(name) if owner == place.owner and name in self._list_names else None
+            members = [member_name(owner, element) for element in held or ()]
+            if place.name in members:
+                found[name] = members
+        return found
 
     def _reroute(self, place: Place, tensor: torch.Tensor) -> None:
         """Forward gets a parameter of its own where another method reads the old one."""
         home = self._homes.reserve(f"{place.dotted}_folded")
         self._homes.furnish(home, tensor)
-        for node in self._readings[place.owner, place.name]:
+        for node in self._find_readings().get((place.owner, place.name), ()):
             own = insert_attribute(self._graph, node, self._root, home.path, home.name)
             node.output().replaceAllUsesWith(own)
 
     @cached_property
     def _readings(self) -> dict[PlaceKey, list[IrNode]]:
+        return self._find_readings()
+
+    @cached_property
+    def _list_names(self) -> set[str]:
+        """Names of the attributes that forward reads as lists."""
+        return {
+            name
+            for (_, name), nodes in self._readings.items()
+            if any(node.output().type().kind() == "ListType" for node in nodes)
+        }
+
+    def _find_readings(self) -> dict[PlaceKey, list[IrNode]]:
         """The nodes of forward that read each place of a module."""
         attributes = Attributes(self._root, self._graph)
         found: dict[PlaceKey, list[IrNode]] = {}
