@@ -21,8 +21,8 @@ from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
-from bnfold.frontends.torch_export.file import open_program, save_program
-from bnfold.frontends.torchscript.file import open_script, save_script
+from bnfold.frontends.torch_export.file import open_program, restore_program_devices, save_program
+from bnfold.frontends.torchscript.file import open_script, restore_script_devices, save_script
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import Progress, Verification, check
 from bnfold.judge.programs.inputs import example_arguments
@@ -91,7 +91,7 @@ def stage_program(
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
         progress("folding")
         folded = _fold(model, leaving_alone(options, without), watch)
-        _write(folded, staged, options)
+        _write(folded, staged, options, source)
         watch.lap("save")
         progress("comparing")
         verdict = _judge_written(staged, kind, folded, options)
@@ -106,11 +106,11 @@ def stage_program(
     return Staged(report, (staged,))
 
 
-def _write(folded: FoldedProgram, path: Path, options: FoldOptions) -> None:
+def _write(folded: FoldedProgram, path: Path, options: FoldOptions, source: Path) -> None:
     if options.to == "onnx":
         path.write_bytes(_as_onnx(folded.program, options).SerializeToString(deterministic=True))
     else:
-        _save(folded.program, path)
+        _save(folded.program, path, source, options)
 
 
 def _judge_written(path: Path, kind: Kind, folded: FoldedProgram, options: FoldOptions) -> Verification:
@@ -151,11 +151,14 @@ def _open(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: ANN401 
     return open_script(path, options.imports)
 
 
-def _save(program: Any, path: Path) -> None:  # noqa: ANN401 - one of two classes
+def _save(program: Any, path: Path, source: Path, options: FoldOptions) -> None:  # noqa: ANN401
+    """Write a program whose tensors live where those of the source do; here it lives on the CPU."""
     if isinstance(program, ExportedProgram):
         save_program(program, path)
+        restore_program_devices(source, path, options.imports)
     else:
         save_script(program, path)
+        restore_script_devices(source, path, options.imports)
 
 
 def _fold(model: Any, options: FoldOptions, watch: Stopwatch) -> FoldedProgram:  # noqa: ANN401 - one of two classes

@@ -40,10 +40,10 @@ class Editor:
         if edit.op:
             arguments = {new: node.arguments[old] for new, old in edit.moved.items()}
             for name, parameter in edit.added.items():
-                arguments[name] = self._new(_bias_name(weight_name), parameter)
+                arguments[name] = self._new(_bias_name(weight_name), parameter, node)
             self._graph.replace_operator(node, edit.op, arguments)
         if edit.bias_behind is not None:
-            bias = self._new(_bias_name(weight_name), edit.bias_behind)
+            bias = self._new(_bias_name(weight_name), edit.bias_behind, node)
             self._graph.add_behind(node, "aten::add", "self", {"other": bias, "alpha": 1}, f"{node.label}_bias")
 
     def bypass(self, node: Node, source: int) -> Value:
@@ -70,7 +70,7 @@ class Editor:
         else:
             name = _bias_name(weight_name) if slot[0] == "bias" and weight_name else f"{_module_of(node)}.{slot[0]}"
             name = f"{name}_folded" if name in self._graph.names else name
-        self._graph.set_argument(node, slot, self._new(name, parameter))
+        self._graph.set_argument(node, slot, self._new(name, parameter, node))
 
     def _write_back(self, value: Value, parameter: NewParameter) -> bool:
         """Give the stored parameter behind a constant the values that make it this one, if that is possible."""
@@ -104,8 +104,9 @@ class Editor:
         self._graph.set_parameter(value, to_torch(rounded).to(device))
         self._constants.remember(value, np.array(exact))
 
-    def _new(self, name: str, parameter: NewParameter) -> Value:
-        value = self._graph.new_parameter(name, to_torch(parameter.rounded))
+    def _new(self, name: str, parameter: NewParameter, node: Node) -> Value:
+        """A parameter for a node, beside those that it has."""
+        value = self._graph.new_parameter(name, to_torch(parameter.rounded).to(_device_of(node)))
         self._constants.remember(value, np.array(parameter.exact))
         return value
 
@@ -127,6 +128,13 @@ def _stored(value: Value) -> Value:
     while value.producer is not None and value.producer.op in LAYOUTS:
         value = value.producer.inputs[0]
     return value
+
+
+def _device_of(node: Node) -> torch.device:
+    """Where the parameters of a node live; numbers that are stored without an axis may live anywhere."""
+    stored = [_stored(value).parameter for value in node.inputs]
+    devices = [tensor.device for tensor in stored if tensor is not None and tensor.dim() > 0]
+    return devices[0] if devices else torch.device("cpu")
 
 
 def _weight_name(node: Node) -> str:

@@ -12,4 +12,8 @@ expressions     symbolic sizes and the conditions on inputs
 treespecs       nested inputs and outputs
 names           what may become the name of something
 script_code     the code of a TorchScript file
+devices         where tensors live, by their names, and what torch wrote on the CPU written back
+script_devices  the same for a TorchScript file
+program_devices the same for an exported program
+locations       the locations of tensors in a pickle, changed in its bytes
 """

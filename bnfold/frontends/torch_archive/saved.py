@@ -96,6 +96,11 @@ def read_saved(name: str, data: Buffer, imports: Iterable[str]) -> Saved:
     return saved
 
 
+def parts_of_saved(data: Buffer) -> dict[str, Buffer]:
+    """The entries of a file that torch.save wrote here."""
+    return {name: entry.content() for name, entry in read_zip(data).items()}
+
+
 def read_safely(name: str, data: Buffer, imports: Iterable[str]) -> Any:  # noqa: ANN401 - any inert value
     """Read a pickle of tensors, containers, and classes of packages that the user named.
 

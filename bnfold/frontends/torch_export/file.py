@@ -12,7 +12,9 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.errors import ModelFormatError, UsageError
+from bnfold.frontends.torch_archive.devices import rewrite
 from bnfold.frontends.torch_archive.exported import CleanProgram, clean_program
+from bnfold.frontends.torch_archive.program_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.zip_reader import opened
 
 
@@ -37,6 +39,7 @@ def load_program(program: CleanProgram) -> ExportedProgram:
     Raises:
         ModelFormatError: torch cannot load it.
     """
+    on_the_cpu(program)
     try:
         with _quiet():
             return torch.export.load(cast("IO[bytes]", program.archive()))
@@ -58,6 +61,20 @@ def save_program(program: ExportedProgram, path: Path) -> None:
         path.write_bytes(buffer.getvalue())
     except OSError as error:
         raise UsageError(f"{path.name} cannot be written: {error.strerror or error}") from error
+
+
+def restore_program_devices(source: Path, written: Path, imports: Iterable[str] = ()) -> None:
+    """Let the tensors of a folded file live where those of its original do.
+
+    Args:
+        source: the original.
+        written: the new file, as torch wrote it on the CPU; it is replaced.
+        imports: as for `open_program`.
+    """
+    with opened(source) as entries:
+        devices = devices_of(clean_program(entries, imports))
+    if devices is not None:
+        rewrite(written, devices.restored)
 
 
 @contextmanager

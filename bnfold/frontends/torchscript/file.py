@@ -9,6 +9,8 @@ import torch
 
 from bnfold.errors import ModelFormatError, UsageError
 from bnfold.frontends.torch_archive.clean import CleanArchive
+from bnfold.frontends.torch_archive.devices import rewrite
+from bnfold.frontends.torch_archive.script_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.scripts import CleanScript, clean_script
 from bnfold.frontends.torch_archive.zip_reader import opened
 from bnfold.frontends.torchscript.prepare import refuse_outside_reach
@@ -40,7 +42,7 @@ def load_script(script: CleanScript) -> torch.jit.ScriptModule:
         As `open_script`.
     """
     try:
-        module = _load(script.archive())
+        module = _load(on_the_cpu(script).archive())
     except (RuntimeError, ValueError) as error:
         raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
     refuse_outside_reach(module._c)
@@ -67,6 +69,23 @@ def save_script(module: torch.jit.ScriptModule, path: Path) -> None:
         write_module(module, str(path))
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{path.name} cannot be written: {_first_line(error)}") from error
+
+
+def restore_script_devices(source: Path, written: Path, imports: Iterable[str] = ()) -> None:
+    """Let the tensors of a folded file live where those of its original do.
+
+    Args:
+        source: the original.
+        written: the new file, as torch wrote it on the CPU; it is replaced.
+        imports: as for `open_script`.
+
+    Raises:
+        UnsupportedModelError: nothing says where a new constant is to live.
+    """
+    with opened(source) as entries:
+        devices = devices_of(clean_script(entries, imports))
+    if devices is not None:
+        rewrite(written, devices.restored)
 
 
 def _first_line(error: Exception) -> str:
