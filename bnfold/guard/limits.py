@@ -28,7 +28,7 @@ class Limits:
         """Processor time for a step on a file of this many bytes."""
         if self.seconds is not None:
             return self.seconds
-        return 30 + size / _MIB if step == READING else 120 + 4 * size / _MIB
+        return 30 + size / _MIB if step == READING else 60 + 4 * size / _MIB
 
     def memory_for(self, step: str, size: int) -> int:
         """Bytes for a step on a file of this many bytes."""

@@ -159,3 +159,13 @@ def test_enumerations_and_assertions_of_sizes():
     # torch's passes stop at a comparison of enumerations; another size ends in an error that is no RuntimeError.
     result = folded(modules.ChoosesByEnum(), torch.randn(2, 3, 8, 9))
     assert len(result.folds) == 1
+
+
+class Passes(nn.Module):
+    def forward(self, x):
+        return x
+
+
+def test_a_program_that_does_nothing():
+    result = folded(Passes(), torch.randn(2, 3))
+    assert result.folds == ()

@@ -118,7 +118,7 @@ def _raises(block: IrBlock) -> bool:
 
 
 def _notes_at_the_start(graph: IrGraph) -> IrValue:
-    start = next(iter(graph.nodes()))
+    start = next(iter(graph.nodes()), _end(graph))
     return _insert(graph, start, "prim::ListConstruct", [], torch._C.ListType(torch._C.ListType.ofInts()))
 
 
