@@ -204,8 +204,38 @@ def test_one_channel_is_taken(step, kind):
     assert_moves(conv_then(chain, kind), "Conv", *[entry.op_type for entry in chain], direction="upstream")
 
 
-def test_a_gather_of_several_places_has_no_rule():
-    assert_stuck(conv_then([step("Gather", [0, 1], axis=2)], "BN"), Reason.UNKNOWN_OPERATOR, "y", "v0")
+@pytest.mark.parametrize("kind", KINDS)
+@steps(
+    step("Gather", [3, 0, 2, 1], axis=1),
+    step("Gather", [-1, 0], axis=1),
+    step("Gather", [0, 2, 2], axis=2),
+    step("Gather", [[0, 1], [2, 3]], axis=2),
+)
+def test_places_that_are_taken_in_another_order(step, kind):
+    """Channels from RGB to BGR; some of them; places named twice, along which nothing varies."""
+    assert_moves(conv_then([step], kind), "Conv", "Gather", direction="upstream")
+
+
+def test_a_place_that_is_taken_twice_takes_one_map():
+    model = conv_then([step("Gather", [1, 1, 2, 3], axis=1)], "Mul")
+    assert_stuck(model, Reason.WRONG_AXIS, "y", "v0")
+
+
+def test_places_known_at_run_time_take_what_is_the_same_everywhere():
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 4, 3, 1, 1)], "start")
+    network.node("Gather", ["start", "places"], "v0", axis=2)
+    affine(network, "v0", "y", "BN", (2, 4, 3, 4))
+    model = network.model({"x": (2, 3, 6, 4), "places": (3,)}, {"y": (2, 4, 3, 4)}, check=False)
+    model.graph.input[1].type.tensor_type.elem_type = TensorProto.INT64
+    assert fold(model).batch_norms_left == 0
+    model.graph.node[1].attribute[0].i = 1
+    assert fold(model).batch_norms_left == 1
+
+
+def test_a_place_that_is_not_there_is_malformed():
+    model = conv_then([step("Gather", [0, 9], axis=2)], "BN")
+    assert_stuck(model, Reason.MALFORMED, "y", "v0")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,9 +8,9 @@ from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Shape
 from bnfold.frontends.onnx.reshape_target import read_target
 from bnfold.frontends.undecodable import Undecodable, malformed
-from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
+from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Concatenation, Partition, Rearrangement, Table
+from bnfold.semantics import Commuting, Concatenation, Partition, Rearrangement, Table
 
 
 def decode_identity(_context: Context) -> Rearrangement:
@@ -78,21 +78,39 @@ def decode_slice(context: Context) -> Rearrangement:
     return Rearrangement(tuple(_taking(shape, axis, slice(start, stop, step)) for axis, start, stop, step in parts))
 
 
-def decode_gather(context: Context) -> Rearrangement | Table:
-    """One constant place of an axis, or rows of a constant table. Source: ONNX Gather-1, -11, -13."""
+def decode_gather(context: Context) -> Rearrangement | Commuting | Table:
+    """Constant places of an axis, places known at run time, or rows of a constant table.
+
+    Source: ONNX Gather-1, -11, -13.
+    """
     axis = attribute(context.node, "axis", 0)
     table = context.constants.read_exact(context.required(0))
     if not isinstance(table, Refusal):
         return Table(table, axis % table.ndim, len(context.shape(1)))
-    index = context.constants.read(context.required(1))
-    if isinstance(index, Refusal) or index.size != 1:
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, "Gather of several places, or of places known only at run time")
     shape = context.shape(0)
     axis %= len(shape)
+    index = context.constants.read(context.required(1))
+    if isinstance(index, Refusal):
+        return _gathered_at_run_time(context, shape, axis)
     length = known_length(shape, axis)
-    place = int(index.reshape(-1)[0]) % length
-    one = (*shape[:axis], 1, *shape[axis + 1 :])
-    return Rearrangement((Taking(axis, place, 1, 1, length), Regrouping(one, context.output_shape())))
+    places = [int(place) for place in index.reshape(-1).tolist()]
+    if not all(-length <= place < length for place in places):
+        raise malformed(f"Gather takes place {max(places, key=abs)} of {length}")
+    if len(places) == 1:
+        step: Step = Taking(axis, places[0] % length, 1, 1, length)
+    else:
+        step = Selection(axis, tuple(place % length for place in places), length)
+    if index.ndim == 1:
+        return Rearrangement((step,))
+    taken = (*shape[:axis], len(places), *shape[axis + 1 :])
+    return Rearrangement((step, Regrouping(taken, context.output_shape())))
+
+
+def _gathered_at_run_time(context: Context, shape: Shape, axis: int) -> Commuting:
+    """A map passes that is the same at all places: whichever are taken."""
+    if len(context.shape(1)) != 1:
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, "Gather of places known only at run time, which are no vector")
+    return Commuting(len(shape), (axis,))
 
 
 def decode_split(context: Context) -> Partition:
