@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
+from bnfold.api.onnx_validity import require_runnable
 from bnfold.api.options import FoldOptions, FoldResult
 from bnfold.api.packages import import_packages
 from bnfold.api.places import Staged, check_target, size_of
@@ -194,7 +195,7 @@ def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> V
 
 
 def _as_onnx(program: Any, options: FoldOptions) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
-    return export_to_onnx(program, _examples(program, options))
+    return require_runnable(export_to_onnx(program, _examples(program, options)))
 
 
 def _examples(program: Any, options: FoldOptions) -> list[Any]:  # noqa: ANN401 - one of two classes
