@@ -125,7 +125,7 @@ def _lacking(error: Exception) -> Lacking | None:
 
 def out_of_memory(doing: str) -> UncheckedError:
     """That there was too little memory to do something."""
-    return UncheckedError(f"memory ran out when the check was to {doing}: give it more, or smaller sizes with --shape")
+    return UncheckedError(f"memory ran out when the check was to {doing}: it needs more")
 
 
 def is_out_of_memory(error: Exception) -> bool:

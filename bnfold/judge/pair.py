@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bnfold.errors import UncheckedError
 from bnfold.judge.channels import Array
-from bnfold.judge.complaints import RefusedError, of_original
+from bnfold.judge.complaints import GO_ON, RefusedError, of_original
 from bnfold.judge.noise import Noise
 from bnfold.judge.parallel import side_by_side
 from bnfold.judge.parts.finding import LocalFinding
@@ -36,6 +37,7 @@ class Pair:
 
     Raises:
         InvalidOriginalError, UncheckedError: as `open_original`.
+        UncheckedError: it lacks an operator of the new model.
         NewModelRefuses: it does not take the new model.
     """
 
@@ -48,6 +50,8 @@ class Pair:
         try:
             self.new = Session(theirs.model, exposed=self.tensors)
         except RefusedError as error:
+            if error.lacking and not error.lacking.is_kernel:
+                raise UncheckedError(f"{error}; {GO_ON}") from error
             raise NewModelRefuses(str(error)) from error
 
     def observe(self, number: int, where: str, feeds: Feeds, noise: Noise, known: Observation | None = None) -> Sample:

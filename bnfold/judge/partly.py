@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from bnfold.errors import UncheckedError
-from bnfold.judge.complaints import Lacking, RefusedError
+from bnfold.errors import InvalidOriginalError, UncheckedError
+from bnfold.judge.complaints import GO_ON, Lacking, RefusedError
 from bnfold.judge.model import Model
 from bnfold.judge.result import Verification
 from bnfold.judge.sites import Site
@@ -23,6 +23,7 @@ def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site],
         compare: gives the verdict on two models that onnxruntime takes.
 
     Raises:
+        InvalidOriginalError: the original is no valid model.
         UncheckedError: the original does not run, and would not without nodes that are the same in both.
     """
     random = random_nodes(ours)
@@ -35,6 +36,8 @@ def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site],
         try:
             return _compare_without(absent, reasons, ours, theirs, compare)
         except UncheckedError as error:
+            if not lacked and isinstance(error.__cause__, InvalidOriginalError):  # whatever stands in
+                raise error.__cause__ from error
             lacking = _lacking(error)
             found = lacking_nodes(ours, lacking) if lacking else []
             if not lacking or absent.issuperset(found) or are_inside(found, sites, ours, theirs):
@@ -60,7 +63,7 @@ def _compare_without(
             if _lacking(error):
                 raise
             refused = refused or error
-    raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run") from refused
+    raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run; {GO_ON}") from refused
 
 
 def _structure(model: Model | None) -> Structure:

@@ -12,16 +12,20 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from bnfold.judge.complaints import Lacking
-from bnfold.judge.elements import BOOL, FLOAT
+from bnfold.judge.elements import BOOL
 from bnfold.judge.model import Model
 from bnfold.judge.result import Verification
 from bnfold.judge.sites import Site
 from bnfold.judge.structure import Structure, is_standard
+from bnfold.judge.wants import sizes_of_weight
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
+# Of what others read: a matrix, tokens, images.
+_RANKS = {"Gemm": 2, "MatMul": 3, "LSTM": 3, "GRU": 3, "RNN": 3}
+_RANK = 4
 
 
 def lacking_nodes(graph: Structure, lacking: Lacking) -> list[int]:
@@ -151,13 +155,16 @@ def _declared(model: "ModelProto", name: str) -> "Iterator[ValueInfoProto]":
 
 
 def _wanted(graph: Structure, name: str) -> "Iterator[ValueInfoProto]":
-    """Of a convolution: batch, as many channels as it has, and its places."""
+    """As those want it whose weights say of which rank it is, and how long one of its axes."""
     from onnx import helper
 
     for node in graph.nodes:
-        weight = graph.parameter(node.input[1]) if len(node.input) > 1 else None
-        if node.op_type in _CONVOLUTIONS and node.input[0] == name and weight is not None:
-            groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
-            channels = weight.dims[1] * groups if node.op_type == "Conv" else weight.dims[0]
-            shape = [None, channels, *[None] * (len(weight.dims) - 2)]
-            yield helper.make_tensor_value_info(name, weight.data_type or FLOAT, shape)
+        weight = graph.parameter(node.input[1]) if len(node.input) > 1 and node.input[0] == name else None
+        sizes = dict(sizes_of_weight(node, graph)) if weight is not None else {}
+        if weight is None or not sizes:
+            continue
+        rank = len(weight.dims) if node.op_type in _CONVOLUTIONS else _RANKS.get(node.op_type, _RANK)
+        shape: list[int | None] = [None] * rank
+        for axis, size in sizes.items():
+            shape[axis] = size
+        yield helper.make_tensor_value_info(name, weight.data_type, shape)

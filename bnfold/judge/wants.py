@@ -30,13 +30,14 @@ def _wanted(name: str, readers: "Mapping[str, list[NodeProto]]", graph: Structur
     waiting, seen = [name], {name}
     while waiting:
         for node in readers.get(waiting.pop(), ()):
-            yield from _of_weight(node, graph)
+            yield from sizes_of_weight(node, graph)
             if is_standard(node) and node.op_type in _KEEPS_SIZES and not seen.issuperset(node.output):
                 seen.update(node.output)
                 waiting += node.output
 
 
-def _of_weight(node: "NodeProto", graph: Structure) -> Iterator[tuple[int, int]]:
+def sizes_of_weight(node: "NodeProto", graph: Structure) -> Iterator[tuple[int, int]]:
+    """What a node with a stored weight wants of its first input: axes, and how long they are."""
     weight = graph.parameter(node.input[1]) if len(node.input) > 1 and is_standard(node) else None
     if weight is None:
         return

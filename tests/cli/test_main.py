@@ -102,6 +102,22 @@ def test_defaults(pretender, model, capsys):
     assert options.verify == VerifyOptions()
 
 
+def test_libraries_of_operators(pretender, model, capsys):
+    Path("ops.so").write_text("")
+    run(capsys, model(), "--custom-ops", "ops.so", "--custom-ops", "./ops.so")
+
+    ((_, _, options, _),) = pretender.calls
+    assert options.verify.custom_ops == (str(Path("ops.so").resolve()),) * 2
+
+
+@pytest.mark.parametrize("others", [["absent.so"], ["m.onnx", "--no-verify"]])
+def test_libraries_of_operators_that_are_none(model, capsys, others):
+    code, _, err = run(capsys, model(), "--custom-ops", *others)
+
+    assert code == 2
+    assert "custom-ops" in err
+
+
 def test_initializers_are_frozen_where_that_is_asked_for(pretender, model, capsys):
     code, _, _ = run(capsys, model(), "--freeze-initializers")
 

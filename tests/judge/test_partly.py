@@ -8,9 +8,9 @@ import onnx
 import pytest
 
 import bnfold
-from bnfold.errors import UncheckedError, UsageError
+from bnfold.errors import InvalidOriginalError, UncheckedError, UsageError
 from bnfold.judge import VerifyOptions, check
-from tests.judge.models import BOOL, DOUBLE, FLOAT, model_proto, node
+from tests.judge.models import BOOL, DOUBLE, FLOAT, INT64, model_proto, node
 
 
 class Network:
@@ -231,3 +231,54 @@ def test_a_library_is_registered_in_every_session(tmp_path):
     verdict = compare(original, bnfold.fold(original, verify=None).model, custom_ops=(str(library),))
     assert verdict.status == "passed"
     assert len(log.read_text()) >= 1 + 2 + 2 + 1, "asked for, both models, both models' parts, and deployment"
+
+
+def behind(*nodes, inputs, folded=False, **parameters):
+    """Nodes that make 't' of what they like, and a MatMul and a Mul behind them, or both as one."""
+    weight, scale = np.float32([[1, 2], [3, 4], [5, 6]]), np.float32([2, 3])
+    own = {"w": weight * scale} if folded else {"w": weight, "k": scale}
+    tail = [node("MatMul", "t w", "p")] if folded else [node("MatMul", "t w", "m"), node("Mul", "m k", "p")]
+    ports = inputs, {"y": (FLOAT, None)}
+    return model_proto([*nodes, *tail, relu("p", "y")], *ports, own | parameters, domains={"com.acme": 1})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs"),
+    [
+        (custom("x", "t"), {"x": (FLOAT, [4, 3])}),
+        (custom("x", "t"), {"x": (INT64, ["n", "length"])}),
+        (custom("x", "t"), {"x": (FLOAT, [1, 3, 64, 64])}),
+        (custom("table", "t"), {"x": (FLOAT, [1])}),
+        (custom("x", "t unused"), {"x": (FLOAT, [4, 3])}),
+    ],
+    ids=["alike", "integers become tokens", "images become features", "reads no input", "two outputs"],
+)
+def test_whatever_such_an_operator_makes_its_readers_say_what_they_want(nodes, inputs):
+    table = {"table": np.float32([1, 2])} if "table" in nodes.input else {}
+    original, new = (behind(nodes, inputs=inputs, folded=folded, **table) for folded in (False, True))
+    verdict = compare(original, new)
+    assert verdict.status == "partial"
+    assert verdict.warnings[0].startswith("1 of 1 changed part checked alone")
+
+
+def test_an_operator_at_the_end_of_a_graph():
+    proto = Network(relu("n0", "h0"), relu("n1", "h1")).proto()
+    proto.graph.node.append(custom("y", "z"))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("z", FLOAT, None))
+    assert bnfold.fold(proto).report.verification.status == "partial"
+
+
+def test_an_operator_that_only_the_new_model_has_is_no_difference():
+    ports = {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])}
+    new = model_proto([custom("x", "y")], *ports, domains={"com.acme": 1})
+    with pytest.raises(UncheckedError, match=r"cannot load the new model: it lacks the operator com\.acme:MyOp"):
+        compare(model_proto([relu("x", "y")], *ports), new)
+
+
+def test_an_invalid_original_is_invalid_whatever_is_random_in_it():
+    proto = Network(dropout("n0", "h0"), relu("n1", "h1")).proto()
+    new = bnfold.fold(proto, verify=None).model
+    for model in (proto, new):
+        next(entry for entry in model.graph.node if entry.op_type == "Relu").op_type = "Nonsense"
+    with pytest.raises(InvalidOriginalError, match="Nonsense"):
+        compare(proto, new)
