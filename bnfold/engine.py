@@ -93,6 +93,9 @@ class _Engine(Generic[N, V, E]):
         meaning = planner.meaning(node)
         if not isinstance(meaning, AffineMap):
             return _kept(node, [_why_not_affine(meaning).along(Label(node.label, node.op))])
+        twin = self._port.twin(node, meaning)
+        if twin is not None:
+            return self._merge(node, meaning.source, twin)
         best: _Move[N, V, E] | None = None
         refusals: list[Refusal] = []
         for direction, plan in self._plans(planner, node, meaning):
@@ -109,6 +112,12 @@ class _Engine(Generic[N, V, E]):
         fold = _folded(planner, node, self._output(node), best, dead)
         self._commit(node, meaning, best)
         return fold
+
+    def _merge(self, node: N, source: int, twin: N) -> Fold:
+        """Two readers of a tensor that want the same map get it from one node, which may fold as their only reader."""
+        label, kept, tensor = Label(node.label, node.op), Label(twin.label, twin.op), self._output(node).name
+        self._port.merge(node, source, twin)
+        return Fold(label, node.op, node.is_batch_norm, tensor, "merged", into=(kept,), through=(), amplification=1.0)
 
     def _plans(
         self, planner: Planner[N, V, E], node: N, meaning: AffineMap

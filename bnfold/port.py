@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from bnfold.refusal import Refusal
-from bnfold.semantics import Meaning
+from bnfold.semantics import AffineMap, Meaning
 
 
 class Value(Protocol):
@@ -54,6 +54,12 @@ class GraphPort(Protocol[N, V, E]):
 
     def why_it_stays(self, node: N, /) -> Refusal | None:
         """Why an affine node is to stay, whether or not it could be folded; None where nothing speaks for it."""
+
+    def twin(self, node: N, meaning: AffineMap, /) -> N | None:
+        """Another affine node that makes the same of the same tensor, before this one, which can go then."""
+
+    def merge(self, node: N, source: int, twin: N, /) -> None:
+        """Remove a node: what reads its output now reads that of its twin."""
 
     def inputs(self, node: N) -> Sequence[V | None]:
         """The node's inputs; None where an optional one is absent."""

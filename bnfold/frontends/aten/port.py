@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import Constants
 from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.editor import Editor
@@ -9,7 +10,7 @@ from bnfold.frontends.aten.encode import NodeEdit, encode
 from bnfold.frontends.aten.graph import AtenGraph, Node, Value, reads_values
 from bnfold.frontends.exclusion import Exclusion
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Meaning, Opaque
+from bnfold.semantics import AffineMap, Meaning, Opaque
 
 
 class AtenPort:
@@ -46,6 +47,14 @@ class AtenPort:
     def why_it_stays(self, _node: Node) -> Refusal | None:
         """Programs of PyTorch have operators of their own for what ONNX spells out."""
         return None
+
+    def twin(self, _node: Node, _meaning: AffineMap) -> Node | None:
+        """Tensors of PyTorch may be written to: two that are equal now are not one."""
+        return None
+
+    def merge(self, node: Node, _source: int, twin: Node) -> None:
+        """There are no twins."""
+        raise InternalError(f"{node.label!r} has no twin, and {twin.label!r} is none")
 
     def inputs(self, node: Node) -> Sequence[Value | None]:
         """The values that the node reads, in the order of its schema."""

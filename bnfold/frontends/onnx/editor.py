@@ -87,6 +87,19 @@ class Editor:
         self._redirect(after, before)
         self._forget(after)
 
+    def merge(self, node: Node, source: int, twin: Node) -> None:
+        """Remove a node; what read its output now reads that of its twin."""
+        before, after = twin.outputs[0], node.outputs[0]
+        if before is None or after is None or after.is_output:
+            raise InternalError(f"{node.label!r} cannot be merged into {twin.label!r}")
+        shared = node.inputs[source]
+        for constant in twin.inputs:
+            if constant is not None and constant is not shared:
+                self._freeze(constant)
+        self._remove_node(node, keep=shared)
+        self._redirect(after, before)
+        self._forget(after)
+
     def rename(self, value: Value) -> None:
         """Give a tensor a fresh name. Entries that only describe it follow at the end, all at once, in writer.py."""
         old = value.name

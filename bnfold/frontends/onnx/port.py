@@ -16,7 +16,7 @@ from bnfold.frontends.onnx.spellings import find_spellings
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.onnx.writer import write
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Meaning, Opaque
+from bnfold.semantics import AffineMap, Meaning, Opaque
 
 
 class OnnxPort:
@@ -67,6 +67,25 @@ class OnnxPort:
     def why_it_stays(self, node: Node) -> Refusal | None:
         """Constants of operators that runtimes put together again stay where they are."""
         return self._spelled.why_it_stays(node)
+
+    def twin(self, node: Node, meaning: AffineMap) -> Node | None:
+        """A node of the same graph, before this one, that makes the same of the same tensor."""
+        source, output = node.inputs[meaning.source], node.outputs[0]
+        if source is None or output is None or self.pinned(output) is not None:
+            return None
+        return next((other for other, slot in source.readers if self._is_twin(other, slot, node, meaning)), None)
+
+    def _is_twin(self, other: Node, slot: int, node: Node, meaning: AffineMap) -> bool:
+        if other.scope is not node.scope or other.position >= node.position or not other.may_be_affine:
+            return False
+        found = self.decode(other)
+        if not isinstance(found, AffineMap) or found.source != slot:
+            return False
+        return found.affine.rank == meaning.affine.rank and found.affine.equals(meaning.affine)
+
+    def merge(self, node: Node, source: int, twin: Node) -> None:
+        """Remove a node; its readers read the output of its twin."""
+        self._editor.merge(node, source, twin)
 
     def inputs(self, node: Node) -> Sequence[Value | None]:
         """The node's inputs."""
