@@ -17,12 +17,10 @@ class FoldedProgram:
         outcome: what was folded and what was not.
         nodes: operators before and after.
         read_as_inference: whether the reference is another program than the original for that reason.
-        observers: how the judge looks inside of reference and program; None where it needs no help.
     """
 
     program: Any
     reference: Any
     outcome: Outcome
     nodes: Change
-    observers: Any = None
     read_as_inference: bool = False

@@ -52,7 +52,7 @@ def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # 
 
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
         folded = _fold(model, leaving_alone(options, without), watch)
-        verdict = _judge(folded.reference, folded.program, folded, options)
+        verdict = _judge(folded.reference, folded.program, options)
         watch.lap("verify")
         return Attempt(folded.outcome, verdict, folded)
 
@@ -117,7 +117,7 @@ def _write(folded: FoldedProgram, path: Path, options: FoldOptions, source: Path
 def _judge_written(path: Path, kind: Kind, folded: FoldedProgram, options: FoldOptions) -> Verification:
     if options.to == "onnx":
         return _judge_onnx(path, folded, options)
-    return _judge(folded.reference, _open(path, kind, options), folded, options)
+    return _judge(folded.reference, _open(path, kind, options), options)
 
 
 def load_program(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: ANN401 - one of two classes
@@ -176,16 +176,16 @@ def _fold(model: Any, options: FoldOptions, watch: Stopwatch) -> FoldedProgram: 
     return folded
 
 
-def _judge(reference: Any, candidate: Any, folded: FoldedProgram, options: FoldOptions) -> Verification:  # noqa: ANN401
+def _judge(reference: Any, candidate: Any, options: FoldOptions) -> Verification:  # noqa: ANN401 - of two classes
     how = options.verify
     if how is None:
         return SKIPPED
-    return verdict_of(lambda: check_torch(reference, candidate, how, folded.observers), how.seed)
+    return verdict_of(lambda: check_torch(reference, candidate, how), how.seed)
 
 
 def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> Verification:
     """The programs under torch, and then the file that was written against an export of the original."""
-    verdict = _judge(folded.reference, folded.program, folded, options)
+    verdict = _judge(folded.reference, folded.program, options)
     how = options.verify
     if how is None or not verdict.passed:
         return verdict

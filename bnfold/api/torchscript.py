@@ -33,9 +33,8 @@ def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedP
     outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     nodes = Change(before, len(program.graph.nodes))
     folded = program.finish()
-    observers = program.observers(name for fold in outcome.folds for name in (fold.tensor, *fold.into))
     changed = reference is not module and any(part.training for part in module.modules())
-    return FoldedProgram(folded, reference, outcome, nodes, observers, read_as_inference=changed)
+    return FoldedProgram(folded, reference, outcome, nodes, read_as_inference=changed)
 
 
 def _examples(module: torch.jit.ScriptModule, options: FoldOptions) -> list[Any]:

@@ -44,14 +44,14 @@ def test_a_program_equals_itself_in_both_runtimes():
     assert verdict.samples == OPTIONS.samples
 
 
-def test_a_fold_passes_with_its_site():
+def test_a_fold_passes_with_its_place():
     module = script()
     program = ScriptProgram(module, example_arguments(module, OPTIONS))
-    outcome = fold_graph(AtenPort(program.graph))
-    new = program.finish()
-    verdict = check_torch(module, new, OPTIONS, program.observers(fold.tensor for fold in outcome.folds))
+    fold_graph(AtenPort(program.graph))
+    verdict = check_torch(module, program.finish(), OPTIONS)
     assert verdict.passed, verdict
-    assert [site.name for site in verdict.tensors] == ["norm"]
+    assert [place.name for place in verdict.tensors] == ["norm"]
+    assert 0 < verdict.tensors[0].excess <= 1
 
 
 @pytest.mark.parametrize(
@@ -66,21 +66,6 @@ def test_a_fold_passes_with_its_site():
 )
 def test_small_changes_are_caught(change):
     assert not check_torch(script(), changed(change), OPTIONS).passed
-
-
-def test_another_place_shown_than_the_program_has_is_caught():
-    module = script()
-    program = ScriptProgram(module, [IMAGE])
-    fold_graph(AtenPort(program.graph))
-    new = program.finish()
-    original, _ = program.observers(["norm"])
-
-    def wrong(arguments):
-        return {"norm": original(arguments)["norm"] * 1.01}
-
-    verdict = check_torch(module, new, OPTIONS, (original, wrong))
-    assert not verdict.passed
-    assert "tensor 'norm'" in verdict.problem
 
 
 def test_other_inputs_and_outputs_are_caught():
@@ -124,11 +109,11 @@ def test_narrow_types(dtype):
     assert verdict.passed, verdict
 
 
-def test_exported_programs_are_looked_into():
+def test_equal_programs_have_no_places():
     program = torch.export.export(network(), (IMAGE,))
     verdict = check_torch(program, program, VerifyOptions(samples=2))
     assert verdict.passed
-    assert "batch_norm" in [site.name for site in verdict.tensors]
+    assert not verdict.tensors
 
 
 def test_exported_programs_that_differ():

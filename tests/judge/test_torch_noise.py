@@ -7,24 +7,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from torch import nn  # noqa: E402
 
 from bnfold.judge.moved_weights import noise_of_step, step_of  # noqa: E402
-from bnfold.judge.options import VerifyOptions  # noqa: E402
 from bnfold.judge.programs.opening import open_program  # noqa: E402
-from bnfold.judge.programs.sites import SiteTally  # noqa: E402
 from tests.torchscript.folding import compiled  # noqa: E402
-
-SINGLE = np.dtype(np.float32)
-RANDOM = np.random.default_rng(0)
-TENSOR = RANDOM.normal(size=(2, 200, 8)).astype(np.float32)
-
-
-def moved(by: float) -> np.ndarray:
-    return (TENSOR * (1 + by * RANDOM.choice((-1.0, 1.0), TENSOR.shape))).astype(np.float32)
-
-
-def one_channel(factor: float) -> np.ndarray:
-    other = TENSOR.copy()
-    other[:, 7] *= factor
-    return other
 
 
 def test_weights_of_a_copy_move_for_a_while_and_are_then_what_they_were():
@@ -53,25 +37,3 @@ def test_growth_is_divided_by_the_step_and_a_jump_is_not():
     assert [step_of(number) for number in range(6)] == [1, 1, 2, 2, 4, 4]
     noise = noise_of_step(np.array([8e-7, 0.5]), 4, np.array([2e-7, 2e-7]))
     assert noise.tolist() == [2e-7, 0.5]
-
-
-def test_a_channel_that_differs_by_more_than_the_noise_of_all_is_condemned():
-    tally, others = SiteTally("t", VerifyOptions()), [(moved(1e-6), 1)]
-    assert tally.condemns(TENSOR, one_channel(1.0005), others, SINGLE)
-    tally.add(TENSOR, one_channel(1.0005), others, SINGLE, "a sample")
-    assert tally.result().problem.startswith("channel 7: max |a - b| is ")
-
-
-def test_a_channel_whose_own_noise_is_small_by_chance_is_not():
-    others = [(np.where(np.arange(200)[:, None] == 7, TENSOR, moved(1e-4)).astype(np.float32), 1)]
-    assert not SiteTally("t", VerifyOptions()).condemns(TENSOR, one_channel(1 + 2e-4), others, SINGLE)
-
-
-def test_where_the_original_jumps_nothing_is_said_and_another_sample_has_to_decide():
-    tally, others = SiteTally("t", VerifyOptions()), [(moved(0.1), 1)]
-    tally.add(TENSOR, moved(0.3), others, SINGLE, "a sample")
-    assert "equality cannot be shown" in tally.result().problem
-    tally.add(TENSOR, moved(1e-7), [], SINGLE, "another sample")
-    assert tally.result().passed
-    tally.add(TENSOR, one_channel(1.01), [], SINGLE, "a third sample")
-    assert not tally.result().passed

@@ -1,34 +1,17 @@
 """A folded AtenGraph as a new ScriptModule."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import torch
 
 from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.torchscript.headers import rewritten
 from bnfold.frontends.torchscript.homes import Homes
-from bnfold.frontends.torchscript.ir import IrValue
 from bnfold.frontends.torchscript.lift import Lifted
 from bnfold.frontends.torchscript.prepare import duplicate
 from bnfold.frontends.torchscript.replay import Replay
 from bnfold.frontends.torchscript.retire import protected_places, read_places, retire, shared_places
 
 
-@dataclass(frozen=True)
-class Lowered:
-    """A folded program.
-
-    Attributes:
-        module: ready to be saved.
-        values: what holds each tensor in the graph that it was written from, by the name that it has in the AtenGraph.
-    """
-
-    module: torch.jit.ScriptModule
-    values: Mapping[str, IrValue]
-
-
-def lower(lifted: Lifted, original: torch.jit.ScriptModule) -> Lowered:
+def lower(lifted: Lifted, original: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """The folded program as a module of its own.
 
     Args:
@@ -36,7 +19,7 @@ def lower(lifted: Lifted, original: torch.jit.ScriptModule) -> Lowered:
         original: what was prepared. It is copied as it is where nothing was folded.
     """
     if not lifted.graph.journal:
-        return Lowered(duplicate(original), {})
+        return duplicate(original)
     prepared = lifted.prepared
     root = prepared.root
     protected = protected_places(root, prepared.reach)
@@ -49,8 +32,7 @@ def lower(lifted: Lifted, original: torch.jit.ScriptModule) -> Lowered:
     torch._C._jit_pass_lint(prepared.graph)
     lost = read_before - read_places(root, prepared.graph)
     retired = retire(root, prepared.reach, replay.changed, lost)
-    module = rewritten(prepared.module, retired.attributes, retired.methods, homes.registered)
-    return Lowered(module, replay.made())
+    return rewritten(prepared.module, retired.attributes, retired.methods, homes.registered)
 
 
 def _tolerate_other_strides(graph: AtenGraph, replay: Replay) -> None:

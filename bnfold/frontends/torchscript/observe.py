@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.probe import Probe, Seen
@@ -94,14 +95,19 @@ class _Forms:
 
 
 def _variations(examples: Sequence[Any]) -> Iterator[list[Any]]:
-    """The examples with one axis of one tensor, or of all tensors at once, at another size."""
-    tensors = [index for index, example in enumerate(examples) if isinstance(example, torch.Tensor)]
-    deepest = max((examples[index].dim() for index in tensors), default=0)
+    """The examples with one axis of one tensor, or of all tensors at once, at another size.
+
+    Tensors in lists, tuples and dicts are varied like others.
+    """
+    leaves, spec = pytree.tree_flatten(list(examples))
+    tensors = [index for index, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    deepest = max((leaves[index].dim() for index in tensors), default=0)
     for axis in range(deepest):
-        with_axis = [index for index in tensors if examples[index].dim() > axis]
+        with_axis = [index for index in tensors if leaves[index].dim() > axis]
         choices = [[index] for index in with_axis] + ([with_axis] if len(with_axis) > 1 else [])
         for chosen in choices:
-            yield [_grown(each, axis) if index in chosen else each for index, each in enumerate(examples)]
+            varied = [_grown(leaf, axis) if index in chosen else leaf for index, leaf in enumerate(leaves)]
+            yield list(pytree.tree_unflatten(varied, spec))
 
 
 def _grown(tensor: torch.Tensor, axis: int) -> torch.Tensor:

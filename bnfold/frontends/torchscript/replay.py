@@ -94,11 +94,6 @@ class Replay:
             name = self._moved[name]
         return None if name is None else self._live[name]
 
-    def made(self) -> dict[str, IrValue]:
-        """What holds the tensors that nodes make now, by name."""
-        outputs = [value for node in self._aten.nodes for value in node.outputs if value is not None]
-        return {value.name: held for value in outputs if (held := self.holder(value)) is not None}
-
     def _hold(self, value: Value, holder: IrValue) -> None:
         self._names[value] = holder.debugName()
         self._live[holder.debugName()] = holder

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bnfold.judge.programs.inside import tensors_inside
 from bnfold.judge.programs.ports import TorchPort, exported_names
 from bnfold.judge.programs.tensors import numpy_dtype
 
 if TYPE_CHECKING:
     import torch
+
+    from bnfold.judge.programs.parts.graph import ProgramGraph
 
 
 class ExportedBackend:
@@ -54,6 +55,12 @@ class ExportedBackend:
                 self._versions[name] = tensor._version
         return self
 
+    def graph(self) -> "ProgramGraph":
+        """As in `Backend`."""
+        from bnfold.judge.programs.parts.exported import ExportedGraph
+
+        return ExportedGraph(self._module)
+
     def keep_weights(self) -> None:
         """As in `Backend`."""
         self._before = {name: tensor.clone() for name, tensor in self._others.items()}
@@ -69,10 +76,6 @@ class ExportedBackend:
 
         args, kwargs = pytree.tree_unflatten(list(leaves), self._spec)
         return self._module(*args, **kwargs)
-
-    def observe(self, leaves: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
-        """As in `Instance`."""
-        return tensors_inside(self._module, leaves)
 
     def state(self) -> Mapping[str, object]:
         """As in `Instance`. Parameters are large, and nobody writes to them without telling their version."""

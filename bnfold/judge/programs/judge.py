@@ -26,9 +26,8 @@ from bnfold.judge.programs.opening import open_program
 from bnfold.judge.programs.program import TorchProgram
 from bnfold.judge.programs.result import TorchVerification
 from bnfold.judge.programs.rows import CALLS, Row, other_state, side_by_side
-from bnfold.judge.programs.scripts import Observe
-from bnfold.judge.programs.sites import Moved, SiteTally, needs_noise
 from bnfold.judge.programs.tensors import Array, same_values, to_array
+from bnfold.judge.result import TensorCheck
 from bnfold.judge.tally import Tally
 from bnfold.judge.tolerance import differ, noise_matters
 
@@ -37,7 +36,6 @@ def check_torch(
     reference: object,
     candidate: object,
     options: VerifyOptions | None = None,
-    observers: tuple[Observe, Observe] | None = None,
 ) -> TorchVerification:
     """Run both programs on the same inputs, and compare every output and every tensor inside that both show.
 
@@ -45,7 +43,6 @@ def check_torch(
         reference: the original, a ScriptModule or an ExportedProgram.
         candidate: the new program, of the same kind.
         options: inputs and tolerances; None for the defaults.
-        observers: of ScriptModules, how to look inside of either.
 
     Returns:
         A verification that passed, or that failed and says where. It was made under onnxruntime as well where torch
@@ -56,10 +53,9 @@ def check_torch(
         UncheckedError: the reference does not run, so that nothing can be compared with it.
     """
     options = options or VerifyOptions()
-    ours, theirs = observers or (None, None)
     named = inputs_named(options)
-    original = open_program("the original", reference, named, ours)
-    new = open_program("the new program", candidate, named, theirs)
+    original = open_program("the original", reference, named)
+    new = open_program("the new program", candidate, named)
     problem = _signature_difference(original, new)
     if problem:
         return _failed(options, problem)
@@ -98,7 +94,6 @@ class _Trial:
     feed: TorchFeed
     options: VerifyOptions
     _outputs: dict[str, Tally] = field(default_factory=dict)
-    _sites: dict[str, SiteTally] = field(default_factory=dict)
 
     def run(self) -> TorchVerification:
         """Compare sample by sample. What the original refuses is left out; what only the new program refuses fails."""
@@ -112,7 +107,7 @@ class _Trial:
                 left_out.append(f"{where} left out: {error}")
                 continue
             try:
-                problem = self._compare(sample, where) or self._compare_inside(sample, where)
+                problem = self._compare(sample, where)
             except UncheckedError as error:
                 problem = f"{error} (in {where})"
             if problem:
@@ -151,24 +146,9 @@ class _Trial:
             tally.add(found, noise, where)
         return ""
 
-    def _compare_inside(self, sample: "_Sample", where: str) -> str:
-        inside = self.new.inside(sample.row[0])
-        for name, expected in sample.inside.items():
-            if name not in inside:
-                continue
-            tally = self._sites.setdefault(name, SiteTally(name, self.options))
-            pair: tuple[Array, Array] = (expected, inside[name])
-            others: list[Moved] = []
-            if needs_noise(*pair):
-                others = sample.inside_otherwise(name)
-                while tally.condemns(*pair, others, sample.grain) and sample.round_again():
-                    others = sample.inside_otherwise(name)
-            tally.add(*pair, others, sample.grain, where)
-        return ""
-
     def _put_together(self, samples: int, left_out: Sequence[str]) -> TorchVerification:
         outputs = tuple(tally.result() for tally in self._outputs.values())
-        sites = tuple(tally.result() for tally in self._sites.values())
+        sites, unread = self._prove()
         wrong = [f"{_called(entry.name)}: {entry.problem}" for entry in outputs if not entry.passed]
         wrong += [f"tensor {entry.name!r}: {entry.problem}" for entry in sites if not entry.passed]
         problem = wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "") if wrong else ""
@@ -182,8 +162,23 @@ class _Trial:
             outputs=outputs,
             tensors=sites,
             problem=problem,
-            warnings=(*left_out, *filter(None, (tally.warning for tally in self._outputs.values())), *weak),
+            warnings=(*left_out, *unread, *filter(None, (tally.warning for tally in self._outputs.values())), *weak),
         )
+
+    def _prove(self) -> tuple[tuple[TensorCheck, ...], tuple[str, ...]]:
+        """What was found where the programs differ, part by part; and why some of it could not be looked at."""
+        from bnfold.judge.programs.parts.graph import Unreadable
+        from bnfold.judge.programs.parts.prove import Prover
+
+        if self.options.rtol is not None or self.options.atol is not None:
+            return (), ()
+        try:
+            ours, theirs = self.original.graph(), self.new.graph()
+            seen = self.original.seen(ours, draw_leaves(self.feed, self.options, sample=0))
+            found = Prover(ours, theirs, seen, self.options.seed).run()
+        except (Unreadable, UncheckedError) as error:
+            return (), (f"no part was run alone: {error}",)
+        return found.checks, tuple(f"not run alone: {reason}" for reason in found.unread)
 
 
 def _called(name: str) -> str:
@@ -206,11 +201,6 @@ class _Sample:
         return any(name.startswith("state ") for call in self.calls for name in call.changed)
 
     @cached_property
-    def inside(self) -> dict[str, Any]:
-        """The tensors inside, in the first call."""
-        return self._original.inside(self.row[0])
-
-    @cached_property
     def grain(self) -> "np.dtype[Any]":
         """The coarsest type that it computes in."""
         return grain_of(self._original, self.row)
@@ -230,11 +220,6 @@ class _Sample:
     def noise(self, name: str, value: object) -> NoiseLevel:
         """Of a result, as far as it is known."""
         return level(name, value, self._otherwise, self.grain)
-
-    def inside_otherwise(self, name: str) -> list[Moved]:
-        """A tensor inside, under other roundings, and by how many units of the last place something was moved there."""
-        seen = [(other.seen.get(name), other.step) for other in self._otherwise]
-        return [(value, step) for value, step in seen if isinstance(value, np.ndarray)]
 
 
 def _why_not_onnx(original: TorchProgram, leaves: Sequence[Any]) -> str:

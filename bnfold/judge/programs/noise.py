@@ -21,7 +21,7 @@ from bnfold.judge.programs.tensors import to_array, to_tensor
 _BY_GRAIN = tuple(np.dtype(kind) for kind in (ml_dtypes.bfloat16, np.float16, np.float32, np.float64))
 
 Seen = Mapping[str, object]
-"""Results and tensors inside, by name."""
+"""Results by name."""
 
 
 def grain_of(program: TorchProgram, row: Row) -> "np.dtype[Any]":
@@ -36,7 +36,7 @@ class Rounding:
     """What the original gives under another rounding.
 
     Attributes:
-        seen: results and tensors inside.
+        seen: its results.
         worst: how large an error a NaN that comes or goes is.
         step: by how many units of the last place something was moved.
     """
@@ -104,7 +104,7 @@ def level(name: str, value: object, others: Sequence[Rounding], grain: "np.dtype
 
 
 def _everything(program: TorchProgram, row: Row) -> Seen:
-    return {**program.inside(row[0]), **names_of_calls(program.calls(row))}
+    return names_of_calls(program.calls(row))
 
 
 def _error(value: object, other: object, of_a_problem: float) -> float:

@@ -5,17 +5,16 @@ from collections.abc import Collection
 from bnfold.errors import UsageError
 from bnfold.judge.programs.exported import ExportedBackend
 from bnfold.judge.programs.program import TorchProgram
-from bnfold.judge.programs.scripts import Observe, ScriptBackend
+from bnfold.judge.programs.scripts import ScriptBackend
 
 
-def open_program(role: str, model: object, named: Collection[str] = (), observe: Observe | None = None) -> TorchProgram:
+def open_program(role: str, model: object, named: Collection[str] = ()) -> TorchProgram:
     """A ScriptModule or an ExportedProgram as a program; it is left as it is.
 
     Args:
         role: how messages call it.
         model: the model.
         named: the inputs of which the caller says anything: they say what lists and dicts hold.
-        observe: for a ScriptModule, how to look inside; an ExportedProgram shows its tensors by itself.
 
     Raises:
         UsageError: it is neither.
@@ -23,7 +22,7 @@ def open_program(role: str, model: object, named: Collection[str] = (), observe:
     import torch
 
     if isinstance(model, torch.jit.ScriptModule):
-        return TorchProgram(role, ScriptBackend(model, named, observe))
+        return TorchProgram(role, ScriptBackend(model, named))
     if isinstance(model, torch.export.ExportedProgram):
         return TorchProgram(role, ExportedBackend(model))
     raise UsageError(f"cannot check a {type(model).__name__}: expected a ScriptModule or an ExportedProgram")

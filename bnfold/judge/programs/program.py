@@ -18,15 +18,14 @@ from bnfold.pulse import beat
 if TYPE_CHECKING:
     import torch
 
+    from bnfold.judge.programs.parts.graph import ProgramGraph, Value
+
 
 class Instance(Protocol):
     """A program as its file holds it, until it is called."""
 
     def call(self, leaves: Sequence[Any]) -> object:
         """Run it on leaves of arguments; its state changes."""
-
-    def observe(self, leaves: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
-        """Run it; tensors inside by name."""
 
     def state(self) -> Mapping[str, object]:
         """What it may change in itself, as it is now, by name: tensors, numbers, lists of them."""
@@ -50,6 +49,13 @@ class Backend(Protocol):
 
     def fresh(self) -> Instance:
         """The program as its file holds it."""
+
+    def graph(self) -> "ProgramGraph":
+        """The program as nodes and values.
+
+        Raises:
+            Unreadable: it cannot be taken apart.
+        """
 
     def leave(self) -> None:
         """Nothing that the runs changed is to be seen by anybody else."""
@@ -117,16 +123,24 @@ class TorchProgram:
             before = _state_of(instance)
             return [self._call(instance, leaves, before) for leaves in row]
 
-    def inside(self, leaves: Sequence[Any]) -> dict[str, Any]:
-        """The tensors inside that can be seen in the first call, by name.
+    def graph(self) -> "ProgramGraph":
+        """The program as nodes and values.
+
+        Raises:
+            Unreadable: it cannot be taken apart.
+        """
+        return self._backend.graph()
+
+    def seen(self, graph: "ProgramGraph", leaves: Sequence[Any]) -> "Mapping[Value, Any]":
+        """What the values of its graph are in the first call.
 
         Raises:
             UncheckedError: it does not run on these arguments.
         """
         with self._guarded():
             beat()
-            seen = self._backend.fresh().observe(_own(leaves))
-            return {name: comparable(tensor) for name, tensor in seen.items()}
+            self._backend.fresh()
+            return graph.observe(self._backend.arguments(_own(leaves)))
 
     def state(self) -> dict[str, object]:
         """Its state as the file has it, by the names that `Call.changed` uses."""

@@ -1,7 +1,7 @@
 """ScriptModules as programs: every run is one of a copy."""
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bnfold.judge.programs.ports import Argument, TorchPort, script_argument
@@ -9,8 +9,8 @@ from bnfold.judge.programs.ports import Argument, TorchPort, script_argument
 if TYPE_CHECKING:
     import torch
 
-Observe: TypeAlias = Callable[[Sequence[Any]], Mapping[str, Any]]
-"""Runs a program on its arguments: torch.Tensors inside it by name."""
+    from bnfold.judge.programs.parts.graph import ProgramGraph
+
 Place: TypeAlias = tuple[str, ...]
 """Names from the top module down to an attribute."""
 
@@ -21,12 +21,10 @@ class ScriptBackend:
     Args:
         module: left as it is.
         named: the inputs of which the caller says anything: they say what lists and dicts hold.
-        observe: how to look inside; None where nobody knows how.
     """
 
-    def __init__(self, module: "torch.jit.ScriptModule", named: Collection[str], observe: Observe | None) -> None:
+    def __init__(self, module: "torch.jit.ScriptModule", named: Collection[str]) -> None:
         self._root: Any = copy.deepcopy(module._c)
-        self._observe = observe
         forward = self._root._get_method("forward")
         graph = forward.inlined_graph
         self._arguments: list[Argument] = [
@@ -51,6 +49,12 @@ class ScriptBackend:
         """As in `Backend`."""
         return _ScriptInstance(self, copy.deepcopy(self._root))
 
+    def graph(self) -> "ProgramGraph":
+        """As in `Backend`."""
+        from bnfold.judge.programs.parts.scripts import ScriptGraph
+
+        return ScriptGraph(self._root)
+
     def keep_weights(self) -> None:
         """As in `Backend`."""
         self._constants_before = [constant.clone() for constant in self._constants]
@@ -70,11 +74,6 @@ class _ScriptInstance:
 
     def call(self, leaves: Sequence[Any]) -> object:
         return self._root._get_method("forward")(*self._backend.arguments(leaves))
-
-    def observe(self, leaves: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
-        if self._backend._observe is None:
-            return {}
-        return self._backend._observe(self._backend.arguments(leaves))
 
     def state(self) -> Mapping[str, object]:
         """Parameters are large, and nobody writes to them without telling their version."""

@@ -1,0 +1,1 @@
+"""Programs of torch cut into parts: where two differ, each changed part of both runs alone, in float64."""

@@ -1,0 +1,154 @@
+"""A program as nodes and values, whatever the format it comes from."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+
+Function: TypeAlias = Callable[[Sequence[Any]], list[Any]]
+"""Takes the values of some inputs, and gives those of some targets."""
+
+
+@dataclass(eq=False)
+class Value:
+    """What a node makes, or what the program is given.
+
+    Attributes:
+        name: in its format.
+        handle: what it is in its format.
+        tensor: of a parameter, a buffer or a constant; None of all others.
+        label: how people call it.
+    """
+
+    name: str
+    handle: Any
+    tensor: "torch.Tensor | None" = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.name
+
+
+@dataclass(eq=False)
+class Node:
+    """One operator.
+
+    Attributes:
+        op: its qualified name.
+        operands: the values that it reads, as they are when it runs: what was written in place stands for what it was
+            written to.
+        static: all else that it is given, and where the operands stand in it.
+        outputs: what it makes.
+        handle: what it is in its format.
+        reads: of each operand, the value that stands in the format.
+        is_random: whether it draws numbers.
+    """
+
+    op: str
+    operands: tuple[Value, ...]
+    static: Hashable
+    outputs: tuple[Value, ...]
+    handle: Any
+    reads: tuple[Value, ...] = ()
+    is_random: bool = False
+
+
+class Unreadable(Exception):  # noqa: N818 - nothing is wrong with the program
+    """A program cannot be taken apart; the message says why."""
+
+
+@dataclass
+class Writes:
+    """Follows what is written in place, node by node.
+
+    Where an operator writes to the whole of a tensor that nobody views, what it returns stands for the tensor from then
+    on. Where it writes to a part, or where views are about, all values that may share the memory are entangled: none of
+    them can be cut off, and whoever reads one needs all writes before.
+    """
+
+    _now: dict[Value, Value] = field(default_factory=dict)
+    _family: dict[Value, Value] = field(default_factory=dict)
+    _members: dict[Value, set[Value]] = field(default_factory=dict)
+    entangled: set[Value] = field(default_factory=set)
+    writers: dict[Value, list[Node]] = field(default_factory=dict)
+
+    def current(self, value: Value) -> Value:
+        """The value that stands for another now."""
+        while value in self._now:
+            value = self._now[value]
+        return value
+
+    def family(self, value: Value) -> Value:
+        """One value for all that may share memory with it."""
+        while self._family.get(value, value) is not value:
+            value = self._family[value]
+        return value
+
+    def note(self, node: Node, written: Iterable[Value], viewed: Iterable[Value]) -> None:
+        """Take in one node, behind those before it.
+
+        Args:
+            node: it.
+            written: operands that it writes to.
+            viewed: operands whose memory its outputs may share.
+        """
+        written = list(written)
+        for value in written:
+            whole = len(self._members.get(self.family(value), {value})) == 1 and len(node.outputs) == 1
+            if whole and len(written) == 1:
+                self._now[value] = node.outputs[0]
+            else:
+                self._tangle(value, node)
+        for value in viewed:
+            if value not in written or value in self.entangled:
+                for output in node.outputs:
+                    self._join(value, output)
+
+    def _tangle(self, value: Value, node: Node) -> None:
+        family = self.family(value)
+        self.entangled |= self._members.setdefault(family, {value})
+        self.writers.setdefault(family, []).append(node)
+
+    def _join(self, value: Value, output: Value) -> None:
+        family, other = self.family(value), self.family(output)
+        if family is other:
+            return
+        members = self._members.setdefault(family, {value})
+        members |= self._members.pop(other, {output})
+        self._family[other] = family
+        self.writers.setdefault(family, []).extend(self.writers.pop(other, []))
+        if members & self.entangled:
+            self.entangled |= members
+
+
+class ProgramGraph(ABC):
+    """A program as nodes, in the order in which they run.
+
+    Attributes:
+        inputs: what the caller gives, leaf by leaf or argument by argument.
+        nodes: the operators.
+        results: the values that are returned, and those that are left in what is written to, by name.
+        writes: what is written in place.
+    """
+
+    inputs: list[Value]
+    nodes: list[Node]
+    results: dict[str, Value]
+    writes: Writes
+
+    @abstractmethod
+    def function(self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node]) -> Function:
+        """Some of the nodes, in their order, as a function that computes in float64 where it is given float64.
+
+        Args:
+            inputs: the values that are given to it.
+            targets: the values that it gives.
+            nodes: those between.
+        """
+
+    @abstractmethod
+    def observe(self, arguments: Sequence[Any]) -> Mapping[Value, Any]:
+        """Run the whole program: what each value is, tensors of floating-point numbers without their memory."""
