@@ -5,6 +5,7 @@ itself: `push` from its input's places to its output's, `pull` back.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -17,6 +18,10 @@ from bnfold.refusal import Reason, Refusal
 
 Dim: TypeAlias = int | str | None
 """A length, the name of a length that is not known before run time, or None where there is not even a name."""
+
+
+_MOST_NUMBERS = 2**24
+"""Parameters of a map are as long as an axis; written out over several, they stay far below this."""
 
 
 class Step(ABC):
@@ -192,7 +197,16 @@ def _regroup(values: Array, source: tuple[Dim, ...], target: tuple[Dim, ...]) ->
                 )
             expanded += known_old
             regrouped += known_new
+    if prod(expanded) != prod(regrouped) or not _fits(values.shape, expanded):
+        return Refusal(Reason.MALFORMED, f"{_text(source)} cannot be regrouped to {_text(target)}")
+    if prod(expanded) > max(values.size, _MOST_NUMBERS):
+        return Refusal(Reason.PARAMETER_GROWS, f"the map would be written out as {prod(expanded):,} numbers")
     return _compact(np.broadcast_to(values, expanded).reshape(regrouped))
+
+
+def _fits(lengths: Sequence[int], full: Sequence[int]) -> bool:
+    """Whether an array of these lengths can be repeated to the full ones."""
+    return all(length in (1, most) for length, most in zip(lengths, full, strict=True))
 
 
 def _compact(values: Array) -> Array:
@@ -253,5 +267,5 @@ def _first_run(source: tuple[Dim, ...], target: tuple[Dim, ...], i: int, j: int)
     return range(i, stop_i), range(j, stop_j)
 
 
-def _text(lengths: list[Dim]) -> str:
+def _text(lengths: Sequence[Dim]) -> str:
     return "(" + ", ".join("?" if length is None else str(length) for length in lengths) + ")"

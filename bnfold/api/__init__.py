@@ -194,7 +194,7 @@ def _fold_onnx_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
             result = fold_large_file(path, options)
             return replace(result, report=replace(result.report, input=name))
         embed_external_data(opened)
-    return fold_proto(opened.model, name, options)
+    return fold_proto(opened.model, name, options, opened.warnings)
 
 
 def _fold_onnx_ir(model: Any, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - onnx_ir may be absent

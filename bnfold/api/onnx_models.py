@@ -19,6 +19,7 @@ from bnfold.frontends.onnx.file import (
     check_model,
     copy_if_unchanged,
     embed_external_data,
+    in_order,
     open_model,
     parse_model,
     stage,
@@ -28,6 +29,7 @@ from bnfold.frontends.onnx.overridable import count_overridable, freeze_initiali
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.intake.text import readable_text
 from bnfold.judge import ModelSource, Progress, Verification, check, verdict_if_identical
 from bnfold.judge.result import SKIPPED
 from bnfold.plan import Outcome
@@ -36,6 +38,7 @@ from bnfold.reverting import Attempt
 from bnfold.writing.destination import Destination
 
 
+@readable_text()
 def stage_onnx(
     source: Path,
     target: Destination | None,
@@ -74,7 +77,7 @@ def stage_onnx(
         outcome, _ = _run_engine(opened, options, watch)
         unchanged = Change(size_before, size_before)
         report = _report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch)
-        return Staged(replace(report, read_as_inference=changed))
+        return Staged(replace(report, read_as_inference=changed, warnings=opened.warnings))
     reference = _stage_reference(opened, folder, target.path.name) if changed else source
     fresh = [opened]
 
@@ -92,11 +95,12 @@ def stage_onnx(
     model, staged = found.result
     bytes_ = Change(size_before, size_of(staged))
     report = _report(source, target.given, found.outcome, before, model, bytes_, found.verdict, watch)
-    report = replace(report, read_as_inference=changed)
+    report = replace(report, read_as_inference=changed, warnings=opened.warnings)
     raise_if_failed(report)
     return Staged(report, tuple(staged))
 
 
+@readable_text()
 def load_proto(path: Path) -> onnx.ModelProto:
     """An ONNX file with all data inside.
 
@@ -111,20 +115,22 @@ def load_proto(path: Path) -> onnx.ModelProto:
     return opened.model
 
 
-def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldResult:
+@readable_text()
+def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions, warnings: tuple[str, ...] = ()) -> FoldResult:
     """Fold a model in place.
 
     Args:
         model: the model; it is changed.
         name: for the report.
         options: what to fold and how to check it.
+        warnings: of whoever read it.
 
     Raises:
         ModelFormatError, UnsupportedModelError, VerificationError: as `stage_onnx`.
     """
     watch = Stopwatch()
-    opened = OpenModel(model, TensorStore(None))
     check_model(model)
+    opened = in_order(model, TensorStore(None))
     check_external_data(opened)
     before = _measure(model)
     changed = options.assume_inference and assume_inference(model)
@@ -143,7 +149,7 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions) -> FoldR
     found = fold_as_asked(attempt, options)
     folded, size = found.result
     report = _report(name, None, found.outcome, before, folded, Change(len(reference), size), found.verdict, watch)
-    report = replace(report, read_as_inference=changed)
+    report = replace(report, read_as_inference=changed, warnings=(*warnings, *opened.warnings))
     raise_if_failed(report)
     return FoldResult(folded, report)
 

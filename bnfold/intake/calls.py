@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
+from bnfold.intake.walk import bodies
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, ModelProto, NodeProto
@@ -101,6 +102,5 @@ class _Calls:
 def _with_bodies(nodes: "Iterable[NodeProto]") -> "Iterator[NodeProto]":
     for node in nodes:
         yield node
-        for attribute in node.attribute:
-            for body in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _with_bodies(body.node)
+        for body in bodies(node):
+            yield from _with_bodies(body.node)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bnfold.intake.walk import bodies
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
@@ -48,7 +50,7 @@ def _graph_could(graph: "GraphProto") -> bool:
 def _nodes_could(nodes: "Iterable[NodeProto]") -> bool:
     lengths: dict[str, int] = {}
     for node in nodes:
-        if any(_is_long_or_large(tensor) for tensor in _tensors(node)) or any(map(_graph_could, _bodies(node))):
+        if any(_is_long_or_large(tensor) for tensor in _tensors(node)) or any(map(_graph_could, bodies(node))):
             return True
         if node.op_type in _PROPAGATE:
             total = [lengths.get(name, 1) for name in node.input]
@@ -83,10 +85,3 @@ def _is_long_or_large(tensor: "TensorProto") -> bool:
 def _tensors(node: "NodeProto") -> "Iterator[TensorProto]":
     if node.op_type in ("Constant", "ConstantOfShape"):
         yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
-
-
-def _bodies(node: "NodeProto") -> "Iterator[GraphProto]":
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs

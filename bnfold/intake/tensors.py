@@ -5,6 +5,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from bnfold.errors import ModelFormatError
+from bnfold.intake.walk import bodies
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
@@ -87,10 +88,8 @@ def _of_node(node: "NodeProto") -> "Iterator[TensorProto]":
             yield from _of_sparse(attribute.sparse_tensor)
         for sparse in attribute.sparse_tensors:
             yield from _of_sparse(sparse)
-        if attribute.HasField("g"):
-            yield from _of_graph(attribute.g)
-        for body in attribute.graphs:
-            yield from _of_graph(body)
+    for body in bodies(node):
+        yield from _of_graph(body)
 
 
 def _of_sparse(sparse: "SparseTensorProto") -> "Iterator[TensorProto]":

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.errors import UncheckedError
+from bnfold.errors import InvalidOriginalError, UncheckedError
+from bnfold.intake.text import readable_text
 from bnfold.judge.batches import batches
 from bnfold.judge.complaints import RefusedError, of_original, out_of_memory
 from bnfold.judge.demand import Demand
@@ -26,6 +27,7 @@ from bnfold.judge.trial import Progress, Trial, failed
 from bnfold.judge.wants import wanted_sizes
 
 
+@readable_text(InvalidOriginalError)
 @np.errstate(all="ignore")  # what overflows in a model is compared, and is no news
 def check(
     reference: ModelSource,

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
+from bnfold.intake.absent import strip_absent
 from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.model_file import check_regular
+from bnfold.intake.order import sort_nodes
 from bnfold.intake.tensors import stored_tensors
 from bnfold.judge.beside import Array, Files, is_external, lies_at, of_buffer
 from bnfold.judge.complaints import RefusedError
@@ -188,6 +190,8 @@ def _parsed(data: bytes | memoryview, location: str) -> "ModelProto":
         proto: ModelProto = ModelProto.FromString(without_weights(data, location))
     except (ValueError, DecodeError):  # something that we do not know: protobuf may, or says what is wrong
         proto = ModelProto.FromString(bytes(data))
+    strip_absent(proto)
+    sort_nodes(proto)
     return proto
 
 

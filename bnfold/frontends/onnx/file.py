@@ -13,7 +13,9 @@ from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.model_file import read_model_file
+from bnfold.intake.order import sort_nodes
 from bnfold.intake.tensors import check_tensors, is_external, stored_tensors
+from bnfold.intake.text import check_text
 from bnfold.writing.data_names import name_for_data
 from bnfold.writing.destination import cannot_be_written
 
@@ -32,10 +34,12 @@ class OpenModel:
     Attributes:
         model: the protobuf, external data not loaded.
         store: reads its tensors.
+        warnings: what was put in order.
     """
 
     model: onnx.ModelProto
     store: TensorStore
+    warnings: tuple[str, ...] = ()
 
     @property
     def data_files(self) -> list[Path]:
@@ -53,9 +57,16 @@ def open_model(path: Path) -> OpenModel:
     data = read_model_file(path)
     if data.startswith(_ZIP_MAGIC):
         raise UnsupportedModelError("is a zip archive (TorchScript or torch.export); export it to ONNX first")
-    opened = OpenModel(parse_model(data), TensorStore(DataFolder(path)))
+    opened = in_order(parse_model(data), TensorStore(DataFolder(path)))
     check_external_data(opened)
     return opened
+
+
+def in_order(model: onnx.ModelProto, store: TensorStore) -> OpenModel:
+    """A model whose nodes are sorted in place, if they were not; onnxruntime takes them in any order."""
+    moved = sort_nodes(model)
+    warnings = ("nodes stood before others that they read from, which ONNX forbids: they were sorted",) if moved else ()
+    return OpenModel(model, store, warnings)
 
 
 def parse_model(data: bytes) -> onnx.ModelProto:
@@ -79,6 +90,7 @@ def check_model(model: onnx.ModelProto) -> None:
     Raises:
         ModelFormatError, UnsupportedModelError: as `open_model`.
     """
+    check_text(model)
     check_versions(model)
     check_tensors(model)
     check_calls(model)
@@ -89,6 +101,13 @@ def check_versions(model: onnx.ModelProto) -> None:
     if not model.ir_version or not model.HasField("graph"):
         raise ModelFormatError("is not an ONNX model: it has no IR version or no graph")
     newest = onnx.defs.onnx_opset_version()
+    for function in model.functions:
+        for entry in function.opset_import:
+            if entry.domain in ("", "ai.onnx") and not 1 <= entry.version <= newest:
+                raise UnsupportedModelError(
+                    f"has a function {function.name!r} of opset {entry.version}, the installed onnx "
+                    f"{onnx.__version__} knows 1 to {newest}"
+                )
     for entry in model.opset_import:
         if entry.domain not in ("", "ai.onnx"):
             continue
