@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class _Result:
     code: ExitCode
-    report: "Report | None"
-    failure: "Failure | None"
+    report: "Report | None" = None
+    failure: "Failure | None" = None
+    error: Exception | None = None
 
 
 def run(request: Request, screen: Screen) -> ExitCode:
@@ -44,6 +45,7 @@ def run(request: Request, screen: Screen) -> ExitCode:
         with existing(None if request.dry_run else output_folder([job.source for job in jobs], request.output)):
             for job in jobs:
                 results.append(_fold(job, options, request, screen))
+                _tell(job.source, results[-1], screen)
     except (UsageError, KeyboardInterrupt) as error:
         rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
         _save_reports(request, [*results, *rest], screen)
@@ -97,7 +99,7 @@ def _verify_options(check: CheckRequest) -> "VerifyOptions":
 
 
 def _fold(job: Job, options: "FoldOptions", request: Request, screen: Screen) -> _Result:
-    """Fold one model, print what happened, and answer for it."""
+    """Fold one model, and answer for it."""
     from bnfold.api import fold_file
     from bnfold.guard import Limits
 
@@ -106,23 +108,17 @@ def _fold(job: Job, options: "FoldOptions", request: Request, screen: Screen) ->
         with screen.progress(job.source) as progress:
             report = fold_file(job.source, job.target, options, in_place=job.in_place, progress=progress, limits=limits)
     except Exception as error:
-        return _failed(job.source, error, screen)
-    screen.show(report)
-    kept = report.batch_norms.kept
-    if request.fail_on_kept and kept:
-        screen.complain(f"--fail-on-kept: {kept} of {report.batch_norms.found} BatchNorms stay", job.source)
-        return _Result(ExitCode.KEPT, report, None)
-    return _Result(ExitCode.DONE, report, None)
+        return _failed(job.source, error)
+    kept = request.fail_on_kept and report.batch_norms.kept
+    return _Result(ExitCode.KEPT if kept else ExitCode.DONE, report)
 
 
-def _failed(source: Path, error: Exception, screen: Screen) -> _Result:
+def _failed(source: Path, error: Exception) -> _Result:
     from bnfold.report.model import Report
 
     report = error.report if isinstance(error, VerificationError) else None
     if isinstance(report, Report):
-        screen.show(report)
-        return _Result(screen.complain_of(error, source), report, None)
-    screen.complain_of(error, source)
+        return _Result(code_of(error), report, error=error)
     return _without_result(source, error)
 
 
@@ -130,10 +126,21 @@ def _without_result(source: Path, error: BaseException) -> _Result:
     from bnfold.report.model import Failure
 
     if isinstance(error, Exception):
-        code, message = code_of(error), one_line(message_of(error))
-    else:
-        code, message = stop_of(error)
-    return _Result(code, None, Failure(str(source), code, message))
+        code = code_of(error)
+        return _Result(code, failure=Failure(str(source), code, one_line(message_of(error))), error=error)
+    code, how = stop_of(error)
+    return _Result(code, failure=Failure(str(source), code, how))
+
+
+def _tell(source: Path, result: _Result, screen: Screen) -> None:
+    """Print what became of a model."""
+    if result.report is not None:
+        screen.show(result.report)
+    if result.error is not None:
+        screen.complain_of(result.error, source)
+    elif result.report is not None and result.code is ExitCode.KEPT:
+        tally = result.report.batch_norms
+        screen.complain(f"--fail-on-kept: {tally.kept} of {tally.found} BatchNorms stay", source)
 
 
 def _warn_of_unmatched(results: Sequence[_Result], screen: Screen) -> None:

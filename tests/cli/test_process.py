@@ -200,11 +200,19 @@ def test_a_reader_that_goes_away_is_no_error(folder):
 def test_results_that_cannot_be_printed_are_one_line(folder):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [*COMMAND, "m.onnx"], cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+            [*COMMAND, "m.onnx", "kept.onnx", "--report", "r.json"],
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
         )
 
     assert done.returncode == 2
     assert done.stderr == "bnfold: the results cannot be printed: No space left on device\n"
+    value = json.loads((folder / "r.json").read_text())
+    assert [each["output"] for each in value["models"]] == ["m.folded.onnx"]
+    assert [each["input"] for each in value["failures"]] == ["kept.onnx"]
 
 
 def endless():
