@@ -119,3 +119,27 @@ def test_equal_programs_have_no_places():
 def test_exported_programs_that_differ():
     program, other = (torch.export.export(network(seed), (IMAGE,)) for seed in (0, 1))
     assert not check_torch(program, other, VerifyOptions(samples=2)).passed
+
+
+class Chaos(torch.nn.Module):
+    """One rounding makes another output of it."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        return torch.sin(x * self.first * self.second)
+
+
+def test_programs_that_nothing_can_be_said_of_are_not_called_different():
+    ours, theirs = (compiled(Chaos(*factors), "scripted") for factors in ((3.3e7, 3.1), (3.1, 3.3e7)))
+    values = np.linspace(1, 2, 64, dtype=np.float32)[None]
+    verdict = check_torch(ours, theirs, VerifyOptions(inputs={"x": values}))
+    assert verdict.status == "unchecked"
+    assert "equality cannot be shown" in verdict.problem
+    other = compiled(Chaos(0.3, 3.1), "scripted")
+    assert (
+        check_torch(other, compiled(Chaos(0.4, 3.1), "scripted"), VerifyOptions(inputs={"x": values})).status
+        == "failed"
+    )

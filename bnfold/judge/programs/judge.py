@@ -153,10 +153,14 @@ class _Trial:
         wrong += [f"tensor {entry.name!r}: {entry.problem}" for entry in sites if not entry.passed]
         problem = wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "") if wrong else ""
         problem = problem if samples else "the original refused every sample"
+        undecided = {tally.name for tally in self._outputs.values() if tally.is_undecided}
+        known = any(not site.passed for site in sites) or any(
+            not entry.passed and entry.name not in undecided for entry in outputs
+        )
         varies = any(tally.varies for tally in self._outputs.values())
         weak = [] if varies else ["weak evidence: no output of the original ever varied"]
         return TorchVerification(
-            status="failed" if problem else "passed",
+            status="failed" if known else "unchecked" if problem else "passed",
             samples=samples,
             seed=self.options.seed,
             outputs=outputs,
@@ -249,6 +253,8 @@ def _with_onnx(
         second = check(ours.SerializeToString(), with_own_names(theirs).SerializeToString(), chosen)
     except UncheckedError as error:
         return replace(verdict, warnings=(*verdict.warnings, f"not compared under onnxruntime: {error}"))
+    if second.status == "unchecked":
+        return replace(verdict, warnings=(*verdict.warnings, f"not compared under onnxruntime: {second.problem}"))
     runtimes = (*verdict.runtimes, "onnxruntime")
     if second.passed:
         return replace(verdict, runtimes=runtimes)
