@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 import bnfold
 from bnfold.cli.exit_codes import ExitCode, code_of
@@ -99,8 +100,11 @@ def test_an_invalid_original_is_an_invalid_model(original):
 
 
 def expands_beyond_memory():
-    parameters = {"shape": np.array([2**25, 2**25])}
-    nodes = [node("Expand", "x shape", "h"), node("ReduceMax", "h", "y")]
+    """To a shape that is computed from the values of its input, so that nobody knows it before the run."""
+    parameters = {"shape": np.array([[2**25, 2**25]]), "zero": np.zeros(1, np.float32), "flat": np.array([2])}
+    nodes = [node("Mul", "x zero", "nothing"), node("Cast", "nothing", "offset", to=TensorProto.INT64)]
+    nodes += [node("Add", "shape offset", "sum"), node("Reshape", "sum flat", "size")]
+    nodes += [node("Expand", "x size", "h"), node("ReduceMax", "h", "y")]
     return model(nodes, {"x": (FLOAT, [1, 1])}, {"y": (FLOAT, [1, 1])}, parameters)
 
 
