@@ -107,12 +107,16 @@ def _is(path: Path, status: os.stat_result) -> bool:
 
 def _to_disk(files: Iterable[Path]) -> None:
     for path in files:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:
             os.fsync(file.fileno())
 
 
 def _folder_to_disk(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    """The names in a folder, where the system and the user's rights let it be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -156,6 +156,24 @@ def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
     assert len(names(tmp_path)) == 2
 
 
+def test_a_folder_that_cannot_be_opened(tmp_path, monkeypatch):
+    """To write into a folder takes no right to read it; some systems open none."""
+    open_file = os.open
+
+    def refuse(path, flags, *arguments, **options):
+        if os.path.isdir(path) and ".bnfold-" not in str(path):
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, flags, *arguments, **options)
+
+    model = old_model(tmp_path, "m.onnx.data")
+    monkeypatch.setattr(os, "open", refuse)
+    replace(model)
+    monkeypatch.undo()
+
+    assert data_of(model) == NEW
+    assert len(names(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("reader", ["copy.onnx", "backup of it"])
 def test_old_data_that_another_model_reads_stays(tmp_path, reader):
     model = old_model(tmp_path, "m.onnx.data")
