@@ -578,6 +578,7 @@ for name, ending, tree in (
     ("config_is_a_text", "model_weights_config.json", "x"),
     ("config_of_lists", "model_weights_config.json", {"config": {"0.weight": []}}),
     ("constants_are_null", "model_constants_config.json", None),
+    ("constants_without_config", "model_constants_config.json", {}),
     ("program_is_a_list", "models/model.json", []),
     ("program_is_empty", "models/model.json", {}),
 ):
@@ -601,6 +602,13 @@ NODE = ("graph_module", "graph", "nodes", 0)
 ATTACKS |= {
     "unknown_key": set_at("evil", value=1),
     "number_for_a_text": set_at(*NODE, "target", value=7),
+    "object_for_a_number": set_at(*NODE, "inputs", 0, "arg", value={"as_float": {}}),
+    "object_for_a_device": set_at(*NODE, "inputs", 0, "arg", value={"as_device": {"type": {}, "index": None}}),
+    "object_for_a_dialect": set_at("verifiers", value=[{}]),
+    "object_for_a_condition": set_at("guards_code", value=[{}]),
+    "object_for_a_target": set_at(*NODE, "target", value=[]),
+    "object_for_a_nesting": set_at("graph_module", "module_call_graph", 0, "signature", "in_spec", value={}),
+    "no_nodes": set_at("graph_module", "graph", value={"inputs": []}),
     "text_for_a_list": set_at("graph_module", "graph", "nodes", value="x"),
     "two_kinds_at_once": set_at(*NODE, "inputs", 0, "arg", value={"as_int": 1, "as_bool": True}),
     "unknown_kind_of_argument": set_at(*NODE, "inputs", 0, "arg", value={"as_code": "x"}),

@@ -214,6 +214,7 @@ ATTACKS |= {
     "negative_size": with_pickle(b"K\x04K\x03K\x03K\x03t", b"J\xfc\xff\xff\xffK\x03K\x03K\x03t"),
     "stride_out_of_the_storage": with_pickle(b"K\x1bK\tK\x03K\x01t", b"J\xff\xff\xff\x7fK\tK\x03K\x01t"),
     "large_size": with_pickle(b"K\x04K\x03K\x03K\x03t", b"J\xff\xff\xff\x7fK\x03K\x03K\x03t"),
+    "unknown_attribute": with_pickle(b"X\x06\x00\x00\x00weight", b"X\x06\x00\x00\x00wfight"),
     "other_function": with_pickle(b"_rebuild_tensor_v2", b"_import_dotted_name"),
 }
 

@@ -85,7 +85,9 @@ class ProgramChecker:
             return partial(_enumeration, kind)
         if dataclasses.is_dataclass(kind):
             owner = typing.cast("type", kind)
-            return partial(_union if issubclass(owner, _Union) else _object, owner.__name__, self._fields(owner))
+            if issubclass(owner, _Union):
+                return partial(_union, owner.__name__, self._fields(owner))
+            return partial(_object, owner.__name__, self._fields(owner), _required(owner))
         return _SCALARS[kind]
 
     def _fields(self, kind: type) -> Mapping[str, Check]:
@@ -114,6 +116,13 @@ def _fields_of(kind: type) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(kind)
 
 
+def _required(kind: type) -> frozenset[str]:
+    missing = dataclasses.MISSING
+    return frozenset(
+        field.name for field in _fields_of(kind) if field.default is missing and field.default_factory is missing
+    )
+
+
 def _set(check: Check | None) -> Check:
     assert check is not None
     return check
@@ -137,6 +146,10 @@ def _unknown_text(owner: str, name: str) -> Check:
 def is_text(value: object) -> bool:
     """Whether it is a text that becomes nothing but a text."""
     return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+
+
+def _is_one_of(allowed: frozenset[str], value: object) -> bool:
+    return isinstance(value, str) and value in allowed
 
 
 def _only(what: str, allows: Callable[[object], bool]) -> Check:
@@ -171,8 +184,8 @@ def _texts(imports: tuple[str, ...]) -> Mapping[tuple[str, str], Check]:
         "ModuleCallEntry.fqn",
         argument: "NamedArgument.name",
         _only("the class", is_dotted): "CustomObjArgument.class_fqn",
-        _only("the device", lambda device: device in _DEVICES): "Device.type",
-        _only("the dialect", lambda dialect: dialect in _VERIFIERS): "ExportedProgram.verifiers",
+        _only("the device", partial(_is_one_of, _DEVICES)): "Device.type",
+        _only("the dialect", partial(_is_one_of, _VERIFIERS)): "ExportedProgram.verifiers",
         check_size: "SymExpr.expr_str",
         partial(check_target, imports=imports): "Node.target Argument.as_operator",
         partial(check_arguments, imports=imports): "ModuleCallSignature.in_spec",
@@ -259,8 +272,8 @@ def _enumeration(kind: type[IntEnum], value: object) -> None:
         raise _wrong(f"a {kind.__name__}", value)
 
 
-def _object(name: str, fields: Mapping[str, Check], value: object) -> None:
-    if not isinstance(value, dict):
+def _object(name: str, fields: Mapping[str, Check], required: frozenset[str], value: object) -> None:
+    if not isinstance(value, dict) or not required <= value.keys():
         raise _wrong(f"a {name}", value)
     for key, element in value.items():
         if key not in fields:
@@ -273,7 +286,7 @@ def _object(name: str, fields: Mapping[str, Check], value: object) -> None:
 def _union(name: str, fields: Mapping[str, Check], value: object) -> None:
     if not (isinstance(value, dict) and len(value) == 1):
         raise _wrong(f"one kind of {name}", value)
-    _object(name, fields, value)
+    _object(name, fields, frozenset(), value)
 
 
 def _integer(value: object) -> None:
@@ -282,7 +295,7 @@ def _integer(value: object) -> None:
 
 
 def _number(value: object) -> None:
-    if type(value) not in (int, float) and value not in _INFINITE:
+    if type(value) not in (int, float) and not _is_one_of(_INFINITE, value):
         raise _wrong("a number", value)
 
 

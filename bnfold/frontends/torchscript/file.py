@@ -43,7 +43,7 @@ def load_script(script: CleanScript) -> torch.jit.ScriptModule:
     """
     try:
         module = _load(on_the_cpu(script).archive())
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever torch raises for a damaged file
         raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
     refuse_outside_reach(module._c)
     return module
