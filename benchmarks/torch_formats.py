@@ -7,9 +7,8 @@
 Each cell says folded/found. The two last columns say how many torch itself takes away of those in the traced module:
 torch.jit.freeze, and torch.jit.optimize_for_inference behind it.
 
-Four of the small networks do not fold alike, and why: torch's ONNX exporter spells GroupNorm with reshapes and chunk
-with a computed length, which hides a BatchNorm in either; the scripted forms of nn.Upsample and nn.LSTM decide by the
-rank of their input at run time, in branches that no map crosses. torch.jit.freeze folds "linear, other axis" on the
+Two of the small networks do not fold alike, and why: torch's ONNX exporter spells GroupNorm with reshapes and chunk
+with a computed length, which hides a BatchNorm in either. torch.jit.freeze folds "linear, other axis" on the
 wrong axis.
 
 timm and torchvision beside a CPU build of torch: pip install --no-deps timm torchvision, and pillow, pyyaml,

@@ -41,6 +41,9 @@ def architecture(name: str) -> Network:
         return module, torch.randn(1, *module.default_cfg["input_size"])
     import torchvision.models
 
+    if model in torchvision.models.list_models(module=torchvision.models.segmentation):
+        network = torchvision.models.get_model(model, weights=None, weights_backbone=None)
+        return Masks(network), torch.randn(1, 3, 224, 224)
     module = torchvision.models.get_model(model, weights=None)
     if model == "googlenet":
         module.aux_logits, module.aux1, module.aux2 = False, None, None  # used in training only
@@ -54,6 +57,19 @@ def _declare_operators() -> None:
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _DECLARED.append(library)
+
+
+class Masks(nn.Module):
+    """A segmentation network with the masks alone as its result, where torchvision's gives a dictionary."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The masks."""
+        masks: torch.Tensor = self.network(x)["out"]
+        return masks
 
 
 class Digits(nn.Module):

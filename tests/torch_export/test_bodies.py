@@ -112,7 +112,70 @@ class Scan(Program):
         return scan(step, torch.zeros(1, 4, 6, 6), self.a(x))[1]
 
 
+class BranchInWrapper(Program):
+    def forward(self, x):
+        with torch.no_grad():
+            y = torch.cond(x.sum() > 0, lambda z: self.a(z), lambda z: torch.relu(self.a(z)), (x,))
+        return self.b(y)
+
+
+class WrapperInBranch(Program):
+    def forward(self, x):
+        def wrapped(z):
+            with torch.no_grad():
+                return self.a(z) * 1.5
+
+        return torch.cond(x.sum() > 0, wrapped, lambda z: self.a(z), (x,))
+
+
+class SeveralResults(Program):
+    """What a wrapper gives back twice, in two forms, one of which is made of the other."""
+
+    def forward(self, x):
+        y = self.a[0](x)
+        with torch.no_grad():
+            z = self.a[1](y)
+            w = torch.relu(z)
+        return self.b(w) + z
+
+
+class WithoutBias(nn.Module):
+    """A product that gains an addition in a body."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.norm = nn.Parameter(torch.randn(6, 4)), nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        y = x.flatten(1, 2)
+        return torch.cond(
+            x.sum() > 0,
+            lambda z: self.norm((z @ self.weight).transpose(1, 2)),
+            lambda z: (z @ self.weight).transpose(1, 2) * 1,
+            (y,),
+        )
+
+
+class Counting(Program):
+    """A buffer that the body changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.count.add_(1)
+            y = self.a(x)
+        return self.b(torch.relu(y)) + self.count
+
+
 FOLDED = {
+    BranchInWrapper: 3,
+    WrapperInBranch: 2,
+    SeveralResults: 2,
+    WithoutBias: 1,
+    Counting: 2,
     NoGrad: 2,
     AcrossTheEdge: 2,
     WholeBody: 1,
