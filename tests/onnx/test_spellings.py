@@ -244,5 +244,32 @@ def test_the_scale_of_attention_stays_in_front_of_the_product_too(scaled):
     assert [entry.refusals[0].reason for entry in folded.kept] == [Reason.SPELLED_OUT] * len(scaled)
 
 
+@pytest.mark.parametrize("place", ["in front", "behind"])
+def test_a_temperature_of_a_classifier_is_no_attention(place):
+    """A weight takes it."""
+    network = Network()
+    op = Speller(network)
+    x = op("Mul", op("Sigmoid", "x"), 0.5) if place == "in front" else "x"
+    x = op("MatMul", x, network.weight("w", 4, 6))
+    network.node("Softmax", [x if place == "in front" else op("Div", x, 3.0)], "y")
+    folded = fold_and_compare(network.model({"x": TOKENS}, ["y"]))
+    assert len(folded.folds) == 1
+
+
+@pytest.mark.parametrize("opset", [8, 17])
+def test_another_range_is_no_hard_sigmoid(opset):
+    """Such as bringing pixels into 0 to 255."""
+    for highest, stays in ((255.0, False), (1.0, True)):
+        network = Network(opset=opset)
+        op = Speller(network)
+        x = op("Add", op("Mul", network.node("Conv", ["x", network.weight("w", 4, 4, 1, 1)], "c"), 0.2), 0.5)
+        if opset == 8:
+            network.node("Clip", [x], "y", min=0.0, max=highest)
+        else:
+            network.node("Clip", [x, op.number(0.0), op.number(highest)], "y")
+        folded = fold_and_compare(network.model({"x": SHAPE}, ["y"]))
+        assert bool(folded.folds) is not stays
+
+
 def test_every_spelling_has_a_source():
     assert all(spelling.source.startswith("http") for spelling in SPELLINGS)

@@ -6,21 +6,30 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import TypeAlias
 
+from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.refusal import Refusal
 
 # Exporters write 1 / sqrt(2) in as many digits as they like, float16 has three.
 _DIGITS = 1e-3
+_FIRST_WITH_LIMITS_AS_INPUTS = 11
 _COMMUTATIVE = frozenset({"Add", "Max", "Min", "Mul"})
 
 
 @dataclass(frozen=True)
 class Op:
-    """An operator of the ONNX standard of one of these types; the order of a sum's or a product's operands is free."""
+    """An operator of the ONNX standard of one of these types; the order of a sum's or a product's operands is free.
+
+    Attributes:
+        types: of the operator.
+        operands: its first inputs.
+        limits: of a Clip, wherever its version has them: lowest and highest.
+    """
 
     types: tuple[str, ...]
     operands: tuple["Pattern", ...]
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,13 @@ class Shared:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """A tensor that may be any that is computed at run time, the same wherever the name stands."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Number:
     """A constant of one number: a certain one, or any."""
 
@@ -50,7 +66,7 @@ class Parameter:
     """A constant of any shape, whose values do not matter to the expression."""
 
 
-Pattern: TypeAlias = Op | OneOf | Shared | Number | Parameter | str
+Pattern: TypeAlias = Op | OneOf | Shared | Computed | Number | Parameter | str
 """A str is the name of a tensor that may be any, the same wherever the name stands."""
 
 
@@ -89,6 +105,8 @@ class _Finder:
         match pattern:
             case str():
                 yield from _bound(pattern, value, match)
+            case Computed():
+                yield from self._computed(value, pattern, match)
             case Shared():
                 yield from self._shared(value, pattern, match)
             case OneOf():
@@ -100,6 +118,10 @@ class _Finder:
             case Number() | Parameter():
                 if reader is not None:
                     yield from self._constant(value, pattern, match, reader)
+
+    def _computed(self, value: Value, pattern: Computed, match: Match) -> Iterator[Match]:
+        if isinstance(self.constants.read(value), Refusal):
+            yield from _bound(pattern.name, value, match)
 
     def _constant(self, value: Value, pattern: Number | Parameter, match: Match, reader: Node) -> Iterator[Match]:
         if isinstance(pattern, Number):
@@ -119,6 +141,8 @@ class _Finder:
         node = value.producer
         if node is None or not node.is_standard or node.proto.op_type not in pattern.types or value.is_input:
             return
+        if pattern.limits is not None and not self._has_limits(node, *pattern.limits):
+            return
         for operands in _orders(node):
             if len(operands) >= len(pattern.operands):
                 yield from self._all(node, operands, pattern.operands, match)
@@ -133,6 +157,17 @@ class _Finder:
         if first is not None:
             for found in self.find(first, patterns[0], match, node):
                 yield from self._all(node, operands[1:], patterns[1:], found)
+
+    def _has_limits(self, node: Node, lowest: float, highest: float) -> bool:
+        """Source: ONNX Clip-6 (attributes), -11 to -13 (inputs)."""
+        if node.opset < _FIRST_WITH_LIMITS_AS_INPUTS:
+            found = [attribute(node, name, None) for name in ("min", "max")]
+            return found == [lowest, highest]
+        limits = node.inputs[1:3]
+        expected = (Number(lowest), Number(highest))
+        return len(limits) == len(expected) and all(
+            value is not None and self._is_number(value, number) for value, number in zip(limits, expected, strict=True)
+        )
 
     def _is_number(self, value: Value, pattern: Number) -> bool:
         if value.shape is None or any(length != 1 for length in value.shape):

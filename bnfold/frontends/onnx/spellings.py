@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import GraphIndex, Node
-from bnfold.frontends.onnx.patterns import Number, OneOf, Op, Parameter, Pattern, Shared, find
+from bnfold.frontends.onnx.patterns import Computed, Number, OneOf, Op, Parameter, Pattern, Shared, find
 from bnfold.refusal import Reason, Refusal
 
 
@@ -61,7 +61,8 @@ _TANH_ARGUMENT = OneOf(
         _product("x", _op("Add", _op("Mul", _SQUARE, Number(0.044715 * _ROOT)), Number(_ROOT))),
     )
 )
-_CLIPPED = Op(("Clip",), (_op("Add", "x", Number(3.0)),))
+_CLIPPED = Op(("Clip",), (_op("Add", "x", Number(3.0)),), limits=(0.0, 6.0))
+_RAMP = Op(("Clip",), (_op("Add", _op("Mul", "x", Number()), Number()),), limits=(0.0, 1.0))
 _SOFTPLUS = _op("Log", _plus_one(_op("Exp", "x")))
 _CENTRED = Shared("d", _op("Sub", "x", _op("ReduceMean", "x")))
 
@@ -78,17 +79,19 @@ def _scaled(what: Pattern) -> Pattern:
     return OneOf((_op("Mul", what, Number()), _op("Div", what, Number())))
 
 
-def _scaled_factor(name: str) -> Pattern:
+def _scaled_factor(factor: Pattern) -> Pattern:
     """A factor of the scores, scaled before or after it is transposed."""
-    return OneOf((_scaled(name), _op("Transpose", _scaled(name))))
+    return OneOf((_scaled(factor), _op("Transpose", _scaled(factor))))
 
 
+# A constant in place of a query or a key would be a weight, which takes the scale.
+_QUERY, _KEY = Computed("q"), Computed("k")
 _SCORES = OneOf(
     (
-        _scaled(_op("MatMul", "q", "k")),
-        _op("MatMul", _scaled_factor("q"), _scaled_factor("k")),
-        _op("MatMul", _scaled_factor("q"), "k"),
-        _op("MatMul", "q", _scaled_factor("k")),
+        _scaled(_op("MatMul", _QUERY, _KEY)),
+        _op("MatMul", _scaled_factor(_QUERY), _scaled_factor(_KEY)),
+        _op("MatMul", _scaled_factor(_QUERY), _KEY),
+        _op("MatMul", _QUERY, _scaled_factor(_KEY)),
     )
 )
 _LENGTH = OneOf((_op("ReduceSum", _SQUARE), _op("ReduceSumSquare", "x")))
@@ -106,7 +109,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("HardSwish", _divided(_op("Mul", "x", _CLIPPED), 6.0), _OPENVINO),
     Spelling("HardSwish", _op("Mul", "x", _divided(_CLIPPED, 6.0)), _OPENVINO),
     Spelling("HardSigmoid", _divided(_CLIPPED, 6.0), _OPENVINO),
-    Spelling("HardSigmoid", Op(("Clip",), (_op("Add", _op("Mul", "x", Number()), Number()),)), _OPENVINO),
+    Spelling("HardSigmoid", _RAMP, _OPENVINO),
     Spelling("Mish", _op("Mul", "x", _op("Tanh", _SOFTPLUS)), _OPENVINO),
     Spelling("Softplus", _SOFTPLUS, _OPENVINO),
     Spelling("LayerNormalization", _normalised(_CENTRED), _ORT),
