@@ -22,8 +22,8 @@ from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
-from bnfold.frontends.torch_export.file import open_program, restore_program_devices, save_program
-from bnfold.frontends.torchscript.file import open_script, restore_script_devices, save_script
+from bnfold.frontends.torch_export.file import open_program, save_program_like
+from bnfold.frontends.torchscript.file import open_script, save_script_like
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import Progress, Verification, check
 from bnfold.judge.programs.inputs import example_arguments
@@ -153,13 +153,11 @@ def _open(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: ANN401 
 
 
 def _save(program: Any, path: Path, source: Path, options: FoldOptions) -> None:  # noqa: ANN401
-    """Write a program whose tensors live where those of the source do; here it lives on the CPU."""
+    """Write a program with all that the source holds beside it."""
     if isinstance(program, ExportedProgram):
-        save_program(program, path)
-        restore_program_devices(source, path, options.imports)
+        save_program_like(source, program, path, options.imports)
     else:
-        save_script(program, path)
-        restore_script_devices(source, path, options.imports)
+        save_script_like(source, program, path, options.imports)
 
 
 def _fold(model: Any, options: FoldOptions, watch: Stopwatch) -> FoldedProgram:  # noqa: ANN401 - one of two classes

@@ -72,3 +72,8 @@ def rewrite(path: Path, change: Callable[[Mapping[str, Buffer]], Mapping[str, Bu
         archive = CleanArchive({f"{folder}/{name}": content for name, content in change(parts).items()})
         content = archive.read()
     path.write_bytes(content)
+
+
+def with_extra_files(extra: Mapping[str, bytes], parts: Mapping[str, Buffer]) -> dict[str, Buffer]:
+    """The parts of an archive, and the files that the user had put beside the original, by their name."""
+    return {**parts, **{f"extra/{name}": content for name, content in extra.items()}}

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -12,7 +13,7 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.errors import ModelFormatError, UsageError
-from bnfold.frontends.torch_archive.devices import rewrite
+from bnfold.frontends.torch_archive.devices import rewrite, with_extra_files
 from bnfold.frontends.torch_archive.exported import CleanProgram, clean_program
 from bnfold.frontends.torch_archive.program_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.zip_reader import opened
@@ -63,18 +64,28 @@ def save_program(program: ExportedProgram, path: Path) -> None:
         raise UsageError(f"{path.name} cannot be written: {error.strerror or error}") from error
 
 
-def restore_program_devices(source: Path, written: Path, imports: Iterable[str] = ()) -> None:
-    """Let the tensors of a folded file live where those of its original do.
+def save_program_like(source: Path, program: ExportedProgram, path: Path, imports: Iterable[str] = ()) -> None:
+    """Write a folded program with all that the file of its original holds beside it.
+
+    Its tensors live where those of the original do, and extra files are carried over.
 
     Args:
-        source: the original.
-        written: the new file, as torch wrote it on the CPU; it is replaced.
+        source: the file of the original.
+        program: on the CPU.
+        path: of the new file.
         imports: as for `open_program`.
+
+    Raises:
+        UsageError: as `save_program`.
     """
     with opened(source) as entries:
-        devices = devices_of(clean_program(entries, imports))
+        clean = clean_program(entries, imports)
+    devices = devices_of(clean)
+    save_program(program, path)
     if devices is not None:
-        rewrite(written, devices.restored)
+        rewrite(path, devices.restored)
+    if clean.extra:
+        rewrite(path, partial(with_extra_files, clean.extra))
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 import io
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from bnfold.errors import ModelFormatError, UsageError
+from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.torch_archive.clean import CleanArchive
-from bnfold.frontends.torch_archive.devices import rewrite
+from bnfold.frontends.torch_archive.devices import rewrite, with_extra_files
 from bnfold.frontends.torch_archive.script_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.scripts import CleanScript, clean_script
 from bnfold.frontends.torch_archive.zip_reader import opened
@@ -59,33 +60,51 @@ def _load(archive: CleanArchive) -> torch.jit.ScriptModule:
         return read_module(str(copy), "cpu")
 
 
-def save_script(module: torch.jit.ScriptModule, path: Path) -> None:
+def save_script(module: torch.jit.ScriptModule, path: Path, *, for_phones: bool = False) -> None:
     """Write a module.
+
+    Args:
+        module: the module.
+        path: of the file.
+        for_phones: with bytecode for the interpreter on phones as well.
 
     Raises:
         UsageError: the disk is full, or the folder refuses.
     """
     try:
-        write_module(module, str(path))
+        if for_phones:
+            module._c._save_for_mobile(str(path))  # without the Python around it, which warns
+        else:
+            write_module(module, str(path))
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{path.name} cannot be written: {_first_line(error)}") from error
 
 
-def restore_script_devices(source: Path, written: Path, imports: Iterable[str] = ()) -> None:
-    """Let the tensors of a folded file live where those of its original do.
+def save_script_like(source: Path, module: torch.jit.ScriptModule, path: Path, imports: Iterable[str] = ()) -> None:
+    """Write a folded module with all that the file of its original holds beside it.
+
+    Its tensors live where those of the original do, extra files are carried over, and a file for phones stays one.
 
     Args:
-        source: the original.
-        written: the new file, as torch wrote it on the CPU; it is replaced.
+        source: the file of the original.
+        module: on the CPU.
+        path: of the new file.
         imports: as for `open_script`.
 
     Raises:
-        UnsupportedModelError: nothing says where a new constant is to live.
+        UnsupportedModelError: nothing says where a new constant is to live, or the bytecode is for another device.
+        UsageError: as `save_script`.
     """
     with opened(source) as entries:
-        devices = devices_of(clean_script(entries, imports))
+        script = clean_script(entries, imports)
+        devices = devices_of(script)
+    if devices is not None and script.is_for_phones:
+        raise UnsupportedModelError("holds bytecode for phones with tensors on another device than the CPU")
+    save_script(module, path, for_phones=script.is_for_phones)
     if devices is not None:
-        rewrite(written, devices.restored)
+        rewrite(path, devices.restored)
+    if script.extra:
+        rewrite(path, partial(with_extra_files, script.extra))
 
 
 def _first_line(error: Exception) -> str:

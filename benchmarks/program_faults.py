@@ -1,0 +1,79 @@
+"""Faults in programs of torch, asked of the check: traced, scripted and exported, in float32 and float16.
+
+    python -m benchmarks.program_faults --seeds 3 --correct 20
+
+Prints a table of Markdown, and a line for every fault that was missed and every right fold that was called wrong. Only
+the parts of the programs are compared here, not their outputs: a fault has to be found where it is.
+"""
+
+import argparse
+import sys
+from collections import Counter
+
+import torch
+
+from bnfold.judge.programs.opening import open_program
+from bnfold.judge.programs.parts.prove import Prover
+from tests.faults.programs import KINDS, NETWORKS, WAYS, Network, compiled, faults, folded, network
+
+_DTYPES = (torch.float32, torch.float16)
+
+
+def main() -> int:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    injected: Counter[tuple[str, str]] = Counter()
+    caught: Counter[tuple[str, str]] = Counter()
+    correct = wrong = 0
+    for name in NETWORKS:
+        for dtype in _DTYPES:
+            for seed in range(max(arguments.seeds, arguments.correct)):
+                for way in WAYS:
+                    original = network(name, seed, dtype)
+                    where = f"{name}, {str(dtype)[6:]}, {way}, seed {seed}"
+                    if name != "padded" and seed < arguments.correct:
+                        correct += 1
+                        if not passes(original, folded(original), way, seed):
+                            wrong += 1
+                            print(f"called wrong: {where}", flush=True)
+                    for kind, faulty in faults(original, seed) if seed < arguments.seeds else ():
+                        injected[kind, way] += 1
+                        if passes(original, faulty, way, seed):
+                            print(f"missed: {kind} in {where}", flush=True)
+                        else:
+                            caught[kind, way] += 1
+    print("\n".join(table(injected, caught)))
+    print(f"\n{correct} checks of right folds, {wrong} called wrong.")
+    return int(wrong > 0 or injected != caught)
+
+
+def passes(original: Network, new: Network, way: str, seed: int) -> bool:
+    """Whether the check finds nothing wrong in any part."""
+    ours, theirs = (open_program(role, compiled(of, way)) for role, of in (("a", original), ("b", new)))
+    graphs = ours.graph(), theirs.graph()
+    sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
+    found = Prover(*graphs, ours.seen(graphs[0], [sample]), seed).run()
+    return not found.unread and all(check.passed for check in found.checks)
+
+
+def table(injected: Counter[tuple[str, str]], caught: Counter[tuple[str, str]]) -> list[str]:
+    """Caught of injected, by kind and form."""
+    lines = [f"| fault | {' | '.join(WAYS)} |", f"|---|{'--:|' * len(WAYS)}"]
+    for kind in (*KINDS, "all"):
+        cells = []
+        for way in WAYS:
+            kinds = [kind] if kind in KINDS else list(KINDS)
+            cells.append(f"{sum(caught[each, way] for each in kinds)} of {sum(injected[each, way] for each in kinds)}")
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return lines
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="of networks with faults")
+    parser.add_argument("--correct", type=int, default=20, help="of networks that are folded rightly")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
