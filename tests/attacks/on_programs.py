@@ -599,6 +599,17 @@ def set_at(*keys, value):
 
 
 NODE = ("graph_module", "graph", "nodes", 0)
+
+
+@attack
+def more_calls_than_memory(context: Context):
+    def change(tree):
+        nodes = tree["graph_module"]["graph"]["nodes"]
+        nodes += [{**nodes[0], "inputs": [], "outputs": [], "metadata": {}}] * 60_000
+
+    return with_program(context, change)
+
+
 ATTACKS |= {
     "unknown_key": set_at("evil", value=1),
     "number_for_a_text": set_at(*NODE, "target", value=7),

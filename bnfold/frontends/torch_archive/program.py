@@ -24,6 +24,8 @@ from bnfold.frontends.torch_archive.operators import check_target
 from bnfold.frontends.torch_archive.treespecs import check_arguments, check_treespec
 
 _LONGEST_TEXT = 2**20
+# torch makes some ten kilobytes of each; networks of a thousand layers stay below ten thousand.
+_MOST_CALLS = 50_000
 _DEVICES = frozenset({"cpu", "cuda", "mps", "xpu", "hpu", "xla", "mtia", "meta", "privateuseone"})
 _VERIFIERS = frozenset({"", "ATEN", "TRAINING"})
 _INFINITE = frozenset({"Infinity", "-Infinity", "NaN"})
@@ -43,7 +45,8 @@ class ProgramChecker:
     def __init__(self, imports: tuple[str, ...]) -> None:
         self._imports = imports
         self._checks: dict[Any, Check] = {}
-        self._texts = _texts(imports)
+        self._texts = _texts(imports, self._check_target)
+        self._calls = 0
         self._keys = _keys()
 
     def check_program(self, tree: Any) -> None:  # noqa: ANN401 - any JSON
@@ -55,6 +58,12 @@ class ProgramChecker:
         """
         self._check(schema.ExportedProgram)(tree)
         tree["guards_code"] = [plain_guard(guard) for guard in tree.get("guards_code", [])]
+
+    def _check_target(self, target: object) -> None:
+        self._calls += 1
+        if self._calls > _MOST_CALLS:
+            raise ModelFormatError(f"calls more than {_MOST_CALLS:,} operators")
+        check_target(target, self._imports)
 
     def check_payloads(self, tree: Any) -> None:  # noqa: ANN401 - any JSON
         """What belongs to each weight or constant.
@@ -166,7 +175,7 @@ def _guard(text: object) -> None:
     plain_guard(text)
 
 
-def _texts(imports: tuple[str, ...]) -> Mapping[tuple[str, str], Check]:
+def _texts(imports: tuple[str, ...], target: Check) -> Mapping[tuple[str, str], Check]:
     text = _only("the text", is_text)
     variable = _only("the name", is_variable)
     path = _only("the name", is_path)
@@ -187,7 +196,7 @@ def _texts(imports: tuple[str, ...]) -> Mapping[tuple[str, str], Check]:
         _only("the device", partial(_is_one_of, _DEVICES)): "Device.type",
         _only("the dialect", partial(_is_one_of, _VERIFIERS)): "ExportedProgram.verifiers",
         check_size: "SymExpr.expr_str",
-        partial(check_target, imports=imports): "Node.target Argument.as_operator",
+        target: "Node.target Argument.as_operator",
         partial(check_arguments, imports=imports): "ModuleCallSignature.in_spec",
         partial(check_treespec, imports=imports): "ModuleCallSignature.out_spec",
         _guard: "ExportedProgram.guards_code",
