@@ -62,6 +62,10 @@ class Demand:
             raise RefusedError(f"{self._graph.model.role} was not run: {self._known[key]}")
 
     def _problem(self, shapes: Shapes) -> str:
+        # Of [2^62, 0], numpy says that it is too large, although nothing is in it.
+        values = max((prod(max(size, 1) for size in shape) for shape in shapes.values()), default=0)
+        if values > self._memory:
+            return self._too_large("the values of an input", values, self._memory)
         graph = inferred(self._graph.model.proto, shapes)
         if graph is None:
             return ""

@@ -123,6 +123,7 @@ RUNS = {
     "a batch of 2^62": read_as([2**62, 1, 5, 5]),
     "an image of 2^31": read_as([1, 1, 2**31, 2**31]),
     "an image of 2^17": read_as([1, 1, 2**17, 2**17]),
+    "an image without places of 2^62 rows": read_as([1, 1, 2**62, 0]),
     "Expand": blown_up(node("Expand", "y size"), size=ints(2**30, 1, 1, 1, 1)),
     "Tile": blown_up(node("Tile", "y size"), size=ints(1, 1, 2**20, 2**20)),
     "Pad": blown_up(node("Pad", "y size"), size=ints(0, 0, 0, 0, 0, 0, 2**30, 2**30)),

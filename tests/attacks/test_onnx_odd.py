@@ -153,6 +153,17 @@ def test_maps_are_not_written_out_over_sizes_that_nothing_holds(tmp_path, source
     bnfold.fold_file(path, tmp_path / "out.onnx", bnfold.FoldOptions(verify=None))
 
 
+@pytest.mark.parametrize("op_type", ["Add", "Mul"])
+def test_nodes_with_many_times_the_inputs_that_they_take(tmp_path, op_type):
+    """Not all orders of fifty inputs are tried."""
+    model = conv_bn()
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), "one"))
+    model.graph.node.append(helper.make_node(op_type, ["y", *["one"] * 50], ["z"]))
+    model.graph.node.append(helper.make_node("Mul", ["z", "one"], ["q"]))
+    model.graph.output[0].name = "q"
+    fold(write(model, tmp_path / "model.onnx"))
+
+
 _MARK = "Q~Q~Q~"
 PLACES_OF_TEXT = {
     "an input": lambda model: _rename(model, "x"),

@@ -184,7 +184,7 @@ def _bound(name: str, value: Value, match: Match) -> Iterator[Match]:
 
 
 def _orders(node: Node) -> Iterator[Sequence[Value | None]]:
-    if node.proto.op_type in _COMMUTATIVE:
+    if node.proto.op_type in _COMMUTATIVE and len(node.inputs) == 2:  # more are no valid node
         yield from permutations(node.inputs)
     else:
         yield node.inputs
