@@ -22,6 +22,7 @@ _COPIES_OF_OUTPUTS = 4
 _MOST_NODES = 2**15
 _MOST_TIMES_THE_FILE = 4
 """onnxruntime takes time with the square of the nodes that functions are written out to: a second for 2^14."""
+_BYTES = 4
 _GIB = 2**30
 
 Shapes = Mapping[str, Sequence[int]]
@@ -63,7 +64,7 @@ class Demand:
 
     def _problem(self, shapes: Shapes) -> str:
         # Of [2^62, 0], numpy says that it is too large, although nothing is in it.
-        values = max((prod(max(size, 1) for size in shape) for shape in shapes.values()), default=0)
+        values = max((_BYTES * prod(max(size, 1) for size in shape) for shape in shapes.values()), default=0)
         if values > self._memory:
             return self._too_large("the values of an input", values, self._memory)
         graph = inferred(self._graph.model.proto, shapes)
