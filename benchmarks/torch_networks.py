@@ -24,6 +24,8 @@ ZOO = (
     "tv/googlenet",
     "tv/shufflenet_v2_x0_5",
     "tv/r3d_18",
+    "timm/mixnet_s",
+    "tv/lraspp_mobilenet_v3_large",
 )
 
 _DECLARED: list[torch.library.Library] = []

@@ -138,7 +138,7 @@ class Chosen(nn.Module):
         if x.dim() in [3, 4] and not x.dim() == 3:  # noqa: SIM201, SIM108 - every operator that is read
             y = torch.tanh(self.first(y))
         else:
-            y = y * 2
+            y = y.unsqueeze(0)
         y = self.second(self.b(y))
         if float(y.sum()) > 1e9:
             y = self.third(y)
@@ -153,3 +153,49 @@ def test_a_branch_that_ranks_choose_is_straight_code_and_one_that_values_choose_
     assert kept.refusals[0].reason in (Reason.UNKNOWN_SHAPE, Reason.OTHER_CONSUMERS, Reason.GRAPH_OUTPUT)
     x = seeded(2, 3, 4, 4)
     torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+
+
+class OtherRanks(nn.Module):
+    """The branch for other ranks computes something else with the same parameters, and has a BatchNorm of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.first, self.second = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        if x.dim() == 4:  # noqa: SIM108 - a statement, not a choice of values
+            y = self.first(self.conv(x))
+        else:
+            y = self.second(self.conv(x.unsqueeze(0)) + 1)[0]
+        return torch.tanh(y)
+
+
+def test_the_branch_for_other_ranks_goes_on_as_it_was():
+    script, result = folded(OtherRanks(), (2, 3, 4, 4))
+    assert result.report.batch_norms.folded + result.report.batch_norms.kept == 2
+    for x in (seeded(2, 3, 4, 4), seeded(3, 4, 4)):
+        torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+
+
+class BehindTheNorm(nn.Module):
+    """What a BatchNorm makes is read in the branch for other ranks, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x, flat: bool = False):
+        y = self.norm(torch.tanh(x))
+        z = y.mean([2, 3]) if flat else y
+        if z.dim() == 4:  # noqa: SIM108 - as above
+            z = self.conv(z)
+        else:
+            z = torch.sigmoid(z)
+        return torch.tanh(z)
+
+
+def test_what_the_branch_for_other_ranks_reads_keeps_its_values():
+    script, result = folded(BehindTheNorm(), (2, 3, 4, 4))
+    x = seeded(2, 3, 4, 4)
+    for flat in (False, True):
+        torch.testing.assert_close(result.model(x, flat), script(x, flat), rtol=1e-4, atol=1e-5)

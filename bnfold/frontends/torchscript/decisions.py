@@ -3,7 +3,31 @@
 import operator
 from collections.abc import Callable, Mapping
 
-from bnfold.frontends.torchscript.ir import IrBlock, IrNode, IrValue
+from bnfold.frontends.aten.graph import operators
+from bnfold.frontends.torchscript.ir import IrBlock, IrNode, IrValue, all_nodes
+
+# What a map of channels passes in any rank, and what says nothing of values. A branch that is not taken now may run for
+# tensors of other ranks: where it computes more than this, a fold beside it could change what it gives.
+_HARMLESS = operators(
+    """
+    Float Int __and__ __contains__ __getitem__ __is__ __isnot__ __not__ __or__ _unwrap_optional append contiguous dim eq
+    flatten format ge gt join le len list lt ne reshape size squeeze str unsqueeze view warn
+    """
+) | {
+    "prim::Constant",
+    "prim::If",
+    "prim::ListConstruct",
+    "prim::ListUnpack",
+    "prim::RaiseException",
+    "prim::TupleConstruct",
+    "prim::TupleIndex",
+    "prim::TupleUnpack",
+    "prim::Uninitialized",
+    "prim::device",
+    "prim::dtype",
+    "prim::unchecked_cast",
+}
+_RESAMPLING = ("aten::upsample_", "aten::_upsample_")
 
 RankOf = Callable[[IrValue], int | None]
 """The rank of a tensor; None where it is not known."""
@@ -21,14 +45,21 @@ _BINARY: Mapping[str, Callable[[int, int], bool]] = {
 
 
 def taken_block(node: IrNode, rank_of: RankOf) -> IrBlock | None:
-    """The branch of a prim::If that runs for tensors of these ranks; None where ranks do not decide.
+    """The branch of a prim::If that runs for tensors of these ranks.
 
-    A condition that is a constant decides nothing that torch's own passes would not have decided.
+    None where ranks do not decide, and where the other branch does more than move what it is given, or refuse it.
     """
     if node.kind() != "prim::If":
         return None
     decided = _value(node.inputsAt(0), rank_of)
-    return None if decided is None else list(node.blocks())[0 if decided else 1]
+    if decided is None:
+        return None
+    taken, other = list(node.blocks())[:: 1 if decided else -1]
+    return taken if all(_is_harmless(inner) for inner in all_nodes(other)) else None
+
+
+def _is_harmless(node: IrNode) -> bool:
+    return node.kind() in _HARMLESS or node.kind().startswith(_RESAMPLING)
 
 
 def _value(value: IrValue, rank_of: RankOf) -> int | bool | None:
