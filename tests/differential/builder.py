@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 LARGEST_TENSOR = 1500
-_ELEMENT_TYPES = {"float16": 10, "float32": 1, "float64": 11, "int32": 6, "int64": 7, "bool": 9}
+_ELEMENT_TYPES = {"float16": 10, "float32": 1, "float64": 11, "int32": 6, "int64": 7, "bool": 9, "int8": 3, "uint8": 2}
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,43 @@ class Builder:
         return name
 
     def constant(self, values, dtype: str) -> str:
-        """An initializer, or now and then a Constant node."""
+        """An initializer, now and then a Constant node, or what the graph computes of initializers."""
         name = self.name("c")
         array = np.asarray(values).astype(dtype)
-        if self.chance(0.1):
+        if array.dtype.kind == "f" and self.chance(0.06):
+            self._computed(name, array)
+        elif self.chance(0.1):
             self.literals.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array)))
         else:
             self.initializers[name] = array
+        return name
+
+    def _computed(self, name: str, array: np.ndarray) -> None:
+        """Nodes that make about these values."""
+        factor = self.random.uniform(0.5, 2.0, size=array.shape[-1:] if self.chance(0.5) else ()).astype(array.dtype)
+        op_type = self.pick(["Mul", "Div", "Sub", "Neg"])
+        made = {"Mul": array / factor, "Div": array * factor, "Sub": array + factor, "Neg": -array}[op_type]
+        self.initializers[f"{name}.a"] = made.astype(array.dtype)
+        operands = [f"{name}.a"]
+        if op_type != "Neg":
+            self.initializers[f"{name}.b"] = factor
+            operands.append(f"{name}.b")
+        self.literals.append(helper.make_node(op_type, operands, [name]))
+
+    def _quantized(self, shape: tuple[int, ...], fan_in: int) -> str:
+        """Integers behind a DequantizeLinear: one scale, or one along an axis; a zero point, or none."""
+        name, axis = self.name("q"), self.between(0, len(shape) - 1)
+        dtype = self.pick([np.int8, np.int8, np.uint8])
+        cells = () if self.chance(0.4) else (shape[axis],)
+        zero = 128 if dtype is np.uint8 else self.pick([0, 0, 3])
+        self.initializers[f"{name}.q"] = (zero + self.random.integers(-120, 121, size=shape)).astype(dtype)
+        scale = self.random.uniform(0.5, 2.0, size=cells) / (100 * np.sqrt(max(fan_in, 1)))
+        self.initializers[f"{name}.scale"] = scale.astype(np.float32)
+        operands = [f"{name}.q", f"{name}.scale"]
+        if zero or self.chance(0.5):
+            self.initializers[f"{name}.zero"] = np.full(cells, zero, dtype)
+            operands.append(f"{name}.zero")
+        self.literals.append(helper.make_node("DequantizeLinear", operands, [name], axis=axis))
         return name
 
     def integers(self, values: Sequence[int]) -> str:
@@ -86,7 +116,9 @@ class Builder:
         return known[-1]
 
     def weight(self, dtype: str, shape: tuple[int, ...], fan_in: int) -> str:
-        """Of such a size that activations stay as large as they are."""
+        """Of such a size that activations stay as large as they are; now and then stored as integers."""
+        if dtype == "float32" and self.opset >= 13 and self.chance(0.08):
+            return self._quantized(shape, fan_in)
         return self.shared("weight", dtype, shape, lambda: self.random.normal(size=shape) / np.sqrt(max(fan_in, 1)))
 
     def vector(self, dtype: str, shape: tuple[int, ...]) -> str:

@@ -214,6 +214,8 @@ def _model(g: Builder, seed: int) -> onnx.ModelProto:
     ]
     infos = [value_info(name, made[name].dtype, [None] * made[name].rank) for name in outputs]
     infos += [value_info(name, "int64", [None]) for name in g.queries]
+    literals = [node for node in g.literals if node.output[0] in read]
+    read |= {name for node in literals for name in node.input}
     used = [name for name in g.initializers if name in read]
     if used and g.chance(0.05):
         constant = g.pick(used)
@@ -221,7 +223,6 @@ def _model(g: Builder, seed: int) -> onnx.ModelProto:
     tensors = [numpy_helper.from_array(g.initializers[name], name) for name in used]
     if g.chance(0.08):
         inputs += [value_info(name, g.initializers[name].dtype.name, g.initializers[name].shape) for name in used]
-    literals = [node for node in g.literals if node.output[0] in read]
     graph = helper.make_graph(literals + g.nodes, f"seed {seed}", inputs, infos, tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", g.opset)], ir_version=8 + 2 * (g.opset > 19))
 

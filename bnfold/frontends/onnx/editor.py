@@ -142,6 +142,8 @@ class Editor:
         node, made = change.node, change.node.outputs[0]
         if made is not None and (made.is_output or len(made.value_readers) > 1):
             node = self._copy_for(reader, change.slot, node, made)
+        elif made is not None:
+            self.rename(made)
         for slot, parameter in change.parameters.items():
             self._set_parameter(node, slot, parameter)
         if change.axis is not None:
