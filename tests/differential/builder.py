@@ -65,19 +65,21 @@ class Builder:
         return name
 
     def constant(self, values, dtype: str) -> str:
-        """An initializer, now and then a Constant node, or what the graph computes of initializers."""
+        """An initializer, or now and then a Constant node."""
         name = self.name("c")
         array = np.asarray(values).astype(dtype)
-        if array.dtype.kind == "f" and self.chance(0.06):
-            self._computed(name, array)
-        elif self.chance(0.1):
+        if self.chance(0.1):
             self.literals.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array)))
         else:
             self.initializers[name] = array
         return name
 
-    def _computed(self, name: str, array: np.ndarray) -> None:
-        """Nodes that make about these values."""
+    def parameter(self, values, dtype: str) -> str:
+        """A constant, or now and then what the graph computes of initializers: about these values."""
+        return self._computed(np.asarray(values).astype(dtype)) if self.chance(0.06) else self.constant(values, dtype)
+
+    def _computed(self, array: np.ndarray) -> str:
+        name = self.name("c")
         factor = self.random.uniform(0.5, 2.0, size=array.shape[-1:] if self.chance(0.5) else ()).astype(array.dtype)
         op_type = self.pick(["Mul", "Div", "Sub", "Neg"])
         made = {"Mul": array / factor, "Div": array * factor, "Sub": array + factor, "Neg": -array}[op_type]
@@ -87,6 +89,7 @@ class Builder:
             self.initializers[f"{name}.b"] = factor
             operands.append(f"{name}.b")
         self.literals.append(helper.make_node(op_type, operands, [name]))
+        return name
 
     def _quantized(self, shape: tuple[int, ...], fan_in: int) -> str:
         """Integers behind a DequantizeLinear: one scale, or one along an axis; a zero point, or none."""
@@ -112,7 +115,7 @@ class Builder:
         known = self._weights.setdefault((kind, dtype, shape), [])
         if known and self.chance(0.2):
             return self.pick(known)
-        known.append(self.constant(draw(), dtype))
+        known.append(self.parameter(draw(), dtype))
         return known[-1]
 
     def weight(self, dtype: str, shape: tuple[int, ...], fan_in: int) -> str:

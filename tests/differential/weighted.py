@@ -34,7 +34,7 @@ def arithmetic(g: Builder, x: Tensor) -> Tensor:
         values = np.where(np.abs(values) < 0.3, 0.7, values)
     if op_type == "Mul" and g.chance(0.15):
         values = np.abs(values)
-    constant = g.constant(values, x.dtype)
+    constant = g.parameter(values, x.dtype)
     inputs = [constant, x] if op_type != "Div" and g.chance(0.3) else [x, constant]
     return g.add(op_type, inputs, x.shape)
 
