@@ -16,19 +16,23 @@ from torch import nn
 SHAPE = (2, 4, 5, 5)
 
 _HEAD = """\
-from typing import List, Tuple
+from typing import Dict, List, Optional, Tuple
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 class Program(nn.Module):
+    kept: Optional[torch.Tensor]
+
     def __init__(self):
         super().__init__()
+        self.kept = None
         for i in range({layers}):
             setattr(self, f"conv{{i}}", nn.Conv2d(4, 4, 3, padding=1, bias=i % 2 == 0))
             setattr(self, f"norm{{i}}", nn.BatchNorm2d(4))
         for i in range(2):
             self.register_buffer(f"state{{i}}", torch.randn({shape}))
+        self.register_buffer("tied", self.state0)
         self.scale = nn.Parameter(torch.randn(4, 1, 1))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor):
@@ -135,6 +139,14 @@ class Writer:
             lambda: self.say(f"{target}.transpose(2, 3).mul_({other})"),
             lambda: self.say(f"torch.add({other}, 0.25, out={target})"),
             lambda: self.say(f"torch.mul({other}, {self.any()}, out={target})"),
+            lambda: self.say(f"{target}.masked_fill_({other} > 0.5, 0.25)"),
+            lambda: self.say(f"{target}.index_add_(1, torch.tensor([0, 2]), {other}[:, 1:3])"),
+            lambda: self.say(f"{target}.select(1, 2).fill_(0.5)"),
+            lambda: self.new(f"{target}.div_(2.0)"),
+            lambda: self.say(f"{target}.unsqueeze_(0).squeeze_(0)"),
+            lambda: self.say(f"{target}.as_strided((2, 50), (100, 1)).neg_()"),
+            lambda: self.say(f"{target}.split(2, 1)[0].add_({other}[:, 2:])"),
+            lambda: self.new(f"torch.where({target} > 0, {target}.neg_(), {other})"),
             self._chunk,
             self._halves,
             self._zeros,
@@ -162,6 +174,9 @@ class Writer:
     def state(self) -> None:
         state = f"self.state{self.rng.randrange(2)}"
         statements = [
+            lambda: self.new(f"{self.any()} - self.tied"),
+            lambda: self.say(f"self.tied.add_({self.any()}, alpha=0.1)"),
+            lambda: self.new(f"self.norm{self._layer()}({state})"),
             lambda: self.say(f"{state}.copy_({self.any()})"),
             lambda: self.say(f"{state}.mul_(0.5)"),
             lambda: self.say(f"{state}.add_({self.any()}, alpha=0.1)"),
@@ -171,8 +186,24 @@ class Writer:
             lambda: self.say(f"{state}[:, 1:3] = {self.any()}[:, 1:3]"),
         ]
         if self.way == "scripted":
-            statements += [lambda: self.say(f"{state} = {self.any()}")] * 2
+            statements += [lambda: self.say(f"{state} = {self.any()}"), self._optional] * 2
         self.rng.choice(statements)()
+
+    def _layer(self) -> int:
+        self.layers += 1
+        return self.layers - 1
+
+    def _optional(self) -> None:
+        """A cache that the first call makes."""
+        held = f"k{len(self.lines)}"
+        self.say(f"{held} = self.kept")
+        self.say(f"if {held} is not None:")
+        self.say(f"    {held}.mul_(0.5)")
+        self.say(f"    {held} = {held} + {self.any()}")
+        self.say("else:")
+        self.say(f"    {held} = {self.any()}")
+        self.say(f"self.kept = {held}")
+        self.names.append(held)
 
     def branch(self) -> None:
         """A loop, or in scripts a decision: variables of their bodies end with them."""
@@ -200,6 +231,10 @@ class Writer:
             self.say(f"{name}.append({self.any()})")
         if self.rng.random() < 0.6:
             self.say(f"{name}[0].mul_(0.5)")
+        if self.way == "scripted" and self.rng.random() < 0.4:
+            table = f"d{len(self.lines)}"
+            self.say(f"{table}: Dict[str, torch.Tensor] = {{'a': {name}[0], 'b': {self.any()}}}")
+            self.say(f"{table}['a'].add_({table}['b'])")
         self.new(f"torch.stack({name}).sum(0)")
 
 

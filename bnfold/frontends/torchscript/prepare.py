@@ -13,6 +13,10 @@ from bnfold.frontends.torchscript.ir import IrGraph, IrValue, ModuleObject, all_
 from bnfold.frontends.torchscript.methods import Bodies, Method, Reach, methods_of, modules_of
 from bnfold.frontends.torchscript.storage import read_module, write_module
 
+_DROPOUTS = frozenset(
+    f"aten::{name}" for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -96,6 +100,7 @@ def fix_to_inference(graph: IrGraph, root: ModuleObject) -> None:
     """
     _read_switches(graph, root)
     _read_comparisons_of_enums(graph, root)
+    _drop_idle_dropouts(graph)
     passes: Any = torch._C
     passes._jit_pass_constant_propagation_immutable_types(graph)
     passes._jit_pass_dce(graph)
@@ -113,6 +118,17 @@ def _read_switches(graph: IrGraph, root: ModuleObject) -> None:
             continue
         with graph.insert_point_guard(node):
             node.output().replaceAllUsesWith(graph.insertConstant(place.value))
+
+
+def _drop_idle_dropouts(graph: IrGraph) -> None:
+    """Take out every dropout in inference: it gives back the very tensor that it was given.
+
+    torch's own passes do not know that. They believe that it makes a new one, and take out what writes to that.
+    """
+    for node in list(all_nodes(graph)):
+        if node.kind().removesuffix("_") in _DROPOUTS and node.inputsAt(2).toIValue() is False:
+            node.output().replaceAllUsesWith(node.inputsAt(0))
+            node.destroy()
 
 
 def _read_comparisons_of_enums(graph: IrGraph, root: ModuleObject) -> None:
