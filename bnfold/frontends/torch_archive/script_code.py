@@ -32,9 +32,9 @@ _OPERATING_WORDS = frozenset({"and", "or", "not", "if", "else", "in", "is", "lam
 
 _ON_LOADING = "__setstate__"
 _LOOPS = re.compile(r"\b(while|for)\b")
-_DEFINITION = re.compile(r"^( *)def +(\w+)\(", re.MULTILINE)
+_DEFINITION = re.compile(r"^ *(?:def +(\w+)|class +\w+) *\(", re.MULTILINE)
 _CALLED = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
-_OPERATOR = re.compile(r"\b(?:torch|ops)(?:\s*\.\s*\w+)+")
+_OPERATOR = re.compile(r"(?<![\w.])(?:torch|ops)(?:\s*\.\s*\w+)+")
 _UNNAMED_CALL = re.compile(r"[)\]}]\s*\(")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _TEXT = re.compile(r'"(?:[^"\\\n]|\\.)*"')
@@ -150,7 +150,8 @@ def _bodies(code: str) -> dict[str, list[str]]:
     definitions = list(_DEFINITION.finditer(code))
     for index, definition in enumerate(definitions):
         end = definitions[index + 1].start() if index + 1 < len(definitions) else len(code)
-        found.setdefault(definition[2], []).append(code[definition.start() : end])
+        if definition[1]:  # no header of a class
+            found.setdefault(definition[1], []).append(code[definition.start() : end])
     return found
 
 
