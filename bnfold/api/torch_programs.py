@@ -1,5 +1,6 @@
 """Folding programs of PyTorch, files and programs in memory. Importing this module imports torch."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from bnfold.frontends.torch_export.file import open_program, save_program_like
 from bnfold.frontends.torchscript.file import open_script, save_script_like
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import Progress, Verification, check
-from bnfold.judge.programs.inputs import example_arguments
+from bnfold.judge.programs.inputs import example_arguments, inputs_named
 from bnfold.judge.programs.judge import check_torch
 from bnfold.judge.programs.onnx import with_own_names
 from bnfold.judge.result import SKIPPED
@@ -92,10 +93,14 @@ def stage_program(
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
         progress("folding")
         folded = _fold(model, leaving_alone(options, without), watch)
-        _write(folded, staged, options, source)
+        unchanged = _is_unchanged(folded, options)
+        if unchanged:
+            shutil.copyfile(source, staged)
+        else:
+            _write(folded, staged, options, source)
         watch.lap("save")
         progress("comparing")
-        verdict = _judge_written(staged, kind, folded, options)
+        verdict = _of_unchanged(model, options) if unchanged else _judge_written(staged, kind, folded, options)
         watch.lap("verify")
         return Attempt(folded.outcome, verdict, folded)
 
@@ -105,6 +110,20 @@ def stage_program(
     report = _report(str(source), target.given, model, folded, bytes_, found.verdict, watch)
     raise_if_failed(report)
     return Staged(report, (staged,))
+
+
+def _is_unchanged(folded: FoldedProgram, options: FoldOptions) -> bool:
+    """Whether the file can stay as it is, byte for byte."""
+    return not folded.outcome.folds and not folded.read_as_inference and not options.to
+
+
+def _of_unchanged(model: Any, options: FoldOptions) -> Verification:  # noqa: ANN401 - one of two classes
+    """There is nothing to prove; but that the options fit the program is looked at as ever."""
+    if options.verify is None:
+        return SKIPPED
+    if inputs_named(options.verify):
+        example_arguments(model, options.verify)
+    return Verification(status="passed", samples=0, seed=options.verify.seed, identical=True)
 
 
 def _write(folded: FoldedProgram, path: Path, options: FoldOptions, source: Path) -> None:
