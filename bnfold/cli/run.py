@@ -1,6 +1,7 @@
 """Carries a call out: every model by itself, then the report files, then one exit code for all."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from bnfold.api import FoldOptions
     from bnfold.judge import VerifyOptions
     from bnfold.report.model import Failure, Report
+
+
+_ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def run(request: Request, screen: Screen) -> ExitCode:
     results: list[_Result] = []
     try:
         options = _options(request)
+        _import_for_all(jobs)
         with existing(None if request.dry_run else output_folder([job.source for job in jobs], request.output)):
             for job in jobs:
                 results.append(_fold(job, options, request, screen))
@@ -52,6 +57,23 @@ def run(request: Request, screen: Screen) -> ExitCode:
         raise
     _warn_of_unmatched(results, screen)
     return worst([*(result.code for result in results), *_save_reports(request, results, screen)])
+
+
+def _import_for_all(jobs: Sequence[Job]) -> None:
+    """Every model is folded in a process of its own; what takes seconds to import is imported once for all."""
+    from bnfold.guard import import_unused
+
+    if sum(map(_is_zip, (job.source for job in jobs))) > 1:
+        import_unused("torch")
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file may hold a program of PyTorch; what cannot be read says so later."""
+    try:
+        with path.open("rb") if path.is_file() else nullcontext() as file:
+            return file is not None and file.read(4) == _ZIP_MAGIC
+    except OSError:
+        return False
 
 
 def _jobs(request: Request, screen: Screen) -> list[Job]:

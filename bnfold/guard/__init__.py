@@ -5,6 +5,7 @@ stays there: here it becomes one error.
 """
 
 from bnfold.guard.limits import Limits
+from bnfold.guard.warm import import_unused
 from bnfold.guard.watch import can_guard, run_guarded
 
-__all__ = ["Limits", "can_guard", "run_guarded"]
+__all__ = ["Limits", "can_guard", "import_unused", "run_guarded"]

@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 from bnfold.guard.landlock import confine
 from bnfold.guard.limits import READING, Limits, limit_memory, limit_process, private_memory
 from bnfold.guard.messages import Sender
+from bnfold.guard.warm import is_unused
 from bnfold.pulse import heard_by
 
 T = TypeVar("T")
@@ -102,7 +103,7 @@ def _give_up(folder: Path) -> None:
 
 def _tame_threads() -> None:
     """Threads that torch started before the fork are gone, and its pool would wait for them for ever."""
-    if sys.modules.get("torch") is not None:
+    if sys.modules.get("torch") is not None and not is_unused("torch"):
         import torch
 
         torch.set_num_threads(1)
