@@ -182,9 +182,9 @@ def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
     if kind == "onnx":
         return _fold_onnx_path(path, name, options)
     _require_torch(f"{path} ")
-    from bnfold.api.torch_programs import fold_program, load_program
+    from bnfold.api.torch_programs import fold_program, load_program, recorded_inputs
 
-    return fold_program(load_program(path, kind, options), name, options)
+    return fold_program(load_program(path, kind, options), name, options, recorded_inputs(path, kind))
 
 
 def _fold_onnx_path(path: Path, name: str, options: FoldOptions) -> FoldResult:

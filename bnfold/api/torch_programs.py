@@ -11,6 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
+from bnfold.api.feeding import with_shapes
 from bnfold.api.onnx_validity import require_runnable
 from bnfold.api.options import FoldOptions, FoldResult
 from bnfold.api.packages import import_packages
@@ -23,8 +24,10 @@ from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
+from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torch_export.file import open_program, save_program_like
 from bnfold.frontends.torchscript.file import open_script, save_script_like
+from bnfold.frontends.torchscript.recorded import recorded_in_file
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.judge import Progress, Verification, check
 from bnfold.judge.programs.inputs import example_arguments, inputs_named
@@ -37,19 +40,27 @@ from bnfold.writing.destination import Destination
 from bnfold.writing.staging import staging_folder
 
 
-def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - one of two classes
+def fold_program(
+    model: Any,  # noqa: ANN401 - one of two classes
+    name: str,
+    options: FoldOptions,
+    recorded: Sequence[Recorded] = (),
+) -> FoldResult:
     """Fold a program in memory; it is left unchanged.
 
     Args:
         model: a torch.jit.ScriptModule or a torch.export.ExportedProgram.
         name: for the report.
         options: what to fold and how to check it.
+        recorded: what its file says of the inputs that it was traced with.
 
     Raises:
         UsageError: it is something else, or nothing says what to feed it for the check.
         VerificationError: the result does not equal the original; the error carries the report.
     """
     watch = Stopwatch()
+    fed = with_shapes(model, options, recorded)
+    options = fed.options
 
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
         folded = _fold(model, leaving_alone(options, without), watch)
@@ -60,7 +71,7 @@ def fold_program(model: Any, name: str, options: FoldOptions) -> FoldResult:  # 
     found = fold_as_asked(attempt, options)
     folded = replace(found.result, outcome=found.outcome)
     bytes_ = Change(_bytes_of(model), _bytes_of(folded.program))
-    report = _report(name, None, model, folded, bytes_, found.verdict, watch)
+    report = replace(_report(name, None, model, folded, bytes_, found.verdict, watch), warnings=fed.warnings)
     raise_if_failed(report)
     return FoldResult(_as_onnx(folded.program, options) if options.to == "onnx" else folded.program, report)
 
@@ -83,11 +94,14 @@ def stage_program(
     model = _open(source, kind, options)
     size_before = size_of([source])
     watch.lap("load")
+    fed = with_shapes(model, options, recorded_inputs(source, kind))
+    options = fed.options
     if target is None:
         progress("folding")
         folded = _fold(model, options, watch)
         unchanged = Change(size_before, size_before)
-        return Staged(_report(str(source), None, model, folded, unchanged, SKIPPED, watch))
+        report = _report(str(source), None, model, folded, unchanged, SKIPPED, watch)
+        return Staged(replace(report, warnings=fed.warnings))
     staged = folder / target.path.name
 
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
@@ -108,6 +122,7 @@ def stage_program(
     folded = replace(found.result, outcome=found.outcome)
     bytes_ = Change(size_before, size_of([staged]))
     report = _report(str(source), target.given, model, folded, bytes_, found.verdict, watch)
+    report = replace(report, warnings=fed.warnings)
     raise_if_failed(report)
     return Staged(report, (staged,))
 
@@ -153,6 +168,11 @@ def load_program(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: 
         return _open(path, kind, options)
     except (ModelFormatError, UnsupportedModelError) as error:
         raise type(error)(f"{path} {error}") from error
+
+
+def recorded_inputs(path: Path, kind: Kind) -> list[Recorded]:
+    """The inputs that the program in a file says it was traced with."""
+    return recorded_in_file(path) if kind == "torchscript" else []
 
 
 def _rehearse(path: Path, kind: Kind, options: FoldOptions) -> None:

@@ -47,6 +47,13 @@ def example_arguments(model: object, options: VerifyOptions | None = None) -> li
     return program.arguments(draw_leaves(choose_feed(program, options), options, sample=0))
 
 
+def inputs_without_shape(model: object, options: VerifyOptions) -> list[str]:
+    """The inputs of a ScriptModule or an ExportedProgram whose shapes neither it nor the caller says."""
+    program = open_program("the original", model, inputs_named(options))
+    ports = [_known(port, options) for port in program.ports]
+    return [port.name for port in ports if port.is_tensor and port.shape is None]
+
+
 def inputs_named(options: VerifyOptions) -> list[str]:
     """The inputs of which the caller says anything."""
     return [*options.shapes, *options.inputs]
