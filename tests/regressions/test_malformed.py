@@ -34,11 +34,6 @@ def output_without_a_name(model):
     model.graph.output[0].name = ""
 
 
-def unsorted_nodes(model):
-    model.graph.node.append(model.graph.node[0])
-    del model.graph.node[0]
-
-
 def cycle(model):
     model.graph.node[0].input[0] = "y"
 
@@ -103,7 +98,6 @@ def no_ir_version(model):
         dangling_parameter,
         dangling_output,
         output_without_a_name,
-        unsorted_nodes,
         cycle,
         two_nodes_make_one_tensor,
         one_node_makes_a_tensor_twice,

@@ -11,7 +11,9 @@ from torch import fx
 from bnfold.judge.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, Writes
 from bnfold.judge.programs.parts.shapes import as_seen
 
-_NARROW = frozenset({torch.float16, torch.bfloat16, torch.float32})
+_HALF = frozenset({torch.float16, torch.bfloat16})
+_NARROW = _HALF | {torch.float32}
+_CONVERSIONS = frozenset({"aten._to_copy.default", "aten.to.dtype", "prims.convert_element_type.default"})
 
 
 class ExportedGraph(ProgramGraph):
@@ -63,6 +65,7 @@ class ExportedGraph(ProgramGraph):
             node,
             tuple(reads),
             torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()),
+            _converts_to(node),
         )
         self.nodes.append(added)
         written, viewed = self._touched(node)
@@ -121,6 +124,14 @@ class ExportedGraph(ProgramGraph):
 
         Recorder(self._module).run(*arguments, enable_io_processing=False)
         return seen
+
+
+def _converts_to(node: fx.Node) -> torch.dtype | None:
+    """Half precision, of a node that converts one tensor to it."""
+    if str(node.target) not in _CONVERSIONS:
+        return None
+    leaves = [leaf for leaf in (*node.args, *node.kwargs.values()) if isinstance(leaf, torch.dtype)]
+    return leaves[0] if leaves and leaves[0] in _HALF else None
 
 
 def _without_nodes(argument: Any) -> Any:  # noqa: ANN401 - whatever fx holds

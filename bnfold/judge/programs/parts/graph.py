@@ -45,6 +45,7 @@ class Node:
         handle: what it is in its format.
         reads: of each operand, the value that stands in the format.
         is_random: whether it draws numbers.
+        converts_to: half precision, where it does nothing but convert to that; None otherwise.
     """
 
     op: str
@@ -54,6 +55,7 @@ class Node:
     handle: Any
     reads: tuple[Value, ...] = ()
     is_random: bool = False
+    converts_to: "torch.dtype | None" = None
 
 
 class Unreadable(Exception):  # noqa: N818 - nothing is wrong with the program

@@ -262,10 +262,19 @@ class Prover:
         places = [given.index(value) for value in used]
         function = self.new.function([*(back[value] for value in used), *theirs.stored], [theirs.target], theirs.nodes)
         own = self.original.function([*given, *ours.stored], [ours.target], ours.nodes)
-        stored = tuple([value.tensor for value in part.stored] for part in (ours, theirs))
+        stored = tuple([_as_read(value, part) for value in part.stored] for part in (ours, theirs))
         return Comparison(
             partial(_run, own, range(len(given))), partial(_run, function, places), (stored[0], stored[1]), changed
         )
+
+
+def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
+    """What is stored, as all that read it have it: rounded to half precision first, if nobody sees more of it."""
+    readers = {node.converts_to for node in part.nodes if value in node.operands}
+    if len(readers) != 1 or not isinstance(value.tensor, torch.Tensor):
+        return value.tensor
+    (narrow,) = readers
+    return value.tensor if narrow is None else value.tensor.to(narrow)
 
 
 def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
