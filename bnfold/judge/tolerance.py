@@ -101,7 +101,7 @@ def channel_floor(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> float:
         dtype: of the tensor.
         grain: the coarsest dtype that the original computes in.
     """
-    return _CHANNELS * _limits(dtype, grain).floor
+    return _CHANNELS * limits_of(dtype, grain).floor
 
 
 def noise_matters(difference: Difference, options: VerifyOptions) -> bool:
@@ -129,7 +129,7 @@ def judge(difference: Difference, options: VerifyOptions, noise: NoiseLevel | No
         return Verdict.UNDECIDED if math.isinf(noise.error) else Verdict.DIFFERENT
     if within_a_step(difference, noise):
         return Verdict.EQUAL
-    limits = _limits(difference.dtype, noise.grain)
+    limits = limits_of(difference.dtype, noise.grain)
     allowance = NOISE_FACTOR * noise.error
     if difference.error <= max(limits.floor, min(allowance, limits.ceiling)):
         return Verdict.EQUAL
@@ -165,8 +165,18 @@ def differ(found: Sequence[Sequence[Difference]], options: VerifyOptions, noise:
     )
 
 
-def _limits(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> Limits:
-    """Of an output of one dtype in a model that computes in another: those of the coarser."""
+def is_open(found: Sequence[Difference], options: VerifyOptions, noise: NoiseLevel) -> bool:
+    """Whether a single tensor differs in its values alone, beyond what the noise excuses."""
+    return len(found) == 1 and not found[0].problem and judge(found[0], options, noise) is not Verdict.EQUAL
+
+
+def limits_of(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> Limits:
+    """Of an output of one dtype in a model that computes in another: those of the coarser.
+
+    Args:
+        dtype: of the output.
+        grain: the coarsest dtype that the original computes in.
+    """
     if dtype not in LIMITS:
         return EXACT
     return max(LIMITS[dtype], LIMITS[grain], key=lambda limits: limits.floor)

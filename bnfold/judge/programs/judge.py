@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,10 @@ from bnfold.judge.programs.rows import CALLS, Row, other_state, side_by_side
 from bnfold.judge.programs.tensors import Array, same_values, to_array
 from bnfold.judge.result import TensorCheck
 from bnfold.judge.tally import Tally
-from bnfold.judge.tolerance import differ, noise_matters
+from bnfold.judge.tolerance import differ, is_open, limits_of, noise_matters
+
+if TYPE_CHECKING:
+    from bnfold.judge.programs.truth import Truth
 
 
 def check_torch(
@@ -143,8 +146,22 @@ class _Trial:
                 while differ([found], self.options, [noise]) and sample.round_again():
                     noise = sample.noise(name, expected)
             tally.see(expected)
-            tally.add(found, noise, where)
+            doubt = ""
+            if noise is not None and is_open(found, self.options, noise):
+                limits = limits_of(found[0].dtype, noise.grain)
+                returned = list(sample.calls[0].results)
+                doubt = self._truth.doubt(name, returned, sample.row[0], (expected, got), limits)
+                if not doubt:
+                    tally.settle(found, noise)
+                    continue
+            tally.add(found, noise, where, doubt)
         return ""
+
+    @cached_property
+    def _truth(self) -> "Truth":
+        from bnfold.judge.programs.truth import Truth
+
+        return Truth(self.original, self.new)
 
     def _put_together(self, samples: int, left_out: Sequence[str]) -> TorchVerification:
         outputs = tuple(tally.result() for tally in self._outputs.values())

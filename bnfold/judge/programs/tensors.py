@@ -81,11 +81,16 @@ def same_values(a: object, b: object) -> bool:
     return type(a) is type(b) and (a == b or a != a)
 
 
-def named_results(result: object, name: str = "output") -> dict[str, object]:
+def named_results(result: object) -> dict[str, object]:
     """Everything that a program returned, flat, each under the path to it: output, output.0, output.logits.
 
     Tensors become arrays; numbers, strings and None stay as they are.
     """
+    return {path: comparable(leaf) for path, leaf in named_leaves(result).items()}
+
+
+def named_leaves(result: object, name: str = "output") -> dict[str, object]:
+    """The same, as the program returned it."""
     if isinstance(result, Mapping):
         parts = [(str(key), value) for key, value in result.items()]
     elif isinstance(result, tuple) and hasattr(result, "_fields"):
@@ -93,5 +98,5 @@ def named_results(result: object, name: str = "output") -> dict[str, object]:
     elif isinstance(result, (list, tuple)):
         parts = [(str(index), value) for index, value in enumerate(result)]
     else:
-        return {name: comparable(result)}
-    return {path: value for key, part in parts for path, value in named_results(part, f"{name}.{key}").items()}
+        return {name: result}
+    return {path: value for key, part in parts for path, value in named_leaves(part, f"{name}.{key}").items()}
