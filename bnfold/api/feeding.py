@@ -1,7 +1,9 @@
-"""What TorchScript is fed where nobody says: the shapes that it was traced with."""
+"""What TorchScript is fed where nobody says: the shapes of its trace, or shapes that its weights ask for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import islice, product
 from typing import Any
 
 import torch
@@ -9,10 +11,17 @@ import torch
 from bnfold.api.options import FoldOptions
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
+from bnfold.frontends.torchscript.readers import BATCH, LENGTH, Axes
 from bnfold.frontends.torchscript.recorded import shapes_by_leaf
+from bnfold.frontends.torchscript.wishes import Wish, wishes_of
 from bnfold.judge.programs.inputs import example_arguments, inputs_without_shape
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+_BATCHES = (1, 2)
+_LENGTHS = (32, 64, 224, 16, 8, 128, 28, 256)
+_MOST_FORMS = 4
+_MOST_TRIALS = 48
 
 
 @dataclass(frozen=True)
@@ -21,10 +30,13 @@ class Fed:
 
     Attributes:
         options: with shapes that bnfold chose where the caller named none; as they were where nothing was found.
+        teaches: whether the shapes may be learnt from: the program takes no other ranks, or somebody used it so. A fold
+            that is right for one rank of several is wrong.
         warnings: which ones bnfold chose.
     """
 
     options: FoldOptions
+    teaches: bool = True
     warnings: tuple[str, ...] = ()
 
 
@@ -36,18 +48,47 @@ def with_shapes(model: Any, options: FoldOptions, recorded: Sequence[Recorded] =
         options: of the fold.
         recorded: the inputs that the file says it was traced with. A module traced in memory says its shapes itself.
     """
-    if not isinstance(model, torch.jit.ScriptModule) or not _lacks_shapes(model, options):
+    if not isinstance(model, torch.jit.ScriptModule) or not _missing(model, options):
         return Fed(options)
     known = shapes_by_leaf(model, recorded)
     given = {name.partition(".")[0] for name in (*options.feeding.shapes, *options.feeding.inputs)}
     chosen = {name: shape for name, shape in known.items() if name.partition(".")[0] not in given}
-    if not chosen or not _runs(model, tried := _with(options, chosen)):
-        return Fed(options)
-    return Fed(tried, (f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
+    if chosen and _runs(model, tried := _with(options, chosen)):
+        return Fed(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
+    return _as_wished(model, options)
 
 
-def _lacks_shapes(module: torch.jit.ScriptModule, options: FoldOptions) -> bool:
-    return bool(module._c._has_method("forward") and inputs_without_shape(module, options.feeding))
+def _as_wished(module: torch.jit.ScriptModule, options: FoldOptions) -> Fed:
+    """The first shapes that the weights ask for and the program runs on."""
+    wishes = wishes_of(module, assume_inference=options.assume_inference)
+    starred = [wish.leaf.replace("*", "1") for wish in wishes if "*" in wish.leaf]
+    for extra in [starred, []] if starred else [[]]:
+        leaves = [*_missing(module, options), *extra]
+        wished = {leaf: wish for leaf in leaves for wish in wishes if fnmatchcase(leaf, wish.leaf)}
+        for chosen in islice(_choices(leaves, wished), _MOST_TRIALS) if wished else ():
+            if _runs(module, tried := _with(options, chosen)):
+                teaches = all(leaf in wished and wished[leaf].is_certain for leaf in leaves)
+                advice = "to choose" if teaches else "to choose, and to fold what depends on a rank that nothing fixes"
+                return Fed(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
+    return Fed(options)
+
+
+def _choices(leaves: Sequence[str], wished: Mapping[str, Wish]) -> Iterator[Shapes]:
+    """Shapes for all leaves, likely ones first. What no weight is met behind may look like a leaf with a weight."""
+    others: tuple[Axes, ...] = (*next(iter(wished.values())).forms[:1], (BATCH, LENGTH), (BATCH,))
+    forms = [wished[leaf].forms[:_MOST_FORMS] if leaf in wished else others for leaf in leaves]
+    seen = set()
+    for batch, length in product(_BATCHES, _LENGTHS):
+        sizes: dict[int | str, int] = {BATCH: batch, LENGTH: length}
+        for together in islice(product(*forms), _MOST_FORMS):
+            shapes = tuple(tuple(axis if isinstance(axis, int) else sizes[axis] for axis in form) for form in together)
+            if shapes not in seen:
+                seen.add(shapes)
+                yield dict(zip(leaves, shapes, strict=True))
+
+
+def _missing(module: torch.jit.ScriptModule, options: FoldOptions) -> list[str]:
+    return inputs_without_shape(module, options.feeding) if module._c._has_method("forward") else []
 
 
 def _runs(model: torch.jit.ScriptModule, options: FoldOptions) -> bool:

@@ -63,7 +63,7 @@ def fold_program(
     options = fed.options
 
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
-        folded = _fold(model, leaving_alone(options, without), watch)
+        folded = _fold(model, leaving_alone(options, without), watch, learns=fed.teaches)
         verdict = _judge(folded.reference, folded.program, options)
         watch.lap("verify")
         return Attempt(folded.outcome, verdict, folded)
@@ -98,7 +98,7 @@ def stage_program(
     options = fed.options
     if target is None:
         progress("folding")
-        folded = _fold(model, options, watch)
+        folded = _fold(model, options, watch, learns=fed.teaches)
         unchanged = Change(size_before, size_before)
         report = _report(str(source), None, model, folded, unchanged, SKIPPED, watch)
         return Staged(replace(report, warnings=fed.warnings))
@@ -106,7 +106,7 @@ def stage_program(
 
     def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
         progress("folding")
-        folded = _fold(model, leaving_alone(options, without), watch)
+        folded = _fold(model, leaving_alone(options, without), watch, learns=fed.teaches)
         unchanged = _is_unchanged(folded, options)
         if unchanged:
             shutil.copyfile(source, staged)
@@ -199,11 +199,11 @@ def _save(program: Any, path: Path, source: Path, options: FoldOptions) -> None:
         save_script_like(source, program, path, options.imports)
 
 
-def _fold(model: Any, options: FoldOptions, watch: Stopwatch) -> FoldedProgram:  # noqa: ANN401 - one of two classes
+def _fold(model: Any, options: FoldOptions, watch: Stopwatch, *, learns: bool) -> FoldedProgram:  # noqa: ANN401
     if isinstance(model, ExportedProgram):
         folded = fold_exported(model, options)
     elif isinstance(model, torch.jit.ScriptModule):
-        folded = fold_script(model, options)
+        folded = fold_script(model, options, learns=learns)
     else:
         raise UsageError(
             f"cannot fold a {type(model).__name__}: export it first, with torch.export.export(model.eval(), inputs) "

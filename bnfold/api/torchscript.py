@@ -16,18 +16,20 @@ from bnfold.judge.programs.inputs import example_arguments
 from bnfold.report.model import Change
 
 
-def fold_script(module: torch.jit.ScriptModule, options: FoldOptions) -> FoldedProgram:
+def fold_script(module: torch.jit.ScriptModule, options: FoldOptions, *, learns: bool = True) -> FoldedProgram:
     """Fold a module; it is left unchanged.
 
     Args:
         module: the module.
         options: what to fold, and for the shapes of its inputs, how it will be checked.
+        learns: whether shapes are learnt from how it will be checked. Else only those ranks are known that it fixes.
 
     Raises:
         UsageError: it is to be checked, and nothing says the shapes of its inputs.
     """
     reference = duplicate(module).eval() if options.assume_inference else module
-    program = ScriptProgram(reference, _examples(reference, options), assume_inference=options.assume_inference)
+    examples = _examples(reference, options) if learns else []
+    program = ScriptProgram(reference, examples, assume_inference=options.assume_inference)
     before = len(program.graph.nodes)
     port = AtenPort(program.graph, exclude=options.exclude)
     outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)

@@ -27,6 +27,6 @@ def test_a_module_in_memory(script):
     assert_same(script, result.model, IMAGE)
 
 
-def test_the_shape_is_asked_for(script):
-    with pytest.raises(UsageError, match=r"the inputs are x \(Tensor\)"):
-        bnfold.fold(script)
+def test_the_shape_is_asked_for_where_no_weight_says_it():
+    with pytest.raises(UsageError, match=r"the inputs are input \(Tensor\)"):
+        bnfold.fold(compiled(nn.ReLU(), "scripted"))

@@ -5,6 +5,7 @@ weight has, and any convolution takes and gives the type of its weight. From the
 operators that keep them. Lengths stay unknown.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import TypeVar
@@ -30,6 +31,7 @@ _CONVOLUTIONS = frozenset(
         "conv_transpose3d",
     )
 )
+_BATCH_NORM = re.compile(r"__torch__\.torch\.nn\.modules\.batchnorm\.(___torch_mangle_\d+\.)?BatchNorm\dd")
 # Of these, the first input and the first result have the same rank and type; so do all forms in place.
 _KEEPS = _CONVOLUTIONS | frozenset(
     f"aten::{name}"
@@ -52,7 +54,7 @@ def fixed_forms(prepared: Prepared) -> dict[str, Form]:
     ranks: dict[str, int] = {}
     types: dict[str, torch.dtype] = {}
     for node in nodes:
-        for value, rank in _guarded(node):
+        for value, rank in (*_guarded(node), *_guarded_by_class(node, attributes)):
             if _is_always_met(node, value):
                 ranks.setdefault(value.debugName(), rank)
         weight = _weight(node, attributes)
@@ -83,6 +85,20 @@ def _guarded(node: IrNode) -> Iterator[tuple[IrValue, int]]:
         rank = condition.inputsAt(1).toIValue()
         if isinstance(rank, int):
             yield condition.inputsAt(0).node().inputsAt(0), rank
+
+
+def _guarded_by_class(node: IrNode, attributes: Attributes) -> Iterator[tuple[IrValue, int]]:
+    """What torch's class of a BatchNorm checks first: inlined two calls deep, the check is lost, because torch takes a
+    branch that only raises for dead code.
+    """
+    statistic = node.inputsAt(3).node() if node.kind() == "aten::batch_norm" else node
+    place = attributes.place(statistic) if statistic.kind() == "prim::GetAttr" else None
+    if place is None or not _BATCH_NORM.fullmatch(place.owner._type().qualified_name()):
+        return
+    if place.owner._has_method("_check_input_dim"):
+        check = place.owner._get_method("_check_input_dim").graph
+        for inner in all_nodes(check):
+            yield from ((node.inputsAt(0), rank) for _, rank in _guarded(inner))
 
 
 def _weight(node: IrNode, attributes: Attributes) -> torch.Tensor | None:
