@@ -26,6 +26,9 @@ ZOO = (
     "tv/r3d_18",
     "timm/mixnet_s",
     "tv/lraspp_mobilenet_v3_large",
+    "tv/mobilenet_v2",
+    "timm/ghostnetv2_100",
+    "tv/deeplabv3_mobilenet_v3_large",
 )
 
 _DECLARED: list[torch.library.Library] = []

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
@@ -16,7 +17,7 @@ from tests.faults.programs import WAYS, compiled, faults, folded, network  # noq
 from tests.torchscript.folding import randomised  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 66, 66, generator=torch.Generator().manual_seed(5))
-SINGLE = next(limits for dtype, limits in LIMITS.items() if dtype == "float32")
+SINGLE = LIMITS[np.dtype(np.float32)]
 
 
 class Coarse(nn.Module):
@@ -69,14 +70,14 @@ def by_hand(module, factor=1.0):
     return module
 
 
-def doubts(original, new, leaves):
+def doubts(original, new, leaves, limits=SINGLE):
     """Of every result of the first call."""
     programs = open_program("the original", original), open_program("the new program", new)
     ours, theirs = (program.calls([leaves])[0] for program in programs)
     values = {name: (value, theirs.results[name]) for name, value in ours.results.items()}
     values |= {name: (after, theirs.changed[name][1]) for name, (_, after) in ours.changed.items()}
     truth = Truth(*programs)
-    return {name: truth.doubt(name, list(ours.results), leaves, pair, SINGLE) for name, pair in values.items()}
+    return {name: truth.doubt(name, list(ours.results), leaves, pair, limits) for name, pair in values.items()}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -119,6 +120,22 @@ def test_the_catalogue_of_faults(name, way):
     assert doubts(ours, compiled(folded(original), way), leaves) == {"output": ""}
     for kind, faulty in faults(original, 0):
         assert doubts(ours, compiled(faulty, way), leaves)["output"], kind
+
+
+@pytest.mark.parametrize("name", ["stack", "1-d", "downstream"])
+def test_the_catalogue_of_faults_in_half_precision(name):
+    limits = LIMITS[np.dtype(np.float16)]
+    original = network(name, 0, torch.float16)
+    leaves = [torch.randn(original.sample, generator=torch.Generator().manual_seed(1)).half()]
+    ours = compiled(original, "traced")
+    assert doubts(ours, compiled(folded(original), "traced"), leaves, limits) == {"output": ""}
+    expected = original(*leaves)
+    beyond = 0
+    for kind, faulty in faults(original, 0):
+        if (faulty(*leaves) - expected).abs().max() > limits.floor * expected.abs().max():  # or nobody asks
+            beyond += 1
+            assert doubts(ours, compiled(faulty, "traced"), leaves, limits)["output"], kind
+    assert beyond
 
 
 class Narrowed(nn.Module):
