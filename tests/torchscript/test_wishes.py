@@ -56,6 +56,11 @@ class ChannelsLast(Convolutions):
         return self.first(image.permute(0, 3, 1, 2))
 
 
+class Normalised(Convolutions):
+    def forward(self, image: Tensor):
+        return self.first((image - 0.5) / 0.2)
+
+
 class Series(nn.Module):
     def __init__(self):
         super().__init__()
@@ -115,6 +120,7 @@ def scripted(network):
         (OfList, 1, "images.0 was fed as (3, 32, 32); images.1 was fed as (3, 32, 32): give --shape"),
         (Stacked, 1, "images.0 was fed as (3, 32, 32); images.1 was fed as (3, 32, 32): give --shape"),
         (ChannelsLast, 1, "image was fed as (1, 32, 32, 3): give --shape"),
+        (Normalised, 1, "image was fed as (1, 3, 32, 32): give --shape to choose"),
         (Series, 1, "x was fed as (1, 6, 32): give --shape"),
     ],
 )
@@ -139,6 +145,20 @@ def test_a_convolution_that_takes_two_ranks_is_not_folded_on_one():
     result = bnfold.fold(module)
     assert (result.report.batch_norms.folded, result.report.verification.status) == (0, "passed")
     assert_same(module, result.model, torch.randn(4, 4, 7))
+
+
+def test_a_tensor_that_is_added_may_bring_the_axes():
+    class Broadcast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+            self.register_buffer("offset", torch.ones(1, 4, 1, 1))
+
+        def forward(self, x: Tensor):
+            return self.conv(x + self.offset)
+
+    (wish,) = wishes_of(compiled(Broadcast(), "traced", torch.randn(4, 5, 5)))
+    assert not wish.is_certain
 
 
 def test_a_list_of_numbers_and_a_table():

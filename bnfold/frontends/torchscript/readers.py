@@ -110,11 +110,9 @@ _KEEPS = frozenset(
     softplus sqrt square tanh to type_as upsample_bilinear2d upsample_nearest2d
     """.split()  # noqa: SIM905 - a list of strings would take forty lines
 )
-# These may give more axes than they take, or fewer.
-_LIKELY_KEEPS = frozenset(
-    f"aten::{name}"
-    for name in ("add", "div", "flatten", "mean", "mul", "pow", "reshape", "rsub", "squeeze", "sub", "view")
-)
+# With a number these keep the rank; with a tensor they may give more axes than they take.
+_ARITHMETIC = frozenset(f"aten::{name}" for name in ("add", "div", "mul", "pow", "rsub", "sub"))
+_LIKELY_KEEPS = frozenset(f"aten::{name}" for name in ("flatten", "mean", "reshape", "squeeze", "view"))
 
 
 def step_of(node: IrNode) -> tuple[Step, bool] | None:
@@ -126,6 +124,8 @@ def step_of(node: IrNode) -> tuple[Step, bool] | None:
     if made is not None:
         numbers = [_plain(value) for value in list(node.inputs())[1:]]
         return None if None in numbers[: made[1]] else (partial(made[0], numbers), True)
+    if kind in _ARITHMETIC:
+        return _same, node.inputsAt(1).type().kind() in ("FloatType", "IntType")
     return (_same, False) if kind in _LIKELY_KEEPS else None
 
 
