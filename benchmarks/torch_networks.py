@@ -29,6 +29,9 @@ ZOO = (
     "tv/mobilenet_v2",
     "timm/ghostnetv2_100",
     "tv/deeplabv3_mobilenet_v3_large",
+    "tv/efficientnet_v2_s",
+    "timm/cspdarknet53",
+    "timm/res2net50_26w_4s",
 )
 
 _DECLARED: list[torch.library.Library] = []
