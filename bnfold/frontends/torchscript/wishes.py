@@ -15,7 +15,7 @@ from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrBlock, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared, prepare
 from bnfold.frontends.torchscript.ranks import fixed_forms
-from bnfold.frontends.torchscript.readers import READERS, Axes, Step, shared, step_of, taken_out
+from bnfold.frontends.torchscript.readers import READERS, Axes, Step, Taken, shared, step_of, taken_out
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,7 @@ def wishes_of(module: torch.jit.ScriptModule, *, assume_inference: bool = False)
     prepared = prepare(module, assume_inference=assume_inference)
     walk = _Walk(prepared)
     walk.through(prepared.graph)
-    fixed = {name: len(form.shape) for name, form in fixed_forms(prepared).items() if form.shape is not None}
-    return [_narrowed(wish, fixed.get(walk.starts[wish.leaf])) for wish in walk.wishes.values()]
-
-
-def _narrowed(wish: Wish, rank: int | None) -> Wish:
-    """Without forms of another rank than the one that the program fixes."""
-    forms = tuple(form for form in wish.forms if len(form) == rank)
-    return Wish(wish.leaf, forms, is_certain=True) if forms else wish
+    return list(walk.wishes.values())
 
 
 class _Walk:
@@ -84,15 +77,15 @@ class _Walk:
 
     Attributes:
         wishes: found so far, by leaf.
-        starts: the names of the leaves in the graph.
     """
 
     def __init__(self, prepared: Prepared) -> None:
         self._attributes = Attributes(prepared.root, prepared.graph)
         self._containers: dict[str, str] = {}
         self._paths: dict[str, list[_Path]] = {}
+        fixed = fixed_forms(prepared)
+        self._ranks = {name: len(form.shape) for name, form in fixed.items() if form.shape is not None}
         self.wishes: dict[str, Wish] = {}
-        self.starts: dict[str, str] = {}
         arguments = prepared.root._get_method("forward").schema.arguments
         for argument, value in zip(arguments[1:], list(prepared.graph.inputs())[1:], strict=True):
             self._enter(value, argument.name)
@@ -114,7 +107,6 @@ class _Walk:
     def _enter(self, value: IrValue, leaf: str) -> None:
         if value.type().kind() == "TensorType":
             self._paths[value.debugName()] = [_Path(leaf, value)]
-            self.starts.setdefault(leaf, value.debugName())
         else:
             self._containers[value.debugName()] = leaf
 
@@ -147,11 +139,17 @@ class _Walk:
         weight = self._weight(node.inputsAt(reader.weight))
         if not paths or weight is None:
             return
-        taken = reader.takes(node, weight)
+        taken = self._narrowed(reader.takes(node, weight), node.inputsAt(reader.operand))
         for path in paths:
             forms = tuple(dict.fromkeys(form for form in map(path.back, taken.forms) if form is not None))
             is_met = node.owningBlock().paramNode() == path.start.node().owningBlock().paramNode()
             self._wish(path.leaf, forms, is_all=taken.are_all and path.is_exact and is_met)
+
+    def _narrowed(self, taken: Taken, operand: IrValue) -> Taken:
+        """Without forms of another rank than the one that the program fixes."""
+        rank = self._ranks.get(operand.debugName())
+        forms = tuple(form for form in taken.forms if len(form) == rank)
+        return Taken(forms) if forms else taken
 
     def _wish(self, leaf: str, forms: tuple[Axes, ...], *, is_all: bool) -> None:
         """A later operator may be choosier than the first."""
@@ -197,7 +195,6 @@ class _Walk:
         leaf = self._containers.get(value.debugName())
         paths = self._paths.get(value.debugName(), [])
         if leaf is not None and value.type().kind() == "ListType":
-            self.starts.setdefault(f"{leaf}.*", value.debugName())
             paths = [_Path(f"{leaf}.*", value)]
         count = 2 if leaf is not None else max(value.node().inputsSize(), 1)
         for path in paths if isinstance(axis, int) else ():
