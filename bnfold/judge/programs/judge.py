@@ -281,9 +281,16 @@ def _with_onnx(
 def _inputs(feed: TorchFeed, options: VerifyOptions, leaves: Sequence[Any], fed: set[str]) -> dict[str, Array]:
     """The caller's values, and those of integers, whose range only the program knows."""
     return {
-        port.name: to_array(leaf)
+        port.name: to_array(_in_pairs(leaf))
         for port, leaf in zip(feed.ports, leaves, strict=True)
         if port.is_tensor
         and port.name in fed
-        and (port.name in options.inputs or leaf.dtype.is_floating_point is False)
+        and (port.name in options.inputs or not (leaf.is_floating_point() or leaf.is_complex()))
     }
+
+
+def _in_pairs(leaf: Any) -> Any:  # noqa: ANN401 - a tensor
+    """Complex numbers as an ONNX export has them: as pairs of real ones, along one more axis."""
+    import torch
+
+    return torch.view_as_real(leaf) if leaf.is_complex() else leaf

@@ -64,10 +64,12 @@ class Prover:
     _origin: dict[Value, Value] = field(default_factory=dict)
     _near: dict[Value, Value] = field(default_factory=dict)
     _wrong: set[Value] = field(default_factory=set)
+    _first: dict[int, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = Keys()
         self._keys = numbers.of(self.original), numbers.of(self.new)
+        self._first = {number: value for value, number in reversed(self._keys[0].items())}
         known = {number: value for value, number in self._keys[0].items()}
         for value, number in self._keys[1].items():
             if number in known:
@@ -220,10 +222,14 @@ class Prover:
 
     def _worst(self, ours: Part, theirs: Part, *, quick: bool) -> tuple[Finding, str]:
         """The worst of all probes, or the first that is wrong, and its name."""
-        given = list(dict.fromkeys((*ours.given, *(self._origin[value] for value in theirs.given))))
+        begins = (
+            [self._same(value) for value in ours.given],
+            [self._same(self._origin[value]) for value in theirs.given],
+        )
+        given = list(dict.fromkeys((*begins[0], *begins[1])))
         seen = [self.seen[value] for value in given]
         small = bears_corner((*ours.nodes, *theirs.nodes), seen)
-        comparison = self._comparison(ours, theirs, given)
+        comparison = self._comparison(ours, theirs, [[given.index(value) for value in side] for side in begins])
         try:
             return self._on_probes(comparison, seen, small=small, quick=quick)
         except RuntimeError:
@@ -254,18 +260,27 @@ class Prover:
                 break
         return worst, where
 
-    def _comparison(self, ours: Part, theirs: Part, given: Sequence[Value]) -> Comparison:
-        back = {self._origin[value]: value for value in theirs.given}
+    def _same(self, value: Value) -> Value:
+        """The first value of the original that is equal to this one: equal values are fed with the same."""
+        return self._first[self._keys[0][value]]
+
+    def _comparison(self, ours: Part, theirs: Part, places: Sequence[Sequence[int]]) -> Comparison:
+        """Two parts, ready to run.
+
+        Args:
+            ours: of the original.
+            theirs: of the new program.
+            places: of what each begins with, in the list that both are fed with.
+        """
         had = {content(value.tensor) for value in ours.stored if value.tensor is not None}
         changed = [value.tensor is not None and content(value.tensor) not in had for value in theirs.stored]
-        used = [value for value in given if value in back]
-        places = [given.index(value) for value in used]
-        function = self.new.function([*(back[value] for value in used), *theirs.stored], [theirs.target], theirs.nodes)
-        own = self.original.function([*given, *ours.stored], [ours.target], ours.nodes)
-        stored = tuple([_as_read(value, part) for value in part.stored] for part in (ours, theirs))
-        return Comparison(
-            partial(_run, own, range(len(given))), partial(_run, function, places), (stored[0], stored[1]), changed
+        functions = (
+            graph.function([*part.given, *part.stored], [part.target], part.nodes)
+            for graph, part in ((self.original, ours), (self.new, theirs))
         )
+        runs = [partial(_run, function, own) for function, own in zip(functions, places, strict=True)]
+        stored = tuple([_as_read(value, part) for value in part.stored] for part in (ours, theirs))
+        return Comparison(runs[0], runs[1], (stored[0], stored[1]), changed)
 
 
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
