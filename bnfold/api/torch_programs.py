@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from bnfold.api.attempts import fold_as_asked, leaving_alone
 from bnfold.api.feeding import with_shapes
+from bnfold.api.large_models import LARGEST_MESSAGE
 from bnfold.api.onnx_validity import require_runnable
 from bnfold.api.options import FoldOptions, FoldResult
 from bnfold.api.packages import import_packages
@@ -232,6 +233,12 @@ def _judge_onnx(written: Path, folded: FoldedProgram, options: FoldOptions) -> V
 
 
 def _as_onnx(program: Any, options: FoldOptions) -> onnx.ModelProto:  # noqa: ANN401 - one of two classes
+    size = _bytes_of(program)
+    if size > LARGEST_MESSAGE:
+        raise UnsupportedModelError(
+            f"holds {size / 2**30:.1f} GiB of weights, and --to onnx writes them into one file of at most 2 GiB: leave "
+            "it out to write a program"
+        )
     return require_runnable(export_to_onnx(program, _examples(program, options)))
 
 

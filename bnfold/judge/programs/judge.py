@@ -73,6 +73,10 @@ def check_torch(
     return _with_onnx(verdict, (reference, candidate), original.arguments(leaves), leaves, feed, options)
 
 
+# Bytes of weights, with room for the rest of the model.
+_LARGEST_EXPORT = 2**31 - 2**20
+
+
 def _failed(options: VerifyOptions, problem: str) -> TorchVerification:
     return TorchVerification(status="failed", samples=0, seed=options.seed, problem=problem)
 
@@ -245,6 +249,8 @@ class _Sample:
 
 def _why_not_onnx(original: TorchProgram, leaves: Sequence[Any]) -> str:
     """What a program does that its ONNX export does not do, or does in another order; "" if nothing."""
+    if sum(tensor.numel() * tensor.element_size() for tensor in original.weights) > _LARGEST_EXPORT:
+        return "its weights take more than the 2 GiB of one ONNX model"
     call, other = (original.calls([leaves], seed)[0] for seed in (0, 1))
     if call.changed:
         return f"the program writes to {next(iter(call.changed))!r}, and its ONNX export does not"

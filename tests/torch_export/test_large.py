@@ -1,0 +1,27 @@
+"""Programs whose weights one ONNX model cannot hold: said in one line, and no reason to fail. With a lowered limit."""
+
+import pytest
+import torch
+from torch import nn
+
+import bnfold
+from bnfold.errors import UnsupportedModelError
+from tests.torch_export.folding import export
+
+
+@pytest.fixture
+def program():
+    return export(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval(), torch.randn(2, 3, 8, 8))
+
+
+def test_onnx_is_not_written(program, monkeypatch):
+    monkeypatch.setattr("bnfold.api.torch_programs.LARGEST_MESSAGE", 100)
+    with pytest.raises(UnsupportedModelError, match="--to onnx writes them into one file of at most 2 GiB"):
+        bnfold.fold(program, to="onnx")
+
+
+def test_the_check_does_without_onnx(program, monkeypatch):
+    monkeypatch.setattr("bnfold.judge.programs.judge._LARGEST_EXPORT", 100)
+    verdict = bnfold.fold(program).report.verification
+    assert verdict.passed
+    assert any("more than the 2 GiB of one ONNX model" in warning for warning in verdict.warnings)
