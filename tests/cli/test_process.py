@@ -249,8 +249,9 @@ def at_work(folder, *arguments, start=None):
 
 
 def hear_interrupts():
-    """A shell without job control starts what runs in the background deaf to interrupts, and so would this be."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """What a shell runs in the background, or nohup runs, starts deaf to some of them, and so would this."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
