@@ -21,6 +21,7 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
+from bnfold.frontends.fresh_names import fresh_name
 from bnfold.rearrange import Dim
 
 Shape: TypeAlias = tuple[Dim, ...]
@@ -293,12 +294,7 @@ class AtenGraph:
 
     def fresh_name(self, wanted: str) -> str:
         """A name that nothing in the program has; taken from now on."""
-        name, number = wanted, 1
-        while name in self.names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.names.add(name)
-        return name
+        return fresh_name(wanted, self.names)
 
     def _remove(self, node: Node, keep: Value | None = None) -> None:
         del self._nodes[node]

@@ -9,6 +9,7 @@ import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import InternalError
+from bnfold.frontends.fresh_names import fresh_name
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.encode import NodeEdit
@@ -279,10 +280,10 @@ class Editor:
         self.stored_anew.pop(value, None)
 
     def _fresh_name(self, wanted: str) -> str:
-        return _fresh(wanted, self.index.names)
+        return fresh_name(wanted, self.index.names)
 
     def _fresh_node_name(self, wanted: str) -> str:
-        return _fresh(wanted, self.index.node_names)
+        return fresh_name(wanted, self.index.node_names)
 
 
 def _is_alone(value: Value, parameter: NewParameter) -> bool:
@@ -296,15 +297,6 @@ def _lies_within(inner: Scope, outer: Scope) -> bool:
     while scope is not None and scope is not outer:
         scope = scope.parent
     return scope is outer
-
-
-def _fresh(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
 
 
 def _name_for_new_parameter(node: Node, old: Value | None) -> str:

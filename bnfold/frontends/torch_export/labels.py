@@ -8,6 +8,7 @@ from torch import fx
 from torch._ops import OpOverload
 
 from bnfold.frontends.aten.graph import Argument, Value
+from bnfold.frontends.fresh_names import fresh_name
 
 
 class Labels:
@@ -37,7 +38,7 @@ class Labels:
         """The module that called a node where it called nothing else, else that with the node's name behind."""
         path = self._paths.get(node, "")
         alone = path and self._counts[node.graph][path] == 1
-        return self._once(path if alone else ".".join(filter(None, (path, node.name))))
+        return fresh_name(path if alone else ".".join(filter(None, (path, node.name))), self._taken)
 
     def _owner_of_parameters(self, node: fx.Node) -> str:
         """Of the first parameter that an operator reads: bodies of torch.cond and loops know nothing of modules."""
@@ -48,14 +49,6 @@ class Labels:
             if isinstance(value, Value) and value.parameter is not None and "." in value.name:
                 return value.name.rpartition(".")[0]
         return ""
-
-    def _once(self, wanted: str) -> str:
-        label, number = wanted, 1
-        while label in self._taken:
-            number += 1
-            label = f"{wanted}_{number}"
-        self._taken.add(label)
-        return label
 
 
 def _module_path(node: fx.Node) -> str:

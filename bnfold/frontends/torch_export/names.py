@@ -6,6 +6,7 @@ from torch import fx
 
 from bnfold.frontends.aten.graph import Value
 from bnfold.frontends.aten.journal import Change, NodeRemoved, Renamed
+from bnfold.frontends.fresh_names import fresh_name
 from bnfold.frontends.torch_export.copies import Copies
 
 
@@ -71,9 +72,4 @@ def rename_nodes(copies: Copies, names: Mapping[fx.Node, str]) -> dict[str, str]
 
 def _free(node: fx.Node, wanted: str) -> str:
     """A body has names of its own, which the graph around it may have too."""
-    taken = {other.name for other in node.graph.nodes if other is not node}
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
+    return fresh_name(wanted, {other.name for other in node.graph.nodes if other is not node})

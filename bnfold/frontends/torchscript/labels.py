@@ -2,6 +2,7 @@
 
 import re
 
+from bnfold.frontends.fresh_names import fresh_name
 from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrNode, IrValue
 
@@ -30,9 +31,9 @@ class Labels:
         kind = node.kind().partition("::")[2]
         owner = self._owner_of_parameters(node)
         if owner:
-            return self._once(owner)
+            return fresh_name(owner, self._taken)
         module = ".".join(name for name in _MODULE.findall(node.getModuleHierarchy()) if name not in _NOBODY)
-        return self._once(f"{module}.{kind}" if module else kind)
+        return fresh_name(f"{module}.{kind}" if module else kind, self._taken)
 
     def constant(self, node: IrNode) -> str:
         """A tensor that stands in the code."""
@@ -45,11 +46,3 @@ class Labels:
                 if place is not None and place.path:
                     return ".".join(place.path)
         return ""
-
-    def _once(self, wanted: str) -> str:
-        label, number = wanted, 1
-        while label in self._taken:
-            number += 1
-            label = f"{wanted}_{number}"
-        self._taken.add(label)
-        return label
