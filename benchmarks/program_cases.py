@@ -85,14 +85,14 @@ def compared(original: Path, new: Path, options: str) -> str:
     return "equal"
 
 
-def _opened(path: Path, options: str) -> Any:  # noqa: ANN401 - a program of the judge
+def _opened(path: Path, options: str) -> Any:  # noqa: ANN401 - a program of the verifier
     from bnfold.cli.main import parse_shape
     from bnfold.frontends.kind import kind_of
     from bnfold.frontends.torch_export.file import open_program as open_exported
     from bnfold.frontends.torchscript.file import open_script
-    from bnfold.judge.options import VerifyOptions
-    from bnfold.judge.programs.inputs import choose_feed
-    from bnfold.judge.programs.opening import open_program
+    from bnfold.verifier.options import VerifyOptions
+    from bnfold.verifier.programs.inputs import choose_feed
+    from bnfold.verifier.programs.opening import open_program
 
     words = shlex.split(options)
     shapes = dict(parse_shape(value) for word, value in pairwise(words) if word == "--shape")
@@ -102,7 +102,7 @@ def _opened(path: Path, options: str) -> Any:  # noqa: ANN401 - a program of the
     return program
 
 
-def _drawn(port: Any, kind: str, rng: Any) -> Any:  # noqa: ANN401 - a port of the judge, a generator
+def _drawn(port: Any, kind: str, rng: Any) -> Any:  # noqa: ANN401 - a port of the verifier, a generator
     import numpy as np
     import torch
 
@@ -120,7 +120,7 @@ def _drawn(port: Any, kind: str, rng: Any) -> Any:  # noqa: ANN401 - a port of t
     return torch.from_numpy(np.asarray(values).astype(np.float32 if port.dtype.kind == "V" else port.dtype))
 
 
-def _everything(call: Any) -> dict[str, object]:  # noqa: ANN401 - a call of the judge
+def _everything(call: Any) -> dict[str, object]:  # noqa: ANN401 - a call of the verifier
     return {**call.results, **{name: after for name, (_, after) in call.changed.items()}}
 
 

@@ -12,8 +12,8 @@ from collections import Counter
 
 import torch
 
-from bnfold.judge.programs.opening import open_program
-from bnfold.judge.programs.parts.prove import Prover
+from bnfold.verifier.programs.opening import open_program
+from bnfold.verifier.programs.parts.prove import Prover
 from tests.faults.programs import KINDS, NETWORKS, WAYS, Network, compiled, faults, folded, network
 
 _DTYPES = (torch.float32, torch.float16)

@@ -34,8 +34,8 @@ from torch_networks import SMALL, ZOO, architecture
 import bnfold
 from bnfold.api.options import FoldOptions
 from bnfold.api.torchscript import fold_script
-from bnfold.judge import VerifyOptions
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
+from bnfold.verifier import VerifyOptions
 
 COLUMNS = ("ONNX", "traced", "scripted", "exported")
 

@@ -18,7 +18,7 @@ import onnxruntime
 
 import bnfold
 from benchmarks.resnet import resnet50
-from bnfold.judge import VerifyOptions
+from bnfold.verifier import VerifyOptions
 
 SAMPLES = VerifyOptions().samples
 

@@ -13,7 +13,7 @@ import numpy as np
 from bnfold import rules
 from bnfold.errors import InternalError
 from bnfold.label import Label
-from bnfold.plan import Direction, Fold, Kept, Outcome
+from bnfold.outcome import Direction, Fold, Kept, Outcome
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from bnfold.judge.result import Verification
-from bnfold.plan import Fold, Kept, Outcome
+from bnfold.outcome import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
+from bnfold.verifier.result import Verification
 
 T = TypeVar("T")
 

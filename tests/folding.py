@@ -10,7 +10,7 @@ from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.inference import assume_inference as _assume_inference
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from bnfold.refusal import Reason
 
 # Half a digit of float16, three of float32's seven: tests use small, well-conditioned networks.

@@ -13,7 +13,7 @@ import bnfold  # noqa: E402
 from bnfold.api.options import FoldOptions  # noqa: E402
 from bnfold.frontends.torch_archive.devices import Locations  # noqa: E402
 from bnfold.frontends.torch_archive.locations import relocated  # noqa: E402
-from bnfold.judge import VerifyOptions  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402
 from tests.torchscript.folding import compiled, deprecations_silenced, randomised  # noqa: E402
 

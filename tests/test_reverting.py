@@ -7,10 +7,10 @@ import pytest
 import bnfold
 from bnfold.errors import VerificationError
 from bnfold.frontends.onnx import encode
-from bnfold.judge.result import TensorCheck, Verification
-from bnfold.plan import Fold, Kept, Outcome
+from bnfold.outcome import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.reverting import Attempt, fold_what_holds
+from bnfold.verifier.result import TensorCheck, Verification
 from tests.networks import Network
 
 LABELS = [f"bn{number}" for number in range(9)]

@@ -35,7 +35,7 @@ def test_it_is_over_after_an_error(capfd):
 
 def test_an_exporter_that_fails_prints_nothing(capfd):
     torch = pytest.importorskip("torch")
-    from bnfold.judge.programs.onnx import export_onnx
+    from bnfold.verifier.programs.onnx import export_onnx
     from tests.torchscript.folding import compiled
 
     class Fails(torch.nn.Module):

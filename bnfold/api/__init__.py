@@ -19,8 +19,8 @@ from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.frontends.kind import Kind, kind_of
 from bnfold.frontends.onnx.file import embed_external_data, open_model
 from bnfold.guard import Limits, can_guard, run_guarded
-from bnfold.judge import ModelSource, Progress, Verification, VerifyOptions, check, verdict_if_identical
 from bnfold.report.model import Report
+from bnfold.verifier import ModelSource, Progress, Verification, VerifyOptions, check, verdict_if_identical
 from bnfold.writing.destination import Destination, destination_of
 from bnfold.writing.staging import staging_folder
 

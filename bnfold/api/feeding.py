@@ -14,7 +14,7 @@ from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torchscript.readers import BATCH, LENGTH, Axes
 from bnfold.frontends.torchscript.recorded import shapes_by_leaf
 from bnfold.frontends.torchscript.wishes import Wish, wishes_of
-from bnfold.judge.programs.inputs import example_arguments, inputs_without_shape
+from bnfold.verifier.programs.inputs import example_arguments, inputs_without_shape
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -30,11 +30,11 @@ from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.text import readable_text
-from bnfold.judge import ModelSource, Progress, Verification, check, verdict_if_identical
-from bnfold.judge.result import SKIPPED
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
+from bnfold.verifier import ModelSource, Progress, Verification, check, verdict_if_identical
+from bnfold.verifier.result import SKIPPED
 from bnfold.writing.destination import Destination
 
 

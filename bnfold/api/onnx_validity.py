@@ -4,7 +4,7 @@ import onnx
 import torch
 
 from bnfold.errors import UnsupportedModelError
-from bnfold.judge.complaints import one_line
+from bnfold.verifier.run.complaints import one_line
 
 # So that nothing but reading the model and finding kernels takes time.
 _ERRORS_ONLY = 3

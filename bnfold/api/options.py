@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bnfold.errors import UsageError
-from bnfold.judge import VerifyOptions
 from bnfold.report.model import Report
+from bnfold.verifier import VerifyOptions
 
 IN_MEMORY = "<memory>"
 

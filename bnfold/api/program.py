@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
 from bnfold.report.model import Change
 
 

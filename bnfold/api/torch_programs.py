@@ -30,13 +30,13 @@ from bnfold.frontends.torch_export.file import open_program, save_program_like
 from bnfold.frontends.torchscript.file import open_script, save_script_like
 from bnfold.frontends.torchscript.recorded import recorded_in_file
 from bnfold.guard import Limits, can_guard, run_guarded
-from bnfold.judge import Progress, Verification, check
-from bnfold.judge.programs.inputs import example_arguments, inputs_named
-from bnfold.judge.programs.judge import check_torch
-from bnfold.judge.programs.onnx import with_own_names
-from bnfold.judge.result import SKIPPED
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
+from bnfold.verifier import Progress, Verification, check
+from bnfold.verifier.programs.check import check_torch
+from bnfold.verifier.programs.inputs import example_arguments, inputs_named
+from bnfold.verifier.programs.onnx import with_own_names
+from bnfold.verifier.result import SKIPPED
 from bnfold.writing.destination import Destination
 from bnfold.writing.staging import staging_folder
 

@@ -12,8 +12,8 @@ from bnfold.errors import UsageError
 from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torchscript.prepare import duplicate
 from bnfold.frontends.torchscript.program import ScriptProgram
-from bnfold.judge.programs.inputs import example_arguments
 from bnfold.report.model import Change
+from bnfold.verifier.programs.inputs import example_arguments
 
 
 def fold_script(module: torch.jit.ScriptModule, options: FoldOptions, *, learns: bool = True) -> FoldedProgram:

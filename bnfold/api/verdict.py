@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bnfold.errors import InvalidOriginalError, UncheckedError, VerificationError
-from bnfold.judge import Verification
 from bnfold.report.model import Report
+from bnfold.verifier import Verification
 
 
 def verdict_of(check: Callable[[], Verification], seed: int) -> Verification:

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """How to check a folded model; see bnfold.judge.VerifyOptions, to which this adds that samples are still files."""
+    """How to check a folded model: bnfold.verifier.VerifyOptions, with samples that are still files."""
 
     samples: int
     seed: int

@@ -19,8 +19,8 @@ from bnfold.report.wording import one_line
 
 if TYPE_CHECKING:
     from bnfold.api import FoldOptions
-    from bnfold.judge import VerifyOptions
     from bnfold.report.model import Failure, Report
+    from bnfold.verifier import VerifyOptions
 
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -104,7 +104,7 @@ def _options(request: Request) -> "FoldOptions":
 
 
 def _verify_options(check: CheckRequest) -> "VerifyOptions":
-    from bnfold.judge import VerifyOptions
+    from bnfold.verifier import VerifyOptions
 
     return VerifyOptions(
         samples=check.samples,

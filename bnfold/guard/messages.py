@@ -24,10 +24,10 @@ _MODULES = frozenset(
     {
         "bnfold.api.places",
         "bnfold.errors",
-        "bnfold.judge.programs.result",
-        "bnfold.judge.result",
+        "bnfold.verifier.programs.result",
+        "bnfold.verifier.result",
         "bnfold.label",
-        "bnfold.plan",
+        "bnfold.outcome",
         "bnfold.refusal",
         "bnfold.report.model",
     }

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnfold.judge.result import TensorCheck
-from bnfold.plan import Fold
+from bnfold.outcome import Fold
 from bnfold.report.model import Report
+from bnfold.verifier.result import TensorCheck
 
 
 @dataclass(frozen=True)

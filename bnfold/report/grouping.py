@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bnfold.plan import Direction, Fold, Kept
+from bnfold.outcome import Direction, Fold, Kept
 from bnfold.refusal import Reason
 
 T = TypeVar("T")

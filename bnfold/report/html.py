@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
-from bnfold.judge.result import OutputCheck, TensorCheck
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from bnfold.report.checks import fold_checks, reference, unchanged
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
@@ -13,6 +12,7 @@ from bnfold.report.labels import all_called, called
 from bnfold.report.model import Failure, Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
+from bnfold.verifier.result import OutputCheck, TensorCheck
 from bnfold.version import __version__
 
 _OPEN_ROWS = 20

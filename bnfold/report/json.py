@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bnfold.judge.result import DeploymentCheck, OutputCheck
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
 from bnfold.report.model import Failure, Report, Tally
+from bnfold.verifier.result import DeploymentCheck, OutputCheck
 from bnfold.version import __version__
 
 SCHEMA_VERSION = 2

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bnfold.judge.result import Verification
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
+from bnfold.verifier.result import Verification
 
 Format = Literal["onnx", "torchscript", "torch_export"]
 

@@ -10,12 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bnfold.judge.result import OutputCheck
 from bnfold.report.checks import reference, unchanged
 from bnfold.report.model import Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
 from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
+from bnfold.verifier.result import OutputCheck
 
 _STATUS_STYLE = {
     "passed": "green",

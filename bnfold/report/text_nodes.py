@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bnfold.plan import Direction, Fold, Kept
+from bnfold.outcome import Direction, Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.grouping import KeptGroup, group_folds, group_kept
 from bnfold.report.labels import all_called, called

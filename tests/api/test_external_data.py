@@ -12,7 +12,7 @@ import pytest
 
 import bnfold
 from bnfold.errors import UsageError
-from bnfold.judge import VerifyOptions
+from bnfold.verifier import VerifyOptions
 from tests.api.folders import externalize, point_to, save, snapshot
 from tests.folding import assert_equal_outputs, count
 from tests.networks import Network

@@ -8,7 +8,7 @@ import pytest
 
 import bnfold
 from bnfold.errors import BnfoldError, UsageError, VerificationError
-from bnfold.judge import VerifyOptions
+from bnfold.verifier import VerifyOptions
 from tests.api.conftest import SHAPE
 from tests.api.folders import save, snapshot
 from tests.folding import assert_equal_outputs, count

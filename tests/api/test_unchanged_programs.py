@@ -6,7 +6,7 @@ from torch import nn
 
 from bnfold.api import FoldOptions, fold_file
 from bnfold.errors import UsageError
-from bnfold.judge import VerifyOptions
+from bnfold.verifier import VerifyOptions
 from tests.torchscript.folding import compiled
 
 

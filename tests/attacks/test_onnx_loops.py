@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import bnfold
 from bnfold.errors import UncheckedError
-from bnfold.judge import sessions
+from bnfold.verifier.run import session as sessions
 from tests.attacks.onnx_models import conv_bn, refused, write
 
 

@@ -8,7 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 import bnfold
 from bnfold.errors import UncheckedError
 from bnfold.guard import Limits
-from bnfold.judge import VerifyOptions, demand, feeding
+from bnfold.verifier import VerifyOptions
+from bnfold.verifier.run import feeding, memory
 from tests.attacks.onnx_models import conv_bn, refused, write
 from tests.networks import Network
 
@@ -165,7 +166,7 @@ def test_what_a_run_asks_for_is_known_before_it(tmp_path, kind):
 
 
 def test_smaller_sizes_are_tried_where_the_first_ones_are_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(demand, "_LEAST", 300_000)
+    monkeypatch.setattr(memory, "_LEAST", 300_000)
     network = Network()
     network.weight("w", 4, 3, 3, 3)
     network.node("Conv", ["x", "w"], "c", pads=[1, 1, 1, 1])

@@ -10,9 +10,9 @@ import pytest
 
 from bnfold.cli.main import main
 from bnfold.errors import InternalError, ModelFormatError, UsageError, VerificationError
-from bnfold.judge import VerifyOptions
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
 from bnfold.report.json import to_dict
+from bnfold.verifier import VerifyOptions
 from tests.reports import FAILED, PASSED, fold, kept, report
 
 ERRORS = {

@@ -13,7 +13,7 @@ import onnx
 from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
 from tests.differential.generator import BATCH
 from tests.folding import session
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from bnfold.plan import Outcome
+from bnfold.outcome import Outcome
 from tests.differential.compare import Examination, UnusableModelError, examine
 from tests.differential.generator import generate
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from tests.faults import folding, stored
 from tests.faults.edits import NoFault, NotHere, Wrong, written
 from tests.faults.padding import shift_at_the_padding

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from bnfold.plan import Fold
+from bnfold.outcome import Fold
 from tests.faults.graphs import Node
 from tests.faults.layouts import Parameters
 from tests.faults.maps import Map, identity

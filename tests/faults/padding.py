@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from tests.faults.edits import NotHere, Wrong
 from tests.faults.graphs import Node, attribute, twin
 from tests.faults.layouts import Parameters, read

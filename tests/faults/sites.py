@@ -12,7 +12,7 @@ from functools import cached_property
 import ml_dtypes
 import onnx
 
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from tests.faults.exact import Absorption, Exact, Side, explain
 from tests.faults.graphs import Graphs, Node, twin
 from tests.faults.layouts import Parameters, read

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bnfold.frontends.common.precision import dead_channels, round_parameter, round_weight
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import dead_channels, round_parameter, round_weight
 
 
 @dataclass(frozen=True)

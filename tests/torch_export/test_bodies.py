@@ -9,8 +9,8 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.frontends.torch_export import bodies  # noqa: E402
 from bnfold.frontends.torch_export.lift import lift  # noqa: E402
-from bnfold.judge.programs.judge import check_torch  # noqa: E402
 from bnfold.refusal import Reason  # noqa: E402
+from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from tests.torch_export.folding import assert_same, counts, export, fold, randomise, reasons  # noqa: E402
 
 BOTH = pytest.mark.parametrize("decomposed", [False, True], ids=["as exported", "decomposed"])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import bnfold
-from bnfold.judge import VerifyOptions
+from bnfold.verifier import VerifyOptions
 from tests.torch_export.folding import export
 
 
@@ -52,6 +52,6 @@ def test_a_wrong_imaginary_part_is_found():
     original, wrong = program(), program()
     with torch.no_grad():
         wrong.state_dict["im.weight"][0, 0, 0, 0] += 0.01
-    from bnfold.judge.programs.judge import check_torch
+    from bnfold.verifier.programs.check import check_torch
 
     assert not check_torch(original, wrong, VerifyOptions()).passed

@@ -21,7 +21,7 @@ def test_onnx_is_not_written(program, monkeypatch):
 
 
 def test_the_check_does_without_onnx(program, monkeypatch):
-    monkeypatch.setattr("bnfold.judge.programs.judge._LARGEST_EXPORT", 100)
+    monkeypatch.setattr("bnfold.verifier.programs.check._LARGEST_EXPORT", 100)
     verdict = bnfold.fold(program).report.verification
     assert verdict.passed
     assert any("more than the 2 GiB of one ONNX model" in warning for warning in verdict.warnings)

@@ -11,7 +11,7 @@ from torch import nn
 from bnfold.engine import fold_graph
 from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torchscript.program import ScriptProgram
-from bnfold.plan import Fold, Kept
+from bnfold.outcome import Fold, Kept
 from bnfold.refusal import Reason
 
 WAYS = ("scripted", "traced", "frozen")

@@ -7,7 +7,7 @@ from torch import nn  # noqa: E402
 
 import bnfold  # noqa: E402
 from bnfold.errors import UsageError  # noqa: E402
-from bnfold.judge import VerifyOptions  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
 from tests.torchscript.folding import assert_same, compiled, randomised  # noqa: E402
 

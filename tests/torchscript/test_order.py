@@ -12,8 +12,8 @@ import bnfold  # noqa: E402
 from bnfold.frontends.onnx_export import export_to_onnx  # noqa: E402
 from bnfold.frontends.torchscript.file import save_script  # noqa: E402
 from bnfold.frontends.torchscript.methods import methods_of, modules_of  # noqa: E402
-from bnfold.judge import VerifyOptions  # noqa: E402
-from bnfold.judge.programs.onnx import export_onnx  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
+from bnfold.verifier.programs.onnx import export_onnx  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
 from tests.torchscript.folding import compiled, deprecations_silenced, fold, randomised  # noqa: E402
 

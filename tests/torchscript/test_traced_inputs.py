@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.cli.main import main  # noqa: E402
 from bnfold.frontends.torchscript.recorded import recorded_in_file, shapes_by_leaf  # noqa: E402
-from bnfold.judge import VerifyOptions  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
 from tests.torchscript.folding import deprecations_silenced, randomised  # noqa: E402
 
 IMAGE, ROWS = (2, 3, 6, 6), (5, 3)

@@ -15,8 +15,8 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Value, operators
 from bnfold.frontends.aten.layout import CONVERSIONS, LAYOUTS
+from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import AnyArray
 
 # What a traced program does to the sizes of tensors.
 _NUMBERS: Mapping[str, Callable[..., Any]] = {

@@ -8,7 +8,7 @@ from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Node, canonical, functional, operators
 from bnfold.frontends.aten.memory import works_in_place
 from bnfold.frontends.aten.removal import separations
-from bnfold.frontends.undecodable import Undecodable
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Commuting, Meaning, Opaque, Rearrangement
 

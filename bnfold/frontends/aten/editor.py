@@ -11,9 +11,9 @@ from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, functional
 from bnfold.frontends.aten.layout import LAYOUTS
 from bnfold.frontends.aten.memory import family_of, mark
 from bnfold.frontends.aten.removal import separations
-from bnfold.frontends.parameters import NewParameter
+from bnfold.frontends.common.parameters import NewParameter
+from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Refusal
-from bnfold.rules.precision import AnyArray
 
 
 class Editor:

@@ -14,10 +14,10 @@ from bnfold.frontends.aten.decoders.affine_maps import alpha, epsilon
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.decoders.norms import first_layer
 from bnfold.frontends.aten.graph import Node, Slot, Value, canonical, functional
-from bnfold.frontends.batch_norms import scale_and_bias
-from bnfold.frontends.convolutions import stored_inputs_first, stored_outputs_first
-from bnfold.frontends.einsum import parse_equation
-from bnfold.frontends.parameters import (
+from bnfold.frontends.common.batch_norms import scale_and_bias
+from bnfold.frontends.common.convolutions import stored_inputs_first, stored_outputs_first
+from bnfold.frontends.common.einsum import parse_equation
+from bnfold.frontends.common.parameters import (
     Layout,
     NewParameter,
     bias_along_output,
@@ -27,8 +27,8 @@ from bnfold.frontends.parameters import (
     new_weight,
     without_leading_ones,
 )
+from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.precision import AnyArray
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
 
 _Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]

@@ -21,7 +21,7 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
-from bnfold.frontends.fresh_names import fresh_name
+from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.rearrange import Dim
 
 Shape: TypeAlias = tuple[Dim, ...]

@@ -8,7 +8,7 @@ from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.editor import Editor
 from bnfold.frontends.aten.encode import NodeEdit, encode
 from bnfold.frontends.aten.graph import AtenGraph, Node, Value, reads_values
-from bnfold.frontends.exclusion import Exclusion
+from bnfold.frontends.common.exclusion import Exclusion
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Meaning, Opaque
 

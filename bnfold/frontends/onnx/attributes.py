@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx.helper
 
-from bnfold.frontends.einsum import Equation, parse_equation
+from bnfold.frontends.common.einsum import Equation, parse_equation
 from bnfold.frontends.onnx.graph import Node
 
 DEFAULT_EPSILON = float(np.float32(1e-5))

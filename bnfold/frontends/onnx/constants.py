@@ -10,12 +10,12 @@ import onnx
 import onnx.helper
 
 from bnfold.errors import InternalError
+from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.computed import can_compute, compute
 from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float, too_large
 from bnfold.frontends.onnx.graph import Node, Value
 from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.frontends.parameters import NewParameter
 from bnfold.refusal import Reason, Refusal
 
 _Answer = TypeVar("_Answer")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError
 from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS, Constants
 from bnfold.frontends.onnx.decoders import (
@@ -19,7 +20,6 @@ from bnfold.frontends.onnx.decoders import (
 )
 from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Node
-from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import Meaning, Opaque
 

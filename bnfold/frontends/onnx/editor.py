@@ -9,13 +9,13 @@ import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import InternalError
-from bnfold.frontends.fresh_names import fresh_name
+from bnfold.frontends.common.fresh_names import fresh_name
+from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.encode import NodeEdit
 from bnfold.frontends.onnx.graph import GraphIndex, Node, Scope, Value
 from bnfold.frontends.onnx.requantize import Requantized
-from bnfold.frontends.parameters import NewParameter
 
 
 @dataclass(eq=False)

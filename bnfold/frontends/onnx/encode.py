@@ -7,13 +7,9 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.batch_norms import scale_and_bias
-from bnfold.frontends.convolutions import stored_inputs_first, stored_outputs_first
-from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute, equation
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import Node
-from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
-from bnfold.frontends.parameters import (
+from bnfold.frontends.common.batch_norms import scale_and_bias
+from bnfold.frontends.common.convolutions import stored_inputs_first, stored_outputs_first
+from bnfold.frontends.common.parameters import (
     Layout,
     NewParameter,
     bias_along_output,
@@ -23,6 +19,10 @@ from bnfold.frontends.parameters import (
     new_weight,
     without_leading_ones,
 )
+from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute, equation
+from bnfold.frontends.onnx.constants import Constants
+from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
 

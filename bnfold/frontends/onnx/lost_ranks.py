@@ -1,8 +1,8 @@
 """Why the rank of a tensor is not known before run time: the node that does not say it, or the input that has none."""
 
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS
 from bnfold.frontends.onnx.graph import Node, Value
-from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason
 
 # So many nodes are looked at, or graphs of which no rank is known at all would be walked through for every node.

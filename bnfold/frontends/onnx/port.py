@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
-from bnfold.frontends.exclusion import Exclusion
+from bnfold.frontends.common.exclusion import Exclusion
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.decode import decode
 from bnfold.frontends.onnx.editor import Editor

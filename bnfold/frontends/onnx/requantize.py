@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.affine import Array
+from bnfold.frontends.common.parameters import NewParameter, new_parameter
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constant_ops import AnyArray, scale_cells
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Value
-from bnfold.frontends.parameters import NewParameter, new_parameter
 from bnfold.refusal import Reason, Refusal
 
 # What float64 may lose between the old values times a factor and the new ones.

@@ -7,11 +7,11 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
+from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.annotations import drop_quantization, drop_training, fit_devices
 from bnfold.frontends.onnx.editor import Editor
 from bnfold.frontends.onnx.graph import Scope, Value
 from bnfold.frontends.onnx.overridable import LAST_IR_WITH_INITIALIZERS_AS_INPUTS
-from bnfold.frontends.parameters import NewParameter
 from bnfold.intake.tensors import is_external
 
 

@@ -8,7 +8,7 @@ from torch import fx
 from torch._ops import OpOverload
 
 from bnfold.frontends.aten.graph import Argument, Value
-from bnfold.frontends.fresh_names import fresh_name
+from bnfold.frontends.common.fresh_names import fresh_name
 
 
 class Labels:

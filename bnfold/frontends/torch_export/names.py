@@ -6,7 +6,7 @@ from torch import fx
 
 from bnfold.frontends.aten.graph import Value
 from bnfold.frontends.aten.journal import Change, NodeRemoved, Renamed
-from bnfold.frontends.fresh_names import fresh_name
+from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.copies import Copies
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from bnfold.frontends.fresh_names import fresh_name
+from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrNode, IrValue
 

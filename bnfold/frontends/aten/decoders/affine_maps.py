@@ -3,13 +3,13 @@
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.aten.constants import is_float
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Value
-from bnfold.frontends.batch_norms import read_batch_norm, require_channels, require_vectors
-from bnfold.frontends.broadcasting import with_rank_of
-from bnfold.frontends.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
+from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
+from bnfold.frontends.common.batch_norms import read_batch_norm, require_channels, require_vectors
+from bnfold.frontends.common.broadcasting import with_rank_of
+from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 

@@ -3,8 +3,8 @@
 import re
 
 from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.reductions import places_summed, reduction
-from bnfold.frontends.undecodable import Undecodable, malformed
+from bnfold.frontends.common.reductions import places_summed, reduction
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting
 

@@ -7,7 +7,7 @@ from typing import Any
 from bnfold.affine import Array
 from bnfold.frontends.aten.constants import Constants, is_float
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Shape, Value
-from bnfold.frontends.undecodable import Undecodable, known_parameter, malformed
+from bnfold.frontends.common.undecodable import Undecodable, known_parameter, malformed
 from bnfold.refusal import Reason, Refusal
 
 

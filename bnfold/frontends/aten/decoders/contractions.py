@@ -4,8 +4,8 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.broadcasting import with_leading_ones
-from bnfold.frontends.convolutions import (
+from bnfold.frontends.common.broadcasting import with_leading_ones
+from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
     ZEROS_PADDED,
     convolution,
@@ -15,8 +15,8 @@ from bnfold.frontends.convolutions import (
     on_axis,
     outputs_first,
 )
-from bnfold.frontends.einsum import parse_equation, read_einsum
-from bnfold.frontends.undecodable import Undecodable, malformed
+from bnfold.frontends.common.einsum import parse_equation, read_einsum
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
 

@@ -3,8 +3,8 @@
 from bnfold.frontends.aten.decoders import affine_maps
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Shape, Value
-from bnfold.frontends.broadcasting import product_of, sum_of
-from bnfold.frontends.undecodable import Undecodable
+from bnfold.frontends.common.broadcasting import product_of, sum_of
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Concatenation, Product, Sum
 

@@ -6,8 +6,8 @@ import torch
 
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Shape
-from bnfold.frontends.lengths import known_length, named, times
-from bnfold.frontends.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
+from bnfold.frontends.common.dimensions import known_length, named, times
+from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason
 from bnfold.semantics import Partition, Rearrangement

@@ -6,8 +6,8 @@ from bnfold.affine import Affine, Array, per_channel
 from bnfold.frontends.aten.decoders import affine_maps
 from bnfold.frontends.aten.decoders.affine_maps import decode_statistics, has_statistics
 from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.broadcasting import with_leading_ones
-from bnfold.frontends.undecodable import Undecodable, malformed
+from bnfold.frontends.common.broadcasting import with_leading_ones
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Normalisation, Recurrent, Table
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.aten.graph import Value
-from bnfold.frontends.lengths import known_length
-from bnfold.frontends.undecodable import Undecodable, malformed
+from bnfold.frontends.common.dimensions import known_length
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Partition, Rearrangement

@@ -1,19 +1,19 @@
 """BatchNormalization, and Mul, Add, Sub, Div by a constant, read as affine maps."""
 
 from bnfold.affine import Array
-from bnfold.frontends.arithmetic import divided, require_finite, scaled, shifted
-from bnfold.frontends.batch_norms import (
+from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
+from bnfold.frontends.common.batch_norms import (
     read_batch_norm,
     read_batch_norm_of_one_channel,
     require_channels,
     require_vectors,
 )
-from bnfold.frontends.broadcasting import with_rank_of
+from bnfold.frontends.common.broadcasting import with_rank_of
+from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.inference import FIRST_WITH_TRAINING_MODE
-from bnfold.frontends.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 

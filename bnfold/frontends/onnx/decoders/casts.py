@@ -10,10 +10,10 @@ two scales stand in between: what the first one makes may be larger than float16
 import onnx
 import onnx.helper
 
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Node, Value
-from bnfold.frontends.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import Rearrangement
 

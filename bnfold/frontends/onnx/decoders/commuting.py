@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from bnfold.frontends.common.reductions import places_summed, reduction
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.decoders.context import Context
-from bnfold.frontends.reductions import places_summed, reduction
-from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.frontends.common.undecodable import Undecodable, known_parameter
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node, Shape, Value
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
-from bnfold.frontends.undecodable import Undecodable, known_parameter
 from bnfold.refusal import Reason, Refusal
 
 

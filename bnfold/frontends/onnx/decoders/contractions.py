@@ -1,8 +1,8 @@
 """Conv, ConvTranspose, Gemm and MatMul, read as contractions with one layout of the weight."""
 
 from bnfold.affine import Array
-from bnfold.frontends.broadcasting import with_leading_ones
-from bnfold.frontends.convolutions import (
+from bnfold.frontends.common.broadcasting import with_leading_ones
+from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
     ZEROS_PADDED,
     convolution,
@@ -11,10 +11,10 @@ from bnfold.frontends.convolutions import (
     inputs_first,
     outputs_first,
 )
-from bnfold.frontends.einsum import read_einsum
+from bnfold.frontends.common.einsum import read_einsum
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute, equation
 from bnfold.frontends.onnx.decoders.context import Context
-from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
 

@@ -1,6 +1,6 @@
 """Add, Sub, Sum and Mul: a constant makes them affine maps, otherwise they join branches."""
 
-from bnfold.frontends.broadcasting import product_of, sum_of
+from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.onnx.decoders import affine_maps
 from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Shape

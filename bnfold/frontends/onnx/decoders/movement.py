@@ -2,12 +2,12 @@
 
 import itertools
 
-from bnfold.frontends.lengths import known_length, named, times
+from bnfold.frontends.common.dimensions import known_length, named, times
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.decoders.context import Context
 from bnfold.frontends.onnx.graph import Shape
 from bnfold.frontends.onnx.reshape_target import read_target
-from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Partition, Rearrangement, Table

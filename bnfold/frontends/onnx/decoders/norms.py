@@ -3,10 +3,10 @@
 import numpy as np
 
 from bnfold.affine import Affine, per_channel
-from bnfold.frontends.broadcasting import with_leading_ones
+from bnfold.frontends.common.broadcasting import with_leading_ones
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.decoders.context import Context
-from bnfold.frontends.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Normalisation
 

@@ -1,7 +1,7 @@
 """LSTM, GRU and RNN, of which only the input side is linear."""
 
+from bnfold.frontends.common.undecodable import malformed
 from bnfold.frontends.onnx.decoders.context import Context
-from bnfold.frontends.undecodable import malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Recurrent
 

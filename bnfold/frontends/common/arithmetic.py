@@ -1,0 +1,38 @@
+"""Products, quotients and sums of an activation and a constant, read as affine maps."""
+
+import numpy as np
+
+from bnfold.affine import Affine, Array
+from bnfold.frontends.common.undecodable import Undecodable
+from bnfold.refusal import Reason
+from bnfold.semantics import AffineMap, Form
+
+
+def require_finite(constant: Array) -> None:
+    """No map is made of a constant that holds NaN or infinity."""
+    if not np.isfinite(constant).all():
+        raise Undecodable(Reason.NOT_FINITE, "the constant holds NaN or infinity")
+
+
+def scaled(constant: Array, source: int) -> AffineMap:
+    """X * constant.
+
+    Args:
+        constant: of the rank of x.
+        source: index of the input that holds x.
+    """
+    return AffineMap(Affine(constant, np.zeros_like(constant)), Form.SCALE, source)
+
+
+def divided(constant: Array, source: int) -> AffineMap:
+    """X / constant, with the arguments of `scaled`."""
+    with np.errstate(divide="ignore", over="ignore"):
+        scale = 1.0 / constant
+    if not np.isfinite(scale).all():
+        raise Undecodable(Reason.NOT_FINITE, "the divisor holds a zero")
+    return scaled(scale, source)
+
+
+def shifted(constant: Array, source: int, *, scale: float = 1.0) -> AffineMap:
+    """Scale * x + constant, with the arguments of `scaled`."""
+    return AffineMap(Affine(np.full((1,) * constant.ndim, scale), constant), Form.SHIFT, source)

@@ -1,0 +1,62 @@
+"""The four parameters of a BatchNorm in inference: to an affine map, and from one."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bnfold.affine import Affine, Array, PerChannel
+from bnfold.frontends.common.undecodable import Undecodable, malformed
+from bnfold.rearrange import Dim
+from bnfold.refusal import Refusal
+from bnfold.rules.affine_map import read_batch_norm_as_affine
+from bnfold.semantics import AffineMap, Form
+
+_CHANNEL_AXIS = 1
+
+
+def require_vectors(gamma: Array, beta: Array, mean: Array, variance: Array) -> None:
+    """The four parameters must be vectors of one length."""
+    shapes = {gamma.shape, beta.shape, mean.shape, variance.shape}
+    if len(shapes) != 1 or gamma.ndim != 1:
+        raise malformed(f"the four parameters have shapes {gamma.shape}, {beta.shape}, {mean.shape}, {variance.shape}")
+
+
+def require_channels(shape: tuple[Dim, ...]) -> None:
+    """The input must have an axis of channels."""
+    if len(shape) < 2:
+        raise malformed(f"the input has rank {len(shape)}, expected 2 at least")
+
+
+def read_batch_norm(
+    gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float, shape: tuple[Dim, ...]
+) -> AffineMap:
+    """The map of a BatchNorm whose parameters are vectors of one length, for an input of this shape with channels."""
+    channels = shape[_CHANNEL_AXIS]
+    if isinstance(channels, int) and channels != gamma.size:
+        raise malformed(f"the input has {channels} channels, the parameters {gamma.size}")
+    affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon, rank=len(shape))
+    if isinstance(affine, Refusal):
+        raise Undecodable(affine.reason, affine.evidence)
+    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS)
+
+
+def read_batch_norm_of_one_channel(
+    gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
+) -> AffineMap:
+    """The map of a BatchNorm whose input is one vector, which is one channel for all of it.
+
+    Source: ONNX BatchNormalization-9 ("single dimension input of size N in which case C is assumed to be 1")
+    """
+    if gamma.size != 1:
+        raise malformed(f"the input has rank 1, expected 2 at least for {gamma.size} channels")
+    rows = read_batch_norm(gamma, beta, mean, variance, epsilon, (None, 1))
+    return replace(rows, affine=Affine(rows.affine.scale[0], rows.affine.shift[0]))
+
+
+def scale_and_bias(vectors: PerChannel, mean: Array, variance: Array, epsilon: float) -> tuple[Array, Array]:
+    """What gives a BatchNorm this map while its mean and variance stay.
+
+    Law: gamma = scale * sqrt(variance + epsilon), beta = shift + scale * mean
+    """
+    gamma = vectors.scale * np.sqrt(variance + epsilon)
+    return gamma, np.broadcast_to(vectors.shift + vectors.scale * mean, mean.shape)

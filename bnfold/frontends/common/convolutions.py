@@ -1,0 +1,68 @@
+"""Convolutions: weights as ONNX and PyTorch both store them, and as a contraction has them.
+
+A contraction's weight is (groups, outputs per group, inputs per group, *kernel).
+"""
+
+from bnfold.affine import Array
+from bnfold.frontends.common.precision import AnyArray
+from bnfold.frontends.common.undecodable import malformed
+from bnfold.semantics import Contraction
+
+ZEROS_PADDED = "zeros are padded, and would be shifted too"
+PLACES_DIFFER = "places of the output see different parts of the kernel"
+
+
+def divides(stored: Array, groups: int) -> bool:
+    """Whether a stored weight has a kernel, and its first axis falls into so many groups."""
+    return stored.ndim >= 3 and groups >= 1 and stored.shape[0] % groups == 0
+
+
+def outputs_first(stored: Array, groups: int) -> Array:
+    """A weight stored as (outputs, inputs per group, *kernel), in the contraction's layout."""
+    grouped: Array = stored.reshape(groups, stored.shape[0] // groups, *stored.shape[1:])
+    return grouped
+
+
+def inputs_first(stored: Array, groups: int) -> Array:
+    """A weight stored as (inputs, outputs per group, *kernel), of a transposed convolution, in that layout."""
+    swapped: Array = outputs_first(stored, groups).swapaxes(1, 2)
+    return swapped
+
+
+def stored_outputs_first(weight: AnyArray) -> AnyArray:
+    """The inverse of `outputs_first`."""
+    stored: AnyArray = weight.reshape(weight.shape[0] * weight.shape[1], *weight.shape[2:])
+    return stored
+
+
+def stored_inputs_first(weight: AnyArray) -> AnyArray:
+    """The inverse of `inputs_first`."""
+    return stored_outputs_first(weight.swapaxes(1, 2))
+
+
+def has_one_place(weight: Array) -> bool:
+    """Whether the kernel of a weight in the contraction's layout has length 1 on every axis."""
+    return bool(weight[0, 0, 0].size == 1)
+
+
+def convolution(weight: Array, bias: Array | None, rank: int, axis: int, why_no_shift: str) -> Contraction:
+    """The contraction of a convolution, transposed or not.
+
+    Args:
+        weight: in the contraction's layout.
+        bias: (outputs,), or None where there is none.
+        rank: of input and output.
+        axis: of the channels.
+        why_no_shift: as in `Contraction`.
+    """
+    channels = weight.shape[0] * weight.shape[1]
+    if bias is not None:
+        if bias.shape != (channels,):
+            raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
+        bias = on_axis(bias, rank, axis)
+    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, why_no_shift=why_no_shift)
+
+
+def on_axis(vector: Array, rank: int, axis: int) -> Array:
+    """A vector along one axis of so many."""
+    return vector.reshape((1,) * axis + (-1,) + (1,) * (rank - axis - 1))

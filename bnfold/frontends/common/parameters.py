@@ -1,0 +1,80 @@
+"""Parameters that folding has changed: exact, and rounded once to the type that is stored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from bnfold.affine import Array
+from bnfold.errors import InternalError
+from bnfold.frontends.common.precision import AnyArray, dead_channels, round_parameter, round_weight
+from bnfold.refusal import Refusal
+from bnfold.semantics import Contraction, Form, Recurrent
+
+Layout: TypeAlias = Callable[[AnyArray], AnyArray]
+"""From the layout of a meaning's weight to that of the operator."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewParameter:
+    """A parameter that folding has changed.
+
+    Attributes:
+        exact: float64, before rounding.
+        rounded: the same in the type that is stored.
+        dead_channels: how many output channels of a weight became 0, because their bias alone was left of them.
+    """
+
+    exact: Array
+    rounded: AnyArray
+    dead_channels: int = 0
+
+
+def new_parameter(exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | Refusal:
+    """These values in this type; OVERFLOW where it cannot hold them."""
+    rounded = round_parameter(exact, dtype)
+    return rounded if isinstance(rounded, Refusal) else NewParameter(exact, rounded)
+
+
+def new_weight(meaning: Contraction | Recurrent, dtype: np.dtype[np.generic], layout: Layout) -> NewParameter | Refusal:
+    """The weight of a meaning in this type and layout; OVERFLOW or UNDERFLOW where the type cannot hold it."""
+    weight = meaning.weight
+    bias = None if meaning.bias is None else meaning.bias.reshape(-1)
+    channels = weight.shape[0] * weight.shape[1]
+    # A Gemm may have another bias in each row.
+    fits = bias is not None and bias.size in (1, channels)
+    rounded = round_weight(weight, dtype, dead_channels(weight, bias if fits else None, dtype))
+    if isinstance(rounded, Refusal):
+        return rounded
+    inner = tuple(range(2, weight.ndim))
+    gone = np.any(weight != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)
+    return NewParameter(layout(weight).astype(np.float64), layout(rounded), int(gone.sum()))
+
+
+def new_operand(exact: Array, dtype: np.dtype[np.generic], form: Form) -> NewParameter | Refusal:
+    """What an operator of this form scales or shifts by, in this type; OVERFLOW where it cannot hold it."""
+    parameter = new_parameter(exact, dtype)
+    if not isinstance(parameter, Refusal) and np.all(parameter.rounded == (1 if form is Form.SCALE else 0)):
+        # Nothing but rounding keeps it from being the identity: let the next pass see that, and remove it.
+        return NewParameter(parameter.rounded.astype(np.float64), parameter.rounded)
+    return parameter
+
+
+def without_leading_ones(values: Array, rank: int) -> Array:
+    """The same values with as few axes as this rank, if those in front have length 1."""
+    while values.ndim > rank and values.shape[0] == 1:
+        values = values[0]
+    return values
+
+
+def bias_per_channel(meaning: Contraction) -> Array:
+    """The bias as a vector over the output channels."""
+    if meaning.bias is None:
+        raise InternalError("a bias was asked for that is not there")
+    return np.broadcast_to(meaning.bias.reshape(-1), (meaning.output_channels,))
+
+
+def bias_along_output(meaning: Contraction) -> Array:
+    """The bias as an addition behind the node takes it: over the output axis, a one for each axis after that."""
+    return bias_per_channel(meaning).reshape(-1, *(1,) * (meaning.output_rank - meaning.output_axis - 1))

@@ -1,1 +1,0 @@
-"""The judge of programs of PyTorch. Its modules import torch late, or not at all."""

@@ -1,0 +1,19 @@
+"""The verifier: whether two ONNX models compute the same, by running both. It shares no code with the accused."""
+
+from bnfold.verifier.models.identical import verdict_if_identical
+from bnfold.verifier.models.load import ModelSource
+from bnfold.verifier.options import VerifyOptions
+from bnfold.verifier.pipeline import check
+from bnfold.verifier.result import SKIPPED, OutputCheck, Verification
+from bnfold.verifier.run.comparison_run import Progress
+
+__all__ = [
+    "SKIPPED",
+    "ModelSource",
+    "OutputCheck",
+    "Progress",
+    "Verification",
+    "VerifyOptions",
+    "check",
+    "verdict_if_identical",
+]

@@ -1,0 +1,1 @@
+"""The two models that are compared: their structure, and where they part."""

@@ -1,0 +1,97 @@
+"""Where two models part: every tensor that both have and that something else makes in the second.
+
+A tensor that one node makes out of the same tensors with the same parameters in both models needs no look of its own:
+it is equal where those are. What is left are the places where something was changed, and for each the part of either
+graph that lies between it and the tensors before it that both models have.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from bnfold.verifier.models.graph import Structure, bodies
+from bnfold.verifier.models.matching import Match
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tensor that two models make in different ways.
+
+    Attributes:
+        tensor: its name in both.
+        original: indices of the original's nodes that make it out of the boundary.
+        new: the same of the new model.
+        boundary: names of the tensors before it that both models have and that either part reads.
+    """
+
+    tensor: str
+    original: tuple[int, ...]
+    new: tuple[int, ...]
+    boundary: tuple[str, ...]
+
+
+def find_sites(original: Structure, new: Structure, reused: Collection[str] = ()) -> list[Site]:
+    """Every site, in the order of the original's graph.
+
+    Args:
+        original: the original.
+        new: the new model.
+        reused: names that mean other tensors in the new model.
+    """
+    common = _common(original, new).difference(reused)
+    match = Match(original, new, common)
+    return [
+        _site(original, new, common, tensor)
+        for tensor in original.producers
+        if tensor in common and not match.made_alike(tensor)
+    ]
+
+
+def _common(original: Structure, new: Structure) -> set[str]:
+    """Tensors that depend on the inputs and have one name in both models."""
+    made = original.producers.keys() & new.producers.keys()
+    return (made - original.constants - new.constants) | (original.inputs & new.inputs)
+
+
+def _site(original: Structure, new: Structure, common: set[str], tensor: str) -> Site:
+    """Walk back on both sides to tensors that both parts begin with, as near as possible."""
+    stops = common - {tensor}
+    while True:
+        ours, before = _part(original, tensor, stops)
+        theirs, behind = _part(new, tensor, stops)
+        # One side only begins there: the other side has it inside, or does without it. Both have to begin earlier.
+        uneven = {name for name in before ^ behind if name in original.producers and name in new.producers}
+        if not uneven:
+            return Site(tensor, ours, theirs, tuple(sorted(before | behind)))
+        stops -= uneven
+
+
+def _part(graph: Structure, tensor: str, stops: set[str]) -> tuple[tuple[int, ...], set[str]]:
+    """The nodes that make a tensor out of those to stop at, in order, and which of them they read."""
+    nodes: set[int] = set()
+    boundary: set[str] = set()
+    waiting = [tensor]
+    while waiting:
+        name = waiting.pop()
+        if name in stops or name in graph.inputs:
+            boundary.add(name)
+        elif name in graph.producers and graph.producers[name] not in nodes:
+            nodes.add(graph.producers[name])
+            waiting += graph.reads(graph.producers[name])
+    return tuple(sorted(nodes)), boundary
+
+
+def made_inside(site: Site, original: Structure) -> frozenset[str]:
+    """Names of all tensors that the original makes in a site, in bodies and in functions called there as well."""
+    functions = {(entry.domain, entry.name): entry for entry in original.model.proto.functions}
+    names: set[str] = set()
+    waiting = [original.nodes[index] for index in site.original]
+    called: set[tuple[str, str]] = set()
+    while waiting:
+        node = waiting.pop()
+        names |= set(node.output)
+        waiting += [inner for body in bodies(node) for inner in body.node]
+        key = (node.domain, node.op_type)
+        if key in functions and key not in called:
+            called.add(key)
+            waiting += functions[key].node
+    return frozenset(names)

@@ -1,0 +1,35 @@
+"""Whether a part is a network of its own, in which rounding errors grow."""
+
+from collections.abc import Sequence
+
+from bnfold.verifier.models.changed import Site
+from bnfold.verifier.models.graph import Structure
+
+_SUMMING = ("Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
+# A fold reaches over few of them. Where two models have no name in common in between, a part may be half of a network.
+_DEEPEST = 3
+
+
+def is_deep(site: Site, original: Structure, new: Structure) -> bool:
+    """Whether many operators that sum products stand one behind the other in a part of a site."""
+    return any(_depth(graph, part) > _DEEPEST for graph, part in _parts(site, original, new))
+
+
+def is_network(site: Site, original: Structure, new: Structure) -> bool:
+    """Whether a part of a site is deep, or has bodies or functions."""
+    inside = any(graph.is_network(index) for graph, part in _parts(site, original, new) for index in part)
+    return inside or is_deep(site, original, new)
+
+
+def _parts(site: Site, original: Structure, new: Structure) -> tuple[tuple[Structure, tuple[int, ...]], ...]:
+    return (original, site.original), (new, site.new)
+
+
+def _depth(graph: Structure, part: Sequence[int]) -> int:
+    depths: dict[str, int] = {}
+    for index in part:
+        node = graph.nodes[index]
+        if node.output[0] not in graph.constants:
+            depth = max((depths.get(name, 0) for name in graph.reads(index)), default=0) + (node.op_type in _SUMMING)
+            depths |= dict.fromkeys(node.output, depth)
+    return max(depths.values(), default=0)

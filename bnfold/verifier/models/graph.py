@@ -1,0 +1,163 @@
+"""The graph of a model as the verifier sees it: who makes and reads a tensor, and which tensors are parameters."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.verifier.models.external_data import is_external
+from bnfold.verifier.models.load import Model
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto, TensorProto
+
+Array = npt.NDArray[Any]
+
+RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())  # noqa: SIM905
+"""Operators that give other values in each run."""
+
+_TRAINING_MODE = 2
+
+
+class Structure:
+    """The main graph of a model.
+
+    Args:
+        model: the model.
+
+    Attributes:
+        nodes: in the order of the file.
+        inputs: names of what the caller feeds.
+        producers: index of the node that makes a tensor, by its name.
+        constants: names of tensors that do not depend on the inputs, parameters among them.
+    """
+
+    def __init__(self, model: Model) -> None:
+        graph = model.proto.graph
+        self.model = model
+        self.nodes: list[NodeProto] = list(graph.node)
+        self._stored: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+        self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
+        self.inputs = {entry.name for entry in graph.input} - self._stored.keys() - self._sparse
+        self.producers = {name: index for index, node in enumerate(self.nodes) for name in node.output if name}
+        self._stored |= _constant_nodes(self.nodes)
+        self._arrays: dict[str, Array] = {}
+        self.constants = self._find_constants()
+
+    @cached_property
+    def functions(self) -> dict[tuple[str, str], bytes]:
+        """The bodies of model-local functions, by domain and name."""
+        return {
+            (function.domain, function.name): function.SerializeToString(deterministic=True)
+            for function in self.model.proto.functions
+        }
+
+    def reads(self, index: int) -> list[str]:
+        """The tensors that a node reads, captures by its bodies among them."""
+        return names_read(self.nodes[index])
+
+    def parameter(self, name: str) -> "TensorProto | None":
+        """The stored tensor: an initializer, or the value of a Constant node."""
+        return self._stored.get(name)
+
+    def array(self, name: str) -> Array:
+        """The values of a parameter.
+
+        Raises:
+            RefusedError: its external data is missing or too short.
+        """
+        from onnx import numpy_helper
+
+        if name in self.model.weights:
+            return self.model.weights[name]
+        if name not in self._arrays:
+            tensor = self._stored[name]
+            external = is_external(tensor)
+            self._arrays[name] = self.model.external(tensor) if external else numpy_helper.to_array(tensor)
+        return self._arrays[name]
+
+    def label(self, index: int) -> str:
+        """How messages call a node: its name, or its first output where it has none."""
+        node = self.nodes[index]
+        return node.name or next(filter(None, node.output), node.op_type)
+
+    def is_random(self, index: int) -> bool:
+        """Whether a node gives other values in each run."""
+        node = self.nodes[index]
+        return node.op_type in RANDOM or (node.op_type == "Dropout" and self._drops(node))
+
+    def _drops(self, node: "NodeProto") -> bool:
+        """Whether a Dropout may be in training mode. Below version 12 it has none (ONNX Dropout-7 to -22)."""
+        if not is_standard(node) or len(node.input) <= _TRAINING_MODE or not node.input[_TRAINING_MODE]:
+            return False
+        ratio, training = node.input[_TRAINING_MODE - 1], node.input[_TRAINING_MODE]
+        return self._may_be_other_than_zero(ratio) and self._may_be_other_than_zero(training)
+
+    def _may_be_other_than_zero(self, name: str) -> bool:
+        return name not in self._stored or bool(np.any(self.array(name)))
+
+    def is_network(self, index: int) -> bool:
+        """Whether a node has graphs of its own: bodies, or a function of the model that it calls."""
+        node = self.nodes[index]
+        return (node.domain, node.op_type) in self.functions or any(bodies(node))
+
+    def _find_constants(self) -> set[str]:
+        constants = self._stored.keys() | self._sparse
+        for index, node in enumerate(self.nodes):
+            if not self.is_random(index) and all(name in constants for name in self.reads(index)):
+                constants |= set(filter(None, node.output))
+        return constants
+
+
+def names_read(node: "NodeProto") -> list[str]:
+    """The tensors that a node reads, captures by its bodies among them."""
+    return [*filter(None, node.input), *captures(node)]
+
+
+def captures(node: "NodeProto") -> Iterator[str]:
+    """The tensors of the graph around it that a node's bodies read."""
+    for body in bodies(node):
+        own = {entry.name for entry in body.input} | {tensor.name for tensor in body.initializer}
+        own |= {name for inner in body.node for name in inner.output}
+        for inner in body.node:
+            yield from (name for name in (*inner.input, *captures(inner)) if name and name not in own)
+        yield from (entry.name for entry in body.output if entry.name not in own)
+
+
+def bodies(node: "NodeProto") -> Iterator["GraphProto"]:
+    """The graphs in a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def is_standard(node: "NodeProto") -> bool:
+    """Whether ONNX itself says what a node means."""
+    return node.domain in ("", "ai.onnx")
+
+
+def _constant_nodes(nodes: "list[NodeProto]") -> "dict[str, TensorProto]":
+    """The tensors of Constant nodes, by the name of their output."""
+    return {
+        node.output[0]: attribute.t
+        for node in nodes
+        if node.op_type == "Constant" and is_standard(node)
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+
+
+def same_parameter(a: Structure, b: Structure, name: str, other: str) -> bool:
+    """Whether two parameters have the same type, shape and values, bit for bit."""
+    left, right = a.parameter(name), b.parameter(other)
+    if left is None or right is None or left.data_type != right.data_type or list(left.dims) != list(right.dims):
+        return False
+    if left.HasField("raw_data") and right.HasField("raw_data"):
+        return bool(left.raw_data == right.raw_data)
+    mine, theirs = a.array(name), b.array(other)
+    if mine.dtype.kind in "OU":
+        return bool(np.array_equal(mine, theirs))
+    return bool(np.array_equal(mine.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8)))

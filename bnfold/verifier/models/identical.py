@@ -1,0 +1,83 @@
+"""Models that are the same, number by number: there is nothing to prove, and nothing to run.
+
+Many models cannot be run at all by whoever folds them: their operators are custom ones, or nobody says what they take.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bnfold.verifier.models.external_data import Array
+from bnfold.verifier.models.load import Model, ModelSource
+from bnfold.verifier.models.signature import Port
+from bnfold.verifier.options import VerifyOptions
+from bnfold.verifier.result import Verification
+from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.run.shapes import require_known_names
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, ValueInfoProto
+
+
+def verdict_if_identical(reference: ModelSource, candidate: ModelSource, options: VerifyOptions) -> Verification | None:
+    """The verdict on two models that hold the same nodes and the same numbers; None where they do not.
+
+    Where the numbers lie, in the model or in files beside it, makes no difference.
+
+    Args:
+        reference: the original, as a path or as a serialised ModelProto.
+        candidate: the new model, likewise.
+        options: of the check.
+
+    Raises:
+        UsageError: the options name an input or dimension that the models do not have, or contradict it.
+    """
+    try:
+        models = Model.read("the original", reference), Model.read("the new model", candidate)
+        if not _are_identical(*models):
+            return None
+    except RefusedError:
+        return None
+    require_known_names(_ports(models[0].proto), options)
+    return Verification(status="passed", samples=0, seed=options.seed, identical=True)
+
+
+def _are_identical(a: Model, b: Model) -> bool:
+    return _bare(a) == _bare(b) and all(_same_bytes(_stored(a, name), _stored(b, name)) for name in a.outside)
+
+
+def _bare(model: Model) -> bytes:
+    """The model without where the initializers of its graph lie. Those of bodies have to lie in the same place."""
+    from onnx import ModelProto
+
+    bare = ModelProto()
+    bare.CopyFrom(model.proto)
+    for tensor in bare.graph.initializer:
+        if tensor.name in model.outside:
+            del tensor.external_data[:]
+    data: bytes = bare.SerializeToString(deterministic=True)
+    return data
+
+
+def _stored(model: Model, name: str) -> Array:
+    return model.beside[name] if name in model.beside else model.external(model.outside[name])
+
+
+def _same_bytes(a: Array, b: Array) -> bool:
+    """NaN is no number, and equal all the same."""
+    return bool(a.dtype == b.dtype and np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
+
+
+def _ports(model: "ModelProto") -> list[Port]:
+    """What has to be fed, read off the file: names and sizes."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [_port(entry) for entry in model.graph.input if entry.name not in stored]
+
+
+def _port(entry: "ValueInfoProto") -> Port:
+    is_sequence = entry.type.HasField("sequence_type")
+    kind = entry.type.sequence_type.elem_type if is_sequence else entry.type
+    sizes = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.tensor_type.shape.dim
+    )
+    return Port(entry.name, "seq(tensor(float))" if is_sequence else "tensor(float)", sizes)

@@ -1,0 +1,84 @@
+"""As much of a comparison as is possible: without nodes that onnxruntime lacks, and without random ones."""
+
+from collections.abc import Callable, Sequence
+
+from bnfold.errors import InvalidOriginalError, UncheckedError
+from bnfold.verifier.models.changed import Site
+from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.load import Model
+from bnfold.verifier.models.stand_ins import are_inside, as_partial, lacking_nodes, opened, random_nodes, stood_in
+from bnfold.verifier.result import Verification
+from bnfold.verifier.run.complaints import GO_ON, Lacking, RefusedError
+
+Compare = Callable[[Structure, Structure], Verification]
+
+
+def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site], compare: Compare) -> Verification:
+    """The verdict on two models; where some of their nodes cannot be compared, on all the others.
+
+    Args:
+        ours: the original.
+        theirs: the new model.
+        sites: where they part.
+        compare: gives the verdict on two models that onnxruntime takes.
+
+    Raises:
+        InvalidOriginalError: the original is no valid model.
+        UncheckedError: the original does not run, and would not without nodes that are the same in both.
+    """
+    random = random_nodes(ours)
+    if are_inside(random, sites, ours, theirs):
+        random = []
+    absent, lacked = set(random), list[str]()
+    while True:
+        reasons = [_randomness(ours, random)] if random else []
+        reasons += [f"the whole model needs {'; '.join(lacked)}"] if lacked else []
+        try:
+            return _compare_without(absent, reasons, ours, theirs, compare)
+        except UncheckedError as error:
+            if not lacked and isinstance(error.__cause__, InvalidOriginalError):  # whatever stands in
+                raise error.__cause__ from error
+            lacking = _lacking(error)
+            found = lacking_nodes(ours, lacking) if lacking else []
+            if not lacking or absent.issuperset(found) or are_inside(found, sites, ours, theirs):
+                raise
+            absent.update(found)
+            lacked.append(str(lacking))
+
+
+def _compare_without(
+    absent: set[int], reasons: Sequence[str], ours: Structure, theirs: Structure, compare: Compare
+) -> Verification:
+    if not absent:
+        return compare(ours, theirs)
+    made = {name for index in absent for name in ours.nodes[index].output if name}
+    refused: UncheckedError | None = None
+    for instead in (stood_in, opened):
+        models = instead(ours, made), instead(theirs, made)
+        if models[0] is None or models[1] is None:
+            continue
+        try:
+            return as_partial(compare(*map(_structure, models)), reasons)
+        except UncheckedError as error:
+            if _lacking(error):
+                raise
+            refused = refused or error
+    raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run; {GO_ON}") from refused
+
+
+def _structure(model: Model | None) -> Structure:
+    assert model is not None
+    return Structure(model)
+
+
+def _lacking(error: UncheckedError) -> Lacking | None:
+    cause = error.__cause__
+    return cause.lacking if isinstance(cause, RefusedError) else None
+
+
+def _randomness(graph: Structure, nodes: Sequence[int]) -> str:
+    """Which nodes are random, in one line."""
+    first = graph.nodes[nodes[0]]
+    mode = " in training mode" if first.op_type == "Dropout" else ""
+    others = f" (and {len(nodes) - 1} more)" if len(nodes) > 1 else ""
+    return f"{first.op_type} {graph.label(nodes[0])!r}{mode} is random{others}: its output is another one in each run"

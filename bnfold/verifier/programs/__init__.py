@@ -1,0 +1,1 @@
+"""The verifier of programs of PyTorch. Its modules import torch late, or not at all."""

@@ -1,0 +1,133 @@
+"""ExportedPrograms as programs: a copy runs, and gets its state back before every run."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bnfold.verifier.programs.ports import TorchPort, exported_names
+from bnfold.verifier.programs.tensors import numpy_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+    from bnfold.verifier.programs.parts.graph import ProgramGraph
+
+
+class ExportedBackend:
+    """Runs an ExportedProgram.
+
+    Args:
+        program: left as it is.
+    """
+
+    def __init__(self, program: "torch.export.ExportedProgram") -> None:
+        import torch
+        from torch.export.graph_signature import InputKind
+
+        self._spec = program.call_spec.in_spec
+        self.ports = _ports(program)
+        self.computed = _computed_types(program.graph_module)
+        own: Any = copy.copy(program)
+        # In one go, so that tensors that share memory share it in the copy as well.
+        state, constants = copy.deepcopy((dict(program.state_dict), _tensors(program.constants)))
+        own._state_dict, own._constants = state, {**program.constants, **constants}
+        self._module = own.module()
+        parameters = {spec.target for spec in program.graph_signature.input_specs if spec.kind is InputKind.PARAMETER}
+        held: dict[str, torch.Tensor] = {**_tensors(state), **constants}
+        self.weights = list(held.values())
+        self._parameters = {name: tensor for name, tensor in held.items() if name in parameters}
+        self._others = {name: tensor for name, tensor in held.items() if name not in parameters}
+        self._given = {**_tensors(program.state_dict), **_tensors(program.constants)}
+        self.keep_weights()
+
+    def arguments(self, leaves: Sequence[Any]) -> list[Any]:
+        """As in `Backend`."""
+        return list(leaves)
+
+    def fresh(self) -> "ExportedBackend":
+        """As in `Backend`: the same module, with its state as it was."""
+        for name, tensor in self._others.items():
+            tensor.copy_(self._before[name])
+        for name, tensor in self._parameters.items():
+            if tensor._version != self._versions[name]:
+                tensor.copy_(self._before.get(name, self._given[name]))
+                self._versions[name] = tensor._version
+        return self
+
+    def graph(self) -> "ProgramGraph":
+        """As in `Backend`."""
+        from bnfold.verifier.programs.parts.exported import ExportedGraph
+
+        return ExportedGraph(self._module)
+
+    def keep_weights(self) -> None:
+        """As in `Backend`."""
+        self._before = {name: tensor.clone() for name, tensor in self._others.items()}
+        self._versions = {name: tensor._version for name, tensor in self._parameters.items()}
+
+    def leave(self) -> None:
+        """As in `Backend`."""
+        self.fresh()
+
+    def call(self, leaves: Sequence[Any]) -> object:
+        """As in `Instance`."""
+        from torch.utils import _pytree as pytree
+
+        args, kwargs = pytree.tree_unflatten(list(leaves), self._spec)
+        return self._module(*args, **kwargs)
+
+    def state(self) -> Mapping[str, object]:
+        """As in `Instance`. Parameters are large, and nobody writes to them without telling their version."""
+        changed = {name: held for name, held in self._parameters.items() if held._version != self._versions[name]}
+        return {**self._others, **changed}
+
+
+def _tensors(held: Mapping[str, Any]) -> dict[str, "torch.Tensor"]:
+    import torch
+
+    return {name: value for name, value in held.items() if isinstance(value, torch.Tensor)}
+
+
+def _computed_types(module: "torch.fx.GraphModule") -> "set[torch.dtype]":
+    """Of all tensors that operators make, in bodies of others too, and of regions of autocast."""
+    import torch
+
+    types: set[torch.dtype] = set()
+    for graph_module in module.modules():
+        for node in graph_module.graph.nodes if isinstance(graph_module, torch.fx.GraphModule) else ():
+            if getattr(node.target, "__name__", "") == "wrap_with_autocast" and node.args[2]:
+                types.add(node.args[1] or torch.get_autocast_dtype(node.args[0]))
+            elif isinstance(node.meta.get("val"), torch.Tensor):
+                types.add(node.meta["val"].dtype)
+    return types
+
+
+def _ports(program: "torch.export.ExportedProgram") -> list[TorchPort]:
+    from torch.export.graph_signature import InputKind
+    from torch.utils import _pytree as pytree
+
+    specs = [spec.arg for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
+    placeholders = [str(getattr(argument, "name", "")) for argument in specs]
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    examples = [None] * len(specs) if program.example_inputs is None else pytree.tree_leaves(program.example_inputs)
+    names = exported_names(program.call_spec.in_spec, placeholders)
+    return [
+        replace(_port(name, nodes.get(placeholder), given), alias=placeholder)
+        for name, placeholder, given in zip(names, placeholders, examples, strict=True)
+    ]
+
+
+def _port(name: str, node: Any, example: object) -> TorchPort:  # noqa: ANN401 - an fx.Node
+    """From the example where there is one, else from the graph; a size that is not fixed gets its hint."""
+    import torch
+
+    held = example if example is not None or node is None else node.meta.get("val")
+    if not isinstance(held, torch.Tensor):
+        return TorchPort(name, type(held).__name__, constant=held, is_optional=True)
+    return TorchPort(name, "Tensor", numpy_dtype(held.dtype), tuple(map(_size, held.shape)))
+
+
+def _size(size: Any) -> int:  # noqa: ANN401 - an int or a torch.SymInt
+    hint = size if isinstance(size, int) else getattr(size.node, "hint", None)
+    return int(hint) if hint is not None else 2

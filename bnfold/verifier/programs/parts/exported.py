@@ -1,0 +1,156 @@
+"""The graph of an ExportedProgram, parameters read by their names."""
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import fx
+
+from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, Writes
+from bnfold.verifier.programs.parts.shapes import as_seen
+
+_HALF = frozenset({torch.float16, torch.bfloat16})
+_NARROW = _HALF | {torch.float32}
+_CONVERSIONS = frozenset({"aten._to_copy.default", "aten.to.dtype", "prims.convert_element_type.default"})
+
+
+class ExportedGraph(ProgramGraph):
+    """Of the module that torch makes of an ExportedProgram.
+
+    Args:
+        module: with its parameters as attributes.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self._module = module
+        self._values: dict[fx.Node, Value] = {}
+        self.inputs, self.nodes, self.results, self.writes = [], [], {}, Writes()
+        state: dict[Value, str] = {}
+        by_target: dict[str, Value] = {}
+        for node in module.graph.nodes:
+            if node.op == "placeholder":
+                self.inputs.append(self._value(node))
+            elif node.op == "get_attr":
+                held = operator.attrgetter(node.target)(module)
+                value = self._values[node] = by_target.setdefault(node.target, self._value(node))
+                value.tensor = held if isinstance(held, torch.Tensor) else None
+                state[value] = node.target
+            elif node.op == "call_function":
+                self._add(node)
+            elif node.op == "output":
+                leaves = [leaf for leaf in _leaves(node.args) if isinstance(leaf, fx.Node)]
+                self.results.update(
+                    {f"output {at}": self.writes.current(self._value(leaf)) for at, leaf in enumerate(leaves)}
+                )
+        for value in (*self.inputs, *state):
+            now = self.writes.current(value)
+            if now is not value:
+                self.results[f"state {state.get(value, value.name)}"] = now
+
+    def _value(self, node: fx.Node) -> Value:
+        if node not in self._values:
+            self._values[node] = Value(node.name, node)
+        return self._values[node]
+
+    def _add(self, node: fx.Node) -> None:
+        reads = [self._value(leaf) for leaf in _leaves((node.args, node.kwargs)) if isinstance(leaf, fx.Node)]
+        static = str(fx.node.map_aggregate((node.args, node.kwargs), _without_nodes))
+        added = Node(
+            str(node.target),
+            tuple(map(self.writes.current, reads)),
+            static,
+            (self._value(node),),
+            node,
+            tuple(reads),
+            torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()),
+            _converts_to(node),
+        )
+        self.nodes.append(added)
+        written, viewed = self._touched(node)
+        self.writes.note(added, written, viewed)
+
+    def _touched(self, node: fx.Node) -> tuple[list[Value], list[Value]]:
+        """What it writes to, and what its result may share memory with."""
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            operands = [self.writes.current(self._value(inner)) for inner in node.all_input_nodes]
+            return [], operands if node.target is operator.getitem else []
+        written: list[Value] = []
+        viewed: list[Value] = []
+        for place, argument in enumerate(schema.arguments):
+            given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+            inner = [self.writes.current(self._value(leaf)) for leaf in _leaves(given) if isinstance(leaf, fx.Node)]
+            if argument.alias_info is not None:
+                (written if argument.alias_info.is_write else viewed).extend(inner)
+        return written, viewed
+
+    def function(self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node]) -> Function:
+        """As in `ProgramGraph`."""
+        graph = fx.Graph()
+        made = {value: graph.placeholder(f"given_{place}") for place, value in enumerate(inputs)}
+        for node in nodes:
+            stands: dict[fx.Node, fx.Node] = {
+                read.handle: self._made(operand, made, graph)
+                for read, operand in zip(node.reads, node.operands, strict=True)
+            }
+            copied = graph.node_copy(node.handle, partial(_replaced, stands))
+            copied.args, copied.kwargs = _wide(copied.args), _wide(copied.kwargs)
+            copied.meta = {}
+            made[node.outputs[0]] = copied
+        graph.output([self._made(target, made, graph) for target in targets])
+        module = fx.GraphModule(self._module, graph)
+        return lambda values: list(module(*values))
+
+    def _made(self, value: Value, made: dict[Value, fx.Node], graph: fx.Graph) -> fx.Node:
+        if value not in made:
+            if value.handle.op != "get_attr":
+                raise Unreadable(f"{value.name!r} is read before it is made")
+            made[value] = graph.get_attr(value.handle.target)
+        return made[value]
+
+    def observe(self, arguments: Sequence[Any]) -> Mapping[Value, Any]:
+        """As in `ProgramGraph`."""
+        seen: dict[Value, Any] = {}
+        values = self._values
+
+        class Recorder(fx.Interpreter):
+            def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401
+                result = super().run_node(n)
+                if n in values:
+                    seen[values[n]] = as_seen(result)
+                return result
+
+        Recorder(self._module).run(*arguments, enable_io_processing=False)
+        return seen
+
+
+def _converts_to(node: fx.Node) -> torch.dtype | None:
+    """Half precision, of a node that converts one tensor to it."""
+    if str(node.target) not in _CONVERSIONS:
+        return None
+    leaves = [leaf for leaf in (*node.args, *node.kwargs.values()) if isinstance(leaf, torch.dtype)]
+    return leaves[0] if leaves and leaves[0] in _HALF else None
+
+
+def _without_nodes(argument: Any) -> Any:  # noqa: ANN401 - whatever fx holds
+    """Where an operand stands among the arguments of a node, "_"."""
+    return "_" if isinstance(argument, fx.Node) else argument
+
+
+def _replaced(stands: dict[fx.Node, fx.Node], node: fx.Node) -> fx.Node:
+    return stands[node]
+
+
+def _leaves(argument: Any) -> list[Any]:  # noqa: ANN401 - whatever fx holds
+    found: list[Any] = []
+    fx.map_arg(argument, lambda node: found.append(node))
+    return found
+
+
+def _wide(argument: Any) -> Any:  # noqa: ANN401 - whatever fx holds
+    """The same arguments, with float64 for every narrower type."""
+    return fx.node.map_aggregate(
+        argument, lambda leaf: torch.float64 if isinstance(leaf, torch.dtype) and leaf in _NARROW else leaf
+    )

@@ -1,0 +1,98 @@
+"""Where two programs are the same, and which values of theirs should be."""
+
+import hashlib
+from collections.abc import Hashable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+from bnfold.verifier.programs.parts.graph import Node, ProgramGraph, Value
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Keys:
+    """Numbers for values: those of one number are equal, whatever program they stand in.
+
+    They are made by the same operator with the same constants, of values of one number.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Hashable, int] = {}
+
+    def number(self, what: Hashable) -> int:
+        """One number for everything that is equal."""
+        return self._numbers.setdefault(what, len(self._numbers))
+
+    def of(self, graph: ProgramGraph) -> dict[Value, int]:
+        """The numbers of all values in a program."""
+        found: dict[Value, int] = {value: self.number(("input", at)) for at, value in enumerate(graph.inputs)}
+        written: dict[Value, int] = {}
+        drawn = 0
+        for node in graph.nodes:
+            operands = []
+            for operand in node.operands:
+                if operand not in found:
+                    found[operand] = self.number(_content(operand))
+                operands.append((found[operand], written.get(graph.writes.family(operand), -1)))
+            drawn += node.is_random
+            number = self.number((node.op, node.static, tuple(operands), drawn if node.is_random else -1))
+            for at, output in enumerate(node.outputs):
+                found[output] = self.number((number, at))
+            for operand in node.operands:
+                family = graph.writes.family(operand)
+                if node in graph.writes.writers.get(family, ()):
+                    written[family] = number
+        for value in graph.results.values():
+            found.setdefault(value, self.number(_content(value)))
+        return found
+
+
+def _content(value: Value) -> Hashable:
+    """What a constant holds; of what is no constant, what it is in its own program."""
+    return id(value) if value.tensor is None else content(value.tensor)
+
+
+def content(tensor: "torch.Tensor") -> Hashable:
+    """A tensor's type, shape and values."""
+    import torch
+
+    values = tensor.detach().cpu().contiguous().reshape(-1)
+    if values.is_complex():
+        values = torch.view_as_real(values)
+    digest = hashlib.sha256(values.view(torch.uint8).numpy().data).digest() if values.numel() else b""
+    return str(tensor.dtype), tuple(tensor.shape), digest
+
+
+def candidates(
+    original: Sequence[Node], new: Sequence[Node], keys: tuple[dict[Value, int], dict[Value, int]]
+) -> Iterator[tuple[Value, Value]]:
+    """Pairs of values that should be equal if the programs are, in the order of the original.
+
+    The operators that the two have in common are put side by side, in their order: what such two read should be equal,
+    and so should what they make where their constants are.
+
+    Args:
+        original: the nodes that the new program does not have.
+        new: the nodes that the original does not have.
+        keys: of the values of either.
+    """
+    matcher = SequenceMatcher(None, [*map(_label, original)], [*map(_label, new)], autojunk=False)
+    for start, other, length in matcher.get_matching_blocks():
+        for a, b in zip(original[start : start + length], new[other : other + length], strict=True):
+            same_constants = True
+            for left, right in zip(a.operands, b.operands, strict=True):
+                if left.tensor is not None or right.tensor is not None:
+                    same_constants &= keys[0][left] == keys[1][right]
+                else:
+                    yield left, right
+            if same_constants:
+                yield from zip(a.outputs, b.outputs, strict=True)
+
+
+def _label(node: Node) -> Hashable:
+    return node.op, node.static, len(node.operands), len(node.outputs), tuple(_shape(value) for value in node.operands)
+
+
+def _shape(value: Value) -> Hashable:
+    return None if value.tensor is None else tuple(value.tensor.shape)

@@ -1,0 +1,304 @@
+"""Whether two programs are equal, part by part.
+
+Values that the same operators make of the same values and constants are equal in both. Of all others, those that
+should be equal are looked at in their order: where a part makes one out of values that are known to be equal, both
+parts are run, and where the law holds, the value is known to be equal as well. One that is not may have been changed
+on purpose, such as the output of a convolution that has taken up a BatchNorm: the next ones behind it are made by a
+larger part. In the end the results themselves have to be known.
+
+A larger part may hide an error in rounding, or behind a Relu. So where one holds, what was not equal inside of it is
+asked again: if the rest of both parts holds for equal values there, then the rest counts on equal values, and it was
+not changed on purpose but is wrong.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from bnfold.pulse import beat
+from bnfold.verifier.programs.parts.cutting import Cutter, Part
+from bnfold.verifier.programs.parts.graph import Function, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.law import RANDOM, Comparison, Finding
+from bnfold.verifier.programs.parts.matching import Keys, candidates, content
+from bnfold.verifier.programs.parts.probes import bears_corner, impulses, probes
+from bnfold.verifier.result import TensorCheck
+
+_NARROW = frozenset({torch.float16, torch.bfloat16})
+# A part that has grown this large has left the place of a fold behind; only results are asked of larger ones.
+_LARGEST = 150
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found.
+
+    Attributes:
+        checks: one for each value that the programs make in different ways, in the order of the original.
+        unread: why some results could not be looked at alone; empty where all were.
+    """
+
+    checks: tuple[TensorCheck, ...]
+    unread: tuple[str, ...] = ()
+
+
+@dataclass
+class Prover:
+    """Compares two programs.
+
+    Args:
+        original: the one that is right.
+        new: the other.
+        seen: what the values of the original are, on some arguments, as `ProgramGraph.observe` gives them.
+        seed: of the values that parts begin with.
+    """
+
+    original: ProgramGraph
+    new: ProgramGraph
+    seen: Mapping[Value, Any]
+    seed: int = 0
+    _partner: dict[Value, Value] = field(default_factory=dict)
+    _origin: dict[Value, Value] = field(default_factory=dict)
+    _near: dict[Value, Value] = field(default_factory=dict)
+    _wrong: set[Value] = field(default_factory=set)
+    _first: dict[int, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = Keys()
+        self._keys = numbers.of(self.original), numbers.of(self.new)
+        self._first = {number: value for value, number in reversed(self._keys[0].items())}
+        known = {number: value for value, number in self._keys[0].items()}
+        for value, number in self._keys[1].items():
+            if number in known:
+                self._origin[value] = known[number]
+        of_number = {number: value for value, number in self._keys[1].items()}
+        for value, number in self._keys[0].items():
+            if number in of_number:
+                self._partner[value] = of_number[number]
+        self._cutters = Cutter(self.original), Cutter(self.new)
+
+    def run(self) -> Proof:
+        """Look at all values that should be equal, and then at the results."""
+        checks: dict[Value, TensorCheck] = {}
+        for a, b in self._candidates():
+            if a in self._partner or b in self._origin or self._is_tangled(a, b):
+                continue
+            if self._follows(a, b):
+                self._learn(a, b)
+                continue
+            try:
+                check = self._look(a, b, _LARGEST)
+            except Unreadable:
+                continue
+            if check is not None:
+                checks[a] = check
+                self._take(a, b, check)
+        return self._results(checks)
+
+    def _take(self, a: Value, b: Value, check: TensorCheck) -> None:
+        """Note what a look at two values says of them, and of those inside of the part that made them."""
+        if not check.passed:
+            if math.isfinite(check.excess):
+                self._near[a] = b
+            return
+        inside = [output for node in self._cutters[0].cut(a, self._partner).nodes for output in node.outputs]
+        for value in inside:
+            if value in self._near and self._counts_on(value, a, b):
+                self._wrong.add(value)
+        self._learn(a, b)
+
+    def _counts_on(self, value: Value, a: Value, b: Value) -> bool:
+        """Whether the rest of two parts makes equal values of equal ones inside, which were not equal."""
+        other = self._near.pop(value)
+        if other in self._origin:
+            return False
+        self._learn(value, other)
+        try:
+            check = self._look(a, b, _LARGEST)
+        except Unreadable:
+            return False
+        finally:
+            del self._partner[value], self._origin[other]
+        return check is None or check.passed
+
+    def _learn(self, a: Value, b: Value) -> None:
+        self._partner.setdefault(a, b)
+        self._origin.setdefault(b, a)
+
+    def _follows(self, a: Value, b: Value) -> bool:
+        """Whether one operator makes both, of values that are known to be equal."""
+        ours, theirs = self._cutters[0].maker(a), self._cutters[1].maker(b)
+        if ours is None or theirs is None or (ours.op, ours.static) != (theirs.op, theirs.static):
+            return False
+        if ours.outputs.index(a) != theirs.outputs.index(b) or len(ours.operands) != len(theirs.operands):
+            return False
+        if any(node.is_random for node in (ours, theirs)) or self._is_tangled(a, b):
+            return False
+        pairs = zip(ours.operands, theirs.operands, strict=True)
+        return all(
+            self._partner.get(left) is right or self._keys[0][left] == self._keys[1][right] for left, right in pairs
+        )
+
+    def _candidates(self) -> Sequence[tuple[Value, Value]]:
+        theirs = [
+            [node for node in graph.nodes if not all(output in known for output in node.outputs)]
+            for graph, known in ((self.original, self._partner), (self.new, self._origin))
+        ]
+        pairs = dict.fromkeys(candidates(theirs[0], theirs[1], self._keys))
+        return sorted(pairs, key=lambda pair: self._cutters[0].place(pair[0]))
+
+    def _is_tangled(self, a: Value, b: Value) -> bool:
+        return a in self.original.writes.entangled or b in self.new.writes.entangled
+
+    def _results(self, checks: dict[Value, TensorCheck]) -> Proof:
+        """All that passed; of what did not, the first that a wrong result is made of."""
+        unread: list[str] = []
+        found: dict[Value, TensorCheck] = {}
+        for name, a in self.original.results.items():
+            b = self.new.results.get(name)
+            if b is None:
+                unread.append(f"{name} is no result of the new program")
+                continue
+            if self._partner.get(a) is b or (a in self._partner and self._keys[0][a] == self._keys[1].get(b)):
+                continue
+            try:
+                check = self._look(a, b, math.inf)
+            except Unreadable as error:
+                unread.append(f"{name}: {error}")
+                continue
+            if check is not None:
+                self._take(a, b, check)
+                first = None if check.passed else self._first_wrong(a, checks)
+                found[a if first is None else first] = check if first is None else checks[first]
+        kept = {value: check for value, check in checks.items() if check.passed or value in self._wrong} | found
+        ordered = sorted(kept, key=self._cutters[0].place)
+        return Proof(tuple(kept[value] for value in ordered), tuple(unread))
+
+    def _first_wrong(self, result: Value, checks: Mapping[Value, TensorCheck]) -> Value | None:
+        """Of the values that were not equal, the first near one that the result is made of."""
+        part = self._cutters[0].cut(result, self._partner)
+        made = [output for node in part.nodes for output in node.outputs]
+        return next((value for value in made if value in checks and math.isfinite(checks[value].excess)), None)
+
+    def _look(self, a: Value, b: Value, largest: float) -> TensorCheck | None:
+        """Run the parts that make two values; None where there is nothing to run.
+
+        Raises:
+            Unreadable: they are too large, or do not run alone.
+        """
+        ours, theirs = self._cutters[0].cut(a, self._partner), self._cutters[1].cut(b, self._origin)
+        if max(len(ours.nodes), len(theirs.nodes)) > largest:
+            raise Unreadable("it is too far from the last value that is equal")
+        if not ours.nodes and not theirs.nodes:
+            return None
+        beat()
+        try:
+            finding, where = self._worst(ours, theirs, quick=math.isfinite(largest))
+        except Unreadable:
+            raise
+        except Exception as error:  # whatever torch raises where a part does not run in float64
+            raise Unreadable(str(error).strip().splitlines()[-1][:200] if str(error).strip() else "it fails") from error
+        return self._told(a, ours, finding, where)
+
+    def _told(self, a: Value, ours: Part, finding: Finding, where: str) -> TensorCheck:
+        passed = finding.excess <= 1
+        place = "" if finding.channel is None else f"channel {finding.channel} "
+        told = f"{finding.values[1]:.9g} against {finding.values[0]:.9g} in the original"
+        problem = (
+            "" if passed else f"{place}differs: {told}, {finding.excess:.3g} times what rounding explains, on {where}"
+        )
+        return TensorCheck(
+            name=a.label,
+            inside=frozenset(output.label for node in ours.nodes for output in node.outputs),
+            max_rel=finding.error / finding.scale if finding.scale else 0.0,
+            channel=finding.channel,
+            passed=passed,
+            excess=finding.excess,
+            problem=problem,
+        )
+
+    def _worst(self, ours: Part, theirs: Part, *, quick: bool) -> tuple[Finding, str]:
+        """The worst of all probes, or the first that is wrong, and its name."""
+        begins = (
+            [self._same(value) for value in ours.given],
+            [self._same(self._origin[value]) for value in theirs.given],
+        )
+        given = list(dict.fromkeys((*begins[0], *begins[1])))
+        seen = [self.seen[value] for value in given]
+        small = bears_corner((*ours.nodes, *theirs.nodes), seen)
+        comparison = self._comparison(ours, theirs, [[given.index(value) for value in side] for side in begins])
+        try:
+            return self._on_probes(comparison, seen, small=small, quick=quick)
+        except RuntimeError:
+            if not small:
+                raise
+            return self._on_probes(comparison, seen, small=False, quick=quick)
+
+    def _on_probes(
+        self, comparison: Comparison, seen: Sequence[Any], *, small: bool, quick: bool
+    ) -> tuple[Finding, str]:
+        worst, where = Finding(0.0), ""
+        for name, values in probes(seen, small=small, seed=self.seed):
+            found = comparison.on(values, quick=quick, centred=name == RANDOM)
+            if found.excess > worst.excess or not where:
+                worst, where = found, name
+            if worst.excess > 1:
+                return worst, where
+        narrow = any(
+            changed and held.dtype in _NARROW
+            for changed, held in zip(comparison.changed, comparison.stored[1], strict=True)
+        )
+        kernel = max((max(held.shape[2:], default=1) for held in comparison.stored[1] if held.dim() > 2), default=1)
+        for values in impulses(seen, small=small, kernel=kernel) if narrow else ():
+            found = comparison.on(values, quick=False, impulses=True)
+            if found.excess > worst.excess:
+                worst, where = found, "single values"
+            if worst.excess > 1:
+                break
+        return worst, where
+
+    def _same(self, value: Value) -> Value:
+        """The first value of the original that is equal to this one: equal values are fed with the same."""
+        return self._first[self._keys[0][value]]
+
+    def _comparison(self, ours: Part, theirs: Part, places: Sequence[Sequence[int]]) -> Comparison:
+        """Two parts, ready to run.
+
+        Args:
+            ours: of the original.
+            theirs: of the new program.
+            places: of what each begins with, in the list that both are fed with.
+        """
+        had = {content(value.tensor) for value in ours.stored if value.tensor is not None}
+        changed = [value.tensor is not None and content(value.tensor) not in had for value in theirs.stored]
+        functions = (
+            graph.function([*part.given, *part.stored], [part.target], part.nodes)
+            for graph, part in ((self.original, ours), (self.new, theirs))
+        )
+        runs = [partial(_run, function, own) for function, own in zip(functions, places, strict=True)]
+        stored = tuple([_as_read(value, part) for value in part.stored] for part in (ours, theirs))
+        return Comparison(runs[0], runs[1], (stored[0], stored[1]), changed)
+
+
+def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
+    """What is stored, as all that read it have it: rounded to half precision first, if nobody sees more of it."""
+    readers = {node.converts_to for node in part.nodes if value in node.operands}
+    if len(readers) != 1 or not isinstance(value.tensor, torch.Tensor):
+        return value.tensor
+    (narrow,) = readers
+    return value.tensor if narrow is None else value.tensor.to(narrow)
+
+
+def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Run a part on copies: it may write to what it is given."""
+    beat()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return function([*(_own(given[place]) for place in places), *map(_own, stored)])[0]
+
+
+def _own(held: Any) -> Any:  # noqa: ANN401 - a tensor, a number or a list
+    return held.clone() if isinstance(held, torch.Tensor) else held

@@ -1,0 +1,1 @@
+"""What runs the models, and what it feeds them."""

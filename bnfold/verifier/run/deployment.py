@@ -1,0 +1,118 @@
+"""The new model as it will be deployed: at onnxruntime's default optimisation level, on the caller's provider."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnfold.verifier.compare.arrays import Difference, differences
+from bnfold.verifier.compare.noise import Noise, NoiseLevel
+from bnfold.verifier.compare.quantizers import BLAMED_OPTIMISERS
+from bnfold.verifier.compare.statistics import Tally
+from bnfold.verifier.compare.tolerance import differ, noise_matters
+from bnfold.verifier.models.load import Model
+from bnfold.verifier.options import VerifyOptions
+from bnfold.verifier.result import DeploymentCheck
+from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.run.session import Feeds, Level, Session
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One run at default settings.
+
+    Attributes:
+        names: of the outputs.
+        outputs: what came out.
+        problem: why nothing did; "" if something did.
+    """
+
+    names: Sequence[str] = ()
+    outputs: Sequence[object] = ()
+    problem: str = ""
+
+
+def deploy(model: Model, feeds: Feeds, provider: str, without: Sequence[str] = ()) -> Deployed:
+    """Run a model once at default settings, but for optimisers that are left out."""
+    try:
+        session = Session(model, level=Level.DEFAULT, provider=provider, without=without)
+        return Deployed([port.name for port in session.signature.outputs], session.run(feeds))
+    except RefusedError as error:
+        return Deployed(problem=str(error))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a deployed model has to equal.
+
+    Attributes:
+        original: the original.
+        feeds: the sample.
+        expected: what the original, run as it is written, makes of it.
+    """
+
+    original: Model
+    feeds: Feeds
+    expected: Sequence[object]
+
+
+def check_deployment(deployed: Deployed, new: Model, baseline: Baseline, options: VerifyOptions) -> DeploymentCheck:
+    """Judge what the new model made at default settings.
+
+    Where it differs, the original at the same settings says how much of that is the settings' own.
+
+    Args:
+        deployed: what it made.
+        new: the new model.
+        baseline: what it should have made.
+        options: provider and tolerances.
+    """
+    provider = options.provider
+    if deployed.problem:
+        if not deploy(baseline.original, baseline.feeds, provider).problem:
+            return DeploymentCheck(provider, math.nan, passed=False, problem=deployed.problem)
+        neither = f"neither model runs there: {deployed.problem}"
+        return DeploymentCheck(provider, math.nan, passed=True, problem=neither)
+    tallies = _tallies(deployed, baseline, options)
+    results = [tally.result() for tally in tallies if not tally.is_undecided]
+    wrong = next((result for result in results if not result.passed), None)
+    problem = f"output {wrong.name!r}: {wrong.problem}" if wrong else ""
+    note = "" if wrong or not any(tally.by_steps for tally in tallies) else _note(new, baseline, options)
+    worst = max((result.max_rel for result in results), default=0.0)
+    return DeploymentCheck(provider, worst, not wrong, problem, note)
+
+
+def _tallies(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[Tally]:
+    """One per output, with the one sample in it."""
+    tallies = [Tally(name, options) for name in deployed.names]
+    found = _differences(deployed, baseline, options)
+    noise: Sequence[NoiseLevel | None] = [None] * len(found)
+    if any(noise_matters(difference, options) for output in found for difference in output):
+        measured = Noise(baseline.original, Session(baseline.original), options.provider)
+        noise = measured.measure(baseline.feeds, baseline.expected, lambda levels: differ(found, options, levels))
+    for tally, output, level in zip(tallies, found, noise, strict=True):
+        tally.add(output, level, "the first sample")
+    return tallies
+
+
+def _differences(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[list[Difference]]:
+    """Of each output to what is expected; where these settings make NaN and infinities of their own, to theirs."""
+    found = [differences(a, b) for a, b in zip(baseline.expected, deployed.outputs, strict=True)]
+    if not any(difference.problem for output in found for difference in output):
+        return found
+    original = deploy(baseline.original, baseline.feeds, options.provider)
+    if original.problem:
+        return found
+    there = [differences(a, b) for a, b in zip(original.outputs, deployed.outputs, strict=True)]
+    return [
+        other if any(difference.problem for difference in output) else output
+        for output, other in zip(found, there, strict=True)
+    ]
+
+
+def _note(new: Model, baseline: Baseline, options: VerifyOptions) -> str:
+    """What explains steps of quantizers: the optimiser without which there are none, if there is one."""
+    for name in BLAMED_OPTIMISERS:
+        without = deploy(new, baseline.feeds, options.provider, (name,))
+        if not without.problem and not any(tally.by_steps for tally in _tallies(without, baseline, options)):
+            return f"a step of its own quantizers away: onnxruntime's optimiser {name} quantizes the new bias"
+    return "a step of its own quantizers away"

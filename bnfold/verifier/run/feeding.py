@@ -1,0 +1,137 @@
+"""Which sizes a check runs with: the first ones that the original accepts, and others where it leaves them free."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+from bnfold.errors import UncheckedError
+from bnfold.verifier.models.signature import Port
+from bnfold.verifier.options import VerifyOptions
+from bnfold.verifier.run.complaints import GO_ON, RefusedError
+from bnfold.verifier.run.inputs import draw
+from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
+from bnfold.verifier.run.shapes import Setting, Shape, further_settings, other_settings, settings
+from bnfold.verifier.run.wanted_sizes import Wants
+
+RequireRoom = Callable[[Mapping[str, Shape]], None]
+
+# Sizes that messages of onnxruntime name: "Got: 64 Expected: 512". Others in them are ranks and indices.
+_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
+_LARGEST_NAMED, _MOST_NAMED = 2**16, 12
+_MOST_FURTHER = 300
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How a check feeds the models.
+
+    Attributes:
+        settings: one way, or two; samples take them in turn.
+        feeds: the first sample.
+        observation: what the original made of it, with all that it exposes.
+    """
+
+    settings: tuple[Setting, ...]
+    feeds: Feeds
+    observation: Observation
+
+
+def choose_feeding(
+    original: Session,
+    options: VerifyOptions,
+    bounds: Mapping[str, int],
+    wants: Wants | None = None,
+    require_room: RequireRoom = lambda _: None,
+) -> Feeding:
+    """One way to feed the original that it accepts, and a second one where sizes are free and others are accepted.
+
+    Args:
+        original: the original.
+        options: of the check.
+        bounds: below which the integers of an input have to stay, where the graph says so.
+        wants: sizes of inputs that the graph wants, where it says so.
+        require_room: raises RefusedError for shapes of inputs on which a run would take too much memory.
+
+    Raises:
+        UncheckedError: it accepts none.
+        UsageError: as `shapes.settings`.
+    """
+    inputs = original.signature.inputs
+    first = _first_that_runs(original, options, bounds, wants or {}, require_room)
+    for other in other_settings(inputs, options, first.settings[0], wants) if options.samples > 1 else ():
+        try:
+            require_room(other.shapes)
+            original.run(draw(inputs, other, options, sample=1))
+        except RefusedError:
+            continue
+        return replace(first, settings=(*first.settings, other))
+    return first
+
+
+def _first_that_runs(
+    original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants, require_room: RequireRoom
+) -> Feeding:
+    refused: list[tuple[Setting, UncheckedError]] = []
+    inputs = original.signature.inputs
+    natural = settings(inputs, options, bounds, wants)
+    for setting in chain(natural, _further(inputs, options, bounds, wants, refused)):
+        try:
+            require_room(setting.shapes)
+            feeds = draw(inputs, setting, options, sample=0)
+            return Feeding((setting,), feeds, original.observe(feeds, original.exposed))
+        except EndlessError:
+            raise
+        except UncheckedError as error:  # also where these sizes take more memory than there is
+            refused.append((setting, error))
+    raise _nothing_fits(inputs, options, refused)
+
+
+def _nothing_fits(
+    inputs: Sequence[Port], options: VerifyOptions, refused: Sequence[tuple[Setting, UncheckedError]]
+) -> UncheckedError:
+    """That the original takes nothing; where its sizes are all fixed, a node of it is to blame, and no hint helps."""
+    setting, reason = refused[0]
+    fed = ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in setting.shapes.items())
+    tried = "" if len(refused) == 1 else f" nor with {len(refused) - 1} other choices"
+    said = f"{reason} (fed with {fed or 'nothing'}{tried})"
+    if any(_has_free_sizes(port) for port in inputs if port.name not in options.shapes):
+        return _caused(f"{said}; give --shape, --dim or --input, or {GO_ON}", reason)
+    if any(port.dtype is not None and port.dtype.kind in "iuO" for port in inputs if port.name not in options.inputs):
+        return _caused(f"{said}; give --input, or {GO_ON}", reason)
+    failing = reason.failing if isinstance(reason, RefusedError) else None
+    return _caused(f"{said}; {GO_ON}", RefusedError(str(reason), lacking=failing))
+
+
+def _has_free_sizes(port: Port) -> bool:
+    """Whether some are, or nothing is known of them."""
+    return not port.shape or not all(isinstance(size, int) for size in port.shape)
+
+
+def _caused(message: str, cause: UncheckedError) -> UncheckedError:
+    error = UncheckedError(message)
+    error.__cause__ = cause
+    return error
+
+
+def _further(
+    inputs: Sequence[Port],
+    options: VerifyOptions,
+    bounds: Mapping[str, int],
+    wants: Wants,
+    refused: Sequence[tuple[Setting, UncheckedError]],
+) -> Iterator[Setting]:
+    """What is tried when nothing natural fits; the reasons why that was refused name sizes."""
+    named = Counter(number for setting, error in refused for number in _named(error) - _fed(setting))
+    said = [number for number, _ in named.most_common(_MOST_NAMED)]
+    yield from islice(further_settings(inputs, options, bounds, wants, said), _MOST_FURTHER)
+
+
+def _named(error: UncheckedError) -> set[int]:
+    numbers = map(int, _NUMBER.findall(str(error)))
+    return {number for number in numbers if 1 < number <= _LARGEST_NAMED}
+
+
+def _fed(setting: Setting) -> set[int]:
+    return {size for shape in setting.shapes.values() for size in shape}

@@ -1,0 +1,107 @@
+"""Seeded input draws that reach both sides of every branch: never only [0, 1)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.errors import UsageError
+from bnfold.verifier.compare.arrays import FLOATS
+from bnfold.verifier.models.signature import Port
+from bnfold.verifier.options import VerifyOptions
+from bnfold.verifier.run.shapes import Setting, Shape, one_sample
+
+Draw = Callable[[np.random.Generator, Shape], npt.NDArray[np.float64]]
+
+DISTRIBUTIONS: tuple[tuple[str, Draw], ...] = (
+    ("normal", lambda rng, shape: rng.standard_normal(shape)),
+    ("ten times normal", lambda rng, shape: 10 * rng.standard_normal(shape)),
+    ("all negative", lambda rng, shape: -np.abs(rng.standard_normal(shape))),
+    ("all zero", lambda _rng, shape: np.zeros(shape)),
+    ("constant", lambda rng, shape: np.full(shape, rng.standard_normal())),
+    ("large", lambda rng, shape: 100 * rng.standard_normal(shape)),
+)
+"""Of floating point inputs: sample i takes number i, and begins again after the last."""
+
+
+_SEQUENCE_LENGTH = 2
+
+
+def name_of_draw(ports: Sequence[Port], options: VerifyOptions, sample: int) -> str:
+    """How messages call the sample: its number, counted from 0, and its distribution where that is a choice."""
+    drawn = any(port.dtype in FLOATS and port.name not in options.inputs for port in ports)
+    return f"sample {sample} ({DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][0]})" if drawn else f"sample {sample}"
+
+
+def draw(ports: Sequence[Port], setting: Setting, options: VerifyOptions, sample: int) -> dict[str, Any]:
+    """The values of every input in one sample: the caller's where there are any, else drawn.
+
+    Integers of 32 bits and more are small and not negative, for they may be an index, a count or a length; shorter
+    ones are data, such as pixels, and take their whole range. Strings are digits, so that a Cast can read them. A
+    sequence is a list of two tensors, or of the rows of the caller's values.
+
+    Raises:
+        UsageError: the values that the caller gave are of a dtype that the input cannot take.
+    """
+    rng = np.random.default_rng([options.seed, sample])
+    return {port.name: _value(rng, port, setting, options, sample) for port in ports}
+
+
+def _value(rng: np.random.Generator, port: Port, setting: Setting, options: VerifyOptions, sample: int) -> Any:  # noqa: ANN401
+    """An array, or a list of them."""
+    if port.name in options.inputs:
+        given = _given(port, options.inputs[port.name], sample)
+        return list(given) if port.is_sequence else given
+    if port.is_sequence:
+        return [_drawn(rng, _dtype(port), setting, port.name, sample) for _ in range(_SEQUENCE_LENGTH)]
+    return _drawn(rng, _dtype(port), setting, port.name, sample)
+
+
+def distinct_samples(ports: Sequence[Port], options: VerifyOptions) -> int:
+    """How many samples are worth comparing: no more than the caller's values hold where nothing is drawn."""
+    if any(port.name not in options.inputs for port in ports):
+        return options.samples
+    return min(options.samples, max((_count(port, options.inputs) for port in ports), default=1))
+
+
+def _dtype(port: Port) -> "np.dtype[Any]":
+    assert port.dtype is not None, "settings() lets no other port through"
+    return port.dtype
+
+
+def _count(port: Port, inputs: Mapping[str, npt.NDArray[Any]]) -> int:
+    shape = inputs[port.name].shape
+    rows = one_sample(port, shape)
+    return shape[0] // rows[0] if rows and rows[0] else 1
+
+
+def _given(port: Port, array: npt.NDArray[Any], sample: int) -> npt.NDArray[Any]:
+    dtype = _dtype(port)
+    if not np.can_cast(array.dtype, dtype, "same_kind") or (dtype.kind == "O" and array.dtype.kind not in "OU"):
+        raise UsageError(f"input {port.name!r} takes {port.type}, got values of dtype {array.dtype}: convert them")
+    rows = one_sample(port, array.shape)
+    if rows == array.shape or port.is_sequence:
+        return array.astype(dtype)
+    start = sample % (array.shape[0] // rows[0]) * rows[0]
+    return array[start : start + rows[0]].astype(dtype)
+
+
+def _drawn(
+    rng: np.random.Generator, dtype: "np.dtype[Any]", setting: Setting, name: str, sample: int
+) -> npt.NDArray[Any]:
+    shape = setting.shapes[name]
+    if dtype.kind == "O":
+        return np.asarray(rng.integers(0, 10, shape)).astype(str).astype(object)
+    if dtype.kind == "b":
+        return np.asarray(rng.integers(0, 2, shape), dtype)
+    if dtype.kind in "iu" and dtype.itemsize >= 4:
+        bound = setting.bounds.get(name, setting.integers_below)
+        # A single number may be a length or a stride, and these are no zeros.
+        least = 1 if not shape and name not in setting.bounds and bound > 1 else 0
+        return np.asarray(rng.integers(least, bound, shape), dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.asarray(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))
+    _, distribution = DISTRIBUTIONS[sample % len(DISTRIBUTIONS)]
+    return np.asarray(distribution(rng, shape), dtype)

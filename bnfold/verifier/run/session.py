@@ -1,0 +1,257 @@
+"""onnxruntime, made quiet, literal and one-line.
+
+onnxruntime is imported when the first session is made, not when this module is.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from threading import Event, Timer
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from bnfold.errors import UncheckedError, UsageError
+from bnfold.pulse import beat
+from bnfold.verifier.models.load import Model
+from bnfold.verifier.models.signature import Port, Signature
+from bnfold.verifier.run.complaints import GO_ON, complaint, one_line
+from bnfold.verifier.run.parallel import half_of_the_processors
+from bnfold.verifier.run.values import to_array, to_value
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Feeds = Mapping[str, Any]
+"""Values by the name of the input: an array each, or a list of arrays for a sequence."""
+
+CPU = "CPUExecutionProvider"
+_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+_FATAL = 4  # the level of a log in which what comes as an exception is not told twice
+LONGEST_RUN = 600.0
+"""Seconds. A model may have a loop without an end."""
+
+
+class EndlessError(UncheckedError):
+    """A run of a model takes too long, whatever it is fed with."""
+
+
+class Level(Enum):
+    """How much onnxruntime may change a graph before it runs it."""
+
+    AS_WRITTEN = "ORT_DISABLE_ALL"
+    """Nothing. At any other level onnxruntime folds BatchNorms itself, and a comparison with that proves nothing."""
+    DEFAULT = "ORT_ENABLE_ALL"
+    """What a session does to whom nobody says otherwise: what a deployed model meets."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run of a model.
+
+    Attributes:
+        outputs: of the graph, in order: an array each, or a list, dict or None of them where the model says so.
+        tensors: further tensors of the graph by name.
+    """
+
+    outputs: list[object]
+    tensors: dict[str, object]
+
+
+class Session:
+    """One model on onnxruntime.
+
+    Args:
+        model: the model.
+        exposed: tensors of its graph to be seen; not its outputs.
+        level: what onnxruntime may change.
+        provider: the execution provider; what it has no kernel for runs on the CPU.
+        weights: values of initializers in place of those of the model.
+        without: names of onnxruntime's optimisers that are left out.
+
+    Attributes:
+        exposed: the same.
+        signature: inputs and outputs of the model itself.
+
+    Raises:
+        RefusedError: onnxruntime does not take the model.
+        UncheckedError: memory ran out.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        exposed: Sequence[str] = (),
+        level: Level = Level.AS_WRITTEN,
+        provider: str = CPU,
+        weights: Mapping[str, npt.NDArray[Any]] | None = None,
+        without: Sequence[str] = (),
+    ) -> None:
+        self.role = model.role
+        self.exposed = tuple(exposed)
+        try:
+            # onnxruntime reads these where they are, as long as it runs.
+            self._weights = {name: to_value(values) for name, values in (weights or {}).items()}
+            self._session = _open_or_emulate(model, exposed, _Setup(level, provider, tuple(without)), self._weights)
+        except UncheckedError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise complaint(error, "load", self.role) from error
+        outputs = _ports(self._session.get_outputs())
+        own = len(outputs) - len(self.exposed)
+        self.signature = Signature(
+            inputs=_ports(self._session.get_inputs()),
+            overridable=_ports(self._session.get_overridable_initializers()),
+            outputs=outputs[:own],
+        )
+        self._dtypes = {port.name: port.dtype for port in outputs if port.dtype is not None}
+        self._has_only_tensors = all(_is_tensor(port) for port in self.signature.inputs + outputs)
+
+    def run(self, feeds: Feeds) -> list[object]:
+        """The outputs of the graph.
+
+        Raises:
+            RefusedError: onnxruntime cannot run the model on these inputs.
+            UncheckedError: memory ran out.
+        """
+        return self.observe(feeds, ()).outputs
+
+    def observe(self, feeds: Feeds, tensors: Sequence[str]) -> Observation:
+        """The outputs of the graph, and some of its exposed tensors.
+
+        Raises:
+            RefusedError, UncheckedError: as `run`.
+        """
+        own = [port.name for port in self.signature.outputs]
+        names = [*own, *tensors]
+        beat()
+        with _ended_after(LONGEST_RUN) as (settings, has_ended):
+            try:
+                values = (
+                    self._run_on_tensors(names, feeds, settings)
+                    if self._has_only_tensors
+                    else self._session.run(names, {**feeds}, settings)
+                )
+            except Exception as error:
+                if has_ended():
+                    raise EndlessError(
+                        f"one run of {self.role} was ended after {LONGEST_RUN:g} seconds; {GO_ON}"
+                    ) from error
+                raise complaint(error, "run", self.role) from error
+        return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
+
+    def _run_on_tensors(self, names: Sequence[str], feeds: Feeds, settings: "onnxruntime.RunOptions") -> list[object]:
+        values = {name: to_value(array) for name, array in feeds.items()}
+        made = self._session.run_with_ort_values(list(names), values, settings)
+        return [to_array(value, self._dtypes[name]) for name, value in zip(names, made, strict=True)]
+
+
+@contextmanager
+def _ended_after(seconds: float) -> "Iterator[tuple[onnxruntime.RunOptions, Callable[[], bool]]]":
+    """Options of a run that is ended from outside if it takes too long, and whether it was."""
+    import onnxruntime
+
+    settings = onnxruntime.RunOptions()
+    settings.log_severity_level = _FATAL
+    ended = Event()
+
+    def end() -> None:
+        ended.set()
+        settings.terminate = True
+
+    timer = Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield settings, ended.is_set
+    finally:
+        timer.cancel()
+
+
+def require_provider(provider: str) -> None:
+    """Raise UsageError where this onnxruntime does not have an execution provider."""
+    import onnxruntime
+
+    known = onnxruntime.get_available_providers()
+    if provider not in known:
+        raise UsageError(f"this onnxruntime has no provider {provider!r}: it has {', '.join(known)}")
+
+
+def require_libraries(libraries: Sequence[str]) -> None:
+    """Raise UsageError where onnxruntime cannot load one of these libraries of operators."""
+    import onnxruntime
+
+    for library in libraries:
+        try:
+            onnxruntime.SessionOptions().register_custom_ops_library(library)
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise UsageError(f"{library} is no library of operators: {one_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """How a session is made: level, execution provider, and optimisers that are left out."""
+
+    level: Level
+    provider: str
+    without: tuple[str, ...]
+
+
+def _open_or_emulate(
+    model: Model, exposed: Sequence[str], setup: _Setup, weights: "Mapping[str, onnxruntime.OrtValue]"
+) -> "onnxruntime.InferenceSession":
+    """The model as it is; where onnxruntime does not take it, without bfloat16 arithmetic, if that is what it has."""
+    try:
+        return _open(model, exposed, setup, weights)
+    except Exception:
+        emulated = model.emulated
+        if emulated is None:
+            raise
+        return _open(emulated, exposed, setup, weights)
+
+
+def _open(
+    model: Model, exposed: Sequence[str], setup: _Setup, weights: "Mapping[str, onnxruntime.OrtValue]"
+) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, setup.level.value)
+    settings.log_severity_level = _FATAL
+    for library in model.libraries:
+        settings.register_custom_ops_library(library)
+    if setup.level is Level.AS_WRITTEN:
+        settings.intra_op_num_threads = half_of_the_processors()
+    # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    given = {name: weights.get(name) or to_value(values) for name, values in model.beside.items()} | {**weights}
+    outside = sorted(given.keys() & model.outside.keys())
+    if outside:
+        settings.add_external_initializers(outside, [given[name] for name in outside])
+    for name in given.keys() - set(outside):
+        settings.add_initializer(name, given[name])
+    if model.folder:  # for the data of bodies, which are not the graph's own
+        settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.folder.path))
+    # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
+    providers = list(dict.fromkeys((setup.provider, CPU)))
+    return onnxruntime.InferenceSession(
+        model.exposing(exposed),
+        settings,
+        providers=providers,
+        enable_fallback=0,
+        disabled_optimizers=list(setup.without),
+    )
+
+
+def _ports(arguments: list[Any]) -> tuple[Port, ...]:
+    return tuple(Port(argument.name, argument.type, tuple(argument.shape)) for argument in arguments)
+
+
+def _is_tensor(port: Port) -> bool:
+    """Whether it is a tensor of numbers, always."""
+    return port.type.startswith("tensor(") and port.dtype is not None and port.dtype.kind != "O"

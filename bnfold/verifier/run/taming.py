@@ -1,0 +1,82 @@
+"""Samples on which the original overflows, made smaller until it does not: infinity and NaN say little of a model."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bnfold.verifier.compare.arrays import FLOATS, tensors
+from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.models.signature import Port
+from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.run.session import Feeds, Observation
+
+_EXPONENTS = range(8, 72, 8)
+
+
+def smaller(values: Mapping[str, Any], names: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Values of which some are divided by powers of two: the exponent, and the values.
+
+    Args:
+        values: arrays, or lists of them, by name.
+        names: of those to divide; only floating-point ones are.
+    """
+    free = {name for name in names if any(np.any(array) for array in _floats(values[name]))}
+    for exponent in _EXPONENTS if free else ():
+        yield exponent, {name: _divided(value, exponent) if name in free else value for name, value in values.items()}
+
+
+def is_finite(observation: Observation) -> bool:
+    """Whether a run made neither infinity nor NaN, as far as it was seen."""
+    seen = (*observation.outputs, *observation.tensors.values())
+    return all(np.isfinite(array).all() for value in seen for array in _floats(value))
+
+
+@dataclass
+class Tamer:
+    """Makes samples smaller.
+
+    Args:
+        ports: the inputs of the original.
+        fixed: names of those of which the caller has given values.
+    """
+
+    ports: Sequence[Port]
+    fixed: Collection[str]
+    _is_hopeless: bool = field(default=False, init=False)
+
+    def tame(
+        self, feeds: Feeds, seen: Observation, observe: Callable[[Feeds], Observation]
+    ) -> tuple[int, Feeds, Observation] | None:
+        """The exponent by which a sample was divided, the sample, and what the original makes of it.
+
+        Args:
+            feeds: the sample.
+            seen: what the original makes of it.
+            observe: runs the original.
+
+        Returns:
+            None where nothing is infinite, and where something always is: then no further sample is tried.
+        """
+        if self._is_hopeless or is_finite(seen):
+            return None
+        for exponent, others in smaller(feeds, [port.name for port in self.ports if port.name not in self.fixed]):
+            try:
+                again = observe(others)
+            except RefusedError:
+                continue
+            if is_finite(again):
+                return exponent, others, again
+            self._is_hopeless = exponent == _EXPONENTS[-1]
+        return None
+
+
+def _floats(value: object) -> Iterator[Array]:
+    return (array for array in tensors(value) if array.dtype in FLOATS)
+
+
+def _divided(value: Any, exponent: int) -> Any:  # noqa: ANN401 - an array or a list of them
+    if isinstance(value, list):
+        return [_divided(element, exponent) for element in value]
+    return (value * value.dtype.type(2.0**-exponent)).astype(value.dtype) if value.dtype in FLOATS else value

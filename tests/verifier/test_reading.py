@@ -1,0 +1,132 @@
+"""Half-precision weights one by one: no number may be off by more than rounding, wherever it stands."""
+
+import numpy as np
+import onnx
+import pytest
+
+import bnfold
+from tests.networks import Network
+from tests.verifier.spoiling import spoiled
+
+
+def linear() -> onnx.ModelProto:
+    """One row of more features than there are places for impulses."""
+    net = Network(seed=1)
+    net.batch_norm("x", "n", 300, "float16")
+    net.node("Gemm", ["n", net.weight("w", 300, 8, dtype="float16")], "y")
+    return net.model({"x": [1, 300]}, ["y"], dtype="float16")
+
+
+def flattened() -> onnx.ModelProto:
+    """A Flatten between the BatchNorm and the Gemm."""
+    net = Network(seed=2)
+    net.batch_norm("x", "n", 6, "float16")
+    net.node("Flatten", ["n"], "f")
+    net.node("Gemm", ["f", net.weight("w", 6 * 25, 4, dtype="float16")], "y")
+    return net.model({"x": [2, 6, 5, 5]}, ["y"], dtype="float16")
+
+
+def turned() -> onnx.ModelProto:
+    """A Transpose between the BatchNorm and the MatMul."""
+    net = Network(seed=3)
+    net.batch_norm("x", "n", 6, "float16")
+    net.node("Transpose", ["n"], "t", perm=[0, 2, 1])
+    net.node("MatMul", ["t", net.weight("w", 6, 5, dtype="float16")], "y")
+    return net.model({"x": [2, 6, 4]}, ["y"], dtype="float16")
+
+
+def narrow() -> onnx.ModelProto:
+    """A 3x3 Conv of many channels on few pixels, with a Relu behind."""
+    net = Network(seed=4)
+    net.node("Conv", ["x", net.weight("w", 6, 90, 3, 3, dtype="float16")], "c", pads=[1] * 4)
+    net.batch_norm("c", "n", 6, "float16")
+    net.node("Relu", ["n"], "y")
+    return net.model({"x": [1, 90, 3, 3]}, ["y"], dtype="float16")
+
+
+def strided() -> onnx.ModelProto:
+    """Steps of 2 on one axis and 3 on the other, holes in the kernel, and groups."""
+    net = Network(seed=7)
+    inputs = ["x", net.weight("w", 6, 4, 3, 2, dtype="float16")]
+    net.node("Conv", inputs, "c", strides=[2, 3], dilations=[1, 2], pads=[1, 0, 0, 2], group=2)
+    net.batch_norm("c", "y", 6, "float16")
+    return net.model({"x": [1, 8, 17, 20]}, ["y"], dtype="float16")
+
+
+def patches() -> onnx.ModelProto:
+    """A kernel as large as its steps, and an input as large as one kernel on one axis."""
+    net = Network(seed=8)
+    net.node("Conv", ["x", net.weight("w", 5, 3, 4, 4, dtype="float16")], "c", strides=[4, 4])
+    net.batch_norm("c", "y", 5, "float16")
+    return net.model({"x": [1, 3, 4, 16]}, ["y"], dtype="float16")
+
+
+def enlarged() -> onnx.ModelProto:
+    """A ConvTranspose whose padding cuts off the border."""
+    net = Network(seed=9)
+    net.node("ConvTranspose", ["x", net.weight("w", 7, 4, 4, 4, dtype="float16")], "c", strides=[2, 2], pads=[1] * 4)
+    net.batch_norm("c", "y", 4, "float16")
+    return net.model({"x": [2, 7, 6, 3]}, ["y"], dtype="float16")
+
+
+def fixed() -> onnx.ModelProto:
+    """A Reshape that fixes the batch: the part runs on sources of one length only."""
+    net = Network(seed=5)
+    net.batch_norm("x", "n", 40, "float16")
+    net.initializers["shape"] = np.asarray([1, 40, 4], np.int64)
+    net.node("Reshape", ["n", "shape"], "s")
+    net.node("Transpose", ["s"], "t", perm=[0, 2, 1])
+    net.node("MatMul", ["t", net.weight("w", 40, 5, dtype="float16")], "y")
+    return net.model({"x": [1, 40, 2, 2]}, ["y"], dtype="float16")
+
+
+def summed() -> onnx.ModelProto:
+    """Two Convs of one tensor, added: what comes out are sums of two weights, of which each may be half a unit off."""
+    net = Network(seed=6)
+    net.node("Conv", ["x", net.weight("w", 6, 20, 3, 3, dtype="float16")], "c", pads=[1] * 4)
+    small = net.constant("v", net.random.normal(size=(6, 20, 1, 1)) / 16, "float16")
+    net.node("Conv", ["x", small, net.weight("b", 6, dtype="float16")], "d")
+    net.batch_norm(net.node("Add", ["c", "d"], "s"), "y", 6, "float16")
+    return net.model({"x": [1, 20, 5, 5]}, ["y"], dtype="float16")
+
+
+NETWORKS = (linear, flattened, turned, narrow, strided, patches, enlarged, fixed, summed)
+
+
+def one_number_off(folded: onnx.ModelProto, seed: int) -> onnx.ModelProto:
+    """The folded weight with one number moved to the next but one: one step may be what rounding the other way does."""
+
+    def change(values):
+        eligible = np.flatnonzero(np.abs(values.astype(np.float64)) > 1e-3 * np.abs(values).max())  # not of scale 0
+        place = np.unravel_index(np.random.default_rng(seed).choice(eligible), values.shape)
+        for _ in range(2):
+            values[place] = np.nextafter(values[place], np.float16(np.inf))
+
+    return spoiled(folded, lambda copy: max(copy.graph.initializer, key=lambda tensor: np.prod(tensor.dims)), change)
+
+
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+def test_one_number_that_is_off_by_two_units_is_found(make):
+    original = make()
+    result = bnfold.fold(original, verify=None)
+    assert result.report.batch_norms.kept == 0
+    verdict = bnfold.verify(original, result.model)
+    assert verdict.passed, verdict.problem
+    for seed in range(10):
+        verdict = bnfold.verify(original, one_number_off(result.model, seed))
+        assert "has a weight that was not rounded once" in verdict.problem
+
+
+def test_a_weight_is_read_beside_a_large_shift():
+    # Zeros become shifts of 300 channels behind the first BatchNorm: what an impulse adds to their sum is little.
+    net = Network(seed=0)
+    net.batch_norm("x", "m", 300, "float16")
+    inputs = ["m", net.constant("w", net.random.normal(size=(300, 500)) / 170, "float16")]
+    net.batch_norm(net.node("Gemm", inputs, "g"), "n", 500, "float16")
+    net.node("Sigmoid", ["n"], "y")
+    original = net.model({"x": [1, 300]}, ["y"], dtype="float16")
+    result = bnfold.fold(original, verify=None)
+    assert result.report.batch_norms.kept == 0
+    verdict = bnfold.verify(original, result.model)
+    assert verdict.passed, verdict.problem
+    assert "has a weight" in bnfold.verify(original, one_number_off(result.model, 0)).problem

@@ -1,0 +1,47 @@
+"""Programs that are folded wrongly are found out, every kind in every form; right folds are not called wrong."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
+
+from bnfold.verifier.programs.opening import open_program  # noqa: E402
+from bnfold.verifier.programs.parts.prove import Prover  # noqa: E402
+from tests.faults.programs import KINDS, NETWORKS, WAYS, compiled, faults, folded, network  # noqa: E402
+
+
+def proof(original, new, way, seed=0):
+    """What is found part by part, whole outputs aside."""
+    ours, theirs = (open_program(role, compiled(of, way)) for role, of in (("a", original), ("b", new)))
+    graphs = ours.graph(), theirs.graph()
+    sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
+    return Prover(*graphs, ours.seen(graphs[0], [sample]), seed).run()
+
+
+DTYPES = (torch.float32, torch.float16)
+# Every network in one form of each type, and all forms among them; the benchmark runs them all.
+CASES = [
+    (name, dtype, WAYS[(at + half) % 3], at) for at, name in enumerate(NETWORKS) for half, dtype in enumerate(DTYPES)
+]
+NAMES = [f"{name}-{str(dtype)[6:]}-{way}" for name, dtype, way, _ in CASES]
+
+
+@pytest.mark.parametrize(("name", "dtype", "way", "seed"), CASES, ids=NAMES)
+def test_faults_are_caught_and_right_folds_are_not(name, dtype, way, seed):
+    original = network(name, seed, dtype)
+    if name != "padded":
+        found = proof(original, folded(original), way, seed)
+        assert not found.unread, found.unread
+        assert all(check.passed for check in found.checks), found.checks
+        assert len(found.checks) >= len(original.pairs)
+    for kind, wrong in faults(original, seed):
+        found = proof(original, wrong, way, seed)
+        assert not found.unread, found.unread
+        assert not all(check.passed for check in found.checks), kind
+
+
+def test_every_kind_has_a_place():
+    found = set()
+    for name in NETWORKS:
+        for dtype in DTYPES:
+            found |= {kind for kind, _ in faults(network(name, 0, dtype), 0)}
+    assert found == set(KINDS)

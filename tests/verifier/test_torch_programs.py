@@ -1,0 +1,145 @@
+"""The check for programs of torch: what it must catch, what it must not, and what it asks for."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+from torch import nn  # noqa: E402
+
+from bnfold.engine import fold_graph  # noqa: E402
+from bnfold.errors import UsageError, VerificationError  # noqa: E402
+from bnfold.frontends.aten.port import AtenPort  # noqa: E402
+from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
+from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from bnfold.verifier.programs.check import check_torch  # noqa: E402
+from bnfold.verifier.programs.inputs import example_arguments  # noqa: E402
+from tests.torchscript import modules  # noqa: E402
+from tests.torchscript.folding import compiled, randomised, reloaded  # noqa: E402
+
+IMAGE = torch.randn(2, 3, 6, 7)
+OPTIONS = VerifyOptions(shapes={"x": (2, 3, 6, 7)})
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return randomised(modules.Before(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
+
+
+def script():
+    return compiled(network(), "scripted")
+
+
+def changed(change):
+    """The network with a change that is small."""
+    module = reloaded(script())
+    with torch.no_grad():
+        change(module)
+    return module
+
+
+def test_a_program_equals_itself_in_both_runtimes():
+    verdict = check_torch(script(), script(), OPTIONS)
+    assert verdict.passed
+    assert verdict.runtimes == ("torch", "onnxruntime")
+    assert verdict.samples == OPTIONS.samples
+
+
+def test_a_fold_passes_with_its_place():
+    module = script()
+    program = ScriptProgram(module, example_arguments(module, OPTIONS))
+    fold_graph(AtenPort(program.graph))
+    verdict = check_torch(module, program.finish(), OPTIONS)
+    assert verdict.passed, verdict
+    assert [place.name for place in verdict.tensors] == ["norm"]
+    assert 0 < verdict.tensors[0].excess <= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.operator.weight[2].mul_(1.001),
+        lambda module: module.norm.bias[3].add_(0.01),
+        lambda module: module.norm.running_var.mul_(1.001),
+        lambda module: module.norm.weight[1].neg_(),
+        lambda module: module.operator.bias[1].fill_(float("nan")),
+    ],
+)
+def test_small_changes_are_caught(change):
+    assert not check_torch(script(), changed(change), OPTIONS).passed
+
+
+def test_other_inputs_and_outputs_are_caught():
+    other = compiled(randomised(modules.OutputInTheMiddle()), "scripted")
+    assert "outputs" in check_torch(script(), other, OPTIONS).problem
+    tokens = compiled(randomised(nn.Sequential(nn.Conv2d(3, 4, 3))), "scripted")
+    assert "inputs input (Tensor) against x (Tensor)" in check_torch(script(), tokens, OPTIONS).problem
+
+
+def test_without_shapes_it_asks_and_shows_the_inputs():
+    module = compiled(randomised(modules.OtherMethods()), "scripted")
+    with pytest.raises(UsageError, match=r"--shape x=.*the inputs are x \(Tensor\), scale \(float\)"):
+        check_torch(module, module)
+
+
+def test_a_traced_module_in_memory_knows_its_shapes():
+    module = compiled(network(), "traced", IMAGE)
+    assert example_arguments(module)[0].shape == IMAGE.shape
+
+
+def test_an_unknown_name_and_a_shape_that_does_not_fit():
+    with pytest.raises(UsageError, match="no input 'y'"):
+        check_torch(script(), script(), VerifyOptions(shapes={"y": (1,)}))
+    with pytest.raises(VerificationError, match="torch cannot run the original"):
+        check_torch(script(), script(), VerifyOptions(shapes={"x": (1, 5, 3, 3)}))
+
+
+def test_real_inputs_are_used():
+    values = np.random.default_rng(0).normal(size=(2, 3, 6, 7)).astype(np.float32)
+    verdict = check_torch(script(), script(), VerifyOptions(inputs={"x": values}))
+    assert verdict.passed
+    assert verdict.samples == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_types(dtype):
+    module = network().to(dtype)
+    module.norm.running_var.fill_(2.0)
+    module = compiled(module, "scripted")
+    verdict = check_torch(module, reloaded(module), OPTIONS)
+    assert verdict.passed, verdict
+
+
+def test_equal_programs_have_no_places():
+    program = torch.export.export(network(), (IMAGE,))
+    verdict = check_torch(program, program, VerifyOptions(samples=2))
+    assert verdict.passed
+    assert not verdict.tensors
+
+
+def test_exported_programs_that_differ():
+    program, other = (torch.export.export(network(seed), (IMAGE,)) for seed in (0, 1))
+    assert not check_torch(program, other, VerifyOptions(samples=2)).passed
+
+
+class Chaos(torch.nn.Module):
+    """One rounding makes another output of it."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        return torch.sin(x * self.first * self.second)
+
+
+def test_programs_that_nothing_can_be_said_of_are_not_called_different():
+    ours, theirs = (compiled(Chaos(*factors), "scripted") for factors in ((3.3e7, 3.1), (3.1, 3.3e7)))
+    values = np.linspace(1, 2, 64, dtype=np.float32)[None]
+    verdict = check_torch(ours, theirs, VerifyOptions(inputs={"x": values}))
+    assert verdict.status == "unchecked"
+    assert "equality cannot be shown" in verdict.problem
+    other = compiled(Chaos(0.3, 3.1), "scripted")
+    assert (
+        check_torch(other, compiled(Chaos(0.4, 3.1), "scripted"), VerifyOptions(inputs={"x": values})).status
+        == "failed"
+    )
