@@ -8,7 +8,7 @@ import pytest
 
 import bnfold
 from bnfold.errors import ModelFormatError, UsageError
-from tests.verifier.models import FLOAT, model_proto, node
+from tests.verifier.small_models import FLOAT, model_proto, node
 
 
 def batch_norm_behind(proto, path, *, sparse_bytes=0):

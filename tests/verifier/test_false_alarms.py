@@ -8,7 +8,7 @@ from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.compare.channels import smallest
 from bnfold.verifier.compare.perturbed_weights import moved_weights
 from bnfold.verifier.models.load import Model
-from tests.verifier.models import FLOAT, ConvBatchNorm, model_proto, node
+from tests.verifier.small_models import FLOAT, ConvBatchNorm, model_proto, node
 
 
 def conv_batch_norm(weight, **changed):

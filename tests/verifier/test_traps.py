@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from bnfold.verifier import VerifyOptions, check
-from tests.verifier.models import BOOL, FLOAT, HALF, INT64, STRING, ConvBatchNorm, model, node, unary
+from tests.verifier.small_models import BOOL, FLOAT, HALF, INT64, STRING, ConvBatchNorm, model, node, unary
 
 X = {"x": (FLOAT, [2, 3])}
 

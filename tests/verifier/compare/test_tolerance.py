@@ -16,7 +16,7 @@ from bnfold.verifier.run.comparison_run import Trial
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
 from bnfold.verifier.run.session import Session
-from tests.verifier.models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT64, UINT8, ConvBatchNorm, model, node
+from tests.verifier.small_models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT64, UINT8, ConvBatchNorm, model, node
 
 ELEMENTS = {FLOAT: np.float32, DOUBLE: np.float64, HALF: np.float16}
 

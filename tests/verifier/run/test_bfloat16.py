@@ -11,7 +11,7 @@ from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.bfloat16 import emulate
 from bnfold.verifier.run.session import Session
 from tests.networks import Network
-from tests.verifier.models import BFLOAT16, model_proto, node
+from tests.verifier.small_models import BFLOAT16, model_proto, node
 from tests.verifier.spoiling import of_shape, spoiled
 
 

@@ -8,7 +8,7 @@ from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.deployment import Baseline, check_deployment, deploy
 from bnfold.verifier.run.session import Session
-from tests.verifier.models import ConvBatchNorm
+from tests.verifier.small_models import ConvBatchNorm
 
 
 def test_a_correct_fold_runs_there_as_well():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnfold.verifier import VerifyOptions, check
-from tests.verifier.models import DOUBLE, FLOAT, model, node, unary
+from tests.verifier.small_models import DOUBLE, FLOAT, model, node, unary
 
 X = {"x": (FLOAT, [2, 3])}
 

@@ -10,7 +10,7 @@ import pytest
 
 from bnfold.errors import VerificationError
 from bnfold.verifier import VerifyOptions, check
-from tests.verifier.models import DOUBLE, FLOAT, ConvBatchNorm, model, model_proto, node, unary
+from tests.verifier.small_models import DOUBLE, FLOAT, ConvBatchNorm, model, model_proto, node, unary
 
 
 def test_importing_the_judge_imports_neither_onnxruntime_nor_onnx():

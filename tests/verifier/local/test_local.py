@@ -9,7 +9,7 @@ from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.local.laws import Seen
 from bnfold.verifier.local.limits import Places, Slopes
 from tests.networks import Network
-from tests.verifier.models import FLOAT, model, node
+from tests.verifier.small_models import FLOAT, model, node
 from tests.verifier.spoiling import of_shape, spoiled
 
 

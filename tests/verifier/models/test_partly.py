@@ -10,7 +10,7 @@ import pytest
 import bnfold
 from bnfold.errors import InvalidOriginalError, UncheckedError, UsageError
 from bnfold.verifier import VerifyOptions, check
-from tests.verifier.models import BOOL, DOUBLE, FLOAT, INT64, model_proto, node
+from tests.verifier.small_models import BOOL, DOUBLE, FLOAT, INT64, model_proto, node
 
 
 class Network:

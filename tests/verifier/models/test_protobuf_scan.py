@@ -17,7 +17,7 @@ from bnfold.verifier.models.external_data import is_external, of_buffer
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.protobuf_scan import without_weights
 from bnfold.verifier.run.session import Session
-from tests.verifier.models import FLOAT, model_proto, node
+from tests.verifier.small_models import FLOAT, model_proto, node
 
 TYPES = (np.float16, np.float32, np.float64, np.int64, np.int8)
 

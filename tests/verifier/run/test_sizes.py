@@ -13,7 +13,7 @@ from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.shapes import Setting
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
-from tests.verifier.models import FLOAT, INT64, model, node
+from tests.verifier.small_models import FLOAT, INT64, model, node
 
 
 def shapes(nodes, inputs, parameters=None, **options):

@@ -7,7 +7,7 @@ import pytest
 import bnfold
 from bnfold.errors import UsageError
 from bnfold.verifier import VerifyOptions, verdict_if_identical
-from tests.verifier.models import FLOAT, model, model_proto, node
+from tests.verifier.small_models import FLOAT, model, model_proto, node
 
 LARGE = np.arange(40_000, dtype=np.float32).reshape(200, 200)
 

@@ -10,7 +10,7 @@ from bnfold.cli.exit_codes import ExitCode, code_of
 from bnfold.errors import InvalidOriginalError, UncheckedError, VerificationError
 from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.run.complaints import RefusedError, complaint
-from tests.verifier.models import FLOAT, model, node, unary
+from tests.verifier.small_models import FLOAT, model, node, unary
 
 RUNNING = "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running"
 SOURCE = "/onnxruntime_src/onnxruntime/core"

@@ -9,7 +9,7 @@ import pytest
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.values import to_array, to_value
-from tests.verifier.models import FLOAT, model, node, unary
+from tests.verifier.small_models import FLOAT, model, node, unary
 
 TYPES = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16, np.int8, np.uint16, np.int64, np.bool_)
 

@@ -6,7 +6,7 @@ from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.feeding import choose_feeding
 from bnfold.verifier.run.session import Session
-from tests.verifier.models import FLOAT, model, node
+from tests.verifier.small_models import FLOAT, model, node
 
 
 def shapes(declared, nodes=None, **options):

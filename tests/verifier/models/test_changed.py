@@ -10,7 +10,7 @@ from bnfold.verifier.models.changed import find_sites, made_inside
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from tests.networks import Network
-from tests.verifier.models import FLOAT, model, node
+from tests.verifier.small_models import FLOAT, model, node
 
 
 def structures(a: onnx.ModelProto, b: onnx.ModelProto):

@@ -9,7 +9,7 @@ from bnfold.verifier.models.changed import Site
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.session import Session
-from tests.verifier.models import FLOAT, model, node
+from tests.verifier.small_models import FLOAT, model, node
 
 
 def transposed(rank=2, groups=1, channels=4, outputs=6, kernel=3, **attributes):

@@ -9,7 +9,7 @@ from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.compare.quantizers import moved_by_a_step
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.session import Session
-from tests.verifier.models import FLOAT, UINT8, model_proto, node
+from tests.verifier.small_models import FLOAT, UINT8, model_proto, node
 
 STEP = np.float32(0.05)
 

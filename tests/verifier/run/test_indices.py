@@ -7,7 +7,7 @@ from bnfold.verifier import check
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.indices import index_bounds
-from tests.verifier.models import FLOAT, INT64, model, node
+from tests.verifier.small_models import FLOAT, INT64, model, node
 
 TABLE = {"table": np.arange(60, dtype=np.float32).reshape(20, 3)}
 

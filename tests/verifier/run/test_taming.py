@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnfold.verifier import VerifyOptions, check
-from tests.verifier.models import FLOAT, HALF, model, node
+from tests.verifier.small_models import FLOAT, HALF, model, node
 
 
 def scaled(first, second, element=FLOAT, dtype=np.float32, folded=False):

@@ -9,7 +9,7 @@ from bnfold.verifier.models.changed import find_sites
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from tests.networks import Network
-from tests.verifier.models import HALF, model_proto, node
+from tests.verifier.small_models import HALF, model_proto, node
 from tests.verifier.spoiling import of_shape, spoiled
 
 

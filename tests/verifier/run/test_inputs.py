@@ -12,7 +12,20 @@ from bnfold.verifier.models.signature import ELEMENTS, Port
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.shapes import settings
-from tests.verifier.models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT32, INT64, STRING, UINT8, model, node, unary
+from tests.verifier.small_models import (
+    BFLOAT16,
+    BOOL,
+    DOUBLE,
+    FLOAT,
+    HALF,
+    INT32,
+    INT64,
+    STRING,
+    UINT8,
+    model,
+    node,
+    unary,
+)
 
 
 def drawn(port: Port, sample: int = 0, **options):
