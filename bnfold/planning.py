@@ -11,7 +11,7 @@ from bnfold.errors import InternalError
 from bnfold.label import Label, named
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, Meaning, Normalisation, Table
+from bnfold.semantics import Contraction, Embedding, Meaning, Normalisation
 
 # How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
 _MOST_ATTEMPTS = 16
@@ -56,11 +56,11 @@ class Plan(Generic[N, V]):
         """A plan that can go on without this one."""
         return Plan(dict(self.meanings), dict(self.changed), dict(self.into), dict(self.through))
 
-    def visit(self, node: N, moved: rules.Moved, demands: Mapping[int, Affine]) -> None:
+    def visit(self, node: N, moved: rules.Moved, requirements: Mapping[int, Affine]) -> None:
         """Note what a node does with a map."""
         if moved.meaning is not None:
             self.meanings[node] = moved.meaning
-        (self.through if demands else self.into)[node] = None
+        (self.through if requirements else self.into)[node] = None
 
 
 class Planner(Generic[N, V, E]):
@@ -100,13 +100,13 @@ class Planner(Generic[N, V, E]):
     def push(
         self, plan: Plan[N, V], origin: N, affine: Affine, *, rule: _PushRule = rules.push
     ) -> Plan[N, V] | Refusal:
-        """Extend a plan so that everything that reads output 0 of `origin` bears it without `affine`.
+        """Extend a plan so that everything that reads output 0 of `origin` computes the same without `affine`.
 
         Args:
             plan: the plan.
             origin: the node.
             affine: the map.
-            rule: what a node does to bear its inputs without maps.
+            rule: how a node computes the same from its inputs without the maps.
         """
         attempt = plan.copy()
         return self._push_once(attempt, origin, affine, rule) or attempt
@@ -125,10 +125,10 @@ class Planner(Generic[N, V, E]):
         outputs: dict[int, Affine] = {}
         path = _Path("", None)
         for index, value in enumerate(self._port.outputs(node)):
-            if value is None or value not in front.demands:
+            if value is None or value not in front.requirements:
                 continue
             path = front.paths[value]
-            agreed = self._agreed(value, front.demands[value])
+            agreed = self._agreed(value, front.requirements[value])
             if isinstance(agreed, Refusal):
                 return agreed.along(*_Path(Label(node.label, node.op), path).labels())
             outputs[index] = agreed
@@ -138,11 +138,11 @@ class Planner(Generic[N, V, E]):
         if isinstance(moved, Refusal):
             return moved.along(*path.labels())
         choice = picks.choose(self._absorbers_first(node, moved.choices))
-        demands = {index: affine for index, affine in choice.items() if not affine.is_identity}
-        plan.visit(node, moved, demands)
-        for index, affine in demands.items():
+        requirements = {index: affine for index, affine in choice.items() if not affine.is_identity}
+        plan.visit(node, moved, requirements)
+        for index, affine in requirements.items():
             value = _present(self._port.inputs(node), index)
-            front.demands.setdefault(value, {})[(node, index)] = affine
+            front.requirements.setdefault(value, {})[(node, index)] = affine
             front.paths.setdefault(value, path)
             refusal = self._enqueue(front, value)
             if refusal is not None:
@@ -156,15 +156,15 @@ class Planner(Generic[N, V, E]):
         front.add(producer, tuple(-step for step in self._port.position(producer)))
         return None
 
-    def _agreed(self, value: V, demands: Mapping[tuple[N, int], Affine]) -> Affine | Refusal:
+    def _agreed(self, value: V, requirements: Mapping[tuple[N, int], Affine]) -> Affine | Refusal:
         """The one map that all readers want, or why there is none."""
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned
-        others = [node for node, slot in self._port.readers(value) if (node, slot) not in demands]
+        others = [node for node, slot in self._port.readers(value) if (node, slot) not in requirements]
         if others:
             return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {named(others)}")
-        first, *rest = demands.values()
+        first, *rest = requirements.values()
         if any(not first.equals(other) for other in rest):
             return Refusal(Reason.OTHER_CONSUMERS, f"the readers of {value.name!r} would need different maps")
         return first
@@ -177,7 +177,7 @@ class Planner(Generic[N, V, E]):
     def _ends_at(self, node: N, index: int) -> bool:
         producer = self._port.producer(_present(self._port.inputs(node), index))
         return not isinstance(producer, Refusal) and isinstance(
-            self.meaning(producer), (Contraction, Normalisation, Table)
+            self.meaning(producer), (Contraction, Normalisation, Embedding)
         )
 
     def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine, rule: _PushRule) -> Refusal | None:
@@ -185,25 +185,25 @@ class Planner(Generic[N, V, E]):
         start = _present(self._port.outputs(origin), 0)
         if not self._port.readers(start) and self._port.pinned(start) is None:
             return Refusal(Reason.NO_READER, f"nothing reads {start.name!r}").along(Label(origin.label, origin.op))
-        refusal = self._demand_of_readers(front, start, affine, _Path(Label(origin.label, origin.op), None))
+        refusal = self._send_to_readers(front, start, affine, _Path(Label(origin.label, origin.op), None))
         while refusal is None and front.queue:
             node = front.pop()
             path = _Path(Label(node.label, node.op), front.node_paths[node])
             moved = rule(plan.meanings.get(node) or self.meaning(node), front.inputs[node])
             if isinstance(moved, Refusal):
                 return moved.along(*path.labels())
-            demands = {index: part for index, part in moved.demands.items() if not part.is_identity}
-            plan.visit(node, moved, demands)
+            requirements = {index: part for index, part in moved.requirements.items() if not part.is_identity}
+            plan.visit(node, moved, requirements)
             outputs = self._port.outputs(node)
-            for index, part in demands.items():
+            for index, part in requirements.items():
                 value = outputs[index] if index < len(outputs) else None
                 if value is None:  # a part that nobody holds
                     continue
                 plan.changed[value] = None
-                refusal = refusal or self._demand_of_readers(front, value, part, path)
+                refusal = refusal or self._send_to_readers(front, value, part, path)
         return refusal
 
-    def _demand_of_readers(self, front: "_Front[N, V]", value: V, affine: Affine, path: _Path) -> Refusal | None:
+    def _send_to_readers(self, front: "_Front[N, V]", value: V, affine: Affine, path: _Path) -> Refusal | None:
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned.along(*path.labels())
@@ -219,7 +219,7 @@ class Planner(Generic[N, V, E]):
 class _Front(Generic[N, V]):
     """The edge of a plan that is being made: who still has to answer, in the order of the graph."""
 
-    demands: dict[V, dict[tuple[N, int], Affine]]
+    requirements: dict[V, dict[tuple[N, int], Affine]]
     paths: dict[V, _Path]
     inputs: dict[N, dict[int, Affine]] = field(default_factory=dict)
     node_paths: dict[N, _Path] = field(default_factory=dict)

@@ -137,7 +137,7 @@ class Concatenation:
 
 
 @dataclass(frozen=True, eq=False)
-class Partition:
+class Split:
     """Each output is a part of x.
 
     Attributes:
@@ -199,7 +199,7 @@ class Normalisation:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Embedding:
     """y = values[i]: rows of a constant table, looked up at run time.
 
     Attributes:
@@ -236,10 +236,10 @@ Meaning: TypeAlias = (
     | Commuting
     | Rearrangement
     | Concatenation
-    | Partition
+    | Split
     | Sum
     | Product
     | Normalisation
-    | Table
+    | Embedding
     | Recurrent
 )

@@ -7,7 +7,7 @@ import numpy as np
 from bnfold.affine import Affine
 from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.absorbers import absorb_output_into_normalisation, absorb_output_into_table
+from bnfold.rules.absorbers import absorb_output_into_embedding, absorb_output_into_normalisation
 from bnfold.rules.affine_map import (
     absorb_input_into_affine_map,
     absorb_output_into_affine_map,
@@ -24,9 +24,9 @@ from bnfold.rules.joins import pull_through_product, pull_through_sum, push_thro
 from bnfold.rules.moves import Moved
 from bnfold.rules.parts import (
     pull_through_concatenation,
-    pull_through_partition,
+    pull_through_split,
     push_through_concatenation,
-    push_through_partition,
+    push_through_split,
 )
 from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
 from bnfold.semantics import (
@@ -34,15 +34,15 @@ from bnfold.semantics import (
     Commuting,
     Concatenation,
     Contraction,
+    Embedding,
     Meaning,
     Normalisation,
     Opaque,
-    Partition,
     Product,
     Rearrangement,
     Recurrent,
+    Split,
     Sum,
-    Table,
 )
 
 __all__ = ["ALL", "Moved", "needs_node_for_bias", "pull", "push", "push_past_products", "refuse"]
@@ -54,7 +54,7 @@ ALL: tuple[Callable[..., object], ...] = (
     push_shift_through_contraction,
     absorb_input_into_recurrent,
     absorb_output_into_normalisation,
-    absorb_output_into_table,
+    absorb_output_into_embedding,
     absorb_output_into_affine_map,
     absorb_input_into_affine_map,
     pull_through_commuting,
@@ -63,8 +63,8 @@ ALL: tuple[Callable[..., object], ...] = (
     push_through_rearrangement,
     pull_through_concatenation,
     push_through_concatenation,
-    pull_through_partition,
-    push_through_partition,
+    pull_through_split,
+    push_through_split,
     pull_through_sum,
     push_through_sum,
     pull_through_product,
@@ -87,8 +87,8 @@ def pull(meaning: Meaning, outputs: Mapping[int, Affine]) -> Moved | Refusal:
     """
     if isinstance(meaning, Opaque):
         return refuse(meaning)
-    if isinstance(meaning, Partition):
-        return pull_through_partition(meaning, outputs)
+    if isinstance(meaning, Split):
+        return pull_through_split(meaning, outputs)
     if isinstance(meaning, Recurrent):
         return Refusal(Reason.NOT_LINEAR, "a recurrent operator ends in nonlinear gates")
     rule: Callable[..., Moved | Refusal] = _PULL[type(meaning)]
@@ -97,7 +97,7 @@ def pull(meaning: Meaning, outputs: Mapping[int, Affine]) -> Moved | Refusal:
 
 @_NO_WARNINGS
 def push(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:
-    """Make a node bear its inputs without the maps that act on them now: the maps move downstream.
+    """Let a node compute the same from its inputs without the maps that act on them now: the maps move downstream.
 
     Args:
         meaning: of the node.
@@ -107,7 +107,7 @@ def push(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:
         return refuse(meaning)
     if isinstance(meaning, Normalisation):
         return Refusal(Reason.NOT_LINEAR, "a normalisation takes its statistics from what it reads")
-    if isinstance(meaning, Table):
+    if isinstance(meaning, Embedding):
         return Refusal(Reason.NOT_LINEAR, "the tensor is an index")
     if isinstance(meaning, (Concatenation, Sum, Product)):
         join: Callable[..., Moved | Refusal] = _PUSH_JOINED[type(meaning)]
@@ -141,14 +141,14 @@ _PULL: Mapping[type, Callable[..., Moved | Refusal]] = {
     Product: pull_through_product,
     Rearrangement: pull_through_rearrangement,
     Sum: pull_through_sum,
-    Table: absorb_output_into_table,
+    Embedding: absorb_output_into_embedding,
 }
 
 _PUSH: Mapping[type, Callable[..., Moved | Refusal]] = {
     AffineMap: absorb_input_into_affine_map,
     Commuting: push_through_commuting,
     Contraction: absorb_input_into_contraction,
-    Partition: push_through_partition,
+    Split: push_through_split,
     Rearrangement: push_through_rearrangement,
     Recurrent: absorb_input_into_recurrent,
 }

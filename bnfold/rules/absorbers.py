@@ -7,7 +7,7 @@ import numpy as np
 from bnfold.affine import Affine, varying_axes
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
-from bnfold.semantics import Normalisation, Table
+from bnfold.semantics import Embedding, Normalisation
 
 
 def absorb_output_into_normalisation(node: Normalisation, affine: Affine) -> Moved | Refusal:
@@ -29,7 +29,7 @@ def absorb_output_into_normalisation(node: Normalisation, affine: Affine) -> Mov
     return Moved(replace(node, affine=node.affine.then(collapsed)))
 
 
-def absorb_output_into_table(node: Table, affine: Affine) -> Moved | Refusal:
+def absorb_output_into_embedding(node: Embedding, affine: Affine) -> Moved | Refusal:
     """A map behind a lookup becomes part of every row of the table.
 
     Before::  i -- table[i] -- affine(s, t) -- y

@@ -39,7 +39,7 @@ def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
     moved = _carry(node, affine, node.shift_factor or 0.0)
     if isinstance(moved, Refusal):
         return moved
-    (carried,) = moved.demands.values()
+    (carried,) = moved.requirements.values()
     reduced = [np.squeeze(values, axis=node.removed_axes) for values in (carried.scale, carried.shift)]
     return Moved(None, {0: Affine(*reduced)})
 

@@ -13,16 +13,16 @@ class Moved:
 
     Attributes:
         meaning: what the node must mean from now on, or None where it stays as it is.
-        demands: the maps that must now act on the node's inputs (pull) or outputs (push), by index. None left: the
+        requirements: the maps that must now act on the node's inputs (pull) or outputs (push), by index. None left: the
             node absorbed everything.
-        alternatives: other demands that serve as well, where the algebra leaves a choice.
+        alternatives: other requirements that serve as well, where the algebra leaves a choice.
     """
 
     meaning: Meaning | None
-    demands: Mapping[int, Affine] = field(default_factory=dict)
+    requirements: Mapping[int, Affine] = field(default_factory=dict)
     alternatives: tuple[Mapping[int, Affine], ...] = ()
 
     @property
     def choices(self) -> tuple[Mapping[int, Affine], ...]:
-        """All demands of which one is enough, the preferred first."""
-        return (self.demands, *self.alternatives)
+        """All requirements of which one is enough, the preferred first."""
+        return (self.requirements, *self.alternatives)

@@ -9,7 +9,7 @@ from bnfold.affine import Affine, Array, varying_axes
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.rules.rearrangement import pull_through_steps, push_through_steps
-from bnfold.semantics import Concatenation, Partition
+from bnfold.semantics import Concatenation, Split
 
 
 def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | Refusal:
@@ -31,13 +31,13 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
         return Refusal(Reason.UNKNOWN_SHAPE, f"the length of an input on axis {node.axis} is not known before run time")
     else:
         pieces = [affine.constant_along([node.axis])] * len(node.sizes)
-    demands: dict[int, Affine] = {}
+    requirements: dict[int, Affine] = {}
     for index, piece in enumerate(pieces):
         moved = pull_through_steps(node.steps, piece)
         if isinstance(moved, Refusal):
             return moved
-        demands[index] = moved
-    return Moved(None, demands)
+        requirements[index] = moved
+    return Moved(None, requirements)
 
 
 def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]) -> Moved | Refusal:
@@ -64,7 +64,7 @@ def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]
     return Moved(None, {0: Affine(_joined(node, sizes, scales, 1.0), _joined(node, sizes, shifts, 0.0))})
 
 
-def pull_through_partition(node: Partition, outputs: Mapping[int, Affine]) -> Moved:
+def pull_through_split(node: Split, outputs: Mapping[int, Affine]) -> Moved:
     """Maps behind the parts of a split become one map in front of it; a part without one gets scale 1 and shift 0.
 
     Before::  x -- split -- a -- affine(s1, t1); b
@@ -79,7 +79,7 @@ def pull_through_partition(node: Partition, outputs: Mapping[int, Affine]) -> Mo
     return Moved(None, {node.source: Affine(scale, shift)})
 
 
-def push_through_partition(node: Partition, affine: Affine) -> Moved:
+def push_through_split(node: Split, affine: Affine) -> Moved:
     """A map in front of a split becomes one map for each part.
 
     Before::  x -- affine(s, t) -- split -- a, b
@@ -108,7 +108,7 @@ def _joined(node: Concatenation, sizes: list[int], given: Mapping[int, Array], n
     return _filled(node.rank, node.axis, stops[-1], {parts[index]: values for index, values in given.items()}, neutral)
 
 
-def _whole(node: Partition, given: Mapping[int, Array], neutral: float) -> Array:
+def _whole(node: Split, given: Mapping[int, Array], neutral: float) -> Array:
     pieces = {node.parts[index]: values for index, values in given.items()}
     return _filled(node.rank, node.axis, node.length, pieces, neutral)
 

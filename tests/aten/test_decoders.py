@@ -14,12 +14,12 @@ from bnfold.semantics import (  # noqa: E402
     Commuting,
     Concatenation,
     Contraction,
+    Embedding,
     Normalisation,
     Opaque,
-    Partition,
     Rearrangement,
+    Split,
     Sum,
-    Table,
 )
 from tests.aten.calls import X, parameter, read  # noqa: E402
 from tests.rules.evaluate import apply, evaluate  # noqa: E402
@@ -260,12 +260,12 @@ def test_places_known_only_at_run_time():
     ("overload", "further"), [("sections", (3, 1)), ("sections", (9, 1)), ("indices", ([1, 4], 1))]
 )
 def test_tensor_split(overload, further):
-    assert_means(Partition, getattr(aten.tensor_split, overload), X(2, 7, 3), *further)
+    assert_means(Split, getattr(aten.tensor_split, overload), X(2, 7, 3), *further)
 
 
 @pytest.mark.parametrize("places", [[-3, 6], [2, 2], [0], [9]])
 def test_tensor_split_at_places(places):
-    assert_means(Partition, aten.tensor_split.indices, X(2, 7, 3), places, 1)
+    assert_means(Split, aten.tensor_split.indices, X(2, 7, 3), places, 1)
 
 
 def test_tensor_split_with_parts_that_overlap():
@@ -319,7 +319,7 @@ def test_embedding():
     x = X(2, 2)
     x.tensor = indices
     meaning, _, (expected,) = read(aten.embedding.default, parameter(3, 5), x)
-    assert isinstance(meaning, Table)
+    assert isinstance(meaning, Embedding)
     close(evaluate(meaning, {1: indices.numpy()})[0], expected)
 
 
@@ -381,7 +381,7 @@ def test_movement(operator, shape, further):
     ids=str,
 )
 def test_split(operator, further):
-    assert_means(Partition, operator, X(2, 7, 3), *further)
+    assert_means(Split, operator, X(2, 7, 3), *further)
 
 
 def test_a_conversion_changes_nothing_between_wide_types():
@@ -474,7 +474,7 @@ def pushed(operator, further, scale, shift):
         return moved
     mapped = operator(torch.from_numpy(apply(before, inputs[meaning.source])), *further)
     theirs = mapped[0] if isinstance(mapped, (list, tuple)) else mapped
-    close(apply(moved.demands[0], expected), theirs.numpy())
+    close(apply(moved.requirements[0], expected), theirs.numpy())
     return moved
 
 

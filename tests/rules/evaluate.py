@@ -13,13 +13,13 @@ from bnfold.semantics import (
     Commuting,
     Concatenation,
     Contraction,
+    Embedding,
     Normalisation,
-    Partition,
     Product,
     Rearrangement,
     Recurrent,
+    Split,
     Sum,
-    Table,
 )
 
 
@@ -86,7 +86,7 @@ def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
 
 
 @evaluate.register
-def _(meaning: Partition, inputs, core=None):  # noqa: ARG001
+def _(meaning: Split, inputs, core=None):  # noqa: ARG001
     x = inputs[meaning.source]
     assert x.shape[meaning.axis] == meaning.length
     return tuple(np.take(x, range(start, stop), axis=meaning.axis) for start, stop in meaning.parts)
@@ -108,7 +108,7 @@ def _(meaning: Normalisation, inputs, core):
 
 
 @evaluate.register
-def _(meaning: Table, inputs, core=None):  # noqa: ARG001
+def _(meaning: Embedding, inputs, core=None):  # noqa: ARG001
     index = inputs[1]
     assert index.ndim == meaning.index_rank
     return (np.take(meaning.values, index, axis=meaning.axis),)
@@ -203,7 +203,7 @@ def _(value):
 
 
 @absolute.register
-def _(value: Table):
+def _(value: Embedding):
     return replace(value, values=np.abs(value.values))
 
 

@@ -31,21 +31,21 @@ def assert_push_one(case, affine) -> Moved:
 
 
 def assert_pull_law(case, outputs) -> Moved:
-    """outputs(evaluate(node, inputs)) == evaluate(moved, demands(inputs)), whichever demands are chosen."""
+    """outputs(evaluate(node, inputs)) == evaluate(moved, requirements(inputs)), whichever requirements are chosen."""
     moved = pull(case.node, outputs)
     assert isinstance(moved, Moved), moved
     after = case.node if moved.meaning is None else moved.meaning
     left = _under(outputs, evaluate(case.node, case.inputs, case.core))
     bounds = _under(_absolute(outputs), evaluate(absolute(case.node), _absolute_inputs(case), case.bound))
-    for demands in moved.choices:
-        assert demands.keys() <= case.inputs.keys()
-        fed = {index: apply(demands[index], x) if index in demands else x for index, x in case.inputs.items()}
+    for requirements in moved.choices:
+        assert requirements.keys() <= case.inputs.keys()
+        fed = {index: apply(requirements[index], x) if index in requirements else x for index, x in case.inputs.items()}
         _assert_all_same(left, evaluate(after, fed, case.core), bounds)
     return moved
 
 
 def assert_push_law(case, inputs, rule=push) -> Moved:
-    """evaluate(node, inputs(x)) == demands(evaluate(moved, x)), whichever demands are chosen."""
+    """evaluate(node, inputs(x)) == requirements(evaluate(moved, x)), whichever requirements are chosen."""
     moved = rule(case.node, inputs)
     assert isinstance(moved, Moved), moved
     after = case.node if moved.meaning is None else moved.meaning
@@ -56,9 +56,9 @@ def assert_push_law(case, inputs, rule=push) -> Moved:
         for index, x in case.inputs.items()
     }
     bounds = evaluate(absolute(case.node), widest, case.bound)
-    for demands in moved.choices:
-        assert demands.keys() <= set(range(len(left)))
-        _assert_all_same(left, _under(demands, evaluate(after, case.inputs, case.core)), bounds)
+    for requirements in moved.choices:
+        assert requirements.keys() <= set(range(len(left)))
+        _assert_all_same(left, _under(requirements, evaluate(after, case.inputs, case.core)), bounds)
     return moved
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bnfold.affine import Affine, per_channel
 from bnfold.refusal import Reason
-from bnfold.semantics import Normalisation, Recurrent, Table
+from bnfold.semantics import Embedding, Normalisation, Recurrent
 from tests.rules import values
 from tests.rules.laws import assert_pull_one, assert_push_one, assert_refused, pull_one, push_one
 
@@ -36,7 +36,7 @@ def tables(draw):
     axis = draw(st.integers(0, table.ndim - 1))
     index = draw(st.lists(values.LENGTHS, max_size=2).map(tuple))
     rows = np.random.default_rng(draw(values.SEEDS)).integers(0, table.shape[axis], index)
-    return values.Case(Table(table, axis, len(index)), {1: np.asarray(rows)})
+    return values.Case(Embedding(table, axis, len(index)), {1: np.asarray(rows)})
 
 
 @st.composite
@@ -89,14 +89,14 @@ def test_table(data, case):
 def test_table_refuses_an_axis_of_the_index(axis, part):
     affine = per_channel(**{"scale": 1.0, "shift": 0.0, part: [1.0, 2.0]}, rank=4, axis=axis)
     expected = f"the map varies along axis {axis}, which is an axis of the index"
-    assert_refused(pull_one(Table(np.ones((3, 5, 4)), 1, 2), affine), Reason.WRONG_AXIS, expected)
+    assert_refused(pull_one(Embedding(np.ones((3, 5, 4)), 1, 2), affine), Reason.WRONG_AXIS, expected)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_table_refuses_what_is_not_finite(bad):
     """Padding rows of minus infinity: a scale of 0 would make NaN of them."""
     expected = "the table holds NaN or infinity before anything is folded"
-    node = Table(np.array([[1.0, bad]]), 0, 1)
+    node = Embedding(np.array([[1.0, bad]]), 0, 1)
     assert_refused(pull_one(node, per_channel(0.0, 0.0, rank=2)), Reason.NOT_FINITE, expected)
 
 

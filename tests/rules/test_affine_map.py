@@ -21,7 +21,7 @@ NO_SHIFT = "a multiplication has no parameter that could take the shift"
 def test_batch_norm(assert_law, data, case):
     affine = data.draw(values.maps_along(case.x.ndim, 1, case.x.shape[1]))
     moved = assert_law(case, affine)
-    assert moved.demands == {}
+    assert moved.requirements == {}
     assert (moved.meaning.form, moved.meaning.channel_axis) == (Form.SCALE_AND_SHIFT, 1)
     assert moved.meaning.affine.along(1).fits(case.x.shape[1])
 
@@ -47,7 +47,7 @@ def test_batch_norm_refuses_another_number_of_channels(move):
 def test_multiplication(assert_law, data, case):
     affine = data.draw(values.maps_of(case.x.shape)).scale_alone()
     moved = assert_law(case, affine)
-    assert moved.demands == {}
+    assert moved.requirements == {}
     assert (moved.meaning.form, moved.meaning.source) == (Form.SCALE, case.node.source)
     assert not moved.meaning.affine.has_shift
 
@@ -66,15 +66,15 @@ def test_addition_keeps_the_shift_and_hands_on_the_scale(data, case):
     moved = assert_pull_one(case, affine)
     assert (moved.meaning.form, moved.meaning.source) == (Form.SHIFT, case.node.source)
     assert np.all(moved.meaning.affine.scale == case.node.affine.scale), "an addition cannot change its scale"
-    assert set(moved.demands) == ({case.node.source} if affine.has_scale else set())
-    assert not any(demand.has_shift for demand in moved.demands.values())
+    assert set(moved.requirements) == ({case.node.source} if affine.has_scale else set())
+    assert not any(requirement.has_shift for requirement in moved.requirements.values())
 
 
 @given(data=st.data(), case=values.additions())
 def test_addition_takes_a_shift_in_front(data, case):
     shift = data.draw(values.parts_of(case.x.shape))
     moved = assert_push_one(case, Affine(np.ones_like(shift), shift))
-    assert moved.demands == {}
+    assert moved.requirements == {}
     assert moved.meaning.form is Form.SHIFT
     assert np.all(moved.meaning.affine.scale == case.node.affine.scale), "an addition cannot change its scale"
 

@@ -165,7 +165,7 @@ def test_pull_law(operator, data):
     axes = [place for place, axis in enumerate(kept) if axis not in case.node.mixed_axes]
     moved = assert_pull_one(case, allowed(data.draw(values.maps(y.shape, axes)), case.node))
     assert moved.meaning is None
-    assert set(moved.demands) == {case.node.source}
+    assert set(moved.requirements) == {case.node.source}
 
 
 @EVERY_OPERATOR
@@ -175,7 +175,7 @@ def test_push_law(operator, data):
     axes = [axis for axis in range(case.x.ndim) if axis not in case.node.mixed_axes]
     moved = assert_push_one(case, allowed(data.draw(values.maps(case.x.shape, axes)), case.node))
     assert moved.meaning is None
-    assert set(moved.demands) == {0}
+    assert set(moved.requirements) == {0}
 
 
 @EVERY_OPERATOR
@@ -239,21 +239,23 @@ def test_the_largest_shift_is_named(move, why, said):
 def test_a_scale_of_zero_passes_a_ramp(move):
     """Pruned channels; minus zero is zero."""
     relu = Commuting(2, needs_non_negative_scale=True, shift_factor=None)
-    (demand,) = move(relu, per_channel([0.0, -0.0], 0.0, rank=2)).demands.values()
-    assert np.array_equal(demand.scale, np.zeros((1, 2)))
+    (requirement,) = move(relu, per_channel([0.0, -0.0], 0.0, rank=2)).requirements.values()
+    assert np.array_equal(requirement.scale, np.zeros((1, 2)))
 
 
 @BOTH_MOVES
 def test_the_law_of_the_sign_is_not_lost_with_the_shift_factor(move):
     """Neg keeps the scale and turns the shift."""
-    (demand,) = move(Commuting(2, shift_factor=-1.0), per_channel([-2.0, 3.0], [1.0, 5.0], rank=2)).demands.values()
-    assert np.array_equal(demand.scale, [[-2.0, 3.0]])
-    assert np.array_equal(demand.shift, [[-1.0, -5.0]])
+    (requirement,) = move(
+        Commuting(2, shift_factor=-1.0), per_channel([-2.0, 3.0], [1.0, 5.0], rank=2)
+    ).requirements.values()
+    assert np.array_equal(requirement.scale, [[-2.0, 3.0]])
+    assert np.array_equal(requirement.shift, [[-1.0, -5.0]])
 
 
 @BOTH_MOVES
 def test_tensors_without_channels_are_legal(move):
     affine = Affine(np.ones((1, 0, 1)), np.zeros((1, 0, 1)))
     for node in (Commuting(3, mixed_axes=(2,)), Commuting(3, needs_non_negative_scale=True, shift_factor=None)):
-        (demand,) = move(node, affine).demands.values()
-        assert demand.scale.shape == (1, 0, 1)
+        (requirement,) = move(node, affine).requirements.values()
+        assert requirement.scale.shape == (1, 0, 1)

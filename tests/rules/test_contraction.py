@@ -17,7 +17,7 @@ def test_law(data, case):
     node = case.node
     affine = data.draw(values.maps_along(node.output_rank, node.output_axis, node.output_channels))
     moved = assert_pull_one(case, affine)
-    assert moved.demands == {}
+    assert moved.requirements == {}
     assert moved.meaning.weight.shape == node.weight.shape
     for field in ("output_rank", "output_axis", "input_axis", "holds_bias", "why_no_shift", "source"):
         assert getattr(moved.meaning, field) == getattr(node, field)

@@ -125,7 +125,7 @@ def test_a_shift_acts_behind_instead(data, case):
     shift = data.draw(values.maps(case.x.shape, [case.node.input_axis])).shift_alone()
     moved = assert_push_law(case, {case.node.source: shift}, lambda node, maps: past(node, maps[node.source]))
     assert moved.meaning is None
-    assert not moved.demands[0].has_scale
+    assert not moved.requirements[0].has_scale
 
 
 def test_only_what_has_no_room_for_a_bias_lets_it_pass():
@@ -133,7 +133,7 @@ def test_only_what_has_no_room_for_a_bias_lets_it_pass():
         node = replace(CONVOLUTION, holds_bias=holds_bias, bias=bias)
         moved = push_past_products(node, {0: per_channel(1.0, [1.0, 0.0, 2.0, 0.0], rank=3)})
         assert (moved.meaning is None) is passes
-        assert bool(moved.demands) is passes
+        assert bool(moved.requirements) is passes
 
 
 def test_a_scale_goes_into_the_weight_and_not_behind():

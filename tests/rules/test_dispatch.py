@@ -13,14 +13,14 @@ from bnfold.semantics import (
     AffineMap,
     Commuting,
     Contraction,
+    Embedding,
     Form,
     Meaning,
     Normalisation,
     Opaque,
-    Partition,
     Rearrangement,
     Recurrent,
-    Table,
+    Split,
 )
 from tests.rules.laws import assert_refused
 
@@ -47,7 +47,7 @@ def test_nothing_moves_through_the_statistics_of_a_normalisation():
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_nothing_moves_through_an_index(index):
-    answer = rules.push(Table(np.ones((5, 2)), 0, 1), {index: SCALE})
+    answer = rules.push(Embedding(np.ones((5, 2)), 0, 1), {index: SCALE})
     assert_refused(answer, Reason.NOT_LINEAR, "the tensor is an index")
 
 
@@ -58,7 +58,7 @@ def test_nothing_moves_through_an_index(index):
         RECURRENT,
         AffineMap(SCALE, Form.SCALE),
         Commuting(2),
-        Partition(1, 2, ((0, 1), (1, 2)), 2),
+        Split(1, 2, ((0, 1), (1, 2)), 2),
         Rearrangement(()),
     ],
     ids=lambda node: type(node).__name__,
@@ -71,7 +71,7 @@ def test_a_map_does_not_enter_through_a_parameter(node, indices):
 
 
 @pytest.mark.parametrize("outputs", [(), (1,), (0, 1)])
-def test_only_a_partition_has_several_outputs(outputs):
+def test_only_a_split_has_several_outputs(outputs):
     with pytest.raises(InternalError, match=r"expected one map at index 0, got some at \["):
         rules.pull(CONTRACTION, dict.fromkeys(outputs, SCALE))
 
@@ -79,12 +79,12 @@ def test_only_a_partition_has_several_outputs(outputs):
 def test_every_meaning_has_an_answer_in_both_directions():
     """A rule for it, or one of the refusals above."""
     meanings = set(typing.get_args(Meaning))
-    assert rules._PULL.keys() == meanings - {Opaque, Partition, Recurrent}
-    assert rules._PUSH.keys() | rules._PUSH_JOINED.keys() == meanings - {Opaque, Normalisation, Table}
+    assert rules._PULL.keys() == meanings - {Opaque, Split, Recurrent}
+    assert rules._PUSH.keys() | rules._PUSH_JOINED.keys() == meanings - {Opaque, Normalisation, Embedding}
 
 
 def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
     taken = {*rules._PULL.values(), *rules._PUSH.values(), *rules._PUSH_JOINED.values()}
-    taken |= {rules.read_batch_norm_as_affine, rules.pull_through_partition, rules.push_shift_through_contraction}
+    taken |= {rules.read_batch_norm_as_affine, rules.pull_through_split, rules.push_shift_through_contraction}
     assert len(set(rules.ALL)) == len(rules.ALL)
     assert set(rules.ALL) == taken

@@ -70,9 +70,9 @@ def test_pull_through_sum(data, case):
     affine = Affine(scale, shift)
     moved = assert_pull_one(case, affine)
     assert moved.meaning is None
-    for demands in moved.choices:
-        assert demands.keys() == case.inputs.keys() or not affine.has_scale
-        assert sum(demand.has_shift for demand in demands.values()) == affine.has_shift
+    for requirements in moved.choices:
+        assert requirements.keys() == case.inputs.keys() or not affine.has_scale
+        assert sum(requirement.has_shift for requirement in requirements.values()) == affine.has_shift
 
 
 @given(case=joins(Sum))
@@ -99,8 +99,8 @@ def test_push_shifts_through_sum(data, case):
         inputs[index] = Affine(np.ones((1,) * shift.ndim), shift)
     moved = assert_push_law(hidden(case, data), inputs)
     assert moved.meaning is None
-    assert moved.demands.keys() == {0}
-    assert not moved.demands[0].has_scale
+    assert moved.requirements.keys() == {0}
+    assert not moved.requirements[0].has_scale
 
 
 @given(data=st.data(), case=joins(Sum))
@@ -134,7 +134,7 @@ def test_push_refuses_unequal_scales(others, by):
 def test_push_takes_equal_scales_however_they_are_stored():
     inputs = {0: Affine(np.full((5, 2), 3.0), np.zeros((1, 1))), 1: Affine(np.full(1, 3.0), np.zeros(1))}
     moved = push(branches(Sum, (5, 2), (2,)), inputs)
-    assert np.all(moved.demands[0].scale == 3.0)
+    assert np.all(moved.requirements[0].scale == 3.0)
 
 
 @pytest.mark.parametrize("node", [branches(Sum, (4, 5), (5,)), branches(Sum, (4, 5), (1, 5))])
@@ -173,7 +173,7 @@ def test_pull_through_product(data, case):
     affine = Affine(data.draw(values.parameters(shape, 1.0, of_one)), np.zeros((1,) * len(shape)))
     moved = assert_pull_one(case, affine)
     assert moved.meaning is None
-    assert all(len(demands) == 1 for demands in moved.choices)
+    assert all(len(requirements) == 1 for requirements in moved.choices)
 
 
 @given(data=st.data(), case=joins(Product))
@@ -193,7 +193,7 @@ def test_push_through_product(data, case):
     }
     moved = assert_push_law(hidden(case, data), inputs)
     assert moved.meaning is None
-    assert moved.demands.keys() == {0}
+    assert moved.requirements.keys() == {0}
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -1,4 +1,4 @@
-"""Concatenation and partition: every part has its own piece of the map."""
+"""Concatenation and split: every part has its own piece of the map."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from bnfold.affine import Affine, per_channel
 from bnfold.rearrange import Regrouping
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import pull, push
-from bnfold.semantics import Concatenation, Partition
+from bnfold.semantics import Concatenation, Split
 from tests.rules import values
 from tests.rules.laws import assert_pull_law, assert_pull_one, assert_push_law, assert_push_one, assert_refused
 
@@ -50,7 +50,7 @@ def partitions(draw):
     parts = draw(st.permutations(list(itertools.pairwise(cuts))))
     source = draw(st.integers(0, 1))
     x = values.numbers(shape, draw(values.SEEDS))
-    return values.Case(Partition(axis, len(shape), tuple(parts), shape[axis], source), {source: x})
+    return values.Case(Split(axis, len(shape), tuple(parts), shape[axis], source), {source: x})
 
 
 @st.composite
@@ -72,14 +72,14 @@ def test_pull_through_concatenation(data, case):
     shape[node.axis] = sum(node.sizes)
     moved = assert_pull_one(case, data.draw(values.maps(shape)))
     assert moved.meaning is None
-    assert moved.demands.keys() == case.inputs.keys()
+    assert moved.requirements.keys() == case.inputs.keys()
 
 
 @given(data=st.data(), case=concatenations())
 def test_push_through_concatenation(data, case):
     moved = assert_push_law(case, data.draw(some_maps(case.inputs)))
     assert moved.meaning is None
-    assert moved.demands.keys() == {0}
+    assert moved.requirements.keys() == {0}
 
 
 @given(data=st.data(), case=concatenations())
@@ -119,26 +119,26 @@ def test_push_refuses_unknown_lengths(hidden):
 
 
 @given(data=st.data(), case=partitions())
-def test_pull_through_partition(data, case):
+def test_pull_through_split(data, case):
     node = case.node
     tensors = {index: np.take(case.x, range(*part), axis=node.axis) for index, part in enumerate(node.parts)}
     moved = assert_pull_law(case, data.draw(some_maps(tensors)))
     assert moved.meaning is None
-    assert moved.demands.keys() == {node.source}
+    assert moved.requirements.keys() == {node.source}
 
 
 @given(data=st.data(), case=partitions())
-def test_push_through_partition(data, case):
+def test_push_through_split(data, case):
     moved = assert_push_one(case, data.draw(values.maps(case.x.shape)))
     assert moved.meaning is None
-    assert moved.demands.keys() == set(range(len(case.node.parts)))
+    assert moved.requirements.keys() == set(range(len(case.node.parts)))
 
 
 def test_what_has_no_map_is_left_alone():
     """A part without a map gets scale 1 and shift 0, exactly."""
     affine = per_channel([2.0, 3.0], [5.0, 7.0], rank=2)
-    joined = push(Concatenation(1, 2, (1, 2, 2)), {1: affine}).demands[0]
-    split = pull(Partition(1, 2, ((0, 1), (1, 3), (3, 5)), 5, source=1), {1: affine}).demands[1]
+    joined = push(Concatenation(1, 2, (1, 2, 2)), {1: affine}).requirements[0]
+    split = pull(Split(1, 2, ((0, 1), (1, 3), (3, 5)), 5, source=1), {1: affine}).requirements[1]
     for whole in (joined, split):
         assert np.array_equal(whole.scale, [[1.0, 2.0, 3.0, 1.0, 1.0]])
         assert np.array_equal(whole.shift, [[0.0, 5.0, 7.0, 0.0, 0.0]])
@@ -149,4 +149,4 @@ def test_parts_may_vary_along_different_axes():
     over_columns = per_channel([5.0, 7.0], 0.0, rank=2)
     answer = push(Concatenation(1, 2, (1, 2)), {0: over_rows, 1: over_columns})
     assert not isinstance(answer, Refusal)
-    assert np.array_equal(answer.demands[0].scale, [[0.0, 5.0, 7.0], [1.0, 5.0, 7.0], [2.0, 5.0, 7.0]])
+    assert np.array_equal(answer.requirements[0].scale, [[0.0, 5.0, 7.0], [1.0, 5.0, 7.0], [2.0, 5.0, 7.0]])

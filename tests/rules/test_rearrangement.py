@@ -90,14 +90,14 @@ ALL = (transpositions, regroupings, takings, permutations, selections, repetitio
 def test_push_law(data, case):
     moved = assert_push_one(case, data.draw(values.maps(case.x.shape)))
     assert moved.meaning is None
-    assert moved.demands.keys() == {0}
+    assert moved.requirements.keys() == {0}
 
 
 @given(data=st.data(), case=rearrangements([transpositions, regroupings, takings, permutations]))
 def test_pull_law(data, case):
     moved = assert_pull_one(case, data.draw(values.maps(moved_by(case).shape)))
     assert moved.meaning is None
-    assert moved.demands.keys() == {case.node.source}
+    assert moved.requirements.keys() == {case.node.source}
 
 
 @given(data=st.data(), case=rearrangements(ALL))
@@ -114,27 +114,27 @@ def test_pull_law_where_values_may_be_repeated(data, case):
 @given(data=st.data(), case=rearrangements(ALL))
 def test_what_was_pushed_can_be_pulled_again(data, case):
     """Even through a repetition, along which a pushed map cannot vary."""
-    behind = push_one(case.node, data.draw(values.maps(case.x.shape))).demands[0]
+    behind = push_one(case.node, data.draw(values.maps(case.x.shape))).requirements[0]
     assert_pull_one(case, behind)
 
 
 @given(case=rearrangements(ALL))
 def test_the_identity_stays_the_identity(case):
     for moved in (push_one(case.node, identity(case.x.ndim)), pull_one(case.node, identity(moved_by(case).ndim))):
-        assert all(demand.is_identity for demand in moved.demands.values())
+        assert all(requirement.is_identity for requirement in moved.requirements.values())
 
 
 def test_places_that_a_slice_leaves_out_are_left_alone():
     every_other = Rearrangement((Taking(1, 3, -2, 2, 4),))
-    whole = pull_one(every_other, per_channel([2.0, 3.0], [5.0, 7.0], rank=2)).demands[0]
+    whole = pull_one(every_other, per_channel([2.0, 3.0], [5.0, 7.0], rank=2)).requirements[0]
     assert np.array_equal(whole.scale, [[1.0, 3.0, 1.0, 2.0]])
     assert np.array_equal(whole.shift, [[0.0, 7.0, 0.0, 5.0]])
 
 
 def test_an_empty_slice():
     nothing = Rearrangement((Taking(1, 2, 1, 0, 4),))
-    assert push_one(nothing, per_channel(np.arange(4.0), 0.0, rank=2)).demands[0].scale.shape == (1, 0)
-    whole = pull_one(nothing, Affine(np.ones((1, 0)), np.zeros((1, 0)))).demands[0]
+    assert push_one(nothing, per_channel(np.arange(4.0), 0.0, rank=2)).requirements[0].scale.shape == (1, 0)
+    whole = pull_one(nothing, Affine(np.ones((1, 0)), np.zeros((1, 0)))).requirements[0]
     assert whole.is_identity
 
 
@@ -165,14 +165,14 @@ def test_a_repetition_of_unknown_length(length):
 def test_a_map_may_vary_along_a_named_length_that_stays():
     rows = per_channel([2.0, 3.0], 0.0, rank=2, axis=0)
     moved = pull_one(Rearrangement((Repetition(("batch", 1), ("batch", 4), 2),)), rows)
-    assert np.array_equal(moved.demands[0].scale, rows.scale)
+    assert np.array_equal(moved.requirements[0].scale, rows.scale)
 
 
 @pytest.mark.parametrize("new", [None, "rows", 3])
 def test_a_length_other_than_one_is_never_repeated(new):
     rows = per_channel(np.arange(3.0), 0.0, rank=2, axis=0)
     moved = pull_one(Rearrangement((Repetition((3, 1), (new, 4), 2),)), rows)
-    assert np.array_equal(moved.demands[0].scale, rows.scale)
+    assert np.array_equal(moved.requirements[0].scale, rows.scale)
 
 
 @pytest.mark.parametrize(("old", "new"), [(None, None), (None, 2), ("a", "b"), ("a", 2), (None, "b")])
@@ -185,7 +185,7 @@ def test_whether_values_are_repeated_may_be_unknown(old, new):
 
 def test_a_place_that_is_shown_twice_takes_one_map_alone():
     twice = Rearrangement((Selection(1, (2, 0, 2), 3),))
-    same = pull_one(twice, per_channel([5.0, 7.0, 5.0], [1.0, 2.0, 1.0], rank=2)).demands[0]
+    same = pull_one(twice, per_channel([5.0, 7.0, 5.0], [1.0, 2.0, 1.0], rank=2)).requirements[0]
     assert np.array_equal(same.scale, [[7.0, 1.0, 5.0]])
     assert np.array_equal(same.shift, [[2.0, 0.0, 1.0]])
     different = pull_one(twice, per_channel([5.0, 7.0, 6.0], 0.0, rank=2))

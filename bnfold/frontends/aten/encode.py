@@ -29,7 +29,7 @@ from bnfold.frontends.common.parameters import (
 )
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
+from bnfold.semantics import AffineMap, Contraction, Embedding, Form, Meaning, Normalisation, Recurrent
 
 _Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
 
@@ -72,7 +72,7 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
             return _recurrent(context, meaning)
         case Normalisation():
             return _normalisation(context, meaning)
-        case Table():
+        case Embedding():
             return _edit(context, {("weight", None): _parameter(context, "weight", meaning.values)})
         case AffineMap(form=Form.SCALE_AND_SHIFT):
             return _batch_norm(context, meaning)

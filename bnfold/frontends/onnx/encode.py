@@ -24,7 +24,7 @@ from bnfold.frontends.onnx.constants import Constants
 from bnfold.frontends.onnx.graph import Node
 from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Normalisation, Recurrent, Table
+from bnfold.semantics import AffineMap, Contraction, Embedding, Form, Meaning, Normalisation, Recurrent
 
 # Of Conv, ConvTranspose and Gemm.
 _BIAS = 2
@@ -66,7 +66,7 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
             return _recurrent(node, meaning, constants)
         case Normalisation():
             return _normalisation(node, meaning, constants)
-        case Table():
+        case Embedding():
             return _table(node, meaning, constants)
         case AffineMap(form=Form.SCALE_AND_SHIFT):
             return _batch_norm(node, meaning, constants)
@@ -154,7 +154,7 @@ def _normalisation(node: Node, meaning: Normalisation, constants: Constants) -> 
     return _edit(node, parameters, constants)
 
 
-def _table(node: Node, meaning: Table, constants: Constants) -> NodeEdit | Refusal:
+def _table(node: Node, meaning: Embedding, constants: Constants) -> NodeEdit | Refusal:
     return _edit(node, {0: _parameter(node, 0, meaning.values, constants)}, constants)
 
 

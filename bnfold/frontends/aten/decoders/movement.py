@@ -10,7 +10,7 @@ from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason
-from bnfold.semantics import Partition, Rearrangement
+from bnfold.semantics import Rearrangement, Split
 
 _REAL = (torch.float32, torch.float64)
 
@@ -126,7 +126,7 @@ def decode_select(context: Context) -> Rearrangement:
     return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
 
 
-def decode_split(context: Context) -> Partition:
+def decode_split(context: Context) -> Split:
     """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
     shape = context.shape("self")
     context.require_parts()
@@ -136,7 +136,7 @@ def decode_split(context: Context) -> Partition:
     if sum(sizes) != length or len(sizes) < len(context.node.outputs):
         raise malformed(f"parts of {sizes} do not make {length}")
     stops = list(itertools.accumulate(sizes))
-    return Partition(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
+    return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
 
 
 def decode_pixel_shuffle(context: Context) -> Rearrangement:

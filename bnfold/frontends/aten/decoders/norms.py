@@ -9,7 +9,7 @@ from bnfold.frontends.aten.decoders.context import Context
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import AffineMap, Normalisation, Recurrent, Table
+from bnfold.semantics import AffineMap, Embedding, Normalisation, Recurrent
 
 
 def decode_instance_norm(context: Context) -> Normalisation | AffineMap:
@@ -67,10 +67,10 @@ def _refuse_read_statistics(context: Context) -> None:
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its mean or deviation is read")
 
 
-def decode_embedding(context: Context) -> Table:
+def decode_embedding(context: Context) -> Embedding:
     """Source: torch.nn.functional.embedding."""
     table = context.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT)
-    return Table(table, 0, len(context.shape("indices")))
+    return Embedding(table, 0, len(context.shape("indices")))
 
 
 def decode_recurrent(context: Context) -> Recurrent:

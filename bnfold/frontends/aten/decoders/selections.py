@@ -10,7 +10,7 @@ from bnfold.frontends.common.dimensions import known_length
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Commuting, Concatenation, Partition, Rearrangement
+from bnfold.semantics import Commuting, Concatenation, Rearrangement, Split
 
 
 def decode_flip(context: Context) -> Rearrangement | Commuting:
@@ -99,7 +99,7 @@ def decode_stack(context: Context) -> Concatenation:
     return Concatenation(axis, rank, (1,) * len(tensors), steps)
 
 
-def decode_tensor_split(context: Context) -> Partition:
+def decode_tensor_split(context: Context) -> Split:
     """Into a number of parts, or at given places. Source: torch.tensor_split."""
     shape = context.shape("self")
     axis = context.axis("dim", len(shape))
@@ -113,7 +113,7 @@ def decode_tensor_split(context: Context) -> Partition:
     parts = tuple(zip([0, *stops], stops, strict=False))
     if any(start > stop for start, stop in parts):
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"the parts {parts} overlap")
-    return Partition(axis, len(shape), parts, length)
+    return Split(axis, len(shape), parts, length)
 
 
 def _place(index: int, length: int) -> int:

@@ -10,7 +10,7 @@ from bnfold.frontends.onnx.graph import Shape
 from bnfold.frontends.onnx.reshape_target import read_target
 from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Commuting, Concatenation, Partition, Rearrangement, Table
+from bnfold.semantics import Commuting, Concatenation, Embedding, Rearrangement, Split
 
 
 def decode_identity(_context: Context) -> Rearrangement:
@@ -78,7 +78,7 @@ def decode_slice(context: Context) -> Rearrangement:
     return Rearrangement(tuple(_taking(shape, axis, slice(start, stop, step)) for axis, start, stop, step in parts))
 
 
-def decode_gather(context: Context) -> Rearrangement | Commuting | Table:
+def decode_gather(context: Context) -> Rearrangement | Commuting | Embedding:
     """Constant places of an axis, places known at run time, or rows of a constant table.
 
     Source: ONNX Gather-1, -11, -13.
@@ -86,7 +86,7 @@ def decode_gather(context: Context) -> Rearrangement | Commuting | Table:
     axis = attribute(context.node, "axis", 0)
     table = context.constants.read_exact(context.required(0))
     if not isinstance(table, Refusal):
-        return Table(table, axis % table.ndim, len(context.shape(1)))
+        return Embedding(table, axis % table.ndim, len(context.shape(1)))
     shape = context.shape(0)
     axis %= len(shape)
     index = context.constants.read(context.required(1))
@@ -113,7 +113,7 @@ def _gathered_at_run_time(context: Context, shape: Shape, axis: int) -> Commutin
     return Commuting(len(shape), (axis,))
 
 
-def decode_split(context: Context) -> Partition:
+def decode_split(context: Context) -> Split:
     """Source: ONNX Split-2, -11, -13, -18."""
     shape = context.shape(0)
     axis = attribute(context.node, "axis", 0) % len(shape)
@@ -125,7 +125,7 @@ def decode_split(context: Context) -> Partition:
             Reason.UNKNOWN_SHAPE, f"the lengths of the parts on axis {axis} are not known before run time"
         )
     stops = list(itertools.accumulate(known))
-    return Partition(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
+    return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
 
 
 def decode_concat(context: Context) -> Concatenation:
