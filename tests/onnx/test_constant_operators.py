@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bnfold.frontends.onnx.constants import Constants
+from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import index_model
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
@@ -64,7 +64,7 @@ GRID = [
 
 def read(model, name):
     """A constant of a model as bnfold reads it."""
-    return Constants(TensorStore(None)).read(index_model(model).main.values[name])
+    return OnnxConstants(TensorStore(None)).read(index_model(model).main.values[name])
 
 
 def spell(network, output, shape, steps):

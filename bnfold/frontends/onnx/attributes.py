@@ -7,7 +7,7 @@ import onnx
 import onnx.helper
 
 from bnfold.frontends.common.einsum import Equation, parse_equation
-from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.onnx.graph import OnnxNode
 
 DEFAULT_EPSILON = float(np.float32(1e-5))
 """The default of every epsilon attribute, as a file stores it: attributes are float32."""
@@ -17,7 +17,7 @@ class ReferenceAttributeError(ValueError):
     """The attribute of a node in a function body takes its value from the caller."""
 
 
-def attribute(node: Node, name: str, default: Any) -> Any:  # noqa: ANN401 - what an attribute holds is the file's choice
+def attribute(node: OnnxNode, name: str, default: Any) -> Any:  # noqa: ANN401 - what an attribute holds is the file's choice
     """The value of an attribute, or the default where the node does not have it.
 
     Raises:
@@ -31,7 +31,7 @@ def attribute(node: Node, name: str, default: Any) -> Any:  # noqa: ANN401 - wha
     return default
 
 
-def equation(node: Node) -> Equation:
+def equation(node: OnnxNode) -> Equation:
     """The equation of an Einsum."""
     return parse_equation(attribute(node, "equation", b"").decode())
 

@@ -18,7 +18,7 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from bnfold.frontends.onnx.constant_ops import AnyArray
-from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.intake.inference import infer_shapes
 from bnfold.refusal import Reason, Refusal
 
@@ -35,7 +35,7 @@ _SMALL = 64
 _NOT_AS_SPECIFIED = frozenset({"BatchNormalization"})
 
 
-def can_compute(node: Node) -> bool:
+def can_compute(node: OnnxNode) -> bool:
     """Whether an operator makes one tensor, the same every time, of nothing but tensors."""
     return (
         len([name for name in node.proto.output if name]) == 1
@@ -61,7 +61,7 @@ _RANDOM = frozenset(
 )
 
 
-def compute(node: Node, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
+def compute(node: OnnxNode, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
     """What the node makes of its inputs, in the type that the operator has.
 
     Args:
@@ -86,7 +86,7 @@ def compute(node: Node, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
     return np.asarray(result)
 
 
-def _model(node: Node, operands: Sequence[AnyArray]) -> "ModelProto":
+def _model(node: OnnxNode, operands: Sequence[AnyArray]) -> "ModelProto":
     """The node alone; each of its inputs is one of the model."""
     names = [f"x{slot}" if source is not None else "" for slot, source in enumerate(node.inputs)]
     proto = onnx.NodeProto()
@@ -103,7 +103,7 @@ def _model(node: Node, operands: Sequence[AnyArray]) -> "ModelProto":
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", node.opset)])
 
 
-def _size_problem(node: Node, model: "ModelProto", operands: Sequence[AnyArray]) -> str:
+def _size_problem(node: OnnxNode, model: "ModelProto", operands: Sequence[AnyArray]) -> str:
     """Why the result is not computed, before anything of its size exists."""
     seen = onnx.ModelProto()
     seen.CopyFrom(model)

@@ -12,7 +12,7 @@ import onnx
 import onnx.helper
 
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.refusal import Reason, Refusal
 
 AnyArray: TypeAlias = npt.NDArray[np.generic]
@@ -24,17 +24,17 @@ _MOST_TIMES_LARGER = 4
 _MOST_THAT_GROWS = 2**26
 
 
-def identity(_node: Node, operands: Operands) -> AnyArray:
+def identity(_node: OnnxNode, operands: Operands) -> AnyArray:
     """Source: ONNX Identity-1 to -25."""
     return operands[0]
 
 
-def cast(node: Node, operands: Operands) -> AnyArray | Refusal:
+def cast(node: OnnxNode, operands: Operands) -> AnyArray | Refusal:
     """Between numbers, 8-bit floats excepted. Source: ONNX Cast-6 to -25."""
     return _converted(node, operands[0], attribute(node, "to", onnx.TensorProto.UNDEFINED))
 
 
-def cast_like(node: Node, operands: Operands) -> AnyArray | Refusal:
+def cast_like(node: OnnxNode, operands: Operands) -> AnyArray | Refusal:
     """To the type of another tensor, where that is known before run time. Source: ONNX CastLike-15 to -25."""
     like = node.inputs[1]
     if like is None or like.element_type == onnx.TensorProto.UNDEFINED:
@@ -42,7 +42,7 @@ def cast_like(node: Node, operands: Operands) -> AnyArray | Refusal:
     return _converted(node, operands[0], like.element_type)
 
 
-def _converted(node: Node, data: AnyArray, element_type: int) -> AnyArray | Refusal:
+def _converted(node: OnnxNode, data: AnyArray, element_type: int) -> AnyArray | Refusal:
     target = onnx.helper.tensor_dtype_to_np_dtype(element_type)
     if not _is_number(data.dtype) or not _is_number(target):
         return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} casts {data.dtype} to {target}")
@@ -50,7 +50,7 @@ def _converted(node: Node, data: AnyArray, element_type: int) -> AnyArray | Refu
         return data.astype(target)
 
 
-def reshape(node: Node, operands: Operands) -> AnyArray:
+def reshape(node: OnnxNode, operands: Operands) -> AnyArray:
     """Source: ONNX Reshape-5 to -25."""
     lengths = [int(length) for length in operands[1].tolist()]
     if not attribute(node, "allowzero", 0):
@@ -58,7 +58,7 @@ def reshape(node: Node, operands: Operands) -> AnyArray:
     return operands[0].reshape(lengths)
 
 
-def dequantize_linear(node: Node, operands: Operands) -> AnyArray | Refusal:
+def dequantize_linear(node: OnnxNode, operands: Operands) -> AnyArray | Refusal:
     """Per tensor, per axis or per block, from integers and 8-bit floats. Source: ONNX DequantizeLinear-10 to -28."""
     quantized, scale = operands[:2]
     if scale.size > 1 and scale.ndim > 1 and not attribute(node, "block_size", 0):
@@ -71,7 +71,7 @@ def dequantize_linear(node: Node, operands: Operands) -> AnyArray | Refusal:
     return (centred * scale.astype(np.float64).reshape(-1)[cells]).astype(scale.dtype)
 
 
-def scale_cells(node: Node, scale: tuple[int, ...], values: tuple[int, ...]) -> npt.NDArray[np.intp]:
+def scale_cells(node: OnnxNode, scale: tuple[int, ...], values: tuple[int, ...]) -> npt.NDArray[np.intp]:
     """For each value of a DequantizeLinear, the number of the scale that it is multiplied with.
 
     Args:
@@ -93,7 +93,7 @@ def scale_cells(node: Node, scale: tuple[int, ...], values: tuple[int, ...]) -> 
     return np.broadcast_to(numbers.reshape(-1, *(1,) * (len(values) - axis - 1)), values)
 
 
-def too_large(node: Node, size: int, operands: Operands) -> Refusal | None:
+def too_large(node: OnnxNode, size: int, operands: Operands) -> Refusal | None:
     """Whether a node would make many more numbers than it reads, before they exist."""
     largest = max((values.size for values in operands), default=0)
     most = max(_MOST_FROM_NOTHING, largest, min(_MOST_TIMES_LARGER * largest, _MOST_THAT_GROWS))
@@ -103,13 +103,13 @@ def too_large(node: Node, size: int, operands: Operands) -> Refusal | None:
     return Refusal(Reason.DYNAMIC_PARAMETER, evidence)
 
 
-def concat(node: Node, operands: Operands) -> AnyArray | Refusal:
+def concat(node: OnnxNode, operands: Operands) -> AnyArray | Refusal:
     """Source: ONNX Concat-4 to -13."""
     refusal = too_large(node, sum(values.size for values in operands), operands)
     return refusal or np.concatenate(operands, axis=attribute(node, "axis", 1))
 
 
-def slice_(node: Node, operands: Operands) -> AnyArray | Refusal:
+def slice_(node: OnnxNode, operands: Operands) -> AnyArray | Refusal:
     """Bounds as attributes or inputs, forward only. Source: ONNX Slice-1, -10, -11, -13."""
     data, *bounds = operands
     if bounds:
@@ -127,7 +127,7 @@ def slice_(node: Node, operands: Operands) -> AnyArray | Refusal:
     return data[tuple(places)]
 
 
-def expand(node: Node, operands: Operands) -> AnyArray | Refusal:
+def expand(node: OnnxNode, operands: Operands) -> AnyArray | Refusal:
     """Source: ONNX Expand-8, -13."""
     lengths = [int(length) for length in operands[1].tolist()]
     reversed_lengths = zip_longest(reversed(operands[0].shape), reversed(lengths), fillvalue=1)
@@ -135,7 +135,7 @@ def expand(node: Node, operands: Operands) -> AnyArray | Refusal:
     return refusal or np.broadcast_to(operands[0], np.broadcast_shapes(operands[0].shape, tuple(lengths)))
 
 
-def shape(node: Node, _operands: Operands) -> AnyArray | Refusal:
+def shape(node: OnnxNode, _operands: Operands) -> AnyArray | Refusal:
     """Of a tensor whose asked-for dimensions are known before run time. Source: ONNX Shape-1 to -25."""
     known = node.inputs[0].shape if node.inputs[0] is not None else None
     part = None if known is None else known[attribute(node, "start", 0) : attribute(node, "end", None)]
@@ -144,18 +144,18 @@ def shape(node: Node, _operands: Operands) -> AnyArray | Refusal:
     return np.array(part, np.int64)
 
 
-def squeeze(node: Node, operands: Operands) -> AnyArray:
+def squeeze(node: OnnxNode, operands: Operands) -> AnyArray:
     """Axes as attribute or input. Source: ONNX Squeeze-1 to -25."""
     axes = _axes(node, operands)
     return np.squeeze(operands[0], axis=None if axes is None else tuple(axes))
 
 
-def unsqueeze(node: Node, operands: Operands) -> AnyArray:
+def unsqueeze(node: OnnxNode, operands: Operands) -> AnyArray:
     """Axes as attribute or input. Source: ONNX Unsqueeze-1 to -25."""
     return np.expand_dims(operands[0], tuple(_axes(node, operands) or ()))
 
 
-def transpose(node: Node, operands: Operands) -> AnyArray:
+def transpose(node: OnnxNode, operands: Operands) -> AnyArray:
     """Source: ONNX Transpose-1 to -25."""
     return np.transpose(operands[0], attribute(node, "perm", None))
 
@@ -169,7 +169,7 @@ def _is_number(dtype: np.dtype[np.generic]) -> bool:
     return is_float(dtype) or dtype.kind in "iub"
 
 
-def _axes(node: Node, operands: Operands) -> list[int] | None:
+def _axes(node: OnnxNode, operands: Operands) -> list[int] | None:
     if len(operands) > 1:
         return [int(axis) for axis in operands[1].reshape(-1).tolist()]
     axes = attribute(node, "axes", None)
@@ -185,7 +185,7 @@ class Evaluator:
         reads: how many inputs, from the first on, are read for their values; None for all.
     """
 
-    evaluate: Callable[[Node, Operands], AnyArray | Refusal]
+    evaluate: Callable[[OnnxNode, Operands], AnyArray | Refusal]
     reads: int | None = None
 
 

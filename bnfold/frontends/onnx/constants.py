@@ -14,7 +14,7 @@ from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.computed import can_compute, compute
 from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float, too_large
-from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason, Refusal
 
@@ -23,7 +23,7 @@ _Answer = TypeVar("_Answer")
 INLINE_FUNCTIONS = "inline the functions of the model first, such as with onnx.inliner.inline_local_functions"
 
 
-class Constants:
+class OnnxConstants:
     """Reads constants, and remembers those that folding has changed, exactly.
 
     Args:
@@ -34,30 +34,30 @@ class Constants:
     def __init__(self, store: TensorStore, *, keep_overridable: bool = False) -> None:
         self._store = store
         self._keep_overridable = keep_overridable
-        self._changed: dict[Value, NewParameter] = {}
-        self._dynamic: dict[Value, Refusal | None] = {}
-        self._computed: dict[Value, AnyArray] = {}
+        self._changed: dict[OnnxValue, NewParameter] = {}
+        self._dynamic: dict[OnnxValue, Refusal | None] = {}
+        self._computed: dict[OnnxValue, AnyArray] = {}
 
     @property
-    def changed(self) -> Mapping[Value, NewParameter]:
+    def changed(self) -> Mapping[OnnxValue, NewParameter]:
         """The parameters that folding has given new values."""
         return self._changed
 
-    def remember(self, value: Value, parameter: NewParameter) -> None:
+    def remember(self, value: OnnxValue, parameter: NewParameter) -> None:
         """Answer these values for this tensor from now on.
 
         However many folds a weight takes, each starts from the exact values, so that it is rounded only once.
         """
         self._changed[value] = parameter
 
-    def holds(self, value: Value) -> bool:
+    def holds(self, value: OnnxValue) -> bool:
         """Whether the file itself holds the tensor's values, and nobody may replace them."""
         if value.producer is not None:
             return value.producer.is_standard and value.producer.proto.op_type in ("Constant", "ConstantOfShape")
         replaced = value.is_input and (self._keep_overridable or value.scope.parent is not None)
         return value.is_initializer and not replaced
 
-    def read_exact(self, value: Value) -> npt.NDArray[np.float64] | Refusal:
+    def read_exact(self, value: OnnxValue) -> npt.NDArray[np.float64] | Refusal:
         """A parameter in float64, before the rounding of any fold.
 
         Returns:
@@ -72,7 +72,7 @@ class Constants:
             return Refusal(Reason.MALFORMED, f"{value.name!r} is {values.dtype}, not a floating-point tensor")
         return values.astype(np.float64)
 
-    def require(self, value: Value | None) -> AnyArray:
+    def require(self, value: OnnxValue | None) -> AnyArray:
         """As `read`, for a tensor that is known to be a constant.
 
         Raises:
@@ -80,7 +80,7 @@ class Constants:
         """
         return _required(value, None if value is None else self.read(value))
 
-    def require_exact(self, value: Value | None) -> npt.NDArray[np.float64]:
+    def require_exact(self, value: OnnxValue | None) -> npt.NDArray[np.float64]:
         """As `read_exact`, for a tensor that is known to be a constant.
 
         Raises:
@@ -88,7 +88,7 @@ class Constants:
         """
         return _required(value, None if value is None else self.read_exact(value))
 
-    def read(self, value: Value) -> AnyArray | Refusal:
+    def read(self, value: OnnxValue) -> AnyArray | Refusal:
         """The values of a tensor in its own type, as the file has them.
 
         Returns:
@@ -100,7 +100,7 @@ class Constants:
         refusal = self._why_dynamic(value)
         if refusal is not None:
             return refusal
-        known: dict[Value, AnyArray | Refusal] = {}
+        known: dict[OnnxValue, AnyArray | Refusal] = {}
         for step in _in_order_of_evaluation(value, self._computed):
             found = self._computed[step] if step in self._computed else self._evaluate(step, known)
             if isinstance(found, Refusal):
@@ -108,18 +108,18 @@ class Constants:
             known[step] = found
         return known[value]
 
-    def is_fixed(self, value: Value) -> bool:
+    def is_fixed(self, value: OnnxValue) -> bool:
         """Whether a tensor depends on nothing but what the file fixes."""
         return value in self._changed or self._why_dynamic(value) is None
 
-    def _why_dynamic(self, value: Value) -> Refusal | None:
+    def _why_dynamic(self, value: OnnxValue) -> Refusal | None:
         """Why a tensor is no constant, without a look at any values; None if it is one, as far as that tells."""
         for step in _in_order_of_evaluation(value, self._dynamic):
             if step not in self._dynamic:
                 self._dynamic[step] = self._why_itself(step)
         return self._dynamic[value]
 
-    def _why_itself(self, value: Value) -> Refusal | None:
+    def _why_itself(self, value: OnnxValue) -> Refusal | None:
         node = value.producer
         if node is None:
             return self._why_not_stored(value)
@@ -128,7 +128,7 @@ class Constants:
         dynamic = next((refusal for source in _sources(node) if (refusal := self._dynamic[source]) is not None), None)
         return dynamic if dynamic is None or node.proto.op_type in EVALUATORS else _computed(value, node)
 
-    def _why_not_stored(self, value: Value) -> Refusal | None:
+    def _why_not_stored(self, value: OnnxValue) -> Refusal | None:
         if value.is_sparse:
             return Refusal(Reason.SPARSE, f"{value.name!r} is a sparse initializer")
         if value.initializer is None and value not in self._changed:
@@ -142,7 +142,7 @@ class Constants:
             return Refusal(Reason.OVERRIDABLE, f"{value.name!r} is an initializer and a graph input")
         return None
 
-    def _evaluate(self, value: Value, known: Mapping[Value, AnyArray | Refusal]) -> AnyArray | Refusal:
+    def _evaluate(self, value: OnnxValue, known: Mapping[OnnxValue, AnyArray | Refusal]) -> AnyArray | Refusal:
         node = value.producer
         if node is None:
             return (
@@ -161,7 +161,7 @@ class Constants:
         except (ValueError, TypeError, IndexError, KeyError) as error:
             return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) cannot be evaluated: {error}")
 
-    def _apply(self, value: Value, node: Node, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
+    def _apply(self, value: OnnxValue, node: OnnxNode, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
         match node.proto.op_type:
             case "Constant":
                 return self._read_constant_node(node)
@@ -174,7 +174,7 @@ class Constants:
             self._computed[value] = result
         return result
 
-    def _read_constant_node(self, node: Node) -> AnyArray | Refusal:
+    def _read_constant_node(self, node: OnnxNode) -> AnyArray | Refusal:
         """Every form of Constant. Source: ONNX Constant-1 to -25."""
         (entry,) = node.proto.attribute
         if entry.ref_attr_name:
@@ -190,7 +190,7 @@ class Constants:
                 return Refusal(Reason.SPARSE, f"{node.label!r} is a sparse constant")
         raise ValueError(f"attribute {entry.name!r} holds no number")
 
-    def _fill(self, node: Node, shape: AnyArray) -> AnyArray | Refusal:
+    def _fill(self, node: OnnxNode, shape: AnyArray) -> AnyArray | Refusal:
         """ConstantOfShape, without memory for the repeated value. Source: ONNX ConstantOfShape-9 to -25."""
         fill: onnx.TensorProto | None = attribute(node, "value", None)
         number = np.zeros(1, np.float32) if fill is None else self._store.read(fill)
@@ -199,16 +199,16 @@ class Constants:
         return refusal or np.broadcast_to(number.reshape(-1)[:1].reshape(()), lengths)
 
 
-def _makes_constant(node: Node) -> bool:
+def _makes_constant(node: OnnxNode) -> bool:
     """Whether the node makes a constant when all its inputs are constants."""
     return node.is_standard and (
         node.proto.op_type in EVALUATORS or node.proto.op_type in ("Constant", "ConstantOfShape") or can_compute(node)
     )
 
 
-def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Value]:
+def _in_order_of_evaluation(value: OnnxValue, settled: Container[OnnxValue]) -> list[OnnxValue]:
     """The tensors that `value` is made of, each after its own sources. Not recursive: chains can be long."""
-    order: dict[Value, None] = {}
+    order: dict[OnnxValue, None] = {}
     waiting = [value]
     while waiting:
         node = None if waiting[-1] in settled else waiting[-1].producer
@@ -220,7 +220,7 @@ def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Val
     return list(order)
 
 
-def _sources(node: Node) -> list[Value]:
+def _sources(node: OnnxNode) -> list[OnnxValue]:
     """The tensors whose values a constant made by this node depends on."""
     if not _makes_constant(node):
         return []
@@ -229,12 +229,12 @@ def _sources(node: Node) -> list[Value]:
     return [source for source in read if source is not None]
 
 
-def _required(value: Value | None, values: _Answer | Refusal | None) -> _Answer:
+def _required(value: OnnxValue | None, values: _Answer | Refusal | None) -> _Answer:
     if values is None or isinstance(values, Refusal):
         name = "an absent input" if value is None else repr(value.name)
         raise InternalError(f"{name} was a constant when its node was decoded, and is none now")
     return values
 
 
-def _computed(value: Value, node: Node) -> Refusal:
+def _computed(value: OnnxValue, node: OnnxNode) -> Refusal:
     return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is computed by {node.label!r} ({node.op})")

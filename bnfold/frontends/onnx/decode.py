@@ -7,7 +7,7 @@ import onnx
 
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError
-from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS, Constants
+from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS, OnnxConstants
 from bnfold.frontends.onnx.decoders import (
     affine_maps,
     casts,
@@ -18,8 +18,8 @@ from bnfold.frontends.onnx.decoders import (
     norms,
     recurrent,
 )
-from bnfold.frontends.onnx.decoders.context import Context
-from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.onnx.decoders.context import OnnxContext
+from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.refusal import Reason
 from bnfold.semantics import Meaning, Opaque
 
@@ -28,11 +28,11 @@ from bnfold.semantics import Meaning, Opaque
 class _Decoder:
     """A decoder and the versions of the operator that it was written and tested for."""
 
-    decode: Callable[[Context], Meaning]
+    decode: Callable[[OnnxContext], Meaning]
     versions: frozenset[int]
 
 
-def _decoder(decode: Callable[[Context], Meaning], *versions: int) -> _Decoder:
+def _decoder(decode: Callable[[OnnxContext], Meaning], *versions: int) -> _Decoder:
     return _Decoder(decode, frozenset(versions))
 
 
@@ -107,7 +107,7 @@ _QUANTIZATION = {
 }
 
 
-def decode(node: Node, constants: Constants) -> Meaning:
+def decode(node: OnnxNode, constants: OnnxConstants) -> Meaning:
     """What a node means.
 
     Returns:
@@ -129,7 +129,7 @@ def decode(node: Node, constants: Constants) -> Meaning:
     if version not in decoder.versions:
         return Opaque(Reason.UNKNOWN_VERSION, f"{node.op} has version {version} at opset {node.opset}")
     try:
-        return decoder.decode(Context(node, constants))
+        return decoder.decode(OnnxContext(node, constants))
     except Undecodable as stop:
         return stop.opaque
     except ReferenceAttributeError as error:
@@ -138,7 +138,7 @@ def decode(node: Node, constants: Constants) -> Meaning:
         return Opaque(Reason.MALFORMED, f"{node.op} cannot be read: {error}")
 
 
-def _without_decoder(node: Node) -> Opaque:
+def _without_decoder(node: OnnxNode) -> Opaque:
     operator = node.proto.op_type
     if operator in _QUANTIZATION:
         return Opaque(Reason.NOT_LINEAR, f"{node.op} {_QUANTIZATION[operator]}")
@@ -147,7 +147,7 @@ def _without_decoder(node: Node) -> Opaque:
     return Opaque(Reason.UNKNOWN_OPERATOR, f"{node.op} has no rule")
 
 
-def _version(node: Node) -> int | None:
+def _version(node: OnnxNode) -> int | None:
     try:
         return int(onnx.defs.get_schema(node.proto.op_type, node.opset, "").since_version)
     except onnx.defs.SchemaError:

@@ -12,14 +12,14 @@ from bnfold.errors import InternalError
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.encode import NodeEdit
-from bnfold.frontends.onnx.graph import GraphIndex, Node, Scope, Value
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.encode import OnnxEdit
+from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Scope
 from bnfold.frontends.onnx.requantize import Requantized
 
 
 @dataclass(eq=False)
-class Editor:
+class ModelEditor:
     """Carries out edits on a model.
 
     Attributes:
@@ -34,22 +34,22 @@ class Editor:
     """
 
     index: GraphIndex
-    constants: Constants
-    removed_nodes: set[Node] = field(default_factory=set)
-    added_nodes: dict[Node, list[Node]] = field(default_factory=dict)
-    removed_values: list[Value] = field(default_factory=list)
-    stored_anew: dict[Value, None] = field(default_factory=dict)
-    frozen: dict[Value, None] = field(default_factory=dict)
-    renamed: dict[Value, str] = field(default_factory=dict)
+    constants: OnnxConstants
+    removed_nodes: set[OnnxNode] = field(default_factory=set)
+    added_nodes: dict[OnnxNode, list[OnnxNode]] = field(default_factory=dict)
+    removed_values: list[OnnxValue] = field(default_factory=list)
+    stored_anew: dict[OnnxValue, None] = field(default_factory=dict)
+    frozen: dict[OnnxValue, None] = field(default_factory=dict)
+    renamed: dict[OnnxValue, str] = field(default_factory=dict)
 
-    def nodes(self) -> Iterator[Node]:
+    def nodes(self) -> Iterator[OnnxNode]:
         """The nodes that are there now, scope by scope, in the order of the file."""
         for node in self.index.nodes():
             if node not in self.removed_nodes:
                 yield node
             yield from (added for added in self.added_nodes.get(node, ()) if added not in self.removed_nodes)
 
-    def apply(self, edit: NodeEdit) -> None:
+    def apply(self, edit: OnnxEdit) -> None:
         """Give a node new parameters."""
         node = edit.node
         # The bias first: exporters compute an absent one from the shape of the weight, and then nobody else reads that.
@@ -64,7 +64,7 @@ class Editor:
         for name, value in edit.factors.items():
             set_float_attribute(node.proto, name, value)
 
-    def bypass_upstream(self, node: Node, source: int) -> None:
+    def bypass_upstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; what made its input now makes a tensor with its output's name."""
         before, after = node.inputs[source], node.outputs[0]
         if before is None or after is None or before.producer is None:
@@ -79,7 +79,7 @@ class Editor:
         self._redirect(before, after)
         self._forget(before)
 
-    def bypass_downstream(self, node: Node, source: int) -> None:
+    def bypass_downstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; what read its output now reads its input."""
         before, after = node.inputs[source], node.outputs[0]
         if before is None or after is None or after.is_output:
@@ -88,7 +88,7 @@ class Editor:
         self._redirect(after, before)
         self._forget(after)
 
-    def merge(self, node: Node, source: int, twin: Node) -> None:
+    def merge(self, node: OnnxNode, source: int, twin: OnnxNode) -> None:
         """Remove a node; what read its output now reads that of its twin."""
         before, after = twin.outputs[0], node.outputs[0]
         if before is None or after is None or after.is_output:
@@ -101,7 +101,7 @@ class Editor:
         self._redirect(after, before)
         self._forget(after)
 
-    def rename(self, value: Value) -> None:
+    def rename(self, value: OnnxValue) -> None:
         """Give a tensor a fresh name. Entries that only describe it follow at the end, all at once, in writer.py."""
         old = value.name
         self.renamed.setdefault(value, old)
@@ -115,14 +115,14 @@ class Editor:
         for reader, slot in value.readers:
             reader.proto.input[slot] = value.name
 
-    def _clear_name(self, value: Value) -> None:
+    def _clear_name(self, value: OnnxValue) -> None:
         """Free a name that a body also uses, before a tensor takes it over that is made ahead of the body."""
         for scope in self.index.scopes:
             rival = scope.values.get(value.name)
             if rival is not None and scope is not value.scope and _lies_within(scope, value.scope):
                 self.rename(rival)
 
-    def _set_parameter(self, node: Node, slot: int, parameter: NewParameter) -> None:
+    def _set_parameter(self, node: OnnxNode, slot: int, parameter: NewParameter) -> None:
         """New values for a constant input: in its own place where nobody else reads it, else under a new name."""
         old = node.inputs[slot] if slot < len(node.inputs) else None
         if old is not None and not old.is_output and _is_alone(old, parameter):
@@ -134,11 +134,11 @@ class Editor:
             self._freeze(old)
         scope = node.scope
         name = self._fresh_name(_name_for_new_parameter(node, old))
-        value = scope.values[name] = Value(name, scope)
+        value = scope.values[name] = OnnxValue(name, scope)
         self._connect(node, slot, value)
         self._store(value, parameter)
 
-    def _requantize(self, reader: Node, change: Requantized) -> None:
+    def _requantize(self, reader: OnnxNode, change: Requantized) -> None:
         """Give a DequantizeLinear other inputs; one whose output somebody else sees keeps its own, and gets a copy."""
         node, made = change.node, change.node.outputs[0]
         if made is not None and (made.is_output or len(made.value_readers) > 1):
@@ -150,9 +150,9 @@ class Editor:
         if change.axis is not None:
             set_int_attribute(node.proto, "axis", change.axis)
 
-    def _copy_for(self, reader: Node, slot: int, node: Node, made: Value) -> Node:
+    def _copy_for(self, reader: OnnxNode, slot: int, node: OnnxNode, made: OnnxValue) -> OnnxNode:
         """The same node once more, for one input of one reader."""
-        output = Value(
+        output = OnnxValue(
             self._fresh_name(f"{made.name}_folded"), node.scope, shape=made.shape, element_type=made.element_type
         )
         node.scope.values[output.name] = output
@@ -160,7 +160,7 @@ class Editor:
         proto.CopyFrom(node.proto)
         proto.name = self._fresh_node_name(f"{node.proto.name or made.name}_folded")
         proto.output[0] = output.name
-        copy = Node(proto, node.scope, list(node.inputs), [output], (node.position[0], node.position[1] + 1))
+        copy = OnnxNode(proto, node.scope, list(node.inputs), [output], (node.position[0], node.position[1] + 1))
         output.producer = copy
         for place, source in enumerate(copy.inputs):
             if source is not None:
@@ -169,7 +169,7 @@ class Editor:
         self.added_nodes.setdefault(node, []).append(copy)
         return copy
 
-    def _freeze(self, value: Value) -> None:
+    def _freeze(self, value: OnnxValue) -> None:
         """The fold has used these values for one reader: the caller can no longer replace them for the others."""
         waiting = [value]
         while waiting:
@@ -179,7 +179,7 @@ class Editor:
             if source.producer is not None and self.constants.is_fixed(source):
                 waiting += [entry for entry in source.producer.inputs if entry is not None]
 
-    def _refill(self, value: Value, parameter: NewParameter) -> bool:
+    def _refill(self, value: OnnxValue, parameter: NewParameter) -> bool:
         """Keep a ConstantOfShape where one number still says it all: light models stay light."""
         producer, numbers = value.producer, parameter.rounded
         if producer is None or producer.proto.op_type != "ConstantOfShape" or value.shape != numbers.shape:
@@ -191,7 +191,7 @@ class Editor:
         producer.proto.attribute.append(onnx.helper.make_attribute("value", fill))
         return True
 
-    def _own(self, value: Value) -> None:
+    def _own(self, value: OnnxValue) -> None:
         """Turn a constant that a node makes into one that the graph stores under the same name."""
         if value.producer is None:
             return
@@ -199,33 +199,33 @@ class Editor:
         producer.outputs[producer.outputs.index(value)] = None
         self._remove_node(producer)
 
-    def _store(self, value: Value, parameter: NewParameter) -> None:
+    def _store(self, value: OnnxValue, parameter: NewParameter) -> None:
         value.shape = parameter.exact.shape
         self.constants.remember(value, parameter)
         if value.producer is None:
             self.stored_anew[value] = None
 
-    def _add_behind(self, node: Node, bias: NewParameter) -> None:
+    def _add_behind(self, node: OnnxNode, bias: NewParameter) -> None:
         """Put an Add of a vector behind a node; the Add makes the tensor that the node made."""
         result = node.outputs[0]
         if result is None:
             raise InternalError(f"{node.label!r} has no output")
-        inner = Value(self._fresh_name(f"{result.name}_before_bias"), node.scope, node, shape=result.shape)
+        inner = OnnxValue(self._fresh_name(f"{result.name}_before_bias"), node.scope, node, shape=result.shape)
         node.scope.values[inner.name] = inner
         node.outputs[0] = inner
         node.proto.output[0] = inner.name
-        vector = Value(self._fresh_name(_name_for_new_parameter(node, None)), node.scope)
+        vector = OnnxValue(self._fresh_name(_name_for_new_parameter(node, None)), node.scope)
         node.scope.values[vector.name] = vector
         stem = node.proto.name or inner.name
         proto = onnx.helper.make_node("Add", ["", ""], [result.name], name=self._fresh_node_name(f"{stem}_bias"))
-        add = Node(proto, node.scope, [None, None], [result], (node.position[0], node.position[1] + 1))
+        add = OnnxNode(proto, node.scope, [None, None], [result], (node.position[0], node.position[1] + 1))
         self._connect(add, 0, inner)
         self._connect(add, 1, vector)
         self._store(vector, bias)
         result.producer = add
         self.added_nodes.setdefault(node, []).append(add)
 
-    def _connect(self, node: Node, slot: int, value: Value) -> None:
+    def _connect(self, node: OnnxNode, slot: int, value: OnnxValue) -> None:
         while len(node.inputs) <= slot:
             node.inputs.append(None)
             node.proto.input.append("")
@@ -237,7 +237,7 @@ class Editor:
             old.readers.remove((node, slot))
             self._drop_unread_constants([old])
 
-    def _redirect(self, old: Value, new: Value) -> None:
+    def _redirect(self, old: OnnxValue, new: OnnxValue) -> None:
         """Let everything that reads `old` read `new`."""
         for reader, slot in old.readers:
             reader.inputs[slot] = new
@@ -245,7 +245,7 @@ class Editor:
             new.readers.append((reader, slot))
         old.readers.clear()
 
-    def _remove_node(self, node: Node, keep: Value | None = None) -> None:
+    def _remove_node(self, node: OnnxNode, keep: OnnxValue | None = None) -> None:
         """Remove a node, and the constants that it alone read; `keep` loses a reader, but stays."""
         self.removed_nodes.add(node)
         for slot, value in enumerate(node.inputs):
@@ -255,7 +255,7 @@ class Editor:
                     self._freeze(value)
         self._drop_unread_constants([value for value in node.inputs if value is not None and value is not keep])
 
-    def _drop_unread_constants(self, values: list[Value]) -> None:
+    def _drop_unread_constants(self, values: list[OnnxValue]) -> None:
         waiting = list(values)
         while waiting:
             value = waiting.pop()
@@ -274,7 +274,7 @@ class Editor:
             elif producer is None and value.is_initializer:
                 self._forget(value)
 
-    def _forget(self, value: Value) -> None:
+    def _forget(self, value: OnnxValue) -> None:
         del value.scope.values[value.name]
         self.removed_values.append(value)
         self.stored_anew.pop(value, None)
@@ -286,7 +286,7 @@ class Editor:
         return fresh_name(wanted, self.index.node_names)
 
 
-def _is_alone(value: Value, parameter: NewParameter) -> bool:
+def _is_alone(value: OnnxValue, parameter: NewParameter) -> bool:
     """Whether one reader alone would notice the new parameter; queries of the shape do if it changes."""
     same_shape = value.shape == parameter.exact.shape
     return len(value.value_readers if same_shape else value.readers) == 1
@@ -299,7 +299,7 @@ def _lies_within(inner: Scope, outer: Scope) -> bool:
     return scope is outer
 
 
-def _name_for_new_parameter(node: Node, old: Value | None) -> str:
+def _name_for_new_parameter(node: OnnxNode, old: OnnxValue | None) -> str:
     """A name that people recognise: the tensor's own with an ending, or the weight's with "weight" made "bias"."""
     if old is not None:
         return f"{old.name}_folded"

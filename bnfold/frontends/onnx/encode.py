@@ -20,8 +20,8 @@ from bnfold.frontends.common.parameters import (
     without_leading_ones,
 )
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute, equation
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import Node
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Embedding, Form, Meaning, Normalisation, Recurrent
@@ -33,7 +33,7 @@ _LOST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class NodeEdit:
+class OnnxEdit:
     """A change of one node that can be carried out without further questions.
 
     Attributes:
@@ -45,7 +45,7 @@ class NodeEdit:
         requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
     """
 
-    node: Node
+    node: OnnxNode
     parameters: Mapping[int, NewParameter]
     op_type: str = ""
     factors: Mapping[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class NodeEdit:
     requantized: Sequence[Requantized] = ()
 
 
-def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Refusal:
+def encode(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """The edit that gives a node this meaning.
 
     Returns:
@@ -75,27 +75,27 @@ def encode(node: Node, meaning: Meaning, constants: Constants) -> NodeEdit | Ref
     raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
 
 
-def _conv(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+def _conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     return _convolution(node, meaning, constants, stored_outputs_first)
 
 
-def _conv_transpose(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+def _conv_transpose(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     return _convolution(node, meaning, constants, stored_inputs_first)
 
 
-def _convolution(node: Node, meaning: Contraction, constants: Constants, layout: Layout) -> NodeEdit | Refusal:
+def _convolution(node: OnnxNode, meaning: Contraction, constants: OnnxConstants, layout: Layout) -> OnnxEdit | Refusal:
     bias = None if meaning.bias is None else _bias(node, bias_per_channel(meaning), constants)
     return _edit(node, {1: _weight(node, meaning, constants, layout), 2: bias}, constants)
 
 
-def _gemm(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+def _gemm(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     outputs_first = attribute(node, "transB", 0)
     weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T)
     bias = _bias(node, _gemm_bias(node, meaning, constants), constants)
     return _edit(node, {1: weight, 2: bias}, constants, factors={"alpha": 1.0, "beta": 1.0})
 
 
-def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+def _mat_mul(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     slot = 1 - meaning.source
     weight = _weight(node, meaning, constants, lambda stored: stored[0].T if slot else stored[0], slot=slot)
     if meaning.bias is None:
@@ -107,7 +107,7 @@ def _mat_mul(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit
     return _edit(node, {slot: weight}, constants, bias_behind=bias)
 
 
-def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit | Refusal:
+def _einsum(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     slot = 1 - meaning.source
     outputs_first = equation(node).has_outputs_first(slot)
     weight = _weight(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T, slot=slot)
@@ -117,7 +117,7 @@ def _einsum(node: Node, meaning: Contraction, constants: Constants) -> NodeEdit 
     return _edit(node, {slot: weight}, constants, bias_behind=bias)
 
 
-_CONTRACTIONS: dict[str, Callable[[Node, Contraction, Constants], NodeEdit | Refusal]] = {
+_CONTRACTIONS: dict[str, Callable[[OnnxNode, Contraction, OnnxConstants], OnnxEdit | Refusal]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Einsum": _einsum,
@@ -126,7 +126,7 @@ _CONTRACTIONS: dict[str, Callable[[Node, Contraction, Constants], NodeEdit | Ref
 }
 
 
-def _recurrent(node: Node, meaning: Recurrent, constants: Constants) -> NodeEdit | Refusal:
+def _recurrent(node: OnnxNode, meaning: Recurrent, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """B holds the input half and the recurrent half side by side; only the first has changed."""
     weight = _weight(node, meaning, constants, lambda stored: stored)
     if meaning.bias is None:
@@ -138,7 +138,7 @@ def _recurrent(node: Node, meaning: Recurrent, constants: Constants) -> NodeEdit
     return _edit(node, {1: weight, 3: _parameter(node, 3 if _has_input(node, 3) else 1, both, constants)}, constants)
 
 
-def _normalisation(node: Node, meaning: Normalisation, constants: Constants) -> NodeEdit | Refusal:
+def _normalisation(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """The norm's own scale and bias, over the axes that its scale covered before."""
     covered = constants.require(node.inputs[1])
     first = meaning.affine.rank - covered.ndim if node.proto.op_type == "LayerNormalization" else 1
@@ -154,11 +154,11 @@ def _normalisation(node: Node, meaning: Normalisation, constants: Constants) -> 
     return _edit(node, parameters, constants)
 
 
-def _table(node: Node, meaning: Embedding, constants: Constants) -> NodeEdit | Refusal:
+def _table(node: OnnxNode, meaning: Embedding, constants: OnnxConstants) -> OnnxEdit | Refusal:
     return _edit(node, {0: _parameter(node, 0, meaning.values, constants)}, constants)
 
 
-def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
+def _batch_norm(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Mean and variance stay; scale and bias take the change."""
     mean, variance = (constants.require(node.inputs[slot]).astype(np.float64) for slot in (3, 4))
     vectors = meaning.affine.along(1)
@@ -170,7 +170,7 @@ def _batch_norm(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
     )
 
 
-def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdit | Refusal:
+def _arithmetic(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Mul, Add and Sub keep their operator; Div becomes Mul, because a scale may be zero."""
     slot = 1 - meaning.source
     old = constants.require(node.inputs[slot])
@@ -180,7 +180,7 @@ def _arithmetic(node: Node, meaning: AffineMap, constants: Constants) -> NodeEdi
     return _edit(node, {slot: parameter}, constants, op_type=op_type)
 
 
-def _operand(node: Node, meaning: AffineMap) -> Array:
+def _operand(node: OnnxNode, meaning: AffineMap) -> Array:
     if meaning.form is Form.SCALE:
         return meaning.affine.scale
     subtracts_constant = node.proto.op_type == "Sub" and meaning.source == 0
@@ -188,14 +188,14 @@ def _operand(node: Node, meaning: AffineMap) -> Array:
 
 
 def _edit(
-    node: Node,
+    node: OnnxNode,
     parameters: Mapping[int, NewParameter | Refusal | None],
-    constants: Constants,
+    constants: OnnxConstants,
     *,
     op_type: str = "",
     factors: Mapping[str, float] | None = None,
     bias_behind: NewParameter | Refusal | None = None,
-) -> NodeEdit | Refusal:
+) -> OnnxEdit | Refusal:
     if isinstance(bias_behind, Refusal):
         return bias_behind
     new: dict[int, NewParameter] = {}
@@ -210,7 +210,7 @@ def _edit(
             refusal = integers.change(quantized, slot, parameter)
             if refusal is not None:
                 return refusal
-    return NodeEdit(node, new, op_type, factors or {}, bias_behind or integers.behind, integers.changes)
+    return OnnxEdit(node, new, op_type, factors or {}, bias_behind or integers.behind, integers.changes)
 
 
 class _Integers:
@@ -221,12 +221,12 @@ class _Integers:
         behind: what an integer bias could not take, to be added behind the node.
     """
 
-    def __init__(self, node: Node, constants: Constants) -> None:
+    def __init__(self, node: OnnxNode, constants: OnnxConstants) -> None:
         self._node, self._constants = node, constants
         self.changes: list[Requantized] = []
         self.behind: NewParameter | None = None
 
-    def change(self, quantized: Node, slot: int, parameter: NewParameter) -> Refusal | None:
+    def change(self, quantized: OnnxNode, slot: int, parameter: NewParameter) -> Refusal | None:
         """Let one take new values; the refusal where it cannot."""
         if parameter.dead_channels:
             return Refusal(Reason.UNDERFLOW, f"{parameter.dead_channels} scales of {quantized.label!r} would be 0")
@@ -234,7 +234,7 @@ class _Integers:
             return self._change_bias(quantized, parameter.exact)
         return self._requantize(quantized, slot, parameter.exact)
 
-    def _change_bias(self, quantized: Node, new: Array) -> Refusal | None:
+    def _change_bias(self, quantized: OnnxNode, new: Array) -> Refusal | None:
         """A bias beside an integer weight takes the weight's factors: runtimes multiply the scales of input and weight
         to get that of the bias. What is left of the shift is added behind the node.
         """
@@ -255,7 +255,7 @@ class _Integers:
         self.behind = behind
         return None
 
-    def _requantize(self, quantized: Node, slot: int, new: Array) -> Refusal | None:
+    def _requantize(self, quantized: OnnxNode, slot: int, new: Array) -> Refusal | None:
         change = requantized(quantized, slot, self._constants.require(self._node.inputs[slot]), new, self._constants)
         if isinstance(change, Refusal):
             return change
@@ -263,7 +263,7 @@ class _Integers:
         return None
 
 
-def _no_shift(bias: Node) -> Refusal:
+def _no_shift(bias: OnnxNode) -> Refusal:
     """The weight, which is looked at first, bears the map; so it is the shift that the bias does not bear."""
     return Refusal(
         Reason.QUANTIZED, f"the bias is stored as integers behind {bias.label!r}: it takes the scale, and no shift"
@@ -271,19 +271,21 @@ def _no_shift(bias: Node) -> Refusal:
 
 
 def _weight(
-    node: Node, meaning: Contraction | Recurrent, constants: Constants, layout: Layout, *, slot: int = 1
+    node: OnnxNode, meaning: Contraction | Recurrent, constants: OnnxConstants, layout: Layout, *, slot: int = 1
 ) -> NewParameter | Refusal:
     return new_weight(meaning, constants.require(node.inputs[slot]).dtype, layout)
 
 
-def _bias(node: Node, bias: Array | None, constants: Constants, *, like: int = 1) -> NewParameter | Refusal | None:
+def _bias(
+    node: OnnxNode, bias: Array | None, constants: OnnxConstants, *, like: int = 1
+) -> NewParameter | Refusal | None:
     """An existing bias keeps its type, a new one takes that of the weight, which is input `like`."""
     if bias is None:
         return None
     return _parameter(node, 2 if _has_input(node, 2) else like, bias, constants)
 
 
-def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array | None:
+def _gemm_bias(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> Array | None:
     """C keeps rank 2 where it had it; otherwise it is a vector over the columns."""
     if meaning.bias is None:
         return None
@@ -291,9 +293,9 @@ def _gemm_bias(node: Node, meaning: Contraction, constants: Constants) -> Array 
     return meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
 
 
-def _parameter(node: Node, slot: int, exact: Array, constants: Constants) -> NewParameter | Refusal:
+def _parameter(node: OnnxNode, slot: int, exact: Array, constants: OnnxConstants) -> NewParameter | Refusal:
     return new_parameter(exact, constants.require(node.inputs[slot]).dtype)
 
 
-def _has_input(node: Node, slot: int) -> bool:
+def _has_input(node: OnnxNode, slot: int) -> bool:
     return slot < len(node.inputs) and node.inputs[slot] is not None

@@ -32,15 +32,15 @@ class Scope:
     parent: "Scope | None"
     opsets: dict[str, int]
     label: str
-    values: dict[str, "Value"] = field(default_factory=dict)
-    nodes: list["Node"] = field(default_factory=list)
+    values: dict[str, "OnnxValue"] = field(default_factory=dict)
+    nodes: list["OnnxNode"] = field(default_factory=list)
 
     @property
     def is_function(self) -> bool:
         """Whether it is a model-local function, and no graph."""
         return isinstance(self.proto, onnx.FunctionProto)
 
-    def find(self, name: str) -> "Value | None":
+    def find(self, name: str) -> "OnnxValue | None":
         """The tensor of this name that is visible here."""
         scope: Scope | None = self
         while scope is not None:
@@ -51,7 +51,7 @@ class Scope:
 
 
 @dataclass(eq=False)
-class Value:
+class OnnxValue:
     """A tensor.
 
     Attributes:
@@ -69,12 +69,12 @@ class Value:
 
     name: str
     scope: Scope
-    producer: "Node | None" = None
+    producer: "OnnxNode | None" = None
     initializer: onnx.TensorProto | None = None
     is_input: bool = False
     is_output: bool = False
     is_sparse: bool = False
-    readers: list[tuple["Node", int]] = field(default_factory=list)
+    readers: list[tuple["OnnxNode", int]] = field(default_factory=list)
     shape: Shape | None = None
     element_type: int = onnx.TensorProto.UNDEFINED
 
@@ -84,13 +84,13 @@ class Value:
         return self.initializer is not None or self.is_sparse
 
     @property
-    def value_readers(self) -> list[tuple["Node", int]]:
+    def value_readers(self) -> list[tuple["OnnxNode", int]]:
         """The uses that see the tensor's values, not only its shape or type."""
         return [(node, slot) for node, slot in self.readers if not _ignores_values(node, slot)]
 
 
 @dataclass(eq=False)
-class Node:
+class OnnxNode:
     """An operator, with its tensors resolved.
 
     Attributes:
@@ -103,8 +103,8 @@ class Node:
 
     proto: onnx.NodeProto
     scope: Scope
-    inputs: list[Value | None]
-    outputs: list[Value | None]
+    inputs: list[OnnxValue | None]
+    outputs: list[OnnxValue | None]
     position: tuple[int, int]
     calls_function: bool = False
     label: str = field(init=False)
@@ -138,7 +138,7 @@ class Node:
         return self.scope.opsets.get("", 1)
 
 
-def _ignores_values(node: Node, slot: int) -> bool:
+def _ignores_values(node: OnnxNode, slot: int) -> bool:
     """Shape and Size read dimensions, CastLike reads the type of its second input."""
     operator = node.proto.op_type if node.is_standard else ""
     return operator in ("Shape", "Size") or (operator == "CastLike" and slot == 1)
@@ -165,7 +165,7 @@ class GraphIndex:
         """The scope of the main graph."""
         return self.scopes[0]
 
-    def nodes(self) -> Iterator[Node]:
+    def nodes(self) -> Iterator[OnnxNode]:
         """All nodes, scope by scope, in the order of the file."""
         for scope in self.scopes:
             yield from scope.nodes
@@ -229,7 +229,7 @@ class _Builder:
     def _add_nodes(self, scope: Scope, protos: Iterable[onnx.NodeProto]) -> None:
         for proto in protos:
             key = (_canonical(proto.domain), proto.op_type)
-            node = Node(proto, scope, [], [], (len(scope.nodes), 0), calls_function=key in self._functions)
+            node = OnnxNode(proto, scope, [], [], (len(scope.nodes), 0), calls_function=key in self._functions)
             scope.nodes.append(node)
             for slot, name in enumerate(proto.input):
                 value = self._resolve(scope, name, f"input {slot} of node {proto.name!r}") if name else None
@@ -241,20 +241,20 @@ class _Builder:
             for name in proto.output:
                 node.outputs.append(self._define(scope, name, node) if name else None)
 
-    def _define(self, scope: Scope, name: str, producer: Node | None = None) -> Value:
+    def _define(self, scope: Scope, name: str, producer: OnnxNode | None = None) -> OnnxValue:
         if name in scope.values:
             raise ModelFormatError(f"two definitions of tensor {name!r} in {scope.label}; names must be unique")
-        value = scope.values[name] = Value(name, scope, producer)
+        value = scope.values[name] = OnnxValue(name, scope, producer)
         self.names.add(name)
         return value
 
-    def _input_or_new(self, scope: Scope, name: str) -> Value:
+    def _input_or_new(self, scope: Scope, name: str) -> OnnxValue:
         value = scope.values.get(name)
         if value is not None and value.is_input and not value.is_initializer:
             return value
         return self._define(scope, name)
 
-    def _resolve(self, scope: Scope, name: str, where: str) -> Value:
+    def _resolve(self, scope: Scope, name: str, where: str) -> OnnxValue:
         value = scope.find(name)
         if value is None:
             raise ModelFormatError(f"{where} is {name!r}, which no earlier node, input or initializer provides")

@@ -2,7 +2,7 @@
 
 import onnx
 
-from bnfold.frontends.onnx.graph import Node, index_model
+from bnfold.frontends.onnx.graph import OnnxNode, index_model
 
 FIRST_WITH_TRAINING_MODE = 14
 """Below this opset, five outputs say training and one says inference. Source: ONNX BatchNormalization-9, -14"""
@@ -36,13 +36,13 @@ def assume_inference(model: onnx.ModelProto) -> bool:
     return changed
 
 
-def _may_drop(node: Node) -> bool:
+def _may_drop(node: OnnxNode) -> bool:
     """Whether it is a Dropout whose third input may say training. Source: ONNX Dropout-12 to -22."""
     proto = node.proto
     return proto.domain in ("", "ai.onnx") and proto.op_type == "Dropout" and any(proto.input[_TRAINING_MODE:])
 
 
-def _trains(node: Node) -> bool:
+def _trains(node: OnnxNode) -> bool:
     if node.opset < FIRST_WITH_TRAINING_MODE:
         return any(node.proto.output[1:])
     return any(entry.name == "training_mode" and entry.i for entry in node.proto.attribute)

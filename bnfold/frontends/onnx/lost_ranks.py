@@ -2,7 +2,7 @@
 
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS
-from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.refusal import Reason
 
 # So many nodes are looked at, or graphs of which no rank is known at all would be walked through for every node.
@@ -12,7 +12,7 @@ _FURTHEST = 200
 _SHAPED_BY_VALUES = frozenset({"ConstantOfShape", "Expand", "Reshape"})
 
 
-def unknown_rank(value: Value) -> Undecodable:
+def unknown_rank(value: OnnxValue) -> Undecodable:
     """What to say of a tensor of unknown rank; the hint is there only if it helps.
 
     Args:
@@ -31,7 +31,7 @@ def unknown_rank(value: Value) -> Undecodable:
     return Undecodable(Reason.UNKNOWN_SHAPE, *_of_input(start, origin))
 
 
-def _of_input(start: str, origin: Value) -> tuple[str, str]:
+def _of_input(start: str, origin: OnnxValue) -> tuple[str, str]:
     """Evidence and hint where the rank is missing from an input on."""
     scope = origin.scope
     where = f"{start}: {origin.name!r}, an input of {scope.label}, has no shape"
@@ -44,7 +44,7 @@ def _of_input(start: str, origin: Value) -> tuple[str, str]:
     return where, f"give input {origin.name!r} a shape, if only with symbolic dimensions"
 
 
-def _origin(value: Value) -> Value:
+def _origin(value: OnnxValue) -> OnnxValue:
     """The first tensor on the way up whose own node is to blame, or the input where the rank is missing."""
     for _ in range(_FURTHEST):
         source = None if value.producer is None else _unknown_source(value.producer)
@@ -54,7 +54,7 @@ def _origin(value: Value) -> Value:
     return value
 
 
-def _unknown_source(node: Node) -> Value | None:
+def _unknown_source(node: OnnxNode) -> OnnxValue | None:
     """The input whose unknown rank leaves that of the node's output open; None where the node itself does."""
     if not node.is_standard or node.proto.op_type in _SHAPED_BY_VALUES:
         return None

@@ -7,8 +7,8 @@ from itertools import permutations
 from typing import TypeAlias
 
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.refusal import Refusal
 
 # Exporters write 1 / sqrt(2) in as many digits as they like, float16 has three.
@@ -80,12 +80,12 @@ class Match:
         free: nodes that read a `Parameter`.
     """
 
-    tensors: dict[str, Value] = field(default_factory=dict)
-    fixed: frozenset[Node] = frozenset()
-    free: frozenset[Node] = frozenset()
+    tensors: dict[str, OnnxValue] = field(default_factory=dict)
+    fixed: frozenset[OnnxNode] = frozenset()
+    free: frozenset[OnnxNode] = frozenset()
 
 
-def find(root: Value, pattern: Pattern, constants: Constants) -> Match | None:
+def find(root: OnnxValue, pattern: Pattern, constants: OnnxConstants) -> Match | None:
     """The pattern with this tensor as its result; every tensor inside it has no other reader.
 
     Args:
@@ -98,9 +98,9 @@ def find(root: Value, pattern: Pattern, constants: Constants) -> Match | None:
 
 @dataclass(frozen=True)
 class _Finder:
-    constants: Constants
+    constants: OnnxConstants
 
-    def find(self, value: Value, pattern: Pattern, match: Match, reader: Node | None) -> Iterator[Match]:
+    def find(self, value: OnnxValue, pattern: Pattern, match: Match, reader: OnnxNode | None) -> Iterator[Match]:
         """All ways in which a pattern can go on from a match, of which `reader` reads the tensor."""
         match pattern:
             case str():
@@ -119,25 +119,27 @@ class _Finder:
                 if reader is not None:
                     yield from self._constant(value, pattern, match, reader)
 
-    def _computed(self, value: Value, pattern: Computed, match: Match) -> Iterator[Match]:
+    def _computed(self, value: OnnxValue, pattern: Computed, match: Match) -> Iterator[Match]:
         if isinstance(self.constants.read(value), Refusal):
             yield from _bound(pattern.name, value, match)
 
-    def _constant(self, value: Value, pattern: Number | Parameter, match: Match, reader: Node) -> Iterator[Match]:
+    def _constant(
+        self, value: OnnxValue, pattern: Number | Parameter, match: Match, reader: OnnxNode
+    ) -> Iterator[Match]:
         if isinstance(pattern, Number):
             if self._is_number(value, pattern):
                 yield replace(match, fixed=match.fixed | {reader})
         elif not isinstance(self.constants.read(value), Refusal):
             yield replace(match, free=match.free | {reader})
 
-    def _shared(self, value: Value, pattern: Shared, match: Match) -> Iterator[Match]:
+    def _shared(self, value: OnnxValue, pattern: Shared, match: Match) -> Iterator[Match]:
         if pattern.name in match.tensors:
             yield from _bound(pattern.name, value, match)
         else:
             for bound in _bound(pattern.name, value, match):
                 yield from self.find(value, pattern.pattern, bound, reader=None)
 
-    def _operator(self, value: Value, pattern: Op, match: Match) -> Iterator[Match]:
+    def _operator(self, value: OnnxValue, pattern: Op, match: Match) -> Iterator[Match]:
         node = value.producer
         if node is None or not node.is_standard or node.proto.op_type not in pattern.types or value.is_input:
             return
@@ -148,7 +150,7 @@ class _Finder:
                 yield from self._all(node, operands, pattern.operands, match)
 
     def _all(
-        self, node: Node, operands: Sequence[Value | None], patterns: Sequence[Pattern], match: Match
+        self, node: OnnxNode, operands: Sequence[OnnxValue | None], patterns: Sequence[Pattern], match: Match
     ) -> Iterator[Match]:
         if not patterns:
             yield match
@@ -158,7 +160,7 @@ class _Finder:
             for found in self.find(first, patterns[0], match, node):
                 yield from self._all(node, operands[1:], patterns[1:], found)
 
-    def _has_limits(self, node: Node, lowest: float, highest: float) -> bool:
+    def _has_limits(self, node: OnnxNode, lowest: float, highest: float) -> bool:
         """Source: ONNX Clip-6 (attributes), -11 to -13 (inputs)."""
         if node.opset < _FIRST_WITH_LIMITS_AS_INPUTS:
             found = [attribute(node, name, None) for name in ("min", "max")]
@@ -169,7 +171,7 @@ class _Finder:
             value is not None and self._is_number(value, number) for value, number in zip(limits, expected, strict=True)
         )
 
-    def _is_number(self, value: Value, pattern: Number) -> bool:
+    def _is_number(self, value: OnnxValue, pattern: Number) -> bool:
         if value.shape is None or any(length != 1 for length in value.shape):
             return False
         stored = self.constants.read(value)
@@ -178,12 +180,12 @@ class _Finder:
         return pattern.value is None or math.isclose(float(stored.reshape(-1)[0]), pattern.value, rel_tol=_DIGITS)
 
 
-def _bound(name: str, value: Value, match: Match) -> Iterator[Match]:
+def _bound(name: str, value: OnnxValue, match: Match) -> Iterator[Match]:
     if match.tensors.get(name, value) is value:
         yield replace(match, tensors={**match.tensors, name: value})
 
 
-def _orders(node: Node) -> Iterator[Sequence[Value | None]]:
+def _orders(node: OnnxNode) -> Iterator[Sequence[OnnxValue | None]]:
     if node.proto.op_type in _COMMUTATIVE and len(node.inputs) == 2:  # more are no valid node
         yield from permutations(node.inputs)
     else:

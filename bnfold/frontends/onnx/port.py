@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 from bnfold.frontends.common.exclusion import Exclusion
-from bnfold.frontends.onnx.constants import Constants
+from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
-from bnfold.frontends.onnx.editor import Editor
-from bnfold.frontends.onnx.encode import NodeEdit, encode
-from bnfold.frontends.onnx.graph import GraphIndex, Node, Value, index_model
+from bnfold.frontends.onnx.editor import ModelEditor
+from bnfold.frontends.onnx.encode import OnnxEdit, encode
+from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, index_model
 from bnfold.frontends.onnx.ranks import complete_shapes
 from bnfold.frontends.onnx.shapes import infer_shapes
 from bnfold.frontends.onnx.spellings import find_spellings
@@ -36,8 +36,8 @@ class OnnxPort:
         self, model: onnx.ModelProto, store: TensorStore, *, exclude: Sequence[str] = (), keep_overridable: bool = False
     ) -> None:
         self._index: GraphIndex = index_model(model)
-        self._constants = Constants(store, keep_overridable=keep_overridable)
-        self._editor = Editor(self._index, self._constants)
+        self._constants = OnnxConstants(store, keep_overridable=keep_overridable)
+        self._editor = ModelEditor(self._index, self._constants)
         self._exclude = Exclusion(exclude, (node.label for node in self.nodes()))
         infer_shapes(self._index)
         complete_shapes(self._index, self._constants)
@@ -52,11 +52,11 @@ class OnnxPort:
         """The patterns of `exclude` that match no node."""
         return self._exclude.unmatched
 
-    def nodes(self) -> Iterable[Node]:
+    def nodes(self) -> Iterable[OnnxNode]:
         """All nodes that are there now, scope by scope, in the order of the file."""
         return self._editor.nodes()
 
-    def decode(self, node: Node) -> Meaning:
+    def decode(self, node: OnnxNode) -> Meaning:
         """What the node means."""
         if node.label in self._exclude:
             return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
@@ -64,18 +64,18 @@ class OnnxPort:
             return Opaque(Reason.SPELLED_OUT, f"it is part of a spelled-out {self._spelled.fixed[node].name}")
         return decode(node, self._constants)
 
-    def why_it_stays(self, node: Node) -> Refusal | None:
+    def why_it_stays(self, node: OnnxNode) -> Refusal | None:
         """Constants of operators that runtimes put together again stay where they are."""
         return self._spelled.why_it_stays(node)
 
-    def twin(self, node: Node, meaning: AffineMap) -> Node | None:
+    def twin(self, node: OnnxNode, meaning: AffineMap) -> OnnxNode | None:
         """A node of the same graph, before this one, that makes the same of the same tensor."""
         source, output = node.inputs[meaning.source], node.outputs[0]
         if source is None or output is None or self.pinned(output) is not None:
             return None
         return next((other for other, slot in source.readers if self._is_twin(other, slot, node, meaning)), None)
 
-    def _is_twin(self, other: Node, slot: int, node: Node, meaning: AffineMap) -> bool:
+    def _is_twin(self, other: OnnxNode, slot: int, node: OnnxNode, meaning: AffineMap) -> bool:
         if other.scope is not node.scope or other.position >= node.position or not other.may_be_affine:
             return False
         found = self.decode(other)
@@ -83,29 +83,29 @@ class OnnxPort:
             return False
         return found.affine.rank == meaning.affine.rank and found.affine.equals(meaning.affine)
 
-    def merge(self, node: Node, source: int, twin: Node) -> None:
+    def merge(self, node: OnnxNode, source: int, twin: OnnxNode) -> None:
         """Remove a node; its readers read the output of its twin."""
         self._editor.merge(node, source, twin)
 
-    def inputs(self, node: Node) -> Sequence[Value | None]:
+    def inputs(self, node: OnnxNode) -> Sequence[OnnxValue | None]:
         """The node's inputs."""
         return node.inputs
 
-    def outputs(self, node: Node) -> Sequence[Value | None]:
+    def outputs(self, node: OnnxNode) -> Sequence[OnnxValue | None]:
         """The node's outputs."""
         return node.outputs
 
-    def producer(self, value: Value) -> Node | Refusal:
+    def producer(self, value: OnnxValue) -> OnnxNode | Refusal:
         """The node that makes this tensor."""
         if self._constants.holds(value):
             return Refusal(Reason.CONSTANT, f"{value.name!r} is a constant")
         return value.producer or Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is an input of {value.scope.label}")
 
-    def readers(self, value: Value) -> Sequence[tuple[Node, int]]:
+    def readers(self, value: OnnxValue) -> Sequence[tuple[OnnxNode, int]]:
         """Every use of the tensor's values by a node; a query of its shape is none."""
         return value.value_readers
 
-    def pinned(self, value: Value) -> Refusal | None:
+    def pinned(self, value: OnnxValue) -> Refusal | None:
         """Graph outputs and captures keep their values."""
         if value.is_output:
             return Refusal(
@@ -118,34 +118,34 @@ class OnnxPort:
                 return Refusal(Reason.CAPTURED, f"{value.name!r} is read by {node.label!r} in {node.scope.label}")
         return None
 
-    def encode(self, node: Node, meaning: Meaning) -> NodeEdit | Refusal:
+    def encode(self, node: OnnxNode, meaning: Meaning) -> OnnxEdit | Refusal:
         """The edit that gives the node this meaning."""
         return encode(node, meaning, self._constants)
 
-    def apply(self, edit: NodeEdit) -> None:
+    def apply(self, edit: OnnxEdit) -> None:
         """Carry out an edit."""
         self._editor.apply(edit)
 
-    def added_nodes(self, edit: NodeEdit) -> int:
+    def added_nodes(self, edit: OnnxEdit) -> int:
         """An Add, where the node has no room for a bias."""
         return int(edit.bias_behind is not None)
 
-    def dead_channels(self, edit: NodeEdit) -> int:
+    def dead_channels(self, edit: OnnxEdit) -> int:
         """Of all weights that the edit changes."""
         return sum(parameter.dead_channels for parameter in edit.parameters.values())
 
-    def position(self, node: Node) -> tuple[int, ...]:
+    def position(self, node: OnnxNode) -> tuple[int, ...]:
         """Where the node stands in its graph."""
         return node.position
 
-    def rename(self, value: Value) -> None:
+    def rename(self, value: OnnxValue) -> None:
         """Give a tensor with other values a fresh name."""
         self._editor.rename(value)
 
-    def bypass_upstream(self, node: Node, source: int) -> None:
+    def bypass_upstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; its input's producer takes over its output's name."""
         self._editor.bypass_upstream(node, source)
 
-    def bypass_downstream(self, node: Node, source: int) -> None:
+    def bypass_downstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; its readers read its input."""
         self._editor.bypass_downstream(node, source)

@@ -7,8 +7,8 @@ operators of other domains, and behind a Reshape whose target is computed.
 from collections.abc import Callable, Iterator
 
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import GraphIndex, Node, Shape, Value
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.shapes import infer_shapes
 from bnfold.refusal import Refusal
 
@@ -16,7 +16,7 @@ from bnfold.refusal import Refusal
 _MOST_ROUNDS = 8
 
 
-def complete_shapes(index: GraphIndex, constants: Constants) -> None:
+def complete_shapes(index: GraphIndex, constants: OnnxConstants) -> None:
     """Set the shape of tensors that inference left without one, as far as single operators tell.
 
     What they tell is no guess: the graph could not run otherwise.
@@ -30,7 +30,7 @@ def complete_shapes(index: GraphIndex, constants: Constants) -> None:
         infer_shapes(index, learned)
 
 
-def _forward(index: GraphIndex, constants: Constants) -> Iterator[Value]:
+def _forward(index: GraphIndex, constants: OnnxConstants) -> Iterator[OnnxValue]:
     """Tensors of which the operator that makes them says more than was known."""
     for node in index.nodes():
         output = node.outputs[0] if node.outputs else None
@@ -49,7 +49,7 @@ def _forward(index: GraphIndex, constants: Constants) -> Iterator[Value]:
             yield output
 
 
-def _backward(index: GraphIndex) -> Iterator[Value]:
+def _backward(index: GraphIndex) -> Iterator[OnnxValue]:
     """Tensors of which an operator that reads them says what they must be."""
     for node in reversed(list(index.nodes())):
         source = node.inputs[0] if node.inputs else None
@@ -63,46 +63,46 @@ def _backward(index: GraphIndex) -> Iterator[Value]:
             yield source
 
 
-def _unknown(_node: Node) -> None:
+def _unknown(_node: OnnxNode) -> None:
     return None
 
 
-def _convolved(node: Node) -> Shape | None:
+def _convolved(node: OnnxNode) -> Shape | None:
     weight = _input_shape(node, 1)
     return None if weight is None or len(weight) < 3 else (None, weight[0], *(None,) * (len(weight) - 2))
 
 
-def _transpose_convolved(node: Node) -> Shape | None:
+def _transpose_convolved(node: OnnxNode) -> Shape | None:
     weight = _input_shape(node, 1)
     if weight is None or len(weight) < 3 or not isinstance(weight[1], int):
         return None
     return (None, weight[1] * attribute(node, "group", 1), *(None,) * (len(weight) - 2))
 
 
-def _product(node: Node) -> Shape | None:
+def _product(node: OnnxNode) -> Shape | None:
     weight = _input_shape(node, 1)
     if weight is None or len(weight) != 2:
         return None
     return (None, weight[0 if attribute(node, "transB", 0) else 1])
 
 
-def _normalised(node: Node) -> Shape | None:
+def _normalised(node: OnnxNode) -> Shape | None:
     shape, scale = _input_shape(node, 0), _input_shape(node, 1)
     if shape is None or scale is None or len(shape) < 2:
         return shape
     return (shape[0], *scale, *shape[2:])
 
 
-def _same(node: Node) -> Shape | None:
+def _same(node: OnnxNode) -> Shape | None:
     return _input_shape(node, 0)
 
 
-def _pooled(node: Node) -> Shape | None:
+def _pooled(node: OnnxNode) -> Shape | None:
     shape = _input_shape(node, 0)
     return shape if shape is None else (*shape[:2], *(None,) * (len(shape) - 2))
 
 
-def _broadcast(node: Node) -> Shape | None:
+def _broadcast(node: OnnxNode) -> Shape | None:
     first, second = _input_shape(node, 0), _input_shape(node, 1)
     if first is None or second is None:
         return None
@@ -118,7 +118,7 @@ def _broadcast_dimension(first: int | str | None, second: int | str | None) -> i
     return known[0] if known else None
 
 
-def _reshaped(node: Node) -> Shape | None:
+def _reshaped(node: OnnxNode) -> Shape | None:
     """As many axes as the target has numbers, whatever these are."""
     target = _input_shape(node, 1)
     if target is None or len(target) != 1 or not isinstance(target[0], int):
@@ -126,29 +126,29 @@ def _reshaped(node: Node) -> Shape | None:
     return (None,) * target[0]
 
 
-def _to_be_convolved(node: Node) -> Shape | None:
+def _to_be_convolved(node: OnnxNode) -> Shape | None:
     weight = _input_shape(node, 1)
     return None if weight is None or len(weight) < 3 else (None,) * len(weight)
 
 
-def _to_be_multiplied(_node: Node) -> Shape:
+def _to_be_multiplied(_node: OnnxNode) -> Shape:
     return (None, None)
 
 
-def _like_the_output(node: Node) -> Shape | None:
+def _like_the_output(node: OnnxNode) -> Shape | None:
     """Of operators that keep the rank; of a length that the output has, the input may have none of its own."""
     shape = node.outputs[0].shape if node.outputs and node.outputs[0] is not None else None
     return None if shape is None else (None,) * len(shape)
 
 
-def _input_shape(node: Node, slot: int) -> Shape | None:
-    value: Value | None = node.inputs[slot] if slot < len(node.inputs) else None
+def _input_shape(node: OnnxNode, slot: int) -> Shape | None:
+    value: OnnxValue | None = node.inputs[slot] if slot < len(node.inputs) else None
     return None if value is None else value.shape
 
 
 _SHAPE_KEEPING = ("Cast", "CastLike", "Clip", "Dropout", "Elu", "HardSwish", "Identity", "Relu", "Sigmoid", "Tanh")
 
-_RULES: dict[str, Callable[[Node], Shape | None]] = {
+_RULES: dict[str, Callable[[OnnxNode], Shape | None]] = {
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _pooled),
     **dict.fromkeys(("Add", "Div", "Mul", "Sub"), _broadcast),
     **dict.fromkeys(_SHAPE_KEEPING, _same),
@@ -159,7 +159,7 @@ _RULES: dict[str, Callable[[Node], Shape | None]] = {
     "Reshape": _reshaped,
 }
 
-_DEMANDS: dict[str, Callable[[Node], Shape | None]] = {
+_DEMANDS: dict[str, Callable[[OnnxNode], Shape | None]] = {
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _like_the_output),
     **dict.fromkeys(("BatchNormalization", *_SHAPE_KEEPING), _like_the_output),
     **dict.fromkeys(("Conv", "ConvTranspose"), _to_be_convolved),

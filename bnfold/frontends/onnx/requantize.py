@@ -16,8 +16,8 @@ from bnfold.affine import Array
 from bnfold.frontends.common.parameters import NewParameter, new_parameter
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constant_ops import AnyArray, scale_cells
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.refusal import Reason, Refusal
 
 # What float64 may lose between the old values times a factor and the new ones.
@@ -38,20 +38,22 @@ class Requantized:
         factors: by what each of the old values is multiplied, along the axis of its scales or over its blocks.
     """
 
-    node: Node
+    node: OnnxNode
     slot: int
     parameters: Mapping[int, NewParameter]
     axis: int | None
     factors: Array
 
 
-def dequantizer(value: Value | None) -> Node | None:
+def dequantizer(value: OnnxValue | None) -> OnnxNode | None:
     """The DequantizeLinear that makes a tensor, if one does."""
     node = value.producer if value is not None else None
     return node if node is not None and node.is_standard and node.proto.op_type == "DequantizeLinear" else None
 
 
-def requantized(node: Node, slot: int, old: AnyArray, new: Array, constants: Constants) -> Requantized | Refusal | None:
+def requantized(
+    node: OnnxNode, slot: int, old: AnyArray, new: Array, constants: OnnxConstants
+) -> Requantized | Refusal | None:
     """The inputs with which a DequantizeLinear makes `new` where it made `old`.
 
     Args:
@@ -81,14 +83,14 @@ def requantized(node: Node, slot: int, old: AnyArray, new: Array, constants: Con
 class _Stored:
     """What a DequantizeLinear reads: integers or 8-bit floats, scales, zero points."""
 
-    node: Node
+    node: OnnxNode
     integers: AnyArray
     scale: Array
     scale_dtype: np.dtype[np.generic]
     zero_point: AnyArray | None
 
     @classmethod
-    def of(cls, node: Node, constants: Constants) -> "_Stored | Refusal":
+    def of(cls, node: OnnxNode, constants: OnnxConstants) -> "_Stored | Refusal":
         stored, scale, zero_point = [*node.inputs, None][:3]
         if stored is None or scale is None:
             return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) has no values or no scale")

@@ -6,8 +6,8 @@ ONNX's inference gives every computed length a new name, so that it no longer sh
 import math
 
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import Node, Shape, Value
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.refusal import Refusal
 
 _Lengths = list[int | str | None]
@@ -17,7 +17,7 @@ _KEEPS_ITS_NUMBERS = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 _LONGEST_CHAIN = 50
 
 
-def read_target(node: Node, source: Shape, constants: Constants) -> Shape | None:
+def read_target(node: OnnxNode, source: Shape, constants: OnnxConstants) -> Shape | None:
     """The lengths that a Reshape gives its output, as far as they can be told; None where they cannot.
 
     Args:
@@ -41,10 +41,10 @@ def read_target(node: Node, source: Shape, constants: Constants) -> Shape | None
 class _Reader:
     """Reads vectors of lengths of which some are known only at run time."""
 
-    def __init__(self, constants: Constants) -> None:
+    def __init__(self, constants: OnnxConstants) -> None:
         self._constants = constants
 
-    def lengths(self, value: Value | None, chain: int) -> _Lengths | None:
+    def lengths(self, value: OnnxValue | None, chain: int) -> _Lengths | None:
         """The numbers in a tensor of at most one axis; None where not even their count is known."""
         if value is None or not chain:
             return None
@@ -68,13 +68,13 @@ class _Reader:
                 return self._cut(node, chain)
         return None
 
-    def _picked(self, node: Node, chain: int) -> _Lengths | None:
+    def _picked(self, node: OnnxNode, chain: int) -> _Lengths | None:
         source, places = self.lengths(node.inputs[0], chain - 1), self._integers(node, 1)
         if source is None or places is None or not all(-len(source) <= place < len(source) for place in places):
             return None
         return [source[place] for place in places]
 
-    def _cut(self, node: Node, chain: int) -> _Lengths | None:
+    def _cut(self, node: OnnxNode, chain: int) -> _Lengths | None:
         """Of a vector, forward. Source: ONNX Slice-1, -10, -11, -13."""
         source = self.lengths(node.inputs[0], chain - 1)
         if len(node.inputs) > 1:
@@ -86,13 +86,13 @@ class _Reader:
             return None
         return source[starts[0] : ends[0] : steps[0]]
 
-    def _integers(self, node: Node, slot: int) -> list[int] | None:
+    def _integers(self, node: OnnxNode, slot: int) -> list[int] | None:
         value = node.inputs[slot] if slot < len(node.inputs) else None
         known = None if value is None else self._constants.read(value)
         return None if known is None or isinstance(known, Refusal) else [int(n) for n in known.reshape(-1).tolist()]
 
 
-def _queried(node: Node) -> _Lengths | None:
+def _queried(node: OnnxNode) -> _Lengths | None:
     """Source: ONNX Shape-1, -13, -15 to -25."""
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     return None if shape is None else list(shape[attribute(node, "start", 0) : attribute(node, "end", None)])

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import onnx
 import onnx.helper
 
-from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, Scope, Shape, Value, subgraphs
+from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, OnnxValue, Scope, Shape, subgraphs
 from bnfold.intake import inference
 
 # Enough for every tensor that holds a shape, axes or pads; weights are larger and inference never reads them.
 _LARGEST_SHAPE_TENSOR = 1024
 
 
-def infer_shapes(index: GraphIndex, known: Sequence[Value] = ()) -> None:
+def infer_shapes(index: GraphIndex, known: Sequence[OnnxValue] = ()) -> None:
     """Set `shape` and `element_type` of every tensor where they are known before run time.
 
     Shapes that the file merely declares are not believed, only those of the graph's inputs: a stale value_info would
@@ -34,7 +34,7 @@ def infer_shapes(index: GraphIndex, known: Sequence[Value] = ()) -> None:
     _read(index.main, inferred.graph, index)
 
 
-def _described(value: Value) -> onnx.ValueInfoProto:
+def _described(value: OnnxValue) -> onnx.ValueInfoProto:
     lengths = None if value.shape is None else [length if isinstance(length, int) else None for length in value.shape]
     return onnx.helper.make_tensor_value_info(value.name, value.element_type, lengths)
 

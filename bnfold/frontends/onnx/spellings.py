@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import GraphIndex, Node
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode
 from bnfold.frontends.onnx.patterns import Computed, Number, OneOf, Op, Parameter, Pattern, Shared, find
 from bnfold.refusal import Reason, Refusal
 
@@ -131,10 +131,10 @@ class Spelled:
         free: nodes whose constant is a parameter of the operator: it can take a map, but must be there.
     """
 
-    fixed: Mapping[Node, Spelling]
-    free: Mapping[Node, Spelling]
+    fixed: Mapping[OnnxNode, Spelling]
+    free: Mapping[OnnxNode, Spelling]
 
-    def why_it_stays(self, node: Node) -> Refusal | None:
+    def why_it_stays(self, node: OnnxNode) -> Refusal | None:
         """Why a node of a spelling is not folded away; None for others."""
         spelling = self.fixed.get(node) or self.free.get(node)
         if spelling is None:
@@ -142,15 +142,15 @@ class Spelled:
         return Refusal(Reason.SPELLED_OUT, f"it is part of a spelled-out {spelling.name}")
 
 
-def find_spellings(index: GraphIndex, constants: Constants) -> Spelled:
+def find_spellings(index: GraphIndex, constants: OnnxConstants) -> Spelled:
     """All spellings of a model, as it is now.
 
     Args:
         index: of the model, shapes inferred.
         constants: of the model.
     """
-    fixed: dict[Node, Spelling] = {}
-    free: dict[Node, Spelling] = {}
+    fixed: dict[OnnxNode, Spelling] = {}
+    free: dict[OnnxNode, Spelling] = {}
     for node in index.nodes():
         result = node.outputs[0] if node.outputs else None
         if result is None or not node.is_standard:

@@ -9,13 +9,13 @@ import onnx.numpy_helper
 
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.annotations import drop_quantization, drop_training, fit_devices
-from bnfold.frontends.onnx.editor import Editor
-from bnfold.frontends.onnx.graph import Scope, Value
+from bnfold.frontends.onnx.editor import ModelEditor
+from bnfold.frontends.onnx.graph import OnnxValue, Scope
 from bnfold.frontends.onnx.overridable import LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 from bnfold.intake.tensors import is_external
 
 
-def write(editor: Editor) -> list[onnx.TensorProto]:
+def write(editor: ModelEditor) -> list[onnx.TensorProto]:
     """Carry the editor's changes over into the model.
 
     Returns:
@@ -42,7 +42,7 @@ def write(editor: Editor) -> list[onnx.TensorProto]:
     return moved_inside
 
 
-def _changed(editor: Editor, scope: Scope) -> set[str]:
+def _changed(editor: ModelEditor, scope: Scope) -> set[str]:
     """The tensors of a scope that are gone or hold other numbers, by their names in the file."""
     values = (*editor.removed_values, *editor.stored_anew, *editor.renamed)
     return {editor.renamed.get(value, value.name) for value in values if value.scope is scope}
@@ -58,7 +58,7 @@ def _write_names(scope: Scope, names: Mapping[str, str]) -> None:
         entry.name = names.get(entry.name, entry.name)
 
 
-def _write_nodes(editor: Editor, scope: Scope) -> None:
+def _write_nodes(editor: ModelEditor, scope: Scope) -> None:
     for position in reversed(range(len(scope.nodes))):
         node = scope.nodes[position]
         for added in reversed(editor.added_nodes.get(node, [])):
@@ -70,13 +70,13 @@ def _write_nodes(editor: Editor, scope: Scope) -> None:
             fit_devices(node.proto)
 
 
-def _holds_initializers(editor: Editor, scope: Scope) -> bool:
+def _holds_initializers(editor: ModelEditor, scope: Scope) -> bool:
     if not isinstance(scope.proto, onnx.GraphProto):
         return False
     return scope.parent is None or editor.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 
 
-def _write_initializer(scope: Scope, value: Value, parameter: NewParameter) -> list[onnx.TensorProto]:
+def _write_initializer(scope: Scope, value: OnnxValue, parameter: NewParameter) -> list[onnx.TensorProto]:
     new = onnx.numpy_helper.from_array(parameter.rounded, value.name)
     old = value.initializer
     if old is None:
@@ -89,12 +89,12 @@ def _write_initializer(scope: Scope, value: Value, parameter: NewParameter) -> l
     return [old] if was_external else []
 
 
-def _constant_node(value: Value, parameter: NewParameter) -> onnx.NodeProto:
+def _constant_node(value: OnnxValue, parameter: NewParameter) -> onnx.NodeProto:
     tensor = onnx.numpy_helper.from_array(parameter.rounded, value.name)
     return onnx.helper.make_node("Constant", [], [value.name], value=tensor)
 
 
-def _write_inputs(editor: Editor, scope: Scope, stored: list[Value], removed: set[str]) -> None:
+def _write_inputs(editor: ModelEditor, scope: Scope, stored: list[OnnxValue], removed: set[str]) -> None:
     """A folded parameter cannot be overridden any more: the caller's values would be those before the fold."""
     if scope.parent is not None:
         return

@@ -12,7 +12,7 @@ from bnfold.frontends.common.broadcasting import with_rank_of
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.frontends.onnx.inference import FIRST_WITH_TRAINING_MODE
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
@@ -20,7 +20,7 @@ from bnfold.semantics import AffineMap
 _IF_MEANT = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
-def decode_batch_norm(context: Context) -> AffineMap:
+def decode_batch_norm(context: OnnxContext) -> AffineMap:
     """BatchNormalization in inference: five inputs, one output. Source: ONNX BatchNormalization-7, -9, -14, -15."""
     _require_inference(context)
     gamma, beta, mean, variance = (context.parameter(slot, dynamic=Reason.DYNAMIC_PARAMETER) for slot in range(1, 5))
@@ -35,7 +35,7 @@ def decode_batch_norm(context: Context) -> AffineMap:
     return read_batch_norm(gamma, beta, mean, variance, epsilon, shape)
 
 
-def _require_inference(context: Context) -> None:
+def _require_inference(context: OnnxContext) -> None:
     """Refuse a BatchNorm that takes its statistics from the batch, and say what for."""
     node = context.node
     used = [value for value in node.outputs[1:] if value is not None and (value.readers or value.is_output)]
@@ -56,14 +56,14 @@ def _require_inference(context: Context) -> None:
         raise Undecodable(Reason.STATISTICS_OUTPUTS, f"it also outputs {names}, which is for training only", hint)
 
 
-def _never_kept_statistics(context: Context) -> bool:
+def _never_kept_statistics(context: OnnxContext) -> bool:
     mean, variance = (context.constants.read(context.required(slot)) for slot in (3, 4))
     if isinstance(mean, Refusal) or isinstance(variance, Refusal):
         return False
     return not mean.any() and bool((variance == 1).all())
 
 
-def _require_channels_only(context: Context, gamma: Array, rank: int) -> None:
+def _require_channels_only(context: OnnxContext, gamma: Array, rank: int) -> None:
     """With spatial=0 parameters have the shape (C, D1, ...) of a whole sample, which is (C,) at rank 2 alone."""
     said = f"spatial is 0 at opset {context.node.opset}"
     if rank < 3:
@@ -77,13 +77,13 @@ def _require_channels_only(context: Context, gamma: Array, rank: int) -> None:
     )
 
 
-def decode_mul(context: Context) -> AffineMap:
+def decode_mul(context: OnnxContext) -> AffineMap:
     """Mul by a constant, on either side. Source: ONNX Mul-7, -13, -14."""
     source, constant = _operands(context)
     return scaled(constant, source)
 
 
-def decode_div(context: Context) -> AffineMap:
+def decode_div(context: OnnxContext) -> AffineMap:
     """Div by a constant; a constant divided by x is not affine. Source: ONNX Div-7, -13, -14."""
     source, constant = _operands(context)
     if source == 1:
@@ -91,20 +91,20 @@ def decode_div(context: Context) -> AffineMap:
     return divided(constant, source)
 
 
-def decode_add(context: Context) -> AffineMap:
+def decode_add(context: OnnxContext) -> AffineMap:
     """Add of a constant, on either side. Source: ONNX Add-7, -13, -14."""
     source, constant = _operands(context)
     return shifted(constant, source)
 
 
-def decode_sub(context: Context) -> AffineMap:
+def decode_sub(context: OnnxContext) -> AffineMap:
     """Sub of a constant, or from a constant, which has scale -1. Source: ONNX Sub-7, -13, -14."""
     source, constant = _operands(context)
     sign = 1.0 if source == 0 else -1.0
     return shifted(-sign * constant, source, scale=sign)
 
 
-def _operands(context: Context) -> tuple[int, Array]:
+def _operands(context: OnnxContext) -> tuple[int, Array]:
     """Which input is the activation, and the other one's values with the activation's rank."""
     first = context.constants.read(context.required(0))
     second = context.constants.read(context.required(1))

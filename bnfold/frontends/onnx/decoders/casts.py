@@ -12,8 +12,8 @@ import onnx.helper
 
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context
-from bnfold.frontends.onnx.graph import Node, Value
+from bnfold.frontends.onnx.decoders.context import OnnxContext
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.refusal import Reason
 from bnfold.semantics import Rearrangement
 
@@ -26,7 +26,7 @@ _PASSES = ("Dropout", "Flatten", "Identity", "Relu", "Reshape", "Squeeze", "Tran
 _LONGEST_CHAIN = 50
 
 
-def decode_cast(context: Context) -> Rearrangement:
+def decode_cast(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Cast-6 to -28."""
     node = context.node
     source, target = context.required(0).element_type, attribute(node, "to", 0)
@@ -53,14 +53,14 @@ def _name(element_type: int) -> str:
     return str(onnx.helper.tensor_dtype_to_np_dtype(element_type))
 
 
-def _all_return(value: Value, narrow: int, context: Context, chain: int, scales: int = 1) -> bool:
+def _all_return(value: OnnxValue, narrow: int, context: OnnxContext, chain: int, scales: int = 1) -> bool:
     """Whether all that is made of a wide tensor is rounded to the narrow type again, behind so many scales."""
     if value.is_output or not value.value_readers or not chain or scales < 0:
         return False
     return all(_returns(reader, slot, narrow, context, chain, scales) for reader, slot in value.value_readers)
 
 
-def _returns(reader: Node, slot: int, narrow: int, context: Context, chain: int, scales: int) -> bool:
+def _returns(reader: OnnxNode, slot: int, narrow: int, context: OnnxContext, chain: int, scales: int) -> bool:
     if not reader.is_standard or reader.outputs[0] is None:
         return False
     if reader.proto.op_type == "Cast":
@@ -69,7 +69,7 @@ def _returns(reader: Node, slot: int, narrow: int, context: Context, chain: int,
     return _follows(reader, slot, context) and _all_return(reader.outputs[0], narrow, context, chain - 1, left)
 
 
-def _comes_from(value: Value, narrow: int, context: Context, chain: int, scales: int = 1) -> bool:
+def _comes_from(value: OnnxValue, narrow: int, context: OnnxContext, chain: int, scales: int = 1) -> bool:
     """Whether a wide tensor is made of narrow numbers, each of one, behind so many scales."""
     node = value.producer
     if node is None or not node.is_standard or not chain or scales < 0:
@@ -83,7 +83,7 @@ def _comes_from(value: Value, narrow: int, context: Context, chain: int, scales:
     return False
 
 
-def _follows(node: Node, slot: int, context: Context) -> bool:
+def _follows(node: OnnxNode, slot: int, context: OnnxContext) -> bool:
     """Whether an operator makes each number of one number of this input, and of nothing else that varies."""
     others = (source for number, source in enumerate(node.inputs) if number != slot and source is not None)
     known = node.proto.op_type in (*_SCALES, *_SHIFTS, *_PASSES)

@@ -5,12 +5,12 @@ import numpy as np
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting
 
 
-def decode_ramp(context: Context) -> Commuting:
+def decode_ramp(context: OnnxContext) -> Commuting:
     """Relu, LeakyRelu, PRelu, Abs: f(s * x) == s * f(x) for s >= 0.
 
     Source: ONNX Relu-6 to -14, LeakyRelu-6, -16, PRelu-7 to -16, Abs-6, -13.
@@ -23,12 +23,12 @@ def decode_ramp(context: Context) -> Commuting:
     )
 
 
-def decode_neg(context: Context) -> Commuting:
+def decode_neg(context: OnnxContext) -> Commuting:
     """-(s * x + t) == s * (-x) - t. Source: ONNX Neg-13."""
     return Commuting(len(context.shape(0)), shift_factor=-1.0)
 
 
-def decode_average_pool(context: Context) -> Commuting:
+def decode_average_pool(context: OnnxContext) -> Commuting:
     """AveragePool: zeros of the padding count where count_include_pad is 1. Source: ONNX AveragePool-7 to -22."""
     rank = len(context.shape(0))
     counts_padding = attribute(context.node, "count_include_pad", 0) and _may_pad(context)
@@ -40,13 +40,13 @@ def decode_average_pool(context: Context) -> Commuting:
     )
 
 
-def decode_global_average_pool(context: Context) -> Commuting:
+def decode_global_average_pool(context: OnnxContext) -> Commuting:
     """Source: ONNX GlobalAveragePool-1, -22."""
     rank = len(context.shape(0))
     return Commuting(rank, mixed_axes=tuple(range(2, rank)))
 
 
-def decode_max_pool(context: Context) -> Commuting:
+def decode_max_pool(context: OnnxContext) -> Commuting:
     """MaxPool, GlobalMaxPool: padding is minus infinity. Source: ONNX MaxPool-1 to -22, GlobalMaxPool-1, -22."""
     indices = context.node.outputs[1] if len(context.node.outputs) > 1 else None
     if indices is not None and (indices.readers or indices.is_output):
@@ -55,23 +55,23 @@ def decode_max_pool(context: Context) -> Commuting:
     return Commuting(rank, mixed_axes=tuple(range(2, rank)), needs_non_negative_scale=True)
 
 
-def decode_reduce_mean(context: Context) -> Commuting:
+def decode_reduce_mean(context: OnnxContext) -> Commuting:
     """Source: ONNX ReduceMean-1 to -18."""
     return _reduction(context, shift_factor=1.0)
 
 
-def decode_reduce_extreme(context: Context) -> Commuting:
+def decode_reduce_extreme(context: OnnxContext) -> Commuting:
     """ReduceMax and ReduceMin. Source: ONNX ReduceMax-1 to -20, ReduceMin-1 to -20."""
     return _reduction(context, shift_factor=1.0, needs_non_negative_scale=True)
 
 
-def decode_reduce_sum(context: Context) -> Commuting:
+def decode_reduce_sum(context: OnnxContext) -> Commuting:
     """A shift comes out once for every place summed. Source: ONNX ReduceSum-1, -11, -13."""
     shape = context.shape(0)
     return _reduction(context, shift_factor=places_summed(shape, _reduced_axes(context)))
 
 
-def decode_cum_sum(context: Context) -> Commuting:
+def decode_cum_sum(context: OnnxContext) -> Commuting:
     """CumSum: the shift would grow along the axis. Source: ONNX CumSum-11, -14."""
     rank = len(context.shape(0))
     (axis,) = context.integers(1)
@@ -80,7 +80,7 @@ def decode_cum_sum(context: Context) -> Commuting:
     )
 
 
-def decode_pad(context: Context) -> Commuting:
+def decode_pad(context: OnnxContext) -> Commuting:
     """Pad. Source: ONNX Pad-2 to -25."""
     node = context.node
     rank = len(context.shape(0))
@@ -100,7 +100,7 @@ def decode_pad(context: Context) -> Commuting:
     )
 
 
-def decode_resize(context: Context) -> Commuting:
+def decode_resize(context: OnnxContext) -> Commuting:
     """Resize and Upsample: every place of y is a weighted mean of places of x.
 
     Source: ONNX Resize-10 to -19, Upsample-7, -9.
@@ -123,7 +123,7 @@ def decode_resize(context: Context) -> Commuting:
     )
 
 
-def _resampled_axes(context: Context, axes: list[int]) -> tuple[int, ...]:
+def _resampled_axes(context: OnnxContext, axes: list[int]) -> tuple[int, ...]:
     """Axes along which places are mixed; equal lengths prove nothing, because 4 * 1.2 is rounded down to 4."""
     node = context.node
     factors = _factors(context)
@@ -138,7 +138,7 @@ def _resampled_axes(context: Context, axes: list[int]) -> tuple[int, ...]:
     return tuple(axis for axis in axes if shape[axis] is None or shape[axis] != result[axis])
 
 
-def _factors(context: Context) -> list[float]:
+def _factors(context: OnnxContext) -> list[float]:
     """The scales of a Resize or Upsample; none where it has sizes instead."""
     slot = 1 if context.node.opset < 11 else 2
     if context.input(slot) is None:
@@ -147,7 +147,9 @@ def _factors(context: Context) -> list[float]:
     return [float(value) for value in values.reshape(-1)]
 
 
-def _reduction(context: Context, *, shift_factor: float | None, needs_non_negative_scale: bool = False) -> Commuting:
+def _reduction(
+    context: OnnxContext, *, shift_factor: float | None, needs_non_negative_scale: bool = False
+) -> Commuting:
     axes = _reduced_axes(context)
     return reduction(
         len(context.shape(0)),
@@ -158,7 +160,7 @@ def _reduction(context: Context, *, shift_factor: float | None, needs_non_negati
     )
 
 
-def _reduced_axes(context: Context) -> tuple[int, ...]:
+def _reduced_axes(context: OnnxContext) -> tuple[int, ...]:
     rank = len(context.shape(0))
     axes = context.axes()
     if not axes:
@@ -166,7 +168,7 @@ def _reduced_axes(context: Context) -> tuple[int, ...]:
     return tuple(sorted({axis % rank for axis in axes}))
 
 
-def _pad_value(context: Context) -> float:
+def _pad_value(context: OnnxContext) -> float:
     if context.node.opset < 11:
         return float(attribute(context.node, "value", 0.0))
     if context.input(2) is None:
@@ -175,7 +177,7 @@ def _pad_value(context: Context) -> float:
     return float(np.ravel(value)[0]) if value.size else 0.0
 
 
-def _may_pad(context: Context) -> bool:
+def _may_pad(context: OnnxContext) -> bool:
     automatic = attribute(context.node, "auto_pad", b"NOTSET")
     explicit = any(attribute(context.node, "pads", None) or ())
     return explicit or automatic.startswith(b"SAME") or bool(attribute(context.node, "ceil_mode", 0))

@@ -8,24 +8,24 @@ import numpy.typing as npt
 from bnfold.frontends.common.undecodable import Undecodable, known_parameter
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constant_ops import is_float
-from bnfold.frontends.onnx.constants import Constants
-from bnfold.frontends.onnx.graph import Node, Shape, Value
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
 from bnfold.refusal import Reason, Refusal
 
 
 @dataclass(frozen=True)
-class Context:
+class OnnxContext:
     """A node and the constants of its model."""
 
-    node: Node
-    constants: Constants
+    node: OnnxNode
+    constants: OnnxConstants
 
-    def input(self, slot: int) -> Value | None:
+    def input(self, slot: int) -> OnnxValue | None:
         """The tensor at an input, None where it is absent."""
         return self.node.inputs[slot] if slot < len(self.node.inputs) else None
 
-    def required(self, slot: int) -> Value:
+    def required(self, slot: int) -> OnnxValue:
         """The tensor at an input that the operator's specification requires."""
         value = self.input(slot)
         if value is None:

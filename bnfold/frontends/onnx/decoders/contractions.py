@@ -14,12 +14,12 @@ from bnfold.frontends.common.convolutions import (
 from bnfold.frontends.common.einsum import read_einsum
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute, equation
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
 
 
-def decode_conv(context: Context) -> Contraction:
+def decode_conv(context: OnnxContext) -> Contraction:
     """Conv: weight (M, C / group, *kernel), bias (M,). Source: ONNX Conv-1, -11, -22."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     groups = attribute(context.node, "group", 1)
@@ -29,7 +29,7 @@ def decode_conv(context: Context) -> Contraction:
     return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else "")
 
 
-def decode_conv_transpose(context: Context) -> Contraction:
+def decode_conv_transpose(context: OnnxContext) -> Contraction:
     """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     groups = attribute(context.node, "group", 1)
@@ -40,14 +40,14 @@ def decode_conv_transpose(context: Context) -> Contraction:
     return _convolution(context, weight, "" if one_place else PLACES_DIFFER)
 
 
-def _pads(context: Context, weight: Array) -> bool:
+def _pads(context: OnnxContext, weight: Array) -> bool:
     automatic = attribute(context.node, "auto_pad", b"NOTSET")
     return any(attribute(context.node, "pads", None) or ()) or (
         automatic.startswith(b"SAME") and weight[0, 0, 0].size > 1
     )
 
 
-def _spreads(context: Context) -> bool:
+def _spreads(context: OnnxContext) -> bool:
     """Whether a transposed kernel of one place still leaves places of the output without input."""
     node = context.node
     strides = attribute(node, "strides", None) or ()
@@ -55,12 +55,12 @@ def _spreads(context: Context) -> bool:
     return any(stride > 1 for stride in strides) or widened or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
 
 
-def _convolution(context: Context, weight: Array, why_no_shift: str) -> Contraction:
+def _convolution(context: OnnxContext, weight: Array, why_no_shift: str) -> Contraction:
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     return convolution(weight, bias, weight.ndim - 1, 1, why_no_shift)
 
 
-def decode_gemm(context: Context) -> Contraction:
+def decode_gemm(context: OnnxContext) -> Contraction:
     """Gemm: alpha * A' B' + beta * C with a constant B and C. Source: ONNX Gemm-7, -9, -11, -13."""
     node = context.node
     context.require_float(1)
@@ -77,7 +77,7 @@ def decode_gemm(context: Context) -> Contraction:
     return Contraction(weight, bias, 2, output_axis=1, input_axis=0 if attribute(node, "transA", 0) else 1)
 
 
-def decode_mat_mul(context: Context) -> Contraction:
+def decode_mat_mul(context: OnnxContext) -> Contraction:
     """MatMul with a constant of rank 2 on either side. Source: ONNX MatMul-1, -9, -13."""
     if not isinstance(context.constants.read(context.required(0)), Refusal):
         return _constant_on_the_left(context)
@@ -90,7 +90,7 @@ def decode_mat_mul(context: Context) -> Contraction:
     return Contraction(stored.T[None], None, rank, output_axis=last, input_axis=last, holds_bias=rank == 2)
 
 
-def _constant_on_the_left(context: Context) -> Contraction:
+def _constant_on_the_left(context: OnnxContext) -> Contraction:
     """W x: rows of W make the output channels, on the last axis but one."""
     context.require_float(0)
     stored = context.parameter(0, dynamic=Reason.DYNAMIC_WEIGHT)
@@ -103,7 +103,7 @@ def _constant_on_the_left(context: Context) -> Contraction:
     return Contraction(stored[None], None, rank, output_axis=axis, input_axis=axis, holds_bias=False, source=1)
 
 
-def decode_einsum(context: Context) -> Contraction:
+def decode_einsum(context: OnnxContext) -> Contraction:
     """Einsum of an activation and a constant matrix from inputs to outputs. Source: ONNX Einsum-12, -28."""
     parsed = equation(context.node)
     if not parsed.joins_two:

@@ -2,38 +2,38 @@
 
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.onnx.decoders import affine_maps
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.frontends.onnx.graph import Shape
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Product, Sum
 
 
-def decode_add(context: Context) -> AffineMap | Sum:
+def decode_add(context: OnnxContext) -> AffineMap | Sum:
     """Source: ONNX Add-7, -13, -14."""
     return sum_of(_shapes(context, 2), (1.0, 1.0)) if _joins(context) else affine_maps.decode_add(context)
 
 
-def decode_sub(context: Context) -> AffineMap | Sum:
+def decode_sub(context: OnnxContext) -> AffineMap | Sum:
     """Source: ONNX Sub-7, -13, -14."""
     return sum_of(_shapes(context, 2), (1.0, -1.0)) if _joins(context) else affine_maps.decode_sub(context)
 
 
-def decode_mul(context: Context) -> AffineMap | Product:
+def decode_mul(context: OnnxContext) -> AffineMap | Product:
     """Source: ONNX Mul-7, -13, -14."""
     return product_of(_shapes(context, 2)) if _joins(context) else affine_maps.decode_mul(context)
 
 
-def decode_sum(context: Context) -> Sum:
+def decode_sum(context: OnnxContext) -> Sum:
     """Sum of any number of tensors. Source: ONNX Sum-6, -8, -13."""
     count = len(context.node.inputs)
     return sum_of(_shapes(context, count), (1.0,) * count)
 
 
-def _shapes(context: Context, count: int) -> list[Shape]:
+def _shapes(context: OnnxContext, count: int) -> list[Shape]:
     return [context.shape(slot) for slot in range(count)]
 
 
-def _joins(context: Context) -> bool:
+def _joins(context: OnnxContext) -> bool:
     """Whether both operands are computed at run time; a constant that may not be used is another matter."""
     operands = [context.constants.read(context.required(slot)) for slot in (0, 1)]
     return all(isinstance(values, Refusal) and values.reason is Reason.DYNAMIC_PARAMETER for values in operands)

@@ -5,7 +5,7 @@ import itertools
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.frontends.onnx.graph import Shape
 from bnfold.frontends.onnx.reshape_target import read_target
 from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
@@ -13,12 +13,12 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Embedding, Rearrangement, Split
 
 
-def decode_identity(_context: Context) -> Rearrangement:
+def decode_identity(_context: OnnxContext) -> Rearrangement:
     """Source: ONNX Identity-1 to -25."""
     return Rearrangement(())
 
 
-def decode_dropout(context: Context) -> Rearrangement:
+def decode_dropout(context: OnnxContext) -> Rearrangement:
     """Dropout in inference passes its input on. Source: ONNX Dropout-7 to -22."""
     node = context.node
     mask = node.outputs[1] if len(node.outputs) > 1 else None
@@ -31,7 +31,7 @@ def decode_dropout(context: Context) -> Rearrangement:
     return Rearrangement(())
 
 
-def decode_transpose(context: Context) -> Rearrangement:
+def decode_transpose(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Transpose-1 to -25."""
     rank = len(context.shape(0))
     permutation = attribute(context.node, "perm", None) or range(rank)[::-1]
@@ -40,7 +40,7 @@ def decode_transpose(context: Context) -> Rearrangement:
     return Rearrangement((Transposition(tuple(permutation)),))
 
 
-def decode_regrouping(context: Context) -> Rearrangement:
+def decode_regrouping(context: OnnxContext) -> Rearrangement:
     """Flatten, Squeeze, Unsqueeze.
 
     Source: ONNX Flatten-1 to -25, Squeeze-1 to -25, Unsqueeze-1 to -25.
@@ -48,21 +48,21 @@ def decode_regrouping(context: Context) -> Rearrangement:
     return Rearrangement((Regrouping(context.shape(0), context.output_shape()),))
 
 
-def decode_reshape(context: Context) -> Rearrangement:
+def decode_reshape(context: OnnxContext) -> Rearrangement:
     """Reshape, also to a shape that is computed from shapes. Source: ONNX Reshape-5 to -25."""
     source = context.shape(0)
     target = read_target(context.node, source, context.constants) or context.output_shape()
     return Rearrangement((Regrouping(source, target),))
 
 
-def decode_expand(context: Context) -> Rearrangement:
+def decode_expand(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Expand-8, -13."""
     source, target = context.shape(0), context.output_shape()
     aligned = (1,) * (len(target) - len(source)) + source
     return Rearrangement((Repetition(aligned, target, len(source)),))
 
 
-def decode_slice(context: Context) -> Rearrangement:
+def decode_slice(context: OnnxContext) -> Rearrangement:
     """Slice with constant bounds. Source: ONNX Slice-1, -10, -11, -13."""
     node = context.node
     shape = context.shape(0)
@@ -78,7 +78,7 @@ def decode_slice(context: Context) -> Rearrangement:
     return Rearrangement(tuple(_taking(shape, axis, slice(start, stop, step)) for axis, start, stop, step in parts))
 
 
-def decode_gather(context: Context) -> Rearrangement | Commuting | Embedding:
+def decode_gather(context: OnnxContext) -> Rearrangement | Commuting | Embedding:
     """Constant places of an axis, places known at run time, or rows of a constant table.
 
     Source: ONNX Gather-1, -11, -13.
@@ -106,14 +106,14 @@ def decode_gather(context: Context) -> Rearrangement | Commuting | Embedding:
     return Rearrangement((step, Regrouping(taken, context.output_shape())))
 
 
-def _gathered_at_run_time(context: Context, shape: Shape, axis: int) -> Commuting:
+def _gathered_at_run_time(context: OnnxContext, shape: Shape, axis: int) -> Commuting:
     """A map passes that is the same at all places: whichever are taken."""
     if len(context.shape(1)) != 1:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, "Gather of places known only at run time, which are no vector")
     return Commuting(len(shape), (axis,))
 
 
-def decode_split(context: Context) -> Split:
+def decode_split(context: OnnxContext) -> Split:
     """Source: ONNX Split-2, -11, -13, -18."""
     shape = context.shape(0)
     axis = attribute(context.node, "axis", 0) % len(shape)
@@ -128,14 +128,14 @@ def decode_split(context: Context) -> Split:
     return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
 
 
-def decode_concat(context: Context) -> Concatenation:
+def decode_concat(context: OnnxContext) -> Concatenation:
     """Source: ONNX Concat-4, -11, -13."""
     rank = len(context.output_shape())
     axis = attribute(context.node, "axis", 1) % rank
     return Concatenation(axis, rank, tuple(_length_of(value, axis) for value in context.node.inputs))
 
 
-def decode_depth_to_space(context: Context) -> Rearrangement:
+def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""
     block = attribute(context.node, "blocksize", 1)
     depth_first = attribute(context.node, "mode", b"DCR") == b"DCR"
@@ -157,7 +157,7 @@ def decode_depth_to_space(context: Context) -> Rearrangement:
     )
 
 
-def decode_space_to_depth(context: Context) -> Rearrangement:
+def decode_space_to_depth(context: OnnxContext) -> Rearrangement:
     """Places become channels, in DCR or, from version 28 on, CRD order. Source: ONNX SpaceToDepth-1, -13, -28."""
     block = attribute(context.node, "blocksize", 1)
     depth_first = attribute(context.node, "mode", b"DCR") == b"DCR"
@@ -175,7 +175,7 @@ def decode_space_to_depth(context: Context) -> Rearrangement:
     )
 
 
-def _image(context: Context) -> Shape:
+def _image(context: OnnxContext) -> Shape:
     shape = context.shape(0)
     if len(shape) != 4:
         raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 4")

@@ -6,12 +6,12 @@ from bnfold.affine import Affine, per_channel
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.refusal import Reason
 from bnfold.semantics import Normalisation
 
 
-def decode_channel_norm(context: Context) -> Normalisation:
+def decode_channel_norm(context: OnnxContext) -> Normalisation:
     """InstanceNormalization and GroupNormalization, one scale per channel.
 
     Source: ONNX InstanceNormalization-6, -22, GroupNormalization-21.
@@ -22,7 +22,7 @@ def decode_channel_norm(context: Context) -> Normalisation:
     return Normalisation(per_channel(scale, bias, rank=len(context.shape(0))), (1,))
 
 
-def decode_layer_norm(context: Context) -> Normalisation:
+def decode_layer_norm(context: OnnxContext) -> Normalisation:
     """LayerNormalization over the last axes. Source: ONNX LayerNormalization-17."""
     statistics = [value for value in context.node.outputs[1:] if value is not None]
     if any(value.readers or value.is_output for value in statistics):

@@ -1,12 +1,12 @@
 """LSTM, GRU and RNN, of which only the input side is linear."""
 
 from bnfold.frontends.common.undecodable import malformed
-from bnfold.frontends.onnx.decoders.context import Context
+from bnfold.frontends.onnx.decoders.context import OnnxContext
 from bnfold.refusal import Reason
 from bnfold.semantics import Recurrent
 
 
-def decode_recurrent(context: Context) -> Recurrent:
+def decode_recurrent(context: OnnxContext) -> Recurrent:
     """W (directions, gates * hidden, inputs), B (directions, 2 * gates * hidden): input half, then recurrent half.
 
     Source: ONNX LSTM-7, -14, -22, GRU-7, -14, -22, RNN-7, -14, -22.
