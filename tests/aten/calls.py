@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from bnfold.frontends.aten.constants import Constants
+from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
-from bnfold.frontends.aten.graph import AtenGraph, Node, Value
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
 from bnfold.frontends.aten.schema import traits
 
 
@@ -28,12 +28,12 @@ def read(operator, *args, **kwargs):
     lifted = {name: _lift(graph, name, argument) for name, argument in arguments.items()}
     results = operator(**{name: _plain(argument) for name, argument in arguments.items()})
     several = results if isinstance(results, (list, tuple)) else [results]
-    outputs = [Value(f"y{place}", shape=tuple(y.shape), dtype=y.dtype) for place, y in enumerate(several)]
+    outputs = [AtenValue(f"y{place}", shape=tuple(y.shape), dtype=y.dtype) for place, y in enumerate(several)]
     known = traits(schema)
-    node = graph.append(Node(schema.name, lifted, outputs, "node", writes=known.writes, views=known.views))
+    node = graph.append(AtenNode(schema.name, lifted, outputs, "node", writes=known.writes, views=known.views))
     held = [argument for argument in _flat(arguments.values()) if isinstance(argument, (X, torch.Tensor))]
     inputs = {place: _plain(argument).numpy() for place, argument in enumerate(held)}
-    return decode(node, Constants()), inputs, [np.asarray(y) for y in several]
+    return decode(node, AtenConstants()), inputs, [np.asarray(y) for y in several]
 
 
 def parameter(*shape, seed=1):
@@ -46,12 +46,12 @@ def _lift(graph, name, argument):
     if isinstance(argument, X):
         x = argument.tensor
         # A node in front of it, as in a real program.
-        given = graph.add_input(Value(f"{name} given", is_input=True, shape=tuple(x.shape), dtype=x.dtype))
-        made = Value(name, shape=tuple(x.shape), dtype=x.dtype)
-        graph.append(Node("aten::sigmoid", {"self": given}, [made], f"before {name}"))
+        given = graph.add_input(AtenValue(f"{name} given", is_input=True, shape=tuple(x.shape), dtype=x.dtype))
+        made = AtenValue(name, shape=tuple(x.shape), dtype=x.dtype)
+        graph.append(AtenNode("aten::sigmoid", {"self": given}, [made], f"before {name}"))
         return made
     if isinstance(argument, torch.Tensor):
-        return graph.add_input(Value(name, parameter=argument, shape=tuple(argument.shape), dtype=argument.dtype))
+        return graph.add_input(AtenValue(name, parameter=argument, shape=tuple(argument.shape), dtype=argument.dtype))
     return argument
 
 

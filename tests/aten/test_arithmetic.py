@@ -7,7 +7,7 @@ from torch import nn  # noqa: E402
 
 from bnfold.frontends.aten.decode import DECODERS  # noqa: E402
 from bnfold.frontends.aten.decoders import affine_maps, joins  # noqa: E402
-from bnfold.frontends.aten.graph import ARITHMETIC, Node, canonical  # noqa: E402
+from bnfold.frontends.aten.graph import ARITHMETIC, AtenNode, canonical  # noqa: E402
 from tests.torch_export.folding import assert_same, export, fold  # noqa: E402
 from tests.torchscript.folding import compiled, fold_and_compare  # noqa: E402
 
@@ -19,15 +19,15 @@ X = torch.randn(2, 3, 5, 5)
 def test_everything_that_reads_an_affine_map_is_in_the_table():
     readers = {decoder for module in (affine_maps, joins) for decoder in vars(module).values() if callable(decoder)}
     affine = {name for name, decoder in DECODERS.items() if decoder in readers and "cat" not in name}
-    norms = {name for name in affine if Node(name, {}, [], "").is_batch_norm}
+    norms = {name for name in affine if AtenNode(name, {}, [], "").is_batch_norm}
     assert affine - norms == set(ARITHMETIC)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_an_operator_that_may_be_affine(name):
     assert getattr(torch.ops.aten, name.removeprefix("aten::"))
-    assert Node(name, {}, [], "").may_be_affine
-    assert Node(f"{name}_", {}, [], "").may_be_affine
+    assert AtenNode(name, {}, [], "").may_be_affine
+    assert AtenNode(f"{name}_", {}, [], "").may_be_affine
     assert canonical(name) in DECODERS
 
 

@@ -13,7 +13,7 @@ import torch
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Value, operators
+from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenNode, AtenValue, operators
 from bnfold.frontends.aten.layout import CONVERSIONS, LAYOUTS
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal
@@ -41,28 +41,28 @@ _Held: TypeAlias = torch.Tensor | int | float | list[int] | Refusal
 """A constant: mostly a tensor, but its sizes are constants, too."""
 
 
-class Constants:
+class AtenConstants:
     """Reads constants, and remembers those that folding has changed, exactly."""
 
     def __init__(self) -> None:
-        self._exact: dict[Value, Array] = {}
-        self._settled: dict[Value, _Held] = {}
+        self._exact: dict[AtenValue, Array] = {}
+        self._settled: dict[AtenValue, _Held] = {}
 
-    def remember(self, value: Value, exact: Array) -> None:
+    def remember(self, value: AtenValue, exact: Array) -> None:
         """Answer these values from now on: however many folds a weight takes, it is rounded only once."""
         self._exact[value] = exact
         for stale in _made_of(value):
             if not isinstance(self._settled.get(stale), Refusal):
                 self._settled.pop(stale, None)
 
-    def read(self, value: Value) -> torch.Tensor | Refusal:
+    def read(self, value: AtenValue) -> torch.Tensor | Refusal:
         """The values of a tensor in its own type, not to be written to.
 
         Returns:
             The tensor; DYNAMIC_PARAMETER where the program does not fix its values, SPARSE where it is stored sparsely,
             QUANTIZED where it is stored as integers.
         """
-        known: dict[Value, _Held] = {}
+        known: dict[AtenValue, _Held] = {}
         for step in _in_order_of_evaluation(value, self._settled):
             known[step] = self._settled[step] if step in self._settled else self._evaluate(step, known)
             if isinstance(known[step], Refusal) or step.parameter is None:
@@ -72,13 +72,13 @@ class Constants:
             return found
         return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is no tensor")
 
-    def read_exact(self, value: Value) -> Array | Refusal:
+    def read_exact(self, value: AtenValue) -> Array | Refusal:
         """A parameter in float64, before the rounding of any fold.
 
         Returns:
             The values; a refusal as `read` gives it; MALFORMED where the tensor is not floating point.
         """
-        steps: list[Node] = []
+        steps: list[AtenNode] = []
         source = value
         while source not in self._exact and source.producer is not None and source.producer.op in LAYOUTS:
             steps.append(source.producer)
@@ -102,12 +102,12 @@ class Constants:
         Raises:
             InternalError: it is none.
         """
-        answer = self.read(value) if isinstance(value, Value) else None
+        answer = self.read(value) if isinstance(value, AtenValue) else None
         if answer is None or isinstance(answer, Refusal):
             raise InternalError(f"{getattr(value, 'name', value)!r} was a constant when its node was decoded")
         return answer
 
-    def _evaluate(self, value: Value, known: "Mapping[Value, _Held]") -> "_Held":
+    def _evaluate(self, value: AtenValue, known: "Mapping[AtenValue, _Held]") -> "_Held":
         if value.mutation:
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.mutation!r} changes {value.name!r} in place")
         if value.parameter is not None:
@@ -117,7 +117,7 @@ class Constants:
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is an input of the program")
         if not _makes_constant(node):
             return Refusal(Reason.DYNAMIC_PARAMETER, f"{value.name!r} is computed by {node.label!r} ({node.op})")
-        sources: dict[Value, _Held] = {}
+        sources: dict[AtenValue, _Held] = {}
         for source in node.inputs:
             answer = known[source]
             if isinstance(answer, Refusal):
@@ -157,7 +157,7 @@ def is_float(dtype: torch.dtype | None) -> bool:
     return dtype in _DTYPES
 
 
-def _stored(value: Value, tensor: torch.Tensor) -> torch.Tensor | Refusal:
+def _stored(value: AtenValue, tensor: torch.Tensor) -> torch.Tensor | Refusal:
     if tensor.is_quantized:
         return Refusal(Reason.QUANTIZED, f"{value.name!r} is stored as {tensor.dtype}")
     if tensor.layout != torch.strided:
@@ -167,7 +167,7 @@ def _stored(value: Value, tensor: torch.Tensor) -> torch.Tensor | Refusal:
     return tensor.detach()
 
 
-def _makes_constant(node: Node) -> bool:
+def _makes_constant(node: AtenNode) -> bool:
     """Whether what a node makes follows from what it reads: an operator of PyTorch's own that rolls no dice."""
     if node.op in _NUMBERS:
         return True
@@ -182,9 +182,9 @@ def _is_determined(name: str) -> bool:
     return bool(overloads) and not any(torch.Tag.nondeterministic_seeded in overload.tags for overload in overloads)
 
 
-def _made_of(value: Value) -> list[Value]:
+def _made_of(value: AtenValue) -> list[AtenValue]:
     """All that is computed from a value."""
-    found: dict[Value, None] = {}
+    found: dict[AtenValue, None] = {}
     waiting = [value]
     while waiting:
         for node, _ in waiting.pop().readers:
@@ -194,9 +194,9 @@ def _made_of(value: Value) -> list[Value]:
     return list(found)
 
 
-def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Value]:
+def _in_order_of_evaluation(value: AtenValue, settled: Container[AtenValue]) -> list[AtenValue]:
     """The tensors that `value` is made of, each after its own sources. Not recursive: chains can be long."""
-    order: dict[Value, None] = {}
+    order: dict[AtenValue, None] = {}
     waiting = [value]
     while waiting:
         node = None if waiting[-1] in settled else waiting[-1].producer
@@ -208,7 +208,7 @@ def _in_order_of_evaluation(value: Value, settled: Container[Value]) -> list[Val
     return list(order)
 
 
-def _run(node: Node, known: "Mapping[Value, _Held]", place: int) -> Any:  # noqa: ANN401 - a tensor, or numbers
+def _run(node: AtenNode, known: "Mapping[AtenValue, _Held]", place: int) -> Any:  # noqa: ANN401 - a tensor, or numbers
     """One result of a node.
 
     Raises:
@@ -216,7 +216,7 @@ def _run(node: Node, known: "Mapping[Value, _Held]", place: int) -> Any:  # noqa
     """
 
     def value_of(argument: Argument) -> Argument:
-        if isinstance(argument, Value):
+        if isinstance(argument, AtenValue):
             return known[argument]
         if argument is UNKNOWN:
             raise TypeError("an argument is not known")

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from bnfold.frontends.aten.constants import Constants, is_float
+from bnfold.frontends.aten.constants import AtenConstants, is_float
 from bnfold.frontends.aten.decoders import affine_maps, commuting, contractions, joins, movement, norms, selections
-from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.aten.graph import Node, canonical, functional, operators
+from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.aten.graph import AtenNode, canonical, functional, operators
 from bnfold.frontends.aten.memory import works_in_place
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.undecodable import Undecodable
@@ -13,12 +13,12 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Commuting, Meaning, Opaque, Rearrangement
 
 
-def _by_operator(table: dict[Callable[[Context], Meaning], str]) -> dict[str, Callable[[Context], Meaning]]:
+def _by_operator(table: dict[Callable[[AtenCall], Meaning], str]) -> dict[str, Callable[[AtenCall], Meaning]]:
     return {name: decoder for decoder, names in table.items() for name in operators(names)}
 
 
 # By usual names; arithmetic has others as well (`canonical`).
-DECODERS: dict[str, Callable[[Context], Meaning]] = _by_operator(
+DECODERS: dict[str, Callable[[AtenCall], Meaning]] = _by_operator(
     {
         norms.decode_batch_norm: "batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm"
         " _native_batch_norm_legit _native_batch_norm_legit_functional _native_batch_norm_legit_no_training"
@@ -95,7 +95,7 @@ _NOT_LINEAR = operators(
 )
 
 
-def decode(node: Node, constants: Constants) -> Meaning:
+def decode(node: AtenNode, constants: AtenConstants) -> Meaning:
     """What a node means.
 
     Returns:
@@ -113,7 +113,7 @@ def decode(node: Node, constants: Constants) -> Meaning:
     if not node.outputs or node.outputs[0] is None:
         return Opaque(Reason.MALFORMED, f"{node.op} has no first output")
     try:
-        meaning = decoder(Context(node, constants))
+        meaning = decoder(AtenCall(node, constants))
     except Undecodable as stop:
         return stop.opaque
     except (TypeError, ValueError, IndexError, KeyError) as error:
@@ -129,7 +129,7 @@ def _without_rule(op: str) -> Opaque:
     return Opaque(Reason.UNKNOWN_OPERATOR, f"{op} has no rule")
 
 
-def _checked(node: Node, meaning: Meaning) -> Meaning:
+def _checked(node: AtenNode, meaning: Meaning) -> Meaning:
     """What holds for whole families: types are real and stay, and nobody changes what a removed node would read."""
     if isinstance(meaning, AffineMap):
         separate = separations(node, meaning.source)

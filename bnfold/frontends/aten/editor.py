@@ -5,9 +5,9 @@ import torch
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.constants import Constants, numpy_dtype, to_torch
-from bnfold.frontends.aten.encode import NodeEdit
-from bnfold.frontends.aten.graph import AtenGraph, Node, Slot, Value, functional, reads_values
+from bnfold.frontends.aten.constants import AtenConstants, numpy_dtype, to_torch
+from bnfold.frontends.aten.encode import AtenEdit
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, Slot, functional, reads_values
 from bnfold.frontends.aten.layout import LAYOUTS
 from bnfold.frontends.aten.memory import family_of, mark
 from bnfold.frontends.aten.removal import separations
@@ -16,7 +16,7 @@ from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Refusal
 
 
-class Editor:
+class AtenEditor:
     """Carries out edits.
 
     Args:
@@ -24,12 +24,12 @@ class Editor:
         constants: of the graph.
     """
 
-    def __init__(self, graph: AtenGraph, constants: Constants) -> None:
+    def __init__(self, graph: AtenGraph, constants: AtenConstants) -> None:
         self._graph = graph
         self._constants = constants
-        self._renamed: set[Value] = set()
+        self._renamed: set[AtenValue] = set()
 
-    def apply(self, edit: NodeEdit) -> None:
+    def apply(self, edit: AtenEdit) -> None:
         """Give a node new arguments."""
         node, weight_name = edit.node, _weight_name(edit.node)
         for slot, parameter in edit.parameters.items():
@@ -46,7 +46,7 @@ class Editor:
             bias = self._new(_bias_name(weight_name), edit.bias_behind, node)
             self._graph.add_behind(node, "aten::add", "self", {"other": bias, "alpha": 1}, f"{node.label}_bias")
 
-    def bypass(self, node: Node, source: int) -> Value:
+    def bypass(self, node: AtenNode, source: int) -> AtenValue:
         """Remove a node: who read its output reads its input, which is returned."""
         replacement, gone = node.inputs[source], node.outputs[0]
         separate = separations(node, source)
@@ -59,12 +59,12 @@ class Editor:
         self._graph.bypass(node, replacement)
         return replacement
 
-    def _set_parameter(self, node: Node, slot: Slot, parameter: NewParameter, weight_name: str) -> None:
+    def _set_parameter(self, node: AtenNode, slot: Slot, parameter: NewParameter, weight_name: str) -> None:
         """New values for a constant: in its own place where nobody else reads it, else under a new name."""
         old = node.at(slot)
-        if isinstance(old, Value) and self._write_back(old, parameter):
+        if isinstance(old, AtenValue) and self._write_back(old, parameter):
             return
-        stored = _stored(old) if isinstance(old, Value) else None
+        stored = _stored(old) if isinstance(old, AtenValue) else None
         if stored is not None and stored.parameter is not None:
             name = f"{stored.name}_folded"
         else:
@@ -72,11 +72,11 @@ class Editor:
             name = f"{name}_folded" if name in self._graph.names else name
         self._graph.set_argument(node, slot, self._new(name, parameter, node))
 
-    def _write_back(self, value: Value, parameter: NewParameter) -> bool:
+    def _write_back(self, value: AtenValue, parameter: NewParameter) -> bool:
         """Give the stored parameter behind a constant the values that make it this one, if that is possible."""
         exact: Array | None = parameter.exact
         rounded: AnyArray | None = parameter.rounded
-        between: list[Value] = []
+        between: list[AtenValue] = []
         while value.producer is not None and exact is not None and rounded is not None:
             undo = LAYOUTS.get(value.producer.op)
             if undo is None or not _is_read_once(value, exact.shape) or value.shape != exact.shape:
@@ -99,49 +99,49 @@ class Editor:
         self._store(value, exact, rounded)
         return True
 
-    def _store(self, value: Value, exact: Array, rounded: AnyArray) -> None:
+    def _store(self, value: AtenValue, exact: Array, rounded: AnyArray) -> None:
         device = "cpu" if value.parameter is None else value.parameter.device
         self._graph.set_parameter(value, to_torch(rounded).to(device))
         self._constants.remember(value, np.array(exact))
 
-    def _new(self, name: str, parameter: NewParameter, node: Node) -> Value:
+    def _new(self, name: str, parameter: NewParameter, node: AtenNode) -> AtenValue:
         """A parameter for a node, beside those that it has."""
         value = self._graph.new_parameter(name, to_torch(parameter.rounded).to(_device_of(node)))
         self._constants.remember(value, np.array(parameter.exact))
         return value
 
 
-def _is_read_once(value: Value, shape: tuple[int, ...]) -> bool:
+def _is_read_once(value: AtenValue, shape: tuple[int, ...]) -> bool:
     """Whether one reader alone would notice new values; who asks for the shape notices another shape."""
     readers = [slot for node, slot in value.readers if value.shape != shape or reads_values(node, slot)]
     return len(readers) == 1 and not value.is_output
 
 
-def _module_of(node: Node) -> str:
+def _module_of(node: AtenNode) -> str:
     """The module that a label names, which may say the operator as well."""
     module, _, last = node.label.rpartition(".")
     return module if module and last.startswith(node.op.rpartition("::")[2]) else node.label
 
 
-def _stored(value: Value) -> Value:
+def _stored(value: AtenValue) -> AtenValue:
     """What is only laid out otherwise."""
     while value.producer is not None and value.producer.op in LAYOUTS:
         value = value.producer.inputs[0]
     return value
 
 
-def _device_of(node: Node) -> torch.device:
+def _device_of(node: AtenNode) -> torch.device:
     """Where the parameters of a node live; numbers that are stored without an axis may live anywhere."""
     stored = [_stored(value).parameter for value in node.inputs]
     devices = [tensor.device for tensor in stored if tensor is not None and tensor.dim() > 0]
     return devices[0] if devices else torch.device("cpu")
 
 
-def _weight_name(node: Node) -> str:
+def _weight_name(node: AtenNode) -> str:
     """Name of the parameter that a bias belongs to."""
     for name in ("weight", "mat2", "other", "self"):
         value = node.arguments.get(name)
-        if isinstance(value, Value) and (value.parameter is not None or value.producer is not None):
+        if isinstance(value, AtenValue) and (value.parameter is not None or value.producer is not None):
             stored = _stored(value)
             if value.parameter is not None or stored is not value:
                 return stored.name

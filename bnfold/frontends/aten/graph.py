@@ -14,7 +14,7 @@ import torch
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.journal import (
     ArgumentSet,
-    Change,
+    JournalEntry,
     NodeAdded,
     NodeRemoved,
     OperatorReplaced,
@@ -26,7 +26,7 @@ from bnfold.rearrange import Dim
 
 Shape: TypeAlias = tuple[Dim, ...]
 Argument: TypeAlias = Any
-"""A Value; a constant (None, bool, int, float, str, torch.dtype, ...); a list of these; or `UNKNOWN`."""
+"""An AtenValue; a constant (None, bool, int, float, str, torch.dtype, ...); a list of these; or `UNKNOWN`."""
 Slot: TypeAlias = tuple[str, int | None]
 """Where a node reads a tensor: the argument's name in the schema, and the place in its list where it is one."""
 
@@ -43,7 +43,7 @@ UNKNOWN = _Unknown()
 
 
 @dataclass(eq=False)
-class Value:
+class AtenValue:
     """What a node makes or reads that is only known at run time, or is a tensor: tensors, and numbers made of sizes.
 
     Attributes:
@@ -64,8 +64,8 @@ class Value:
     """
 
     name: str
-    producer: "Node | None" = None
-    readers: list[tuple["Node", Slot]] = field(default_factory=list)
+    producer: "AtenNode | None" = None
+    readers: list[tuple["AtenNode", Slot]] = field(default_factory=list)
     is_input: bool = False
     is_output: bool = False
     parameter: torch.Tensor | None = None
@@ -73,12 +73,12 @@ class Value:
     dtype: torch.dtype | None = None
     edge: str = ""
     mutation: str = ""
-    shares: "list[Value]" = field(default_factory=list)
+    shares: "list[AtenValue]" = field(default_factory=list)
     origin: Any = None
 
 
 @dataclass(eq=False)
-class Node:
+class AtenNode:
     """An operator.
 
     Attributes:
@@ -97,14 +97,14 @@ class Node:
 
     op: str
     arguments: dict[str, Argument]
-    outputs: list[Value | None]
+    outputs: list[AtenValue | None]
     label: str
     position: tuple[int, int] = (0, 0)
     writes: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
     sealed: str = ""
     normalises_instances: bool = False
-    within: "Node | None" = None
+    within: "AtenNode | None" = None
     origin: Any = None
 
     @property
@@ -113,7 +113,7 @@ class Node:
         return [slot for slot, _ in _values(self.arguments)]
 
     @property
-    def inputs(self) -> list[Value]:
+    def inputs(self) -> list[AtenValue]:
         """The values at `slots`."""
         return [value for _, value in _values(self.arguments)]
 
@@ -190,25 +190,25 @@ class AtenGraph:
         journal: the changes since the program was lifted, the first first.
     """
 
-    inputs: list[Value] = field(default_factory=list)
+    inputs: list[AtenValue] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
-    journal: list[Change] = field(default_factory=list)
-    _nodes: dict[Node, None] = field(default_factory=dict)
+    journal: list[JournalEntry] = field(default_factory=list)
+    _nodes: dict[AtenNode, None] = field(default_factory=dict)
 
     @property
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[AtenNode]:
         """The nodes that are there now, in the order in which they run."""
         return sorted(self._nodes, key=lambda node: node.position)
 
     # What lifting calls.
 
-    def add_input(self, value: Value) -> Value:
+    def add_input(self, value: AtenValue) -> AtenValue:
         """Define an input or parameter."""
         self.names.add(value.name)
         self.inputs.append(value)
         return value
 
-    def append(self, node: Node) -> Node:
+    def append(self, node: AtenNode) -> AtenNode:
         """Define a node whose inputs are all defined, as the last one so far."""
         node.position = (len(self._nodes), 0)
         self._nodes[node] = None
@@ -222,17 +222,17 @@ class AtenGraph:
 
     # What folding calls.
 
-    def set_parameter(self, value: Value, tensor: torch.Tensor) -> None:
+    def set_parameter(self, value: AtenValue, tensor: torch.Tensor) -> None:
         """Give a parameter that has one reader other values; its name stays, its shape may change."""
         value.parameter, value.shape, value.dtype = tensor, tuple(tensor.shape), tensor.dtype
         self.journal.append(ParameterChanged(value))
 
-    def new_parameter(self, wanted: str, tensor: torch.Tensor) -> Value:
+    def new_parameter(self, wanted: str, tensor: torch.Tensor) -> AtenValue:
         """A parameter that is not in the program yet; it gets there with the first argument that reads it."""
         shape = tuple(tensor.shape)
-        return self.add_input(Value(self.fresh_name(wanted), parameter=tensor, shape=shape, dtype=tensor.dtype))
+        return self.add_input(AtenValue(self.fresh_name(wanted), parameter=tensor, shape=shape, dtype=tensor.dtype))
 
-    def set_argument(self, node: Node, slot: Slot, argument: Argument) -> None:
+    def set_argument(self, node: AtenNode, slot: Slot, argument: Argument) -> None:
         """Let a node read something else."""
         name, place = slot
         old = node.at(slot)
@@ -242,10 +242,10 @@ class AtenGraph:
             node.arguments[name] = [*node.arguments[name][:place], argument, *node.arguments[name][place + 1 :]]
         _reread(node, slot, old, argument)
         self.journal.append(ArgumentSet(node, slot, argument))
-        if isinstance(old, Value):
+        if isinstance(old, AtenValue):
             self._drop_unread([old])
 
-    def replace_operator(self, node: Node, op: str, arguments: dict[str, Argument]) -> None:
+    def replace_operator(self, node: AtenNode, op: str, arguments: dict[str, Argument]) -> None:
         """Make a node another operator with the same outputs; `arguments` may leave out those with defaults."""
         old = node.inputs
         for slot, value in _values(node.arguments):
@@ -257,15 +257,15 @@ class AtenGraph:
         self.journal.append(OperatorReplaced(node, op, dict(arguments)))
         self._drop_unread(old)
 
-    def add_behind(self, node: Node, op: str, operand: str, arguments: dict[str, Argument], label: str) -> Node:
+    def add_behind(self, node: AtenNode, op: str, operand: str, arguments: dict[str, Argument], label: str) -> AtenNode:
         """A new node that takes output 0 of `node` as its argument `operand`, and makes the tensor of that name."""
         result = node.outputs[0]
         if result is None:
             raise InternalError(f"{node.label!r} has no output")
-        inner = Value(self.fresh_name(f"{result.name}_before_bias"), node, shape=result.shape, dtype=result.dtype)
+        inner = AtenValue(self.fresh_name(f"{result.name}_before_bias"), node, shape=result.shape, dtype=result.dtype)
         node.outputs[0] = inner
         position = (node.position[0], node.position[1] + 1)
-        added = Node(op, {operand: inner, **arguments}, [result], label, position, within=node.within)
+        added = AtenNode(op, {operand: inner, **arguments}, [result], label, position, within=node.within)
         result.producer = added
         for slot, value in _values(added.arguments):
             value.readers.append((added, slot))
@@ -273,7 +273,7 @@ class AtenGraph:
         self.journal.append(NodeAdded(added, node, inner, result))
         return added
 
-    def bypass(self, node: Node, replacement: Value) -> None:
+    def bypass(self, node: AtenNode, replacement: AtenValue) -> None:
         """Remove a node whose other outputs nobody reads: who read its first output reads `replacement`."""
         gone = node.outputs[0]
         if gone is None or any(value.readers or value.is_output for value in node.outputs[1:] if value is not None):
@@ -286,7 +286,7 @@ class AtenGraph:
         self.journal.append(NodeRemoved(node, gone, replacement))
         self._remove(node, keep=replacement)
 
-    def rename(self, value: Value, name: str) -> None:
+    def rename(self, value: AtenValue, name: str) -> None:
         """Give a value a name that no other value has any more."""
         value.name = name
         self.names.add(name)
@@ -296,14 +296,14 @@ class AtenGraph:
         """A name that nothing in the program has; taken from now on."""
         return fresh_name(wanted, self.names)
 
-    def _remove(self, node: Node, keep: Value | None = None) -> None:
+    def _remove(self, node: AtenNode, keep: AtenValue | None = None) -> None:
         del self._nodes[node]
         inputs = node.inputs
         for slot, value in _values(node.arguments):
             value.readers.remove((node, slot))
         self._drop_unread([value for value in inputs if value is not keep])
 
-    def _drop_unread(self, values: Iterable[Value]) -> None:
+    def _drop_unread(self, values: Iterable[AtenValue]) -> None:
         """Remove what made constants that nobody reads any more. Parameters without readers are the frontend's."""
         for value in values:
             producer = value.producer
@@ -313,31 +313,31 @@ class AtenGraph:
                 self._remove(producer)
 
 
-def reads_values(node: Node, slot: Slot) -> bool:
+def reads_values(node: AtenNode, slot: Slot) -> bool:
     """Whether a node looks at the values of what it reads there, and not only at the form."""
     if node.op in ("aten::expand_as", "aten::view_as", "aten::reshape_as", "aten::type_as"):
         return slot[0] != "other"
     return node.op not in _SHAPE_QUERIES
 
 
-def _values(arguments: dict[str, Argument]) -> Iterator[tuple[Slot, Value]]:
+def _values(arguments: dict[str, Argument]) -> Iterator[tuple[Slot, AtenValue]]:
     for name, argument in arguments.items():
-        if isinstance(argument, Value):
+        if isinstance(argument, AtenValue):
             yield (name, None), argument
         elif isinstance(argument, (list, tuple)):
             for place, element in enumerate(argument):
-                if isinstance(element, Value):
+                if isinstance(element, AtenValue):
                     yield (name, place), element
 
 
-def _reread(node: Node, slot: Slot, old: Argument, new: Argument) -> None:
-    if isinstance(old, Value):
+def _reread(node: AtenNode, slot: Slot, old: Argument, new: Argument) -> None:
+    if isinstance(old, AtenValue):
         old.readers.remove((node, slot))
-    if isinstance(new, Value):
+    if isinstance(new, AtenValue):
         new.readers.append((node, slot))
 
 
-def _point(node: Node, slot: Slot, value: Value) -> None:
+def _point(node: AtenNode, slot: Slot, value: AtenValue) -> None:
     name, place = slot
     if place is None:
         node.arguments[name] = value
@@ -345,6 +345,6 @@ def _point(node: Node, slot: Slot, value: Value) -> None:
         node.arguments[name] = [*node.arguments[name][:place], value, *node.arguments[name][place + 1 :]]
 
 
-def _is_idle(node: Node) -> bool:
+def _is_idle(node: AtenNode) -> bool:
     """Whether a node can go because nobody looks at what it makes."""
     return not node.writes and not any(value.readers or value.is_output for value in node.outputs if value is not None)

@@ -5,7 +5,7 @@
 Source: aten/src/ATen/native/Normalization.cpp, instance_norm
 """
 
-from bnfold.frontends.aten.graph import BATCH_NORMS, AtenGraph, Node, Value, operators
+from bnfold.frontends.aten.graph import BATCH_NORMS, AtenGraph, AtenNode, AtenValue, operators
 from bnfold.rearrange import Dim
 
 _VIEWS = operators("view reshape _unsafe_view")
@@ -18,9 +18,9 @@ def mark_instance_norms(graph: AtenGraph) -> None:
             node.normalises_instances = True
 
 
-def _is_between_views(node: Node) -> bool:
+def _is_between_views(node: AtenNode) -> bool:
     source, result = node.arguments.get("input"), node.outputs[0] if node.outputs else None
-    if not isinstance(source, Value) or source.producer is None or source.producer.op not in _VIEWS:
+    if not isinstance(source, AtenValue) or source.producer is None or source.producer.op not in _VIEWS:
         return False
     if result is None or result.is_output or any(_is_used(value) for value in node.outputs[1:]):
         return False
@@ -41,10 +41,10 @@ def _joins_batch(apart: tuple[Dim, ...], joined: tuple[Dim, ...] | None) -> bool
     return not isinstance(joined[1], int)
 
 
-def _shape_behind(reader: Node) -> tuple[Dim, ...] | None:
+def _shape_behind(reader: AtenNode) -> tuple[Dim, ...] | None:
     made = reader.outputs[0] if reader.op in _VIEWS else None
     return None if made is None else made.shape
 
 
-def _is_used(value: Value | None) -> bool:
+def _is_used(value: AtenValue | None) -> bool:
     return value is not None and bool(value.readers or value.is_output)

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from bnfold.frontends.aten.graph import Node, Slot, Value
+    from bnfold.frontends.aten.graph import AtenNode, AtenValue, Slot
 
 
 @dataclass(frozen=True, eq=False)
 class ParameterChanged:
     """A parameter of the program has other values now: those of `value.parameter` at the end of the journal."""
 
-    value: "Value"
+    value: "AtenValue"
 
 
 @dataclass(frozen=True, eq=False)
 class ArgumentSet:
     """A node reads something else in one place: a constant, or a value, maybe a parameter that is new."""
 
-    node: "Node"
+    node: "AtenNode"
     slot: "Slot"
     argument: Any
 
@@ -32,7 +32,7 @@ class ArgumentSet:
 class OperatorReplaced:
     """A node is another operator with the same outputs. Arguments that are not named have the schema's defaults."""
 
-    node: "Node"
+    node: "AtenNode"
     op: str
     arguments: Mapping[str, Any]
 
@@ -44,27 +44,27 @@ class NodeAdded:
     Everything that read `result` goes on reading it: it is made by another node now.
     """
 
-    node: "Node"
-    after: "Node"
-    inner: "Value"
-    result: "Value"
+    node: "AtenNode"
+    after: "AtenNode"
+    inner: "AtenValue"
+    result: "AtenValue"
 
 
 @dataclass(frozen=True, eq=False)
 class NodeRemoved:
     """A node is gone: who read `output` reads `replacement`; None where nobody read it."""
 
-    node: "Node"
-    output: "Value"
-    replacement: "Value | None"
+    node: "AtenNode"
+    output: "AtenValue"
+    replacement: "AtenValue | None"
 
 
 @dataclass(frozen=True, eq=False)
 class Renamed:
     """A value is called `name` from here on. Several changes may rename one value; the last counts."""
 
-    value: "Value"
+    value: "AtenValue"
     name: str
 
 
-Change: TypeAlias = ParameterChanged | ArgumentSet | OperatorReplaced | NodeAdded | NodeRemoved | Renamed
+JournalEntry: TypeAlias = ParameterChanged | ArgumentSet | OperatorReplaced | NodeAdded | NodeRemoved | Renamed

@@ -6,28 +6,28 @@ from typing import TypeAlias
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.graph import Node
+from bnfold.frontends.aten.graph import AtenNode
 
-_Undo: TypeAlias = Callable[[Node, Array], Array | None]
+_Undo: TypeAlias = Callable[[AtenNode, Array], Array | None]
 
 
-def _undo_transpose(node: Node, values: Array) -> Array:
+def _undo_transpose(node: AtenNode, values: Array) -> Array:
     swapped: Array = np.swapaxes(values, node.arguments["dim0"], node.arguments["dim1"])
     return swapped
 
 
-def _undo_t(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
+def _undo_t(node: AtenNode, values: Array) -> Array:  # noqa: ARG001 - as the others
     turned: Array = values.T
     return turned
 
 
-def _undo_permute(node: Node, values: Array) -> Array:
+def _undo_permute(node: AtenNode, values: Array) -> Array:
     order = [axis % values.ndim for axis in node.arguments["dims"]]
     ordered: Array = np.transpose(values, np.argsort(order))
     return ordered
 
 
-def _undo_regrouping(node: Node, values: Array) -> Array | None:
+def _undo_regrouping(node: AtenNode, values: Array) -> Array | None:
     """The same numbers in the same order, as long as there are as many of them."""
     shape = node.inputs[0].shape
     lengths = [length for length in shape or () if isinstance(length, int)]
@@ -36,7 +36,7 @@ def _undo_regrouping(node: Node, values: Array) -> Array | None:
     return values.reshape(lengths)
 
 
-def _undo_expand(node: Node, values: Array) -> Array | None:
+def _undo_expand(node: AtenNode, values: Array) -> Array | None:
     """One of the copies, if all are equal."""
     shape = node.inputs[0].shape
     if shape is None or any(not isinstance(length, int) for length in shape):
@@ -51,7 +51,7 @@ def _undo_expand(node: Node, values: Array) -> Array | None:
     return values.reshape(values.shape[values.ndim - len(shape) :])
 
 
-def _undo_repeat(node: Node, values: Array) -> Array | None:
+def _undo_repeat(node: AtenNode, values: Array) -> Array | None:
     """One of the copies of a vector, if all are equal."""
     shape = node.inputs[0].shape
     if values.ndim != 1 or shape is None or len(shape) != 1 or not isinstance(shape[0], int) or not shape[0]:
@@ -60,7 +60,7 @@ def _undo_repeat(node: Node, values: Array) -> Array | None:
     return None if np.any(copies != copies[:1]) else copies[0]
 
 
-def _undo_nothing(node: Node, values: Array) -> Array:  # noqa: ARG001 - as the others
+def _undo_nothing(node: AtenNode, values: Array) -> Array:  # noqa: ARG001 - as the others
     return values
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import torch
 
-from bnfold.frontends.aten.graph import AtenGraph, Node, Value, operators, reads_values
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, operators, reads_values
 
 # Statistics that these update while they train, without a word in their schemas.
 _STATISTICS = {
@@ -32,8 +32,8 @@ _REFORMING = operators(
 class Write:
     """A node changes the memory that a value shows."""
 
-    node: Node
-    value: Value
+    node: AtenNode
+    value: AtenValue
 
     @property
     def returns_it(self) -> bool:
@@ -50,7 +50,7 @@ class Write:
 def settle_writes(graph: AtenGraph) -> None:
     """Set `mutation` of every value whose memory changes in a way that the graph does not tell."""
     _join_parameters(graph)
-    settled: set[Value] = set()
+    settled: set[AtenValue] = set()
     for node in graph.nodes:
         for value in written(node):
             if value not in settled:
@@ -61,13 +61,13 @@ def settle_writes(graph: AtenGraph) -> None:
                     mark(family, unclear.node.label)
 
 
-def mark(values: Iterable[Value], label: str) -> None:
+def mark(values: Iterable[AtenValue], label: str) -> None:
     """Note that a node changes the memory of these values; what is noted already stays."""
     for value in values:
         value.mutation = value.mutation or label
 
 
-def written(node: Node) -> list[Value]:
+def written(node: AtenNode) -> list[AtenValue]:
     """The values whose memory a node writes to."""
     names = set(node.writes)
     if node.arguments.get(_STATISTICS.get(node.op, ""), False) is not False:
@@ -75,14 +75,14 @@ def written(node: Node) -> list[Value]:
     return [value for slot, value in zip(node.slots, node.inputs, strict=True) if slot[0] in names]
 
 
-def works_in_place(node: Node) -> bool:
+def works_in_place(node: AtenNode) -> bool:
     """Whether it is the in-place form of a functional operator, and the graph tells all that its write does."""
     return bool(node.writes) and all(Write(node, value).returns_it and not value.mutation for value in written(node))
 
 
-def family_of(value: Value) -> dict[Value, None]:
+def family_of(value: AtenValue) -> dict[AtenValue, None]:
     """All values that may share memory with one, itself included."""
-    family: dict[Value, None] = {}
+    family: dict[AtenValue, None] = {}
     waiting = [value]
     while waiting:
         member = waiting.pop()
@@ -94,7 +94,7 @@ def family_of(value: Value) -> dict[Value, None]:
     return family
 
 
-def writes_to(family: Iterable[Value]) -> list[Write]:
+def writes_to(family: Iterable[AtenValue]) -> list[Write]:
     """Every write to the memory of a family, in the order of the program."""
     found = [
         Write(reader, member)
@@ -105,9 +105,9 @@ def writes_to(family: Iterable[Value]) -> list[Write]:
     return sorted(found, key=lambda write: write.node.position)
 
 
-def after(write: Write) -> dict[Value, None]:
+def after(write: Write) -> dict[AtenValue, None]:
     """The values that show the memory as it is after a write: the node's result and what is a view of that."""
-    shown: dict[Value, None] = {}
+    shown: dict[AtenValue, None] = {}
     waiting = [value for value in write.node.outputs if value is not None] if write.returns_it else []
     while waiting:
         value = waiting.pop()
@@ -117,7 +117,7 @@ def after(write: Write) -> dict[Value, None]:
     return shown
 
 
-def who_sees(write: Write, values: Iterable[Value], besides: Node | None = None) -> str:
+def who_sees(write: Write, values: Iterable[AtenValue], besides: AtenNode | None = None) -> str:
     """Who looks at one of these values at the time of a write or later; "" where nobody does.
 
     Args:
@@ -139,13 +139,13 @@ def who_sees(write: Write, values: Iterable[Value], besides: Node | None = None)
     return ""
 
 
-def _is_told(write: Write, family: Iterable[Value]) -> bool:
+def _is_told(write: Write, family: Iterable[AtenValue]) -> bool:
     """Whether nobody looks at the memory later but through the result."""
     shown = after(write)
     return write.returns_it and not who_sees(write, [value for value in family if value not in shown])
 
 
-def _may_be_later(node: Node, write: Write, value: Value) -> bool:
+def _may_be_later(node: AtenNode, write: Write, value: AtenValue) -> bool:
     """Whether a node may run after a write: the next round of a loop sees again what is made outside of the loop."""
     if node.position >= write.node.position:
         return True
@@ -157,7 +157,7 @@ def _may_be_later(node: Node, write: Write, value: Value) -> bool:
     )
 
 
-def loops_around(branch: Node | None) -> Iterator[Node]:
+def loops_around(branch: AtenNode | None) -> Iterator[AtenNode]:
     """What may run a place several times, from the innermost."""
     while branch is not None:
         if branch.op != "prim::If":
@@ -165,14 +165,14 @@ def loops_around(branch: Node | None) -> Iterator[Node]:
         branch = branch.within
 
 
-def _sources(value: Value) -> list[Value]:
+def _sources(value: AtenValue) -> list[AtenValue]:
     node = value.producer
     if node is None or not node.views:
         return []
     return [source for slot, source in zip(node.slots, node.inputs, strict=True) if slot[0] in node.views]
 
 
-def _views(value: Value) -> list[Value]:
+def _views(value: AtenValue) -> list[AtenValue]:
     return [
         output for node, slot in value.readers if slot[0] in node.views for output in node.outputs if output is not None
     ]
@@ -180,7 +180,7 @@ def _views(value: Value) -> list[Value]:
 
 def _join_parameters(graph: AtenGraph) -> None:
     """Parameters that are stored in one place share it."""
-    stored: dict[int, Value] = {}
+    stored: dict[int, AtenValue] = {}
     for value in graph.inputs:
         place = None if value.parameter is None else storage_of(value.parameter)
         if place is not None:
@@ -194,7 +194,7 @@ def storage_of(tensor: torch.Tensor) -> int | None:
     return tensor.untyped_storage().data_ptr()
 
 
-def join(values: Iterable[Value]) -> None:
+def join(values: Iterable[AtenValue]) -> None:
     """Say of values that they may share memory, where no node between them says it."""
     several = list(dict.fromkeys(values))
     for value, other in pairwise(several):

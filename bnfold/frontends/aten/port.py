@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.constants import Constants
+from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
-from bnfold.frontends.aten.editor import Editor
-from bnfold.frontends.aten.encode import NodeEdit, encode
-from bnfold.frontends.aten.graph import AtenGraph, Node, Value, reads_values
+from bnfold.frontends.aten.editor import AtenEditor
+from bnfold.frontends.aten.encode import AtenEdit, encode
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
 from bnfold.frontends.common.exclusion import Exclusion
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Meaning, Opaque
@@ -23,8 +23,8 @@ class AtenPort:
 
     def __init__(self, graph: AtenGraph, *, exclude: Sequence[str] = ()) -> None:
         self._graph = graph
-        self._constants = Constants()
-        self._editor = Editor(graph, self._constants)
+        self._constants = AtenConstants()
+        self._editor = AtenEditor(graph, self._constants)
         self._exclude = Exclusion(exclude, (node.label for node in graph.nodes))
 
     @property
@@ -32,11 +32,11 @@ class AtenPort:
         """The patterns of `exclude` that match no node."""
         return self._exclude.unmatched
 
-    def nodes(self) -> Iterable[Node]:
+    def nodes(self) -> Iterable[AtenNode]:
         """All nodes that are there now, in the order in which they run."""
         return self._graph.nodes
 
-    def decode(self, node: Node) -> Meaning:
+    def decode(self, node: AtenNode) -> Meaning:
         """What the node means."""
         if node.label in self._exclude:
             return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
@@ -44,27 +44,27 @@ class AtenPort:
             return Opaque(Reason.FOREIGN_DOMAIN, node.sealed)
         return decode(node, self._constants)
 
-    def why_it_stays(self, _node: Node) -> Refusal | None:
+    def why_it_stays(self, _node: AtenNode) -> Refusal | None:
         """Programs of PyTorch have operators of their own for what ONNX spells out."""
         return None
 
-    def twin(self, _node: Node, _meaning: AffineMap) -> Node | None:
+    def twin(self, _node: AtenNode, _meaning: AffineMap) -> AtenNode | None:
         """Tensors of PyTorch may be written to: two that are equal now are not one."""
         return None
 
-    def merge(self, node: Node, _source: int, twin: Node) -> None:
+    def merge(self, node: AtenNode, _source: int, twin: AtenNode) -> None:
         """There are no twins."""
         raise InternalError(f"{node.label!r} has no twin, and {twin.label!r} is none")
 
-    def inputs(self, node: Node) -> Sequence[Value | None]:
+    def inputs(self, node: AtenNode) -> Sequence[AtenValue | None]:
         """The values that the node reads, in the order of its schema."""
         return node.inputs
 
-    def outputs(self, node: Node) -> Sequence[Value | None]:
+    def outputs(self, node: AtenNode) -> Sequence[AtenValue | None]:
         """What the node makes."""
         return node.outputs
 
-    def producer(self, value: Value) -> Node | Refusal:
+    def producer(self, value: AtenValue) -> AtenNode | Refusal:
         """The node that makes this tensor."""
         if value.producer is not None:
             return value.producer
@@ -74,11 +74,11 @@ class AtenPort:
             return Refusal(Reason.CONSTANT, f"{value.name!r} is a parameter of the program")
         return Refusal(Reason.GRAPH_INPUT, f"{value.name!r} is an input of the program")
 
-    def readers(self, value: Value) -> Sequence[tuple[Node, int]]:
+    def readers(self, value: AtenValue) -> Sequence[tuple[AtenNode, int]]:
         """Every use of the tensor's values by a node; a query of its shape is none."""
         return [(node, node.slots.index(slot)) for node, slot in value.readers if reads_values(node, slot)]
 
-    def pinned(self, value: Value) -> Refusal | None:
+    def pinned(self, value: AtenValue) -> Refusal | None:
         """What the caller gets keeps its values, and so does what an operator changes in place for others to see."""
         if value.is_output and value.edge:
             return Refusal(Reason.GRAPH_OUTPUT, f"a body of {value.edge!r} gives {value.name!r} back")
@@ -92,37 +92,37 @@ class AtenPort:
             return Refusal(Reason.MUTATED, f"{value.mutation!r} changes {value.name!r} in place")
         return None
 
-    def encode(self, node: Node, meaning: Meaning) -> NodeEdit | Refusal:
+    def encode(self, node: AtenNode, meaning: Meaning) -> AtenEdit | Refusal:
         """The edit that gives the node this meaning."""
         return encode(node, meaning, self._constants)
 
-    def apply(self, edit: NodeEdit) -> None:
+    def apply(self, edit: AtenEdit) -> None:
         """Carry out an edit."""
         self._editor.apply(edit)
 
-    def added_nodes(self, edit: NodeEdit) -> int:
+    def added_nodes(self, edit: AtenEdit) -> int:
         """An addition, where the node has no room for a bias."""
         return int(edit.bias_behind is not None)
 
-    def dead_channels(self, edit: NodeEdit) -> int:
+    def dead_channels(self, edit: AtenEdit) -> int:
         """Of all weights that the edit changes."""
         return sum(parameter.dead_channels for parameter in edit.parameters.values())
 
-    def position(self, node: Node) -> tuple[int, ...]:
+    def position(self, node: AtenNode) -> tuple[int, ...]:
         """Where the node stands in the program."""
         return node.position
 
-    def rename(self, value: Value) -> None:
+    def rename(self, value: AtenValue) -> None:
         """Give a tensor with other values a fresh name."""
         self._graph.rename(value, self._graph.fresh_name(f"{value.name}_folded"))
 
-    def bypass_upstream(self, node: Node, source: int) -> None:
+    def bypass_upstream(self, node: AtenNode, source: int) -> None:
         """Remove a node; its input takes over its output's name."""
         output = node.outputs[0]
         replacement = self._editor.bypass(node, source)
         if output is not None:
             self._graph.rename(replacement, output.name)
 
-    def bypass_downstream(self, node: Node, source: int) -> None:
+    def bypass_downstream(self, node: AtenNode, source: int) -> None:
         """Remove a node; its readers read its input."""
         self._editor.bypass(node, source)

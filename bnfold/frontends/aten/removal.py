@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bnfold.frontends.aten.graph import Node, Value, functional, operators
+from bnfold.frontends.aten.graph import AtenNode, AtenValue, functional, operators
 from bnfold.frontends.aten.memory import (
     Write,
     after,
@@ -29,7 +29,7 @@ _DEPENDS_ON_STRIDES = operators(
 )
 
 
-def separations(node: Node, source: int) -> list[Node] | Refusal:
+def separations(node: AtenNode, source: int) -> list[AtenNode] | Refusal:
     """What must make tensors of its own, so that nobody notices that a node is gone.
 
     Args:
@@ -47,8 +47,8 @@ def separations(node: Node, source: int) -> list[Node] | Refusal:
             Reason.MUTATED,
             f"{behind.mutation!r} writes to views of {behind.name!r}, which {before.name!r} may not have",
         )
-    separate: dict[Node, None] = {}
-    apart: set[Value] = set()
+    separate: dict[AtenNode, None] = {}
+    apart: set[AtenValue] = set()
     for clash in _clashes(node, before, behind):
         if clash.write.value in apart:
             continue
@@ -72,7 +72,7 @@ class _Clash:
     through: str
 
 
-def _clashes(node: Node, before: Value, behind: Value) -> Iterator[_Clash]:
+def _clashes(node: AtenNode, before: AtenValue, behind: AtenValue) -> Iterator[_Clash]:
     families = family_of(before), family_of(behind)
     runs_once = not any(loops_around(node.within))
     sides = ((families[1], families[0], before), (families[0], families[1], behind))
@@ -84,7 +84,7 @@ def _clashes(node: Node, before: Value, behind: Value) -> Iterator[_Clash]:
                 yield _Clash(write, seen_by, repr(shown.name))
 
 
-def _moves_views(before: Value, behind: Value) -> bool:
+def _moves_views(before: AtenValue, behind: AtenValue) -> bool:
     """Whether views of the one may be copies of the other: a fresh tensor has the strides that a BatchNorm gives it."""
     is_fresh = before.producer is not None and not before.producer.views
     return not is_fresh and any(
@@ -92,7 +92,7 @@ def _moves_views(before: Value, behind: Value) -> bool:
     )
 
 
-def _can_be_functional(node: Node) -> bool:
+def _can_be_functional(node: AtenNode) -> bool:
     """Whether an operator in place has a form that makes a tensor of its own, of the same type."""
     if not works_in_place(node):
         return False

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import fx
 from torch._ops import OpOverload
 
-from bnfold.frontends.aten.graph import Argument, Value
+from bnfold.frontends.aten.graph import Argument, AtenValue
 from bnfold.frontends.common.fresh_names import fresh_name
 
 
@@ -46,7 +46,7 @@ class Labels:
             return ""
         for source in node.all_input_nodes:
             value = self._values.get(source)
-            if isinstance(value, Value) and value.parameter is not None and "." in value.name:
+            if isinstance(value, AtenValue) and value.parameter is not None and "." in value.name:
                 return value.name.rpartition(".")[0]
         return ""
 

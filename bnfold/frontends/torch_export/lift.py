@@ -18,8 +18,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.constants import Constants
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, Node, Shape, Value
+from bnfold.frontends.aten.constants import AtenConstants
+from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, AtenNode, AtenValue, Shape
 from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.schema import traits
@@ -46,7 +46,7 @@ class _Lift:
         self._region: Region = {}
         self._states_types = True
         self._sealed = ""
-        self._within: Node | None = None
+        self._within: AtenNode | None = None
         self.graph.names.update(program.state_dict, program.constants)
         self.graph.names.update(node.name for node in program.graph.nodes)
         self._add_inputs()
@@ -87,7 +87,7 @@ class _Lift:
 
     def _add_call(self, call: Call, owner: torch.nn.Module) -> None:
         """The operator, and behind it all that its bodies hold. It reads what they take, but for constants."""
-        taken = {value for value in self._taken(call) if not isinstance(Constants().read(value), Refusal)}
+        taken = {value for value in self._taken(call) if not isinstance(AtenConstants().read(value), Refusal)}
         op, arguments = self._operator(call.node)
         read = [value for value in _flat(list(arguments.values())) if value not in taken]
         outer = self._append(call.node, op, {"inputs": read}, _outputs(call.node), frozenset({"inputs"}))
@@ -98,7 +98,7 @@ class _Lift:
         for body, reading in zip(call.bodies, call.readings, strict=True):
             for inner, operand in call.pairs(body):
                 argument = self._argument(operand.argument)
-                is_the_same = operand.is_fixed and (not isinstance(argument, Value) or argument in taken)
+                is_the_same = operand.is_fixed and (not isinstance(argument, AtenValue) or argument in taken)
                 self._values[inner] = argument if is_the_same else self._entry(inner, outer)
                 shared += _flat(self._values[inner])
             for value in _flat(self._lift_graph(_module_of(reading, owner), body)):
@@ -108,7 +108,7 @@ class _Lift:
         join(shared)
         self._sealed, self._within = around, outside
 
-    def _taken(self, call: Call) -> list[Value]:
+    def _taken(self, call: Call) -> list[AtenValue]:
         """What the bodies take that every run of them gets as it is, and nothing else of the operator looks at."""
         operands = call.operands
         changed = set(_flat([self._argument(operand.argument) for operand in operands if not operand.is_fixed]))
@@ -118,15 +118,15 @@ class _Lift:
             if value not in changed
         ]
 
-    def _entry(self, inner: fx.Node, outer: Node) -> Value:
+    def _entry(self, inner: fx.Node, outer: AtenNode) -> AtenValue:
         value = self._new_value(inner)
         value.edge = outer.label
         return self.graph.add_input(value)
 
-    def _new_value(self, node: fx.Node, *, is_input: bool = False) -> Value:
+    def _new_value(self, node: fx.Node, *, is_input: bool = False) -> AtenValue:
         name = node.name if node.graph is self._program.graph else self.graph.fresh_name(node.name)
         shape, dtype = _form(node.meta.get("val"))
-        return Value(name, is_input=is_input, shape=shape, dtype=dtype if self._states_types else None, origin=node)
+        return AtenValue(name, is_input=is_input, shape=shape, dtype=dtype if self._states_types else None, origin=node)
 
     def _add_inputs(self) -> None:
         specs = {getattr(spec.arg, "name", ""): spec for spec in self._program.graph_signature.input_specs}
@@ -137,7 +137,7 @@ class _Lift:
             target = spec.target if spec is not None and spec.kind is not InputKind.USER_INPUT else None
             tensor = self._stored(target)
             shape, dtype = _form(node.meta.get("val"))
-            value = Value(
+            value = AtenValue(
                 node.name if tensor is None or target is None else target,
                 is_input=tensor is None,
                 parameter=tensor,
@@ -178,11 +178,11 @@ class _Lift:
         """What the operator makes of an argument before it computes."""
         if isinstance(argument, list):
             return [self._converted(element, dtype) for element in argument]
-        if not isinstance(argument, Value) or argument.dtype == dtype:
+        if not isinstance(argument, AtenValue) or argument.dtype == dtype:
             return argument
         label = self.graph.fresh_name(f"{argument.name}_as_{str(dtype).removeprefix('torch.')}")
-        result = Value(label, shape=argument.shape, dtype=dtype)
-        self.graph.append(Node("aten::to", conversion(argument, dtype), [result], label, views=frozenset({"self"})))
+        result = AtenValue(label, shape=argument.shape, dtype=dtype)
+        self.graph.append(AtenNode("aten::to", conversion(argument, dtype), [result], label, views=frozenset({"self"})))
         return result
 
     def _append(
@@ -193,8 +193,8 @@ class _Lift:
         outputs: list[fx.Node | None],
         views: frozenset[str],
         writes: frozenset[str] = frozenset(),
-    ) -> Node:
-        values: list[Value | None] = []
+    ) -> AtenNode:
+        values: list[AtenValue | None] = []
         for output in outputs:
             if output is None:
                 values.append(None)
@@ -202,7 +202,7 @@ class _Lift:
             value = self._values[output] = self._new_value(output)
             values.append(value)
         label = self._labels.of(node)
-        made = Node(op, arguments, values, label, writes=writes, views=views, sealed=self._sealed, origin=node)
+        made = AtenNode(op, arguments, values, label, writes=writes, views=views, sealed=self._sealed, origin=node)
         made.within = self._within
         return self.graph.append(made)
 
@@ -273,8 +273,8 @@ def _mutated(program: ExportedProgram) -> set[str]:
     return {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
 
 
-def _flat(argument: Argument) -> Iterator[Value]:
-    if isinstance(argument, Value):
+def _flat(argument: Argument) -> Iterator[AtenValue]:
+    if isinstance(argument, AtenValue):
         yield argument
     elif isinstance(argument, list):
         for element in argument:

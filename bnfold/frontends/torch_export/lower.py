@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, OutputSpec
 
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import Argument, AtenGraph, Node, Value
+from bnfold.frontends.aten.graph import Argument, AtenGraph, AtenNode, AtenValue
 from bnfold.frontends.aten.journal import (
     ArgumentSet,
     NodeAdded,
@@ -53,8 +53,8 @@ class _Lowering:
         self._graph = self._copies.graph
         self._nodes = self._copies.nodes
         self._parameters = Parameters(program, self._graph)
-        self._of_value: dict[Value, fx.Node] = {}
-        self._of_node: dict[Node, fx.Node] = {}
+        self._of_value: dict[AtenValue, fx.Node] = {}
+        self._of_node: dict[AtenNode, fx.Node] = {}
         self._names: dict[fx.Node, str] = {}
         self._touched: dict[fx.Node, None] = {}
         self._gone: dict[str, str] = {}
@@ -134,10 +134,10 @@ class _Lowering:
         if change.value.origin is not None or change.value in self._of_value:
             self._names[self._node_of(change.value)] = change.name
 
-    def _operator(self, node: Node) -> fx.Node:
+    def _operator(self, node: AtenNode) -> fx.Node:
         return self._nodes[node.origin] if node.origin is not None else self._of_node[node]
 
-    def _node_of(self, value: Value) -> fx.Node:
+    def _node_of(self, value: AtenValue) -> fx.Node:
         if value in self._of_value:
             return self._of_value[value]
         if value.origin is None:
@@ -145,7 +145,7 @@ class _Lowering:
         return self._nodes[value.origin]
 
     def _argument(self, argument: Argument, graph: fx.Graph) -> Any:  # noqa: ANN401 - whatever fx holds
-        if isinstance(argument, Value):
+        if isinstance(argument, AtenValue):
             if argument.origin is None and argument not in self._of_value:
                 self._of_value[argument] = self._parameters.add(argument.name, _tensor(argument))
                 self._read.add(self._of_value[argument])
@@ -222,7 +222,7 @@ _STEPS: dict[type, Any] = {
 }
 
 
-def _tensor(value: Value) -> torch.Tensor:
+def _tensor(value: AtenValue) -> torch.Tensor:
     if value.parameter is None:
         raise InternalError(f"{value.name!r} has no values")
     return value.parameter

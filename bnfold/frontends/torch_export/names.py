@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import fx
 
-from bnfold.frontends.aten.graph import Value
-from bnfold.frontends.aten.journal import Change, NodeRemoved, Renamed
+from bnfold.frontends.aten.graph import AtenValue
+from bnfold.frontends.aten.journal import JournalEntry, NodeRemoved, Renamed
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.copies import Copies
 
@@ -22,7 +22,7 @@ class Views:
         found = {node: tuple(copies.views(node)) for node in nodes}
         self._found = {node: views for node, views in found.items() if views}
 
-    def rename(self, values: Mapping[Value, str], nodes: Mapping[fx.Node, fx.Node]) -> None:
+    def rename(self, values: Mapping[AtenValue, str], nodes: Mapping[fx.Node, fx.Node]) -> None:
         """Give what stood for values that are not what they were the names that these have now.
 
         Args:
@@ -35,10 +35,10 @@ class Views:
                     view.name = _free(view, name)
 
 
-def changed_values(journal: Sequence[Change]) -> dict[Value, str]:
+def changed_values(journal: Sequence[JournalEntry]) -> dict[AtenValue, str]:
     """The values that became others, and what they are called now."""
     replaced = {change.output: change.replacement for change in journal if isinstance(change, NodeRemoved)}
-    changed: dict[Value, str] = {}
+    changed: dict[AtenValue, str] = {}
     for change in journal:
         if isinstance(change, Renamed):
             changed[change.value] = change.value.name

@@ -15,8 +15,8 @@ from bnfold.frontends.aten.graph import (
     UNKNOWN,
     Argument,
     AtenGraph,
-    Node,
-    Value,
+    AtenNode,
+    AtenValue,
     canonical,
     functional,
     reads_values,
@@ -83,7 +83,7 @@ class Lifted:
 
     graph: AtenGraph
     prepared: Prepared
-    values: tuple[Value, ...]
+    values: tuple[AtenValue, ...]
 
 
 def lift(prepared: Prepared, forms: Mapping[str, Form], written: Mapping[PlaceKey, str]) -> Lifted:
@@ -137,12 +137,12 @@ class _Lifting:
         self._lists = Lists(graph)
         self._values: dict[str, Argument] = {}
         self._places: dict[PlaceKey, Argument] = {}
-        self._states: dict[PlaceKey, Value] = {}
+        self._states: dict[PlaceKey, AtenValue] = {}
         self._parameter_names: set[str] = set()
-        self._within: Node | None = None
+        self._within: AtenNode | None = None
         self._hidden: list[object] = []
         # Stands for all tensors that are only reached at run time: in lists, dicts and objects that modules hold.
-        self._elsewhere = self.graph.add_input(Value("what the module holds elsewhere", is_input=True))
+        self._elsewhere = self.graph.add_input(AtenValue("what the module holds elsewhere", is_input=True))
 
     def run(self, forms: Mapping[str, Form]) -> None:
         """Define inputs, then everything in order, then what the caller gets."""
@@ -158,13 +158,13 @@ class _Lifting:
             if value.parameter is not None and self._may_be_hidden(value.parameter):
                 join([value, self._elsewhere])
 
-    def _lift_block(self, block: IrBlock) -> list[Node]:
-        added: list[Node] = []
+    def _lift_block(self, block: IrBlock) -> list[AtenNode]:
+        added: list[AtenNode] = []
         for node in list(block.nodes()):
             added += self._lift_node(node)
         return added
 
-    def _lift_node(self, node: IrNode) -> list[Node]:
+    def _lift_node(self, node: IrNode) -> list[AtenNode]:
         kind = node.kind()
         if kind == "prim::Constant":
             self._define(node.output(), self._constant(node))
@@ -183,7 +183,7 @@ class _Lifting:
             return [self._lift_operator(node)]
         return []
 
-    def _lift_unbind(self, node: IrNode) -> list[Node]:
+    def _lift_unbind(self, node: IrNode) -> list[AtenNode]:
         """One selection per part, which says the same and is decoded."""
         source, axis = map(self._argument, node.inputs())
         selections = []
@@ -192,13 +192,13 @@ class _Lifting:
                 label = self._labels.node(node)
                 arguments = {"self": source, "dim": axis, "index": index}
                 output = self._output(holders, label)
-                selection = Node("aten::select", arguments, [output], label, views=frozenset({"self"}), origin=node)
+                selection = AtenNode("aten::select", arguments, [output], label, views=frozenset({"self"}), origin=node)
                 selections.append(self._append(selection))
         return selections
 
-    def _lift_operator(self, node: IrNode) -> Node:
+    def _lift_operator(self, node: IrNode) -> AtenNode:
         schema = _schema_of(node)
-        lifted = Node(
+        lifted = AtenNode(
             _operator_name(node, schema),
             dict(zip(_argument_names(node, schema), map(self._argument, node.inputs()), strict=True)),
             [],
@@ -213,7 +213,7 @@ class _Lifting:
             join([*shown, *self._set_by(node)])
         return self._append(lifted)
 
-    def _set_by(self, node: IrNode) -> Iterator[Value]:
+    def _set_by(self, node: IrNode) -> Iterator[AtenValue]:
         """What stands for the place that a prim::SetAttr sets."""
         place = self._attributes.place(node) if node.kind() == "prim::SetAttr" else None
         if place is not None and isinstance(place.value, torch.Tensor):
@@ -221,11 +221,11 @@ class _Lifting:
         elif place is not None:
             yield self._elsewhere
 
-    def _append(self, node: Node) -> Node:
+    def _append(self, node: AtenNode) -> AtenNode:
         node.within = self._within
         return self.graph.append(node)
 
-    def _outputs(self, node: IrNode, label: str) -> list[Value | None]:
+    def _outputs(self, node: IrNode, label: str) -> list[AtenValue | None]:
         """One value per result; a list that is only taken apart has one per part."""
         outputs = list(node.outputs())
         parts = self._lists.parts(outputs[0]) if len(outputs) == 1 else None
@@ -234,39 +234,41 @@ class _Lifting:
         several = len(outputs) > 1
         return [self._output([value], f"{label}_{i}" if several else label) for i, value in enumerate(outputs)]
 
-    def _output(self, holders: Sequence[IrValue], name: str) -> Value:
+    def _output(self, holders: Sequence[IrValue], name: str) -> AtenValue:
         value = self._new_value(holders[0], name)
         for holder in holders:
             self._define(holder, value)
         return value
 
-    def _lift_taken(self, node: IrNode, block: IrBlock) -> list[Node]:
+    def _lift_taken(self, node: IrNode, block: IrBlock) -> list[AtenNode]:
         """The branch that runs for tensors of the ranks at hand, as if it were not in a branch."""
         added = self._lift_block(block)
         for value, result in zip(node.outputs(), block.outputs(), strict=True):
             argument = self._argument(result)
-            if not isinstance(argument, Value):
+            if not isinstance(argument, AtenValue):
                 self._define(value, argument)
                 continue
             label = self._labels.node(node)
             output = self._output([value], label)
             output.shape, output.dtype = argument.shape, argument.dtype
-            passed = Node("aten::alias", {"self": argument}, [output], label, views=frozenset({"self"}), origin=node)
+            passed = AtenNode(
+                "aten::alias", {"self": argument}, [output], label, views=frozenset({"self"}), origin=node
+            )
             added.append(self._append(passed))
         return added
 
     def _rank_of(self, value: IrValue) -> int | None:
         held = self._values.get(value.debugName())
-        return len(held.shape) if isinstance(held, Value) and held.shape is not None else None
+        return len(held.shape) if isinstance(held, AtenValue) and held.shape is not None else None
 
-    def _lift_branch(self, node: IrNode) -> list[Node]:
+    def _lift_branch(self, node: IrNode) -> list[AtenNode]:
         """A prim::If, prim::Loop or the like, and behind it all that its bodies hold."""
         arguments: dict[str, Argument] = {"inputs": [self._argument(value) for value in node.inputs()]}
-        branch = Node(node.kind(), arguments, [], self._labels.node(node), origin=node)
+        branch = AtenNode(node.kind(), arguments, [], self._labels.node(node), origin=node)
         branch.outputs = [self._output([value], branch.label) for value in node.outputs()]
         self._append(branch)
         outside, self._within = self._within, branch
-        inner: list[Node] = []
+        inner: list[AtenNode] = []
         for block in node.blocks():
             for value in block.inputs():
                 entry = self.graph.add_input(self._new_value(value, branch.label))
@@ -311,9 +313,9 @@ class _Lifting:
             self._places[key] = self._held(place)
         return self._places[key]
 
-    def _state(self, place: Place, origin: object) -> Value:
+    def _state(self, place: Place, origin: object) -> AtenValue:
         """What a module holds at one time, where the program sets it; all these may be one tensor."""
-        value = self.graph.add_input(Value(self.graph.fresh_name(place.dotted), is_input=True, origin=origin))
+        value = self.graph.add_input(AtenValue(self.graph.fresh_name(place.dotted), is_input=True, origin=origin))
         value.mutation = _SETTING
         first = self._states.setdefault((place.owner, place.name), value)
         if first is not value:
@@ -362,16 +364,16 @@ class _Lifting:
             held is UNREADABLE or storage in map(storage_of, tensors_in(held)) for held in self._hidden
         )
 
-    def _parameter(self, name: str, tensor: torch.Tensor, origin: object) -> Value:
+    def _parameter(self, name: str, tensor: torch.Tensor, origin: object) -> AtenValue:
         shape = tuple(tensor.shape)
         return self.graph.add_input(
-            Value(name, parameter=tensor.detach(), shape=shape, dtype=tensor.dtype, origin=origin)
+            AtenValue(name, parameter=tensor.detach(), shape=shape, dtype=tensor.dtype, origin=origin)
         )
 
-    def _new_value(self, value: IrValue, wanted: str, *, is_input: bool = False) -> Value:
+    def _new_value(self, value: IrValue, wanted: str, *, is_input: bool = False) -> AtenValue:
         form = self._forms.get(value.debugName(), Form(None, None))
         name = self.graph.fresh_name(wanted)
-        return Value(name, is_input=is_input, shape=form.shape, dtype=form.dtype, origin=value)
+        return AtenValue(name, is_input=is_input, shape=form.shape, dtype=form.dtype, origin=value)
 
     def _argument(self, value: IrValue) -> Argument:
         return self._values[value.debugName()]
@@ -380,7 +382,7 @@ class _Lifting:
         self._values[value.debugName()] = argument
 
     def _pin(self, argument: Argument, edge: str = "") -> None:
-        if isinstance(argument, Value):
+        if isinstance(argument, AtenValue):
             argument.is_output = True
             argument.edge = edge
         elif isinstance(argument, (list, tuple)):
@@ -411,14 +413,14 @@ def _argument_names(node: IrNode, schema: IrSchema | None) -> Iterator[str]:
     return iter(known if len(known) == count else [f"input_{index}" for index in range(count)])
 
 
-def _effects(node: IrNode, lifted: Node) -> Traits:
+def _effects(node: IrNode, lifted: AtenNode) -> Traits:
     """Of an operator without a schema: its results may show all that it is given; some may also write to it."""
     names = frozenset(lifted.arguments)
     return Traits(frozenset() if node.kind() in _HARMLESS else names, names)
 
 
-def _flat(argument: Argument) -> Iterator[Value]:
-    if isinstance(argument, Value):
+def _flat(argument: Argument) -> Iterator[AtenValue]:
+    if isinstance(argument, AtenValue):
         yield argument
     elif isinstance(argument, (list, tuple)):
         for element in argument:
@@ -431,10 +433,10 @@ def _is_plain(held: object) -> bool:
     return held is None or isinstance(held, (bool, int, float, str, torch.dtype))
 
 
-def _capture(branch: Node, inner: Sequence[Node]) -> None:
+def _capture(branch: AtenNode, inner: Sequence[AtenNode]) -> None:
     """Let a node with bodies read what they read from outside."""
     made = {value for node in inner for value in node.outputs}
-    captured: dict[Value, None] = {}
+    captured: dict[AtenValue, None] = {}
     for node in inner:
         for slot, value in zip(node.slots, node.inputs, strict=True):
             if value not in made and value.parameter is None and reads_values(node, slot):

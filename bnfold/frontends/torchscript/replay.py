@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import Argument, Node, Value
+from bnfold.frontends.aten.graph import Argument, AtenNode, AtenValue
 from bnfold.frontends.aten.journal import (
     ArgumentSet,
-    Change,
+    JournalEntry,
     NodeAdded,
     NodeRemoved,
     OperatorReplaced,
@@ -47,17 +47,17 @@ class Replay:
         self._root = lifted.prepared.root
         self._homes = homes
         self._in_constants = not any(isinstance(value.origin, Place) for value in self._aten.inputs)
-        self._nodes: dict[Node, IrNode] = {}
+        self._nodes: dict[AtenNode, IrNode] = {}
         # By name, because what Python holds of a value must not be touched once its node is gone.
-        self._names: dict[Value, str] = {}
+        self._names: dict[AtenValue, str] = {}
         self._live: dict[str, IrValue] = {}
         self._moved: dict[str, str] = {}
         for value in lifted.values:
             if isinstance(value.origin, torch._C.Value):
                 self._hold(value, value.origin)
-        self._new: dict[Value, Home] = {}
-        self._changed: dict[Value, None] = {}
-        self._lists: dict[tuple[Node, str], None] = {}
+        self._new: dict[AtenValue, Home] = {}
+        self._changed: dict[AtenValue, None] = {}
+        self._lists: dict[tuple[AtenNode, str], None] = {}
 
     def run(self) -> None:
         """Repeat every change, then write the parameters."""
@@ -71,7 +71,7 @@ class Replay:
         for value, home in self._new.items():
             self._homes.furnish(home, _present(value))
 
-    def _repeat(self, change: Change) -> None:
+    def _repeat(self, change: JournalEntry) -> None:
         match change:
             case ParameterChanged():
                 self._changed[change.value] = None
@@ -87,14 +87,14 @@ class Replay:
             case NodeRemoved():
                 self._remove(change)
 
-    def holder(self, value: Value) -> IrValue | None:
+    def holder(self, value: AtenValue) -> IrValue | None:
         """What holds a value of the AtenGraph in the graph as it is now; None for parameters of modules."""
         name = self._names.get(value)
         while name in self._moved:
             name = self._moved[name]
         return None if name is None else self._live[name]
 
-    def _hold(self, value: Value, holder: IrValue) -> None:
+    def _hold(self, value: AtenValue, holder: IrValue) -> None:
         self._names[value] = holder.debugName()
         self._live[holder.debugName()] = holder
 
@@ -104,7 +104,7 @@ class Replay:
         self._moved[old.debugName()] = new.debugName()
         old.replaceAllUsesWith(new)
 
-    def respell(self, node: Node, op: str) -> None:
+    def respell(self, node: AtenNode, op: str) -> None:
         """Make a node another operator that takes the same arguments."""
         old = self._node(node)
         new = self._graph.create(op, list(old.inputs()))
@@ -113,14 +113,14 @@ class Replay:
         self._move(old.output(), new.output())
         old.destroy()
 
-    def _node(self, node: Node) -> IrNode:
+    def _node(self, node: AtenNode) -> IrNode:
         return self._nodes.get(node, node.origin)
 
     def _read(self, argument: Argument, before: IrNode) -> IrValue:
         """An argument, readable at a node."""
-        if isinstance(argument, (list, tuple)) and any(isinstance(element, Value) for element in argument):
+        if isinstance(argument, (list, tuple)) and any(isinstance(element, AtenValue) for element in argument):
             return insert_list(self._graph, before, [self._read(element, before) for element in argument])
-        if not isinstance(argument, Value):
+        if not isinstance(argument, AtenValue):
             return insert_constant(self._graph, before, argument)
         held = self.holder(argument)
         if held is not None:
@@ -129,7 +129,7 @@ class Replay:
             return insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
         return self._read_new(argument, before)
 
-    def _read_new(self, value: Value, before: IrNode) -> IrValue:
+    def _read_new(self, value: AtenValue, before: IrNode) -> IrValue:
         """A parameter that is not in the program yet: a constant where all are, else an attribute of a module."""
         if self._in_constants:
             start = next(iter(self._graph.nodes()))
@@ -140,7 +140,7 @@ class Replay:
         home = self._new[value]
         return insert_attribute(self._graph, before, self._root, home.path, home.name)
 
-    def _set_argument(self, node: Node, slot: tuple[str, int | None], argument: Argument) -> None:
+    def _set_argument(self, node: AtenNode, slot: tuple[str, int | None], argument: Argument) -> None:
         name, place = slot
         if place is not None:
             self._lists[node, name] = None
@@ -148,7 +148,7 @@ class Replay:
         target = self._node(node)
         target.replaceInput(input_index(target, name), self._read(argument, target))
 
-    def _rebuild_list(self, node: Node, name: str) -> None:
+    def _rebuild_list(self, node: AtenNode, name: str) -> None:
         target = self._node(node)
         target.replaceInput(input_index(target, name), self._read(node.arguments[name], target))
 
@@ -190,7 +190,7 @@ class Replay:
         self._move(output, replacement)
         node.destroy()
 
-    def _change_parameter(self, value: Value) -> None:
+    def _change_parameter(self, value: AtenValue) -> None:
         tensor, place = _present(value), value.origin
         if not isinstance(place, Place):
             old = self.holder(value)
@@ -255,10 +255,10 @@ class Replay:
 def _holds_values(argument: Argument) -> bool:
     if isinstance(argument, (list, tuple)):
         return any(map(_holds_values, argument))
-    return isinstance(argument, Value)
+    return isinstance(argument, AtenValue)
 
 
-def _present(value: Value) -> torch.Tensor:
+def _present(value: AtenValue) -> torch.Tensor:
     if value.parameter is None:
         raise InternalError(f"{value.name!r} is no parameter")
     return value.parameter

@@ -4,8 +4,8 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.constants import is_float
-from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.aten.graph import Value
+from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.aten.graph import AtenValue
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.common.batch_norms import read_batch_norm, require_channels, require_vectors
 from bnfold.frontends.common.broadcasting import with_rank_of
@@ -16,126 +16,126 @@ from bnfold.semantics import AffineMap
 _EXPORT_IN_EVAL_MODE = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
-def decode_batch_norm(context: Context) -> AffineMap:
+def decode_batch_norm(call: AtenCall) -> AffineMap:
     """Every form of batch_norm: weight and bias may be absent, statistics may not.
 
     Source: torch.nn.functional.batch_norm; aten/src/ATen/native/native_functions.yaml
     """
-    node = context.node
+    node = call.node
     used = any(value.readers or value.is_output for value in node.outputs[1:] if value is not None)
-    if _trains(context) and used:
+    if _trains(call) and used:
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch, and they are used")
-    if _trains(context) and not has_statistics(context):
+    if _trains(call) and not has_statistics(call):
         raise Undecodable(Reason.TRAINING_MODE, "it keeps no statistics, and always takes those of the batch")
-    if _trains(context):
+    if _trains(call):
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
     if used:
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are used")
-    return decode_statistics(context)
+    return decode_statistics(call)
 
 
-def decode_statistics(context: Context) -> AffineMap:
+def decode_statistics(call: AtenCall) -> AffineMap:
     """What a norm with running statistics computes in inference."""
-    shape = context.shape("input")
+    shape = call.shape("input")
     require_channels(shape)
     mean, variance = (
-        context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
+        call.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
     )
-    gamma = context.optional_parameter("weight", dynamic=Reason.DYNAMIC_PARAMETER)
-    beta = context.optional_parameter("bias", dynamic=Reason.DYNAMIC_PARAMETER)
+    gamma = call.optional_parameter("weight", dynamic=Reason.DYNAMIC_PARAMETER)
+    beta = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_PARAMETER)
     gamma = np.ones_like(mean) if gamma is None else gamma
     beta = np.zeros_like(mean) if beta is None else beta
     require_vectors(gamma, beta, mean, variance)
-    return read_batch_norm(gamma, beta, mean, variance, epsilon(context), shape)
+    return read_batch_norm(gamma, beta, mean, variance, epsilon(call), shape)
 
 
-def epsilon(context: Context) -> float:
+def epsilon(call: AtenCall) -> float:
     """What keeps the variance from zero; the cudnn and miopen forms have another name for it."""
-    return float(context.fixed("eps" if "eps" in context.node.arguments else "epsilon"))
+    return float(call.fixed("eps" if "eps" in call.node.arguments else "epsilon"))
 
 
-def decode_mul(context: Context) -> AffineMap:
+def decode_mul(call: AtenCall) -> AffineMap:
     """Product with a constant, on either side."""
-    source, constant, _ = operands(context)
+    source, constant, _ = operands(call)
     return scaled(constant, source)
 
 
-def decode_div(context: Context) -> AffineMap:
+def decode_div(call: AtenCall) -> AffineMap:
     """Division by a constant; a constant divided by x is not affine, a rounded quotient neither."""
-    if context.fixed("rounding_mode") is not None:
-        raise Undecodable(Reason.NOT_LINEAR, f"the quotient is rounded ({context.fixed('rounding_mode')})")
-    source, constant, name = operands(context)
+    if call.fixed("rounding_mode") is not None:
+        raise Undecodable(Reason.NOT_LINEAR, f"the quotient is rounded ({call.fixed('rounding_mode')})")
+    source, constant, name = operands(call)
     if name == "self":
         raise Undecodable(Reason.NOT_LINEAR, "a constant divided by the activation is not affine")
     return divided(constant, source)
 
 
-def decode_add(context: Context) -> AffineMap:
+def decode_add(call: AtenCall) -> AffineMap:
     """Addition, self + alpha * other, with a constant on either side."""
-    return _shift(context, 1.0, alpha(context))
+    return _shift(call, 1.0, alpha(call))
 
 
-def decode_sub(context: Context) -> AffineMap:
+def decode_sub(call: AtenCall) -> AffineMap:
     """Subtraction, self - alpha * other, with a constant on either side."""
-    return _shift(context, 1.0, -alpha(context))
+    return _shift(call, 1.0, -alpha(call))
 
 
-def decode_rsub(context: Context) -> AffineMap:
+def decode_rsub(call: AtenCall) -> AffineMap:
     """Subtraction the other way, other - alpha * self, with a constant on either side."""
-    return _shift(context, -alpha(context), 1.0)
+    return _shift(call, -alpha(call), 1.0)
 
 
-def alpha(context: Context) -> float:
+def alpha(call: AtenCall) -> float:
     """The factor of the second operand."""
-    return float(context.fixed("alpha")) if context.has("alpha") else 1.0
+    return float(call.fixed("alpha")) if call.has("alpha") else 1.0
 
 
-def _shift(context: Context, of_self: float, of_other: float) -> AffineMap:
-    source, constant, name = operands(context)
+def _shift(call: AtenCall, of_self: float, of_other: float) -> AffineMap:
+    source, constant, name = operands(call)
     scale, factor = (of_other, of_self) if name == "self" else (of_self, of_other)
     if 0.0 in (scale, factor):
         raise Undecodable(Reason.NOT_LINEAR, "alpha is 0, so that one operand does not count")
     return shifted(factor * constant, source, scale=scale)
 
 
-def operands(context: Context) -> tuple[int, Array, str]:
+def operands(call: AtenCall) -> tuple[int, Array, str]:
     """Which input is the activation, the constant with the activation's rank, and the constant's name."""
-    arguments = {name: context.node.arguments.get(name) for name in ("self", "other")}
-    constant_names = [name for name, argument in arguments.items() if context.is_constant(argument)]
+    arguments = {name: call.node.arguments.get(name) for name in ("self", "other")}
+    constant_names = [name for name, argument in arguments.items() if call.is_constant(argument)]
     if len(constant_names) != 1:
-        raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} needs one constant and one activation")
+        raise Undecodable(Reason.NOT_LINEAR, f"{call.node.op} needs one constant and one activation")
     (name,) = constant_names
-    activation = context.value("other" if name == "self" else "self")
-    context.require_float(activation)
-    constant = _numbers(context, name)
+    activation = call.value("other" if name == "self" else "self")
+    call.require_float(activation)
+    constant = _numbers(call, name)
     require_finite(constant)
-    shape = context.shape("other" if name == "self" else "self")
-    return context.source("other" if name == "self" else "self"), with_rank_of(constant, shape), name
+    shape = call.shape("other" if name == "self" else "self")
+    return call.source("other" if name == "self" else "self"), with_rank_of(constant, shape), name
 
 
-def _numbers(context: Context, name: str) -> Array:
-    argument = context.node.arguments[name]
-    if not isinstance(argument, Value):
+def _numbers(call: AtenCall, name: str) -> Array:
+    argument = call.node.arguments[name]
+    if not isinstance(argument, AtenValue):
         if isinstance(argument, bool) or not isinstance(argument, (int, float)):
             raise Undecodable(Reason.NOT_LINEAR, f"{name!r} is {argument!r}")
         return np.asarray(argument, np.float64)
-    stored = context.constants.read(argument)
+    stored = call.constants.read(argument)
     if not isinstance(stored, Refusal) and not is_float(stored.dtype):
         if stored.dtype.is_complex or stored.ndim > 0:
             raise Undecodable(Reason.NOT_LINEAR, f"the constant is {stored.dtype}")
         return np.asarray(stored.item(), np.float64)
-    return context.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER)
+    return call.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER)
 
 
-def _trains(context: Context) -> bool:
-    op = context.node.op
+def _trains(call: AtenCall) -> bool:
+    op = call.node.op
     if op in ("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update"):
         return False
     if op.startswith("aten::_batch_norm_with_update"):
         return True
-    return bool(context.fixed("training")) or not has_statistics(context)
+    return bool(call.fixed("training")) or not has_statistics(call)
 
 
-def has_statistics(context: Context) -> bool:
+def has_statistics(call: AtenCall) -> bool:
     """Whether it keeps statistics."""
-    return context.has("running_mean") and context.has("running_var")
+    return call.has("running_mean") and call.has("running_var")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
@@ -21,58 +21,58 @@ from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
 
 
-def decode_conv(context: Context) -> Contraction:
+def decode_conv(call: AtenCall) -> Contraction:
     """conv1d, conv2d, conv3d, with or without a batch axis. Source: torch.nn.functional.conv2d."""
-    padding = context.fixed("padding")
+    padding = call.fixed("padding")
     pads = padding == "same" or (not isinstance(padding, str) and any(padding))
-    weight = outputs_first(*_stored(context))
+    weight = outputs_first(*_stored(call))
     pads = pads and not (padding == "same" and has_one_place(weight))
-    return _convolution(context, weight, ZEROS_PADDED if pads else "")
+    return _convolution(call, weight, ZEROS_PADDED if pads else "")
 
 
-def decode_conv_transpose(context: Context) -> Contraction:
+def decode_conv_transpose(call: AtenCall) -> Contraction:
     """conv_transpose1d, 2d, 3d: the weight is (inputs, outputs / groups, *kernel).
 
     Source: torch.nn.functional.conv_transpose2d
     """
-    weight = inputs_first(*_stored(context))
-    spreads = any(step > 1 for step in context.fixed("stride")) or any(
-        any(context.fixed(name)) for name in ("padding", "output_padding")
+    weight = inputs_first(*_stored(call))
+    spreads = any(step > 1 for step in call.fixed("stride")) or any(
+        any(call.fixed(name)) for name in ("padding", "output_padding")
     )
     one_place = has_one_place(weight) and not spreads
-    return _convolution(context, weight, "" if one_place else PLACES_DIFFER)
+    return _convolution(call, weight, "" if one_place else PLACES_DIFFER)
 
 
-def decode_convolution(context: Context) -> Contraction:
+def decode_convolution(call: AtenCall) -> Contraction:
     """Operators convolution and _convolution: both directions in one operator. Source: native_functions.yaml."""
-    return decode_conv_transpose(context) if context.fixed("transposed") else decode_conv(context)
+    return decode_conv_transpose(call) if call.fixed("transposed") else decode_conv(call)
 
 
-def _stored(context: Context) -> tuple[Array, int]:
-    weight, groups = context.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT), int(context.fixed("groups"))
+def _stored(call: AtenCall) -> tuple[Array, int]:
+    weight, groups = call.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT), int(call.fixed("groups"))
     if not divides(weight, groups):
-        raise malformed(f"{context.node.op} has a weight of shape {weight.shape} and {groups} groups")
+        raise malformed(f"{call.node.op} has a weight of shape {weight.shape} and {groups} groups")
     return weight, groups
 
 
-def _convolution(context: Context, weight: Array, why_no_shift: str) -> Contraction:
-    rank, spatial = len(context.shape("input")), weight.ndim - 3
+def _convolution(call: AtenCall, weight: Array, why_no_shift: str) -> Contraction:
+    rank, spatial = len(call.shape("input")), weight.ndim - 3
     if rank not in (spatial + 1, spatial + 2):
-        raise malformed(f"{context.node.op} with {spatial} spatial axes has an input of rank {rank}")
-    bias = context.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
+        raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")
+    bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
     return convolution(weight, bias, rank, rank - spatial - 1, why_no_shift)
 
 
-def decode_linear(context: Context) -> Contraction:
+def decode_linear(call: AtenCall) -> Contraction:
     """The product x W' + b over the last axis of x, of any rank: never over axis 1, even where that is as long.
 
     Source: torch.nn.functional.linear
     """
-    weight = context.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT)
+    weight = call.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT)
     if weight.ndim != 2:
         raise Undecodable(Reason.WRONG_AXIS, f"linear has a weight of shape {weight.shape}, only rank 2 folds")
-    rank = len(context.shape("input"))
-    bias = context.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
+    rank = len(call.shape("input"))
+    bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
     if bias is not None:
         if bias.shape not in ((weight.shape[0],), (1,), ()):
             raise malformed(f"the bias has shape {bias.shape}, expected ({weight.shape[0]},)")
@@ -80,38 +80,38 @@ def decode_linear(context: Context) -> Contraction:
     return Contraction(weight[None], bias, rank, output_axis=rank - 1, input_axis=rank - 1)
 
 
-def decode_addmm(context: Context) -> Contraction:
+def decode_addmm(call: AtenCall) -> Contraction:
     """The sum beta * self + alpha * (mat1 @ mat2) with a constant mat2 and self. Source: torch.addmm."""
-    _keeps_type(context)
-    stored = context.parameter("mat2", dynamic=Reason.DYNAMIC_WEIGHT)
+    _keeps_type(call)
+    stored = call.parameter("mat2", dynamic=Reason.DYNAMIC_WEIGHT)
     if stored.ndim != 2:
         raise malformed(f"addmm has a mat2 of shape {stored.shape}, expected rank 2")
-    weight = stored.T[None] * float(context.fixed("alpha"))
-    bias = context.parameter("self", dynamic=Reason.DYNAMIC_BIAS)
+    weight = stored.T[None] * float(call.fixed("alpha"))
+    bias = call.parameter("self", dynamic=Reason.DYNAMIC_BIAS)
     if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
         raise malformed(f"addmm adds a tensor of shape {bias.shape} to {weight.shape[1]} columns")
-    bias = with_leading_ones(bias, 2) * float(context.fixed("beta"))
-    return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=context.source("mat1"))
+    bias = with_leading_ones(bias, 2) * float(call.fixed("beta"))
+    return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=call.source("mat1"))
 
 
-def decode_mat_mul(context: Context) -> Contraction:
+def decode_mat_mul(call: AtenCall) -> Contraction:
     """matmul, mm and bmm with a constant matrix on either side. Source: torch.matmul."""
-    _keeps_type(context)
-    right = "other" if "other" in context.node.arguments else "mat2"
-    if context.is_constant(context.value("self")):
-        return _constant_on_the_left(context, right)
-    matrix = _matrix(context, right)
-    rank = len(context.shape("self"))
-    last = len(context.output_shape()) - 1
-    takes_bias = rank == 2 and context.node.op in ("aten::matmul", "aten::mm")
+    _keeps_type(call)
+    right = "other" if "other" in call.node.arguments else "mat2"
+    if call.is_constant(call.value("self")):
+        return _constant_on_the_left(call, right)
+    matrix = _matrix(call, right)
+    rank = len(call.shape("self"))
+    last = len(call.output_shape()) - 1
+    takes_bias = rank == 2 and call.node.op in ("aten::matmul", "aten::mm")
     return Contraction(matrix.T[None], None, last + 1, output_axis=last, input_axis=rank - 1, holds_bias=takes_bias)
 
 
-def _constant_on_the_left(context: Context, right: str) -> Contraction:
+def _constant_on_the_left(call: AtenCall, right: str) -> Contraction:
     """W x: rows of W make the output channels, on the last axis but one."""
-    matrix = _matrix(context, "self")
-    rank = len(context.shape(right))
-    if rank < 2 or len(context.output_shape()) != rank:
+    matrix = _matrix(call, "self")
+    rank = len(call.shape(right))
+    if rank < 2 or len(call.output_shape()) != rank:
         raise Undecodable(Reason.WRONG_AXIS, f"a constant matrix on the left of a tensor of rank {rank}")
     axis = rank - 2
     return Contraction(
@@ -121,34 +121,34 @@ def _constant_on_the_left(context: Context, right: str) -> Contraction:
         output_axis=axis,
         input_axis=axis,
         holds_bias=False,
-        source=context.source(right),
+        source=call.source(right),
     )
 
 
-def _matrix(context: Context, name: str) -> Array:
+def _matrix(call: AtenCall, name: str) -> Array:
     """A constant of rank 2, or one of rank 3 that holds the same matrix again and again."""
-    stored = context.parameter(name, dynamic=Reason.DYNAMIC_WEIGHT)
-    if context.node.op == "aten::bmm" and stored.ndim == 3 and not np.any(stored != stored[:1]):
+    stored = call.parameter(name, dynamic=Reason.DYNAMIC_WEIGHT)
+    if call.node.op == "aten::bmm" and stored.ndim == 3 and not np.any(stored != stored[:1]):
         matrix: Array = stored[0]
         return matrix
     if stored.ndim != 2:
         raise Undecodable(
-            Reason.WRONG_AXIS, f"{context.node.op} has a constant of shape {stored.shape}, only rank 2 folds"
+            Reason.WRONG_AXIS, f"{call.node.op} has a constant of shape {stored.shape}, only rank 2 folds"
         )
     return stored
 
 
-def decode_einsum(context: Context) -> Contraction:
+def decode_einsum(call: AtenCall) -> Contraction:
     """An einsum of an activation and a constant matrix from inputs to outputs. Source: torch.einsum."""
-    text = str(context.fixed("equation")).replace(" ", "")
-    parsed, tensors = parse_equation(text), context.values("tensors")
+    text = str(call.fixed("equation")).replace(" ", "")
+    parsed, tensors = parse_equation(text), call.values("tensors")
     if not parsed.joins_two or len(tensors) != 2:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"einsum {text!r} is not one activation and one constant")
-    slot = 0 if context.is_constant(tensors[0]) else 1
-    matrix = context.parameter_at(tensors[slot], dynamic=Reason.DYNAMIC_WEIGHT)
+    slot = 0 if call.is_constant(tensors[0]) else 1
+    matrix = call.parameter_at(tensors[slot], dynamic=Reason.DYNAMIC_WEIGHT)
     return read_einsum(parsed, slot, matrix, operator="einsum")
 
 
-def _keeps_type(context: Context) -> None:
-    if "out_dtype" in context.node.arguments:
-        raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} makes a tensor of another type")
+def _keeps_type(call: AtenCall) -> None:
+    if "out_dtype" in call.node.arguments:
+        raise Undecodable(Reason.NOT_LINEAR, f"{call.node.op} makes a tensor of another type")

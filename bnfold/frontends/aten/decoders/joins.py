@@ -1,60 +1,60 @@
 """Sums and products of tensors that are all computed at run time; with a constant they are affine maps."""
 
 from bnfold.frontends.aten.decoders import affine_maps
-from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.aten.graph import Shape, Value
+from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.aten.graph import AtenValue, Shape
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Concatenation, Product, Sum
 
 
-def decode_add(context: Context) -> AffineMap | Sum:
+def decode_add(call: AtenCall) -> AffineMap | Sum:
     """Source: torch.add."""
-    return _sum(context, 1.0, affine_maps.alpha(context)) if _joins(context) else affine_maps.decode_add(context)
+    return _sum(call, 1.0, affine_maps.alpha(call)) if _joins(call) else affine_maps.decode_add(call)
 
 
-def decode_sub(context: Context) -> AffineMap | Sum:
+def decode_sub(call: AtenCall) -> AffineMap | Sum:
     """Source: torch.sub."""
-    return _sum(context, 1.0, -affine_maps.alpha(context)) if _joins(context) else affine_maps.decode_sub(context)
+    return _sum(call, 1.0, -affine_maps.alpha(call)) if _joins(call) else affine_maps.decode_sub(call)
 
 
-def decode_rsub(context: Context) -> AffineMap | Sum:
+def decode_rsub(call: AtenCall) -> AffineMap | Sum:
     """Source: torch.rsub."""
-    return _sum(context, -affine_maps.alpha(context), 1.0) if _joins(context) else affine_maps.decode_rsub(context)
+    return _sum(call, -affine_maps.alpha(call), 1.0) if _joins(call) else affine_maps.decode_rsub(call)
 
 
-def decode_mul(context: Context) -> AffineMap | Product:
+def decode_mul(call: AtenCall) -> AffineMap | Product:
     """Source: torch.mul."""
-    return product_of(_shapes(context)) if _joins(context) else affine_maps.decode_mul(context)
+    return product_of(_shapes(call)) if _joins(call) else affine_maps.decode_mul(call)
 
 
-def decode_cat(context: Context) -> Concatenation:
+def decode_cat(call: AtenCall) -> Concatenation:
     """Source: torch.cat."""
-    tensors = context.values("tensors")
-    context.require_float(*tensors)
-    rank = len(context.output_shape())
-    axis = context.axis("dim", rank)
+    tensors = call.values("tensors")
+    call.require_float(*tensors)
+    rank = len(call.output_shape())
+    axis = call.axis("dim", rank)
     return Concatenation(axis, rank, tuple(_length(value, axis, rank) for value in tensors))
 
 
-def _length(value: Value, axis: int, rank: int) -> int | None:
+def _length(value: AtenValue, axis: int, rank: int) -> int | None:
     """None also for the empty tensors of rank 1 that cat skips."""
     length = value.shape[axis] if value.shape is not None and len(value.shape) == rank else None
     return length if isinstance(length, int) else None
 
 
-def _sum(context: Context, *signs: float) -> Sum:
+def _sum(call: AtenCall, *signs: float) -> Sum:
     if any(sign not in (1.0, -1.0) for sign in signs):
-        raise Undecodable(Reason.NOT_LINEAR, f"alpha is {affine_maps.alpha(context)}, only 1 and -1 are understood")
-    return sum_of(_shapes(context), signs)
+        raise Undecodable(Reason.NOT_LINEAR, f"alpha is {affine_maps.alpha(call)}, only 1 and -1 are understood")
+    return sum_of(_shapes(call), signs)
 
 
-def _shapes(context: Context) -> list[Shape]:
-    context.require_float(context.value("self"), context.value("other"))
-    return [context.shape("self"), context.shape("other")]
+def _shapes(call: AtenCall) -> list[Shape]:
+    call.require_float(call.value("self"), call.value("other"))
+    return [call.shape("self"), call.shape("other")]
 
 
-def _joins(context: Context) -> bool:
+def _joins(call: AtenCall) -> bool:
     """Whether both operands are computed at run time; a constant that may not be used is another matter."""
-    return not any(context.is_constant(context.node.arguments.get(name)) for name in ("self", "other"))
+    return not any(call.is_constant(call.node.arguments.get(name)) for name in ("self", "other"))

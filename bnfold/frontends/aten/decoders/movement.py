@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from bnfold.frontends.aten.decoders.context import Context
+from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.aten.graph import Shape
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
@@ -15,22 +15,22 @@ from bnfold.semantics import Rearrangement, Split
 _REAL = (torch.float32, torch.float64)
 
 
-def decode_identity(_context: Context) -> Rearrangement:
+def decode_identity(_call: AtenCall) -> Rearrangement:
     """clone, contiguous, detach, alias, ...: the same values."""
     return Rearrangement(())
 
 
-def decode_dropout(context: Context) -> Rearrangement:
+def decode_dropout(call: AtenCall) -> Rearrangement:
     """Every dropout in inference passes its input on. Source: torch.nn.functional.dropout."""
-    name = "train" if "train" in context.node.arguments else "training"
-    if context.fixed(name):
+    name = "train" if "train" in call.node.arguments else "training"
+    if call.fixed(name):
         raise Undecodable(Reason.TRAINING_MODE, "the dropout is in training mode", IF_MEANT_FOR_INFERENCE)
     return Rearrangement(())
 
 
-def decode_conversion(context: Context) -> Rearrangement:
+def decode_conversion(call: AtenCall) -> Rearrangement:
     """to, _to_copy, type_as: between float32 and float64, whose ranges hold what inference computes, or no change."""
-    source, target = context.value("self").dtype, context.node.outputs[0]
+    source, target = call.value("self").dtype, call.node.outputs[0]
     result = target.dtype if target is not None else None
     same = source is not None and source == result and source.is_floating_point
     if not same and (source not in _REAL or result not in _REAL):
@@ -40,42 +40,42 @@ def decode_conversion(context: Context) -> Rearrangement:
     return Rearrangement(())
 
 
-def decode_regrouping(context: Context) -> Rearrangement:
+def decode_regrouping(call: AtenCall) -> Rearrangement:
     """view, reshape, flatten, unflatten, squeeze, unsqueeze. Source: torch.reshape."""
-    if "dtype" in context.node.arguments:
+    if "dtype" in call.node.arguments:
         raise Undecodable(Reason.NOT_LINEAR, "the bytes are read as another type")
-    return Rearrangement((Regrouping(context.shape("self"), context.output_shape()),))
+    return Rearrangement((Regrouping(call.shape("self"), call.output_shape()),))
 
 
-def decode_permute(context: Context) -> Rearrangement:
+def decode_permute(call: AtenCall) -> Rearrangement:
     """Source: torch.permute."""
-    rank = len(context.shape("self"))
-    return _transposition([axis % max(rank, 1) for axis in context.fixed("dims")], rank)
+    rank = len(call.shape("self"))
+    return _transposition([axis % max(rank, 1) for axis in call.fixed("dims")], rank)
 
 
-def decode_transpose(context: Context) -> Rearrangement:
+def decode_transpose(call: AtenCall) -> Rearrangement:
     """transpose, swapaxes, swapdims. Source: torch.transpose."""
-    rank = len(context.shape("self"))
-    names = ("dim0", "dim1") if "dim0" in context.node.arguments else ("axis0", "axis1")
-    first, second = (context.axis(name, rank) for name in names)
+    rank = len(call.shape("self"))
+    names = ("dim0", "dim1") if "dim0" in call.node.arguments else ("axis0", "axis1")
+    first, second = (call.axis(name, rank) for name in names)
     order = list(range(rank))
     if order:
         order[first], order[second] = order[second], order[first]
     return _transposition(order, rank)
 
 
-def decode_turned(context: Context) -> Rearrangement:
+def decode_turned(call: AtenCall) -> Rearrangement:
     """Operators t and numpy_T turn all axes around, mT the last two. Source: torch.t, torch.Tensor.mT."""
-    rank = len(context.shape("self"))
-    if context.node.op == "aten::mT":
+    rank = len(call.shape("self"))
+    if call.node.op == "aten::mT":
         return _transposition([*range(rank - 2), rank - 1, rank - 2], rank)
     return _transposition(list(range(rank))[::-1], rank)
 
 
-def decode_movedim(context: Context) -> Rearrangement:
+def decode_movedim(call: AtenCall) -> Rearrangement:
     """Source: torch.movedim."""
-    rank = len(context.shape("self"))
-    source, destination = context.fixed("source"), context.fixed("destination")
+    rank = len(call.shape("self"))
+    source, destination = call.fixed("source"), call.fixed("destination")
     sources = [axis % rank for axis in (source if isinstance(source, (list, tuple)) else [source])]
     targets = [axis % rank for axis in (destination if isinstance(destination, (list, tuple)) else [destination])]
     rest = iter(axis for axis in range(rank) if axis not in sources)
@@ -83,22 +83,22 @@ def decode_movedim(context: Context) -> Rearrangement:
     return _transposition([placed[axis] if axis in placed else next(rest) for axis in range(rank)], rank)
 
 
-def decode_expand(context: Context) -> Rearrangement:
+def decode_expand(call: AtenCall) -> Rearrangement:
     """expand, expand_as, and repeat of axes of length 1. Source: torch.Tensor.expand."""
-    source, target = context.shape("self"), context.output_shape()
+    source, target = call.shape("self"), call.output_shape()
     aligned = (1,) * (len(target) - len(source)) + source
-    if context.node.op == "aten::repeat":
-        repeats = context.fixed("repeats")
+    if call.node.op == "aten::repeat":
+        repeats = call.fixed("repeats")
         if any(count != 1 and length != 1 for count, length in zip(repeats, aligned, strict=True)):
             raise Undecodable(Reason.UNKNOWN_OPERATOR, "repeat of an axis that is longer than 1 has no rule")
     return Rearrangement((Repetition(aligned, target, len(source)),))
 
 
-def decode_slice(context: Context) -> Rearrangement:
+def decode_slice(call: AtenCall) -> Rearrangement:
     """Source: torch.Tensor.__getitem__ with a slice."""
-    shape = context.shape("self")
-    axis = context.axis("dim", len(shape))
-    start, stop, step = (context.fixed(name) for name in ("start", "end", "step"))
+    shape = call.shape("self")
+    axis = call.axis("dim", len(shape))
+    start, stop, step = (call.fixed(name) for name in ("start", "end", "step"))
     takes_all = start in (None, 0) and (stop is None or stop >= 2**63 - 1) and step == 1
     if takes_all and not isinstance(shape[axis], int):
         return Rearrangement(())
@@ -107,42 +107,42 @@ def decode_slice(context: Context) -> Rearrangement:
     return Rearrangement((Taking(axis, places.start, step, len(places), length),))
 
 
-def decode_narrow(context: Context) -> Rearrangement:
+def decode_narrow(call: AtenCall) -> Rearrangement:
     """Source: torch.narrow."""
-    shape = context.shape("self")
-    axis = context.axis("dim", len(shape))
-    start = int(context.fixed("start"))
+    shape = call.shape("self")
+    axis = call.axis("dim", len(shape))
+    start = int(call.fixed("start"))
     length = known_length(shape, axis)
-    return Rearrangement((Taking(axis, start % max(length, 1), 1, int(context.fixed("length")), length),))
+    return Rearrangement((Taking(axis, start % max(length, 1), 1, int(call.fixed("length")), length),))
 
 
-def decode_select(context: Context) -> Rearrangement:
+def decode_select(call: AtenCall) -> Rearrangement:
     """One place of an axis, which vanishes. Source: torch.select."""
-    shape = context.shape("self")
-    axis = context.axis("dim", len(shape))
+    shape = call.shape("self")
+    axis = call.axis("dim", len(shape))
     length = known_length(shape, axis)
-    taking: Step = Taking(axis, int(context.fixed("index")) % length, 1, 1, length)
+    taking: Step = Taking(axis, int(call.fixed("index")) % length, 1, 1, length)
     one: Shape = (*shape[:axis], 1, *shape[axis + 1 :])
     return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
 
 
-def decode_split(context: Context) -> Split:
+def decode_split(call: AtenCall) -> Split:
     """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
-    shape = context.shape("self")
-    context.require_parts()
-    axis = context.axis("dim", len(shape))
+    shape = call.shape("self")
+    call.require_parts()
+    axis = call.axis("dim", len(shape))
     length = known_length(shape, axis)
-    sizes = _sizes(context, length)
-    if sum(sizes) != length or len(sizes) < len(context.node.outputs):
+    sizes = _sizes(call, length)
+    if sum(sizes) != length or len(sizes) < len(call.node.outputs):
         raise malformed(f"parts of {sizes} do not make {length}")
     stops = list(itertools.accumulate(sizes))
     return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
 
 
-def decode_pixel_shuffle(context: Context) -> Rearrangement:
+def decode_pixel_shuffle(call: AtenCall) -> Rearrangement:
     """Channels become places: (C r r, H, W) to (C, H r, W r). Source: torch.nn.PixelShuffle."""
-    *batch, channels, height, width = _image(context)
-    factor = int(context.fixed("upscale_factor"))
+    *batch, channels, height, width = _image(call)
+    factor = int(call.fixed("upscale_factor"))
     if not isinstance(channels, int):
         raise Undecodable(Reason.UNKNOWN_SHAPE, "the number of channels is not known before run time")
     inner, lead = channels // (factor * factor), len(batch)
@@ -155,10 +155,10 @@ def decode_pixel_shuffle(context: Context) -> Rearrangement:
     )
 
 
-def decode_pixel_unshuffle(context: Context) -> Rearrangement:
+def decode_pixel_unshuffle(call: AtenCall) -> Rearrangement:
     """Places become channels: (C, H r, W r) to (C r r, H, W). Source: torch.nn.PixelUnshuffle."""
-    *batch, channels, height, width = _image(context)
-    factor = int(context.fixed("downscale_factor"))
+    *batch, channels, height, width = _image(call)
+    factor = int(call.fixed("downscale_factor"))
     if not (isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)):
         raise Undecodable(Reason.UNKNOWN_SHAPE, "height, width or channels are not known before run time")
     rows, columns, lead = height // factor, width // factor, len(batch)
@@ -171,10 +171,10 @@ def decode_pixel_unshuffle(context: Context) -> Rearrangement:
     )
 
 
-def decode_channel_shuffle(context: Context) -> Rearrangement:
+def decode_channel_shuffle(call: AtenCall) -> Rearrangement:
     """Channels (g, c) become (c, g). Source: torch.nn.ChannelShuffle."""
-    batch, channels, *space = named(context.shape("self"))
-    groups = int(context.fixed("groups"))
+    batch, channels, *space = named(call.shape("self"))
+    groups = int(call.fixed("groups"))
     if not isinstance(channels, int):
         raise Undecodable(Reason.UNKNOWN_SHAPE, "the number of channels is not known before run time")
     inner = channels // groups
@@ -188,11 +188,11 @@ def decode_channel_shuffle(context: Context) -> Rearrangement:
     )
 
 
-def _sizes(context: Context, length: int) -> list[int]:
-    if "chunks" in context.node.arguments:
-        size = -(-length // int(context.fixed("chunks")))
+def _sizes(call: AtenCall, length: int) -> list[int]:
+    if "chunks" in call.node.arguments:
+        size = -(-length // int(call.fixed("chunks")))
     else:
-        size = context.fixed("split_sizes" if "split_sizes" in context.node.arguments else "split_size")
+        size = call.fixed("split_sizes" if "split_sizes" in call.node.arguments else "split_size")
     if isinstance(size, (list, tuple)):
         return [int(part) for part in size]
     if length == 0 or size == 0:
@@ -206,8 +206,8 @@ def _transposition(order: list[int], rank: int) -> Rearrangement:
     return Rearrangement((Transposition(tuple(order)),))
 
 
-def _image(context: Context) -> Shape:
-    shape = named(context.shape("self"))
+def _image(call: AtenCall) -> Shape:
+    shape = named(call.shape("self"))
     if len(shape) < 3:
-        raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 3 at least")
+        raise malformed(f"{call.node.op} has an input of rank {len(shape)}, expected 3 at least")
     return shape

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bnfold.frontends.aten.decoders.context import Context
-from bnfold.frontends.aten.graph import Value
+from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.aten.graph import AtenValue
 from bnfold.frontends.common.dimensions import known_length
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition
@@ -13,17 +13,17 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Rearrangement, Split
 
 
-def decode_flip(context: Context) -> Rearrangement | Commuting:
+def decode_flip(call: AtenCall) -> Rearrangement | Commuting:
     """Source: torch.flip."""
-    shape = context.shape("self")
-    axes = context.axes("dims", len(shape)) or ()
+    shape = call.shape("self")
+    axes = call.axes("dims", len(shape)) or ()
     return _moved(shape, axes, {axis: range(length)[::-1] for axis, length in _known(shape, axes).items()})
 
 
-def decode_roll(context: Context) -> Rearrangement | Commuting:
+def decode_roll(call: AtenCall) -> Rearrangement | Commuting:
     """Source: torch.roll."""
-    shape = context.shape("self")
-    shifts, dims = _listed(context.fixed("shifts")), _listed(context.fixed("dims"))
+    shape = call.shape("self")
+    shifts, dims = _listed(call.fixed("shifts")), _listed(call.fixed("dims"))
     if len(dims) != len(shifts):
         raise Undecodable(Reason.WRONG_AXIS, "roll without axes moves values from each axis to the others")
     axes = [axis % max(len(shape), 1) for axis in dims]
@@ -36,42 +36,42 @@ def decode_roll(context: Context) -> Rearrangement | Commuting:
     return _moved(shape, axes, places)
 
 
-def decode_index_select(context: Context) -> Rearrangement | Commuting:
+def decode_index_select(call: AtenCall) -> Rearrangement | Commuting:
     """Places that the program fixes, or any. Source: torch.index_select."""
-    shape = context.shape("self")
-    axis = context.axis("dim", len(shape))
-    return _selected(context, shape, axis, context.value("index"))
+    shape = call.shape("self")
+    axis = call.axis("dim", len(shape))
+    return _selected(call, shape, axis, call.value("index"))
 
 
-def decode_index(context: Context) -> Rearrangement | Commuting:
+def decode_index(call: AtenCall) -> Rearrangement | Commuting:
     """Indexing of one axis by a list of places, as in x[:, places]. Source: torch.Tensor.__getitem__."""
-    indices = context.node.arguments["indices"]
-    given = [axis for axis, index in enumerate(indices) if isinstance(index, Value)]
+    indices = call.node.arguments["indices"]
+    given = [axis for axis, index in enumerate(indices) if isinstance(index, AtenValue)]
     if len(given) != 1 or any(index is not None for axis, index in enumerate(indices) if axis not in given):
         raise Undecodable(Reason.UNKNOWN_OPERATOR, "indexing of several axes at once has no rule")
     index = indices[given[0]]
     if index.shape is None or len(index.shape) != 1 or index.dtype is None or index.dtype.itemsize == 1:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, "only indexing by a list of places has a rule")
-    return _selected(context, context.shape("self"), given[0], index)
+    return _selected(call, call.shape("self"), given[0], index)
 
 
-def decode_repeat_interleave(context: Context) -> Rearrangement | Commuting:
+def decode_repeat_interleave(call: AtenCall) -> Rearrangement | Commuting:
     """The same number of copies of every place. Source: torch.repeat_interleave."""
-    shape = context.shape("self")
-    if not context.has("dim"):
+    shape = call.shape("self")
+    if not call.has("dim"):
         raise Undecodable(Reason.WRONG_AXIS, "repeat_interleave without an axis makes one of all axes")
-    axis, repeats = context.axis("dim", len(shape)), context.fixed("repeats")
+    axis, repeats = call.axis("dim", len(shape)), call.fixed("repeats")
     if not isinstance(repeats, int):
         raise malformed(f"repeat_interleave repeats {repeats!r} times")
     places = {at: np.repeat(np.arange(length), repeats).tolist() for at, length in _known(shape, [axis]).items()}
     return _moved(shape, [axis], places)
 
 
-def decode_unfold(context: Context) -> Rearrangement:
+def decode_unfold(call: AtenCall) -> Rearrangement:
     """Windows of one axis, whose places become the last axis. Source: torch.Tensor.unfold."""
-    shape = context.shape("self")
-    axis = context.axis("dimension", len(shape))
-    length, size, step = known_length(shape, axis), int(context.fixed("size")), int(context.fixed("step"))
+    shape = call.shape("self")
+    axis = call.axis("dimension", len(shape))
+    length, size, step = known_length(shape, axis), int(call.fixed("size")), int(call.fixed("step"))
     windows = range(0, length - size + 1, step)
     places = tuple(start + place for start in windows for place in range(size))
     before, behind = shape[:axis], shape[axis + 1 :]
@@ -86,12 +86,12 @@ def decode_unfold(context: Context) -> Rearrangement:
     )
 
 
-def decode_stack(context: Context) -> Concatenation:
+def decode_stack(call: AtenCall) -> Concatenation:
     """Source: torch.stack."""
-    tensors = context.values("tensors")
-    context.require_float(*tensors)
-    rank = len(context.output_shape())
-    axis = context.axis("dim", rank)
+    tensors = call.values("tensors")
+    call.require_float(*tensors)
+    rank = len(call.output_shape())
+    axis = call.axis("dim", rank)
     shape = next((value.shape for value in tensors if value.shape is not None), None)
     if shape is None:
         raise Undecodable(Reason.UNKNOWN_SHAPE, "the rank of what is stacked is not known before run time")
@@ -99,17 +99,17 @@ def decode_stack(context: Context) -> Concatenation:
     return Concatenation(axis, rank, (1,) * len(tensors), steps)
 
 
-def decode_tensor_split(context: Context) -> Split:
+def decode_tensor_split(call: AtenCall) -> Split:
     """Into a number of parts, or at given places. Source: torch.tensor_split."""
-    shape = context.shape("self")
-    axis = context.axis("dim", len(shape))
+    shape = call.shape("self")
+    axis = call.axis("dim", len(shape))
     length = known_length(shape, axis)
-    if "sections" in context.node.arguments:
-        count = int(context.fixed("sections"))
+    if "sections" in call.node.arguments:
+        count = int(call.fixed("sections"))
         sizes = [length // count + (place < length % count) for place in range(count)]
         stops = np.cumsum(sizes).tolist()
     else:
-        stops = [*(_place(int(place), length) for place in _listed(context.fixed("indices"))), length]
+        stops = [*(_place(int(place), length) for place in _listed(call.fixed("indices"))), length]
     parts = tuple(zip([0, *stops], stops, strict=False))
     if any(start > stop for start, stop in parts):
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"the parts {parts} overlap")
@@ -121,13 +121,13 @@ def _place(index: int, length: int) -> int:
     return slice(index).indices(length)[1]
 
 
-def _selected(context: Context, shape: Sequence[Dim], axis: int, index: Value) -> Rearrangement | Commuting:
-    length, places = shape[axis], context.constants.read(index)
+def _selected(call: AtenCall, shape: Sequence[Dim], axis: int, index: AtenValue) -> Rearrangement | Commuting:
+    length, places = shape[axis], call.constants.read(index)
     if isinstance(places, Refusal) or not isinstance(length, int):
         return Commuting(len(shape), (axis,))
     found = [int(place) for place in places.reshape(-1).tolist()]
     if any(not -length <= place < length for place in found):
-        raise malformed(f"{context.node.op} takes place {max(found, key=abs)} of {length}")
+        raise malformed(f"{call.node.op} takes place {max(found, key=abs)} of {length}")
     return _moved(shape, [axis], {axis: [place % length for place in found]})
 
 

@@ -5,34 +5,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.constants import Constants, is_float
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, Node, Shape, Value
+from bnfold.frontends.aten.constants import AtenConstants, is_float
+from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenNode, AtenValue, Shape
 from bnfold.frontends.common.undecodable import Undecodable, known_parameter, malformed
 from bnfold.refusal import Reason, Refusal
 
 
 @dataclass(frozen=True)
-class Context:
+class AtenCall:
     """A node and the constants of its program."""
 
-    node: Node
-    constants: Constants
+    node: AtenNode
+    constants: AtenConstants
 
     def has(self, name: str) -> bool:
         """Whether an argument is there and not None."""
         return self.node.arguments.get(name) is not None
 
-    def value(self, name: str) -> Value:
+    def value(self, name: str) -> AtenValue:
         """The tensor that an argument is."""
         argument = self.node.arguments.get(name)
-        if not isinstance(argument, Value):
+        if not isinstance(argument, AtenValue):
             raise malformed(f"{self.node.op} has no tensor {name!r}, but {argument!r}")
         return argument
 
-    def values(self, name: str) -> list[Value]:
+    def values(self, name: str) -> list[AtenValue]:
         """The tensors of an argument that is a list of them."""
         argument = self.node.arguments.get(name)
-        if not isinstance(argument, (list, tuple)) or any(not isinstance(element, Value) for element in argument):
+        if not isinstance(argument, (list, tuple)) or any(not isinstance(element, AtenValue) for element in argument):
             raise Undecodable(Reason.UNKNOWN_OPERATOR, f"the list {name!r} of {self.node.op} is made at run time")
         return list(argument)
 
@@ -44,7 +44,7 @@ class Context:
         """An argument that must be known before run time: a number, a flag, a list of numbers, None."""
         argument = self.node.arguments.get(name)
         elements = argument if isinstance(argument, (list, tuple)) else [argument]
-        if any(isinstance(element, Value) or element is UNKNOWN for element in elements):
+        if any(isinstance(element, AtenValue) or element is UNKNOWN for element in elements):
             raise Undecodable(Reason.UNKNOWN_SHAPE, f"{name!r} of {self.node.op} is not known before run time")
         return argument
 
@@ -57,7 +57,7 @@ class Context:
         """
         return self.parameter_at(self.value(name), dynamic=dynamic)
 
-    def parameter_at(self, value: Value, *, dynamic: Reason) -> Array:
+    def parameter_at(self, value: AtenValue, *, dynamic: Reason) -> Array:
         """The same for a tensor that is in hand."""
         return known_parameter(self.constants.read_exact(value), dynamic=dynamic)
 
@@ -67,7 +67,7 @@ class Context:
 
     def is_constant(self, argument: Argument) -> bool:
         """Whether an argument is a number or a tensor that the program fixes; one that may not be used counts too."""
-        if not isinstance(argument, Value):
+        if not isinstance(argument, AtenValue):
             return True
         answer = self.constants.read(argument)
         return not isinstance(answer, Refusal) or answer.reason is not Reason.DYNAMIC_PARAMETER
@@ -100,7 +100,7 @@ class Context:
         several: Sequence[int] = given if isinstance(given, (list, tuple)) else [given]
         return tuple(sorted({int(axis) % max(rank, 1) for axis in several}))
 
-    def require_float(self, *values: Value) -> None:
+    def require_float(self, *values: AtenValue) -> None:
         """Tensors that a map may be moved through must be floating point, all of one type."""
         types = {value.dtype for value in (*values, *self.node.outputs[:1]) if value is not None}
         if len(types - {None}) > 1:
@@ -111,7 +111,7 @@ class Context:
             raise Undecodable(Reason.NOT_LINEAR, f"{self.node.op} computes with {wrong[0]}")
 
 
-def known_shape(value: Value) -> Shape:
+def known_shape(value: AtenValue) -> Shape:
     """The shape of a tensor whose rank must be known."""
     if value.shape is None:
         raise Undecodable(Reason.UNKNOWN_SHAPE, f"the rank of {value.name!r} is not known before run time")
