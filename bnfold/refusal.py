@@ -46,6 +46,8 @@ class Reason(Enum):
     OTHER_BRANCH = ("BNF106", "other-branch", "another branch of a sum does not carry the same scale")
     PARAMETER_GROWS = ("BNF107", "parameter-grows", "a constant would become larger than it and the map are")
     NO_BIAS = ("BNF105", "no-bias", "the operator has nowhere to put a shift and another node would cost as much")
+    BRANCHES_DIFFER = ("BNF108", "branches-differ", "no one kernel reads what parallel branches read of their input")
+    COSTS_MORE = ("BNF109", "costs-more", "one operator for parallel branches would take more multiply-adds or weights")
 
     OTHER_CONSUMERS = ("BNF201", "other-consumers", "another node reads the tensor that would change")
     GRAPH_OUTPUT = ("BNF202", "graph-output", "the tensor that would change is an output of the graph")

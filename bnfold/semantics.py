@@ -11,6 +11,7 @@ from typing import TypeAlias
 from bnfold.affine import Affine, Array
 from bnfold.rearrange import Step
 from bnfold.refusal import Reason
+from bnfold.window import Window
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Contraction:
         holds_bias: whether the node can take a bias if it has none, without another node.
         why_no_shift: why a shift of x would not reach every place of y in full, such as zero padding; "" if it does.
         source: index of the input that holds x.
+        window: where the kernel lies, over the axes that follow that of the channels; None where that is not known
+            before run time, or the operator does not slide a kernel over x.
     """
 
     weight: Array
@@ -77,6 +80,7 @@ class Contraction:
     holds_bias: bool = True
     why_no_shift: str = ""
     source: int = 0
+    window: Window | None = None
 
     @property
     def output_channels(self) -> int:

@@ -21,6 +21,7 @@ from bnfold.rules.contraction import (
     push_shift_through_contraction,
 )
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
+from bnfold.rules.merge import chain_contractions, merge_branches, read_map_as_contraction
 from bnfold.rules.moves import Moved
 from bnfold.rules.parts import (
     pull_through_concatenation,
@@ -69,6 +70,9 @@ ALL: tuple[Callable[..., object], ...] = (
     push_through_sum,
     pull_through_product,
     push_through_product,
+    read_map_as_contraction,
+    chain_contractions,
+    merge_branches,
 )
 """Every rule, in the order of docs/rules.md."""
 

@@ -86,5 +86,6 @@ def test_every_meaning_has_an_answer_in_both_directions():
 def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
     taken = {*rules._PULL.values(), *rules._PUSH.values(), *rules._PUSH_JOINED.values()}
     taken |= {rules.read_batch_norm_as_affine, rules.pull_through_split, rules.push_shift_through_contraction}
+    taken |= {rules.read_map_as_contraction, rules.chain_contractions, rules.merge_branches}
     assert len(set(rules.ALL)) == len(rules.ALL)
     assert set(rules.ALL) == taken

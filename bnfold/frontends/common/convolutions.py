@@ -7,6 +7,7 @@ from bnfold.affine import Array
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
 from bnfold.semantics import Contraction
+from bnfold.window import Window
 
 ZEROS_PADDED = "zeros are padded, and would be shifted too"
 PLACES_DIFFER = "places of the output see different parts of the kernel"
@@ -45,7 +46,9 @@ def has_one_place(weight: Array) -> bool:
     return bool(weight[0, 0, 0].size == 1)
 
 
-def convolution(weight: Array, bias: Array | None, rank: int, axis: int, why_no_shift: str) -> Contraction:
+def convolution(
+    weight: Array, bias: Array | None, rank: int, axis: int, why_no_shift: str, window: Window | None = None
+) -> Contraction:
     """The contraction of a convolution, transposed or not.
 
     Args:
@@ -54,13 +57,14 @@ def convolution(weight: Array, bias: Array | None, rank: int, axis: int, why_no_
         rank: of input and output.
         axis: of the channels.
         why_no_shift: as in `Contraction`.
+        window: likewise; None where the convolution is transposed.
     """
     channels = weight.shape[0] * weight.shape[1]
     if bias is not None:
         if bias.shape != (channels,):
             raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
         bias = on_axis(bias, rank, axis)
-    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, why_no_shift=why_no_shift)
+    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, why_no_shift=why_no_shift, window=window)
 
 
 def on_axis(vector: Array, rank: int, axis: int) -> Array:

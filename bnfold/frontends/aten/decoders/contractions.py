@@ -4,6 +4,7 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.aten.decoders.windows import read_window
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
@@ -19,6 +20,7 @@ from bnfold.frontends.common.einsum import parse_equation, read_einsum
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
+from bnfold.window import Window
 
 
 def decode_conv(call: AtenCall) -> Contraction:
@@ -27,7 +29,7 @@ def decode_conv(call: AtenCall) -> Contraction:
     pads = padding == "same" or (not isinstance(padding, str) and any(padding))
     weight = outputs_first(*_stored(call))
     pads = pads and not (padding == "same" and has_one_place(weight))
-    return _convolution(call, weight, ZEROS_PADDED if pads else "")
+    return _convolution(call, weight, ZEROS_PADDED if pads else "", read_window(call, weight.shape[3:]))
 
 
 def decode_conv_transpose(call: AtenCall) -> Contraction:
@@ -55,12 +57,12 @@ def _stored(call: AtenCall) -> tuple[Array, int]:
     return weight, groups
 
 
-def _convolution(call: AtenCall, weight: Array, why_no_shift: str) -> Contraction:
+def _convolution(call: AtenCall, weight: Array, why_no_shift: str, window: Window | None = None) -> Contraction:
     rank, spatial = len(call.shape("input")), weight.ndim - 3
     if rank not in (spatial + 1, spatial + 2):
         raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")
     bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
-    return convolution(weight, bias, rank, rank - spatial - 1, why_no_shift)
+    return convolution(weight, bias, rank, rank - spatial - 1, why_no_shift, window)
 
 
 def decode_linear(call: AtenCall) -> Contraction:
@@ -77,7 +79,7 @@ def decode_linear(call: AtenCall) -> Contraction:
         if bias.shape not in ((weight.shape[0],), (1,), ()):
             raise malformed(f"the bias has shape {bias.shape}, expected ({weight.shape[0]},)")
         bias = on_axis(np.broadcast_to(bias, weight.shape[:1]), rank, rank - 1)
-    return Contraction(weight[None], bias, rank, output_axis=rank - 1, input_axis=rank - 1)
+    return Contraction(weight[None], bias, rank, output_axis=rank - 1, input_axis=rank - 1, window=Window())
 
 
 def decode_addmm(call: AtenCall) -> Contraction:
@@ -91,7 +93,7 @@ def decode_addmm(call: AtenCall) -> Contraction:
     if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
         raise malformed(f"addmm adds a tensor of shape {bias.shape} to {weight.shape[1]} columns")
     bias = with_leading_ones(bias, 2) * float(call.fixed("beta"))
-    return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=call.source("mat1"))
+    return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=call.source("mat1"), window=Window())
 
 
 def decode_mat_mul(call: AtenCall) -> Contraction:
@@ -104,7 +106,9 @@ def decode_mat_mul(call: AtenCall) -> Contraction:
     rank = len(call.shape("self"))
     last = len(call.output_shape()) - 1
     takes_bias = rank == 2 and call.node.op in ("aten::matmul", "aten::mm")
-    return Contraction(matrix.T[None], None, last + 1, output_axis=last, input_axis=rank - 1, holds_bias=takes_bias)
+    return Contraction(
+        matrix.T[None], None, last + 1, output_axis=last, input_axis=rank - 1, holds_bias=takes_bias, window=Window()
+    )
 
 
 def _constant_on_the_left(call: AtenCall, right: str) -> Contraction:
@@ -122,6 +126,7 @@ def _constant_on_the_left(call: AtenCall, right: str) -> Contraction:
         input_axis=axis,
         holds_bias=False,
         source=call.source(right),
+        window=Window(),
     )
 
 

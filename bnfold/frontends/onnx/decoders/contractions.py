@@ -15,8 +15,10 @@ from bnfold.frontends.common.einsum import read_einsum
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute, equation
 from bnfold.frontends.onnx.decoders.context import OnnxContext
+from bnfold.frontends.onnx.decoders.windows import read_window
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
+from bnfold.window import Window
 
 
 def decode_conv(context: OnnxContext) -> Contraction:
@@ -26,7 +28,8 @@ def decode_conv(context: OnnxContext) -> Contraction:
     if not divides(stored, groups):
         raise malformed(f"Conv has a weight of shape {stored.shape} and group {groups}")
     weight = outputs_first(stored, groups)
-    return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else "")
+    window = read_window(context.node, weight.shape[3:])
+    return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else "", window)
 
 
 def decode_conv_transpose(context: OnnxContext) -> Contraction:
@@ -55,9 +58,9 @@ def _spreads(context: OnnxContext) -> bool:
     return any(stride > 1 for stride in strides) or widened or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
 
 
-def _convolution(context: OnnxContext, weight: Array, why_no_shift: str) -> Contraction:
+def _convolution(context: OnnxContext, weight: Array, why_no_shift: str, window: Window | None = None) -> Contraction:
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
-    return convolution(weight, bias, weight.ndim - 1, 1, why_no_shift)
+    return convolution(weight, bias, weight.ndim - 1, 1, why_no_shift, window)
 
 
 def decode_gemm(context: OnnxContext) -> Contraction:
@@ -74,7 +77,8 @@ def decode_gemm(context: OnnxContext) -> Contraction:
         if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
             raise malformed(f"Gemm has a C of shape {bias.shape} for {weight.shape[1]} columns")
         bias = with_leading_ones(bias, 2) * attribute(node, "beta", 1.0)
-    return Contraction(weight, bias, 2, output_axis=1, input_axis=0 if attribute(node, "transA", 0) else 1)
+    input_axis = 0 if attribute(node, "transA", 0) else 1
+    return Contraction(weight, bias, 2, output_axis=1, input_axis=input_axis, window=Window())
 
 
 def decode_mat_mul(context: OnnxContext) -> Contraction:
@@ -87,7 +91,9 @@ def decode_mat_mul(context: OnnxContext) -> Contraction:
         raise Undecodable(Reason.WRONG_AXIS, f"MatMul has a constant of shape {stored.shape}, only rank 2 folds")
     rank = len(context.shape(0))
     last = rank - 1
-    return Contraction(stored.T[None], None, rank, output_axis=last, input_axis=last, holds_bias=rank == 2)
+    return Contraction(
+        stored.T[None], None, rank, output_axis=last, input_axis=last, holds_bias=rank == 2, window=Window()
+    )
 
 
 def _constant_on_the_left(context: OnnxContext) -> Contraction:
@@ -100,7 +106,9 @@ def _constant_on_the_left(context: OnnxContext) -> Contraction:
             Reason.WRONG_AXIS, f"MatMul has a constant of shape {stored.shape} on the left of rank {rank}"
         )
     axis = rank - 2
-    return Contraction(stored[None], None, rank, output_axis=axis, input_axis=axis, holds_bias=False, source=1)
+    return Contraction(
+        stored[None], None, rank, output_axis=axis, input_axis=axis, holds_bias=False, source=1, window=Window()
+    )
 
 
 def decode_einsum(context: OnnxContext) -> Contraction:
