@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import index_model
+from bnfold.frontends.onnx.indexing import index_model
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason, Refusal

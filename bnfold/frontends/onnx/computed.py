@@ -31,15 +31,14 @@ _MOST_TIMES_LARGER = 4
 _MOST_THAT_GROWS = 2**26
 # Sizes, axes and bounds: shape inference may look at the values.
 _SMALL = 64
-# Their reference implementation takes the statistics of the batch before opset 14.
-_NOT_AS_SPECIFIED = frozenset({"BatchNormalization"})
 
 
 def can_compute(node: OnnxNode) -> bool:
     """Whether an operator makes one tensor, the same every time, of nothing but tensors."""
     return (
-        len([name for name in node.proto.output if name]) == 1
-        and node.proto.op_type not in _NOT_AS_SPECIFIED
+        node.is_standard
+        and node.traits.can_be_computed
+        and len([name for name in node.proto.output if name]) == 1
         and _is_plain(node.proto.op_type, node.opset)
         and not any(entry.HasField("g") or entry.graphs for entry in node.proto.attribute)
     )
@@ -53,12 +52,7 @@ def _is_plain(op_type: str, opset: int) -> bool:
         return False
     kinds = {kind for port in (*schema.inputs, *schema.outputs) for kind in port.types}
     only_tensors = all(kind.startswith("tensor(") for kind in kinds)
-    return only_tensors and not schema.deprecated and op_type not in _RANDOM
-
-
-_RANDOM = frozenset(
-    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
+    return only_tensors and not schema.deprecated
 
 
 def compute(node: OnnxNode, operands: Sequence[AnyArray]) -> AnyArray | Refusal:

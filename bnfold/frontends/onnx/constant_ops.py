@@ -1,7 +1,6 @@
 """The operators that exporters put between a weight and its user, evaluated on constants."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import zip_longest
 from math import prod
 from typing import TypeAlias
@@ -144,6 +143,14 @@ def shape(node: OnnxNode, _operands: Operands) -> AnyArray | Refusal:
     return np.array(part, np.int64)
 
 
+def size(node: OnnxNode, _operands: Operands) -> AnyArray | Refusal:
+    """Of a tensor whose dimensions are known before run time. Source: ONNX Size-1 to -25."""
+    known = node.inputs[0].shape if node.inputs[0] is not None else None
+    if known is None or not all(isinstance(length, int) for length in known):
+        return Refusal(Reason.DYNAMIC_PARAMETER, f"{node.label!r} reads a shape that is not known before run time")
+    return np.array(prod(length for length in known if isinstance(length, int)), np.int64)
+
+
 def squeeze(node: OnnxNode, operands: Operands) -> AnyArray:
     """Axes as attribute or input. Source: ONNX Squeeze-1 to -25."""
     axes = _axes(node, operands)
@@ -174,32 +181,3 @@ def _axes(node: OnnxNode, operands: Operands) -> list[int] | None:
         return [int(axis) for axis in operands[1].reshape(-1).tolist()]
     axes = attribute(node, "axes", None)
     return None if axes is None else list(axes)
-
-
-@dataclass(frozen=True)
-class Evaluator:
-    """How to evaluate an operator.
-
-    Attributes:
-        evaluate: from the node and the values of the inputs that it reads.
-        reads: how many inputs, from the first on, are read for their values; None for all.
-    """
-
-    evaluate: Callable[[OnnxNode, Operands], AnyArray | Refusal]
-    reads: int | None = None
-
-
-EVALUATORS: dict[str, Evaluator] = {
-    "Cast": Evaluator(cast),
-    "CastLike": Evaluator(cast_like, reads=1),
-    "Concat": Evaluator(concat),
-    "DequantizeLinear": Evaluator(dequantize_linear),
-    "Expand": Evaluator(expand),
-    "Identity": Evaluator(identity),
-    "Reshape": Evaluator(reshape),
-    "Shape": Evaluator(shape, reads=0),
-    "Slice": Evaluator(slice_),
-    "Squeeze": Evaluator(squeeze),
-    "Transpose": Evaluator(transpose),
-    "Unsqueeze": Evaluator(unsqueeze),
-}

@@ -13,7 +13,7 @@ from bnfold.errors import InternalError
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.computed import can_compute, compute
-from bnfold.frontends.onnx.constant_ops import EVALUATORS, AnyArray, is_float, too_large
+from bnfold.frontends.onnx.constant_ops import AnyArray, is_float, too_large
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason, Refusal
@@ -53,7 +53,7 @@ class OnnxConstants:
     def holds(self, value: OnnxValue) -> bool:
         """Whether the file itself holds the tensor's values, and nobody may replace them."""
         if value.producer is not None:
-            return value.producer.is_standard and value.producer.proto.op_type in ("Constant", "ConstantOfShape")
+            return value.producer.traits.holds_values
         replaced = value.is_input and (self._keep_overridable or value.scope.parent is not None)
         return value.is_initializer and not replaced
 
@@ -126,7 +126,7 @@ class OnnxConstants:
         if not _makes_constant(node):
             return _computed(value, node)
         dynamic = next((refusal for source in _sources(node) if (refusal := self._dynamic[source]) is not None), None)
-        return dynamic if dynamic is None or node.proto.op_type in EVALUATORS else _computed(value, node)
+        return dynamic if dynamic is None or node.traits.evaluate is not None else _computed(value, node)
 
     def _why_not_stored(self, value: OnnxValue) -> Refusal | None:
         if value.is_sparse:
@@ -162,13 +162,10 @@ class OnnxConstants:
             return Refusal(Reason.MALFORMED, f"{node.label!r} ({node.op}) cannot be evaluated: {error}")
 
     def _apply(self, value: OnnxValue, node: OnnxNode, operands: Sequence[AnyArray]) -> AnyArray | Refusal:
-        match node.proto.op_type:
-            case "Constant":
-                return self._read_constant_node(node)
-            case "ConstantOfShape":
-                return self._fill(node, operands[0])
-            case op_type if op_type in EVALUATORS:
-                return EVALUATORS[op_type].evaluate(node, operands)
+        if node.traits.holds_values:
+            return self._fill(node, operands[0]) if operands else self._read_constant_node(node)
+        if node.traits.evaluate is not None:
+            return node.traits.evaluate(node, operands)
         result = compute(node, operands)
         if not isinstance(result, Refusal):
             self._computed[value] = result
@@ -201,9 +198,8 @@ class OnnxConstants:
 
 def _makes_constant(node: OnnxNode) -> bool:
     """Whether the node makes a constant when all its inputs are constants."""
-    return node.is_standard and (
-        node.proto.op_type in EVALUATORS or node.proto.op_type in ("Constant", "ConstantOfShape") or can_compute(node)
-    )
+    traits = node.traits
+    return traits.holds_values or traits.evaluate is not None or can_compute(node)
 
 
 def _in_order_of_evaluation(value: OnnxValue, settled: Container[OnnxValue]) -> list[OnnxValue]:
@@ -224,9 +220,7 @@ def _sources(node: OnnxNode) -> list[OnnxValue]:
     """The tensors whose values a constant made by this node depends on."""
     if not _makes_constant(node):
         return []
-    evaluator = EVALUATORS.get(node.proto.op_type)
-    read = node.inputs if evaluator is None or evaluator.reads is None else node.inputs[: evaluator.reads]
-    return [source for source in read if source is not None]
+    return [source for slot, source in enumerate(node.inputs) if source is not None and node.reads_values_of(slot)]
 
 
 def _required(value: OnnxValue | None, values: _Answer | Refusal | None) -> _Answer:

@@ -13,8 +13,8 @@ from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.encode import OnnxEdit
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Scope
+from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.requantize import Requantized
 
 

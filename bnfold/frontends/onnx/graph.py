@@ -1,20 +1,58 @@
-"""An index over a ModelProto: which node makes a tensor, which nodes read it, in every graph, body and function.
+"""The parts of an indexed ModelProto: graphs, tensors, nodes, and what is known of operators as such.
 
-The protobuf stays the model. The index only looks at it, and edits it in place (edits.py), so that whatever is not
-folded keeps its bytes.
+The protobuf stays the model: whatever is not folded keeps its bytes. `indexing.py` makes the index.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import onnx
 
-from bnfold.errors import ModelFormatError
+from bnfold.frontends.common.precision import AnyArray
+from bnfold.refusal import Refusal
 
 GraphLike: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 Shape: TypeAlias = tuple[int | str | None, ...]
 """Lengths: a number, the name of one that is not known before run time, or None where it has not even a name."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of an operator, whatever the parameters of a node are.
+
+    Attributes:
+        may_be_affine: whether it can be an affine map.
+        per_number: whether each number of the output is made of one number of one input, if the others are constants.
+        multiplies: whether such a number is multiplied.
+        commutative: whether two operands may change places.
+        keeps_numbers: whether the output has the numbers of the first input, in their order.
+        holds_values: whether the node itself, and no input, says which numbers it makes.
+        shaped_by_values: whether the values of an input, not its shape, tell the rank of the output.
+        is_unknown_to_inference: whether ONNX infers no shape for it, although the output has that of the first input.
+        value_inputs: how many inputs, from the first on, are read for their values; None for all.
+        evaluate: from constant inputs; None where onnx's reference implementation has to, if anybody.
+        can_be_computed: whether that implementation may: it must make the same every time, and what runtimes make.
+        tell_output_shape: what a node tells of the shape of its first output beyond what ONNX infers, or None.
+        tell_input_shape: what a node tells of the shape that its first input must have, or None.
+    """
+
+    may_be_affine: bool = False
+    per_number: bool = False
+    multiplies: bool = False
+    commutative: bool = False
+    keeps_numbers: bool = False
+    holds_values: bool = False
+    shaped_by_values: bool = False
+    is_unknown_to_inference: bool = False
+    value_inputs: int | None = None
+    evaluate: Callable[["OnnxNode", Sequence[AnyArray]], AnyArray | Refusal] | None = None
+    can_be_computed: bool = True
+    tell_output_shape: "Callable[[OnnxNode], Shape | None] | None" = None
+    tell_input_shape: "Callable[[OnnxNode], Shape | None] | None" = None
+
+
+_NOTHING_KNOWN = Traits()
 
 
 @dataclass(eq=False)
@@ -26,12 +64,14 @@ class Scope:
         parent: the scope around a body; None for the main graph and for functions.
         opsets: version of each imported operator domain, "" being ONNX's own.
         label: for messages: "graph", "then_branch of if_3", "function pkg.Block".
+        traits: of operators, by domain and type.
     """
 
     proto: GraphLike
     parent: "Scope | None"
     opsets: dict[str, int]
     label: str
+    traits: Mapping[tuple[str, str], Traits]
     values: dict[str, "OnnxValue"] = field(default_factory=dict)
     nodes: list["OnnxNode"] = field(default_factory=list)
 
@@ -86,7 +126,7 @@ class OnnxValue:
     @property
     def value_readers(self) -> list[tuple["OnnxNode", int]]:
         """The uses that see the tensor's values, not only its shape or type."""
-        return [(node, slot) for node, slot in self.readers if not _ignores_values(node, slot)]
+        return [(node, slot) for node, slot in self.readers if node.reads_values_of(slot)]
 
 
 @dataclass(eq=False)
@@ -120,7 +160,7 @@ class OnnxNode:
     @property
     def is_standard(self) -> bool:
         """Whether it is an operator of the ONNX standard, not one of another domain or of the file itself."""
-        return self.proto.domain in ("", "ai.onnx") and not self.calls_function
+        return not canonical_domain(self.proto.domain) and not self.calls_function
 
     @property
     def is_batch_norm(self) -> bool:
@@ -128,20 +168,33 @@ class OnnxNode:
         return self.is_standard and self.proto.op_type == "BatchNormalization"
 
     @property
+    def traits(self) -> Traits:
+        """What is known of its operator; nothing of a function of the file."""
+        key = (canonical_domain(self.proto.domain), self.proto.op_type)
+        return _NOTHING_KNOWN if self.calls_function else self.scope.traits.get(key, _NOTHING_KNOWN)
+
+    @property
     def may_be_affine(self) -> bool:
         """Whether it is of an operator that can be an affine map."""
-        return self.is_standard and self.proto.op_type in ("Add", "BatchNormalization", "Div", "Mul", "Sub")
+        return self.traits.may_be_affine
 
     @property
     def opset(self) -> int:
         """Version of the ONNX operator set in force here."""
         return self.scope.opsets.get("", 1)
 
+    def has_input(self, slot: int) -> bool:
+        """Whether an input is there."""
+        return slot < len(self.inputs) and self.inputs[slot] is not None
 
-def _ignores_values(node: OnnxNode, slot: int) -> bool:
-    """Shape and Size read dimensions, CastLike reads the type of its second input."""
-    operator = node.proto.op_type if node.is_standard else ""
-    return operator in ("Shape", "Size") or (operator == "CastLike" and slot == 1)
+    def reads_values_of(self, slot: int) -> bool:
+        """Whether it reads the values of an input, not only its shape or type."""
+        return self.traits.value_inputs is None or slot < self.traits.value_inputs
+
+
+def canonical_domain(domain: str) -> str:
+    """A domain of operators with one name for ONNX's own, which has two."""
+    return "" if domain == "ai.onnx" else domain
 
 
 @dataclass(eq=False)
@@ -171,22 +224,6 @@ class GraphIndex:
             yield from scope.nodes
 
 
-def index_model(model: onnx.ModelProto) -> GraphIndex:
-    """Index a model.
-
-    Raises:
-        ModelFormatError: a node reads a tensor that nothing before it makes, or two nodes make one name.
-    """
-    builder = _Builder(model)
-    opsets = {_canonical(entry.domain): entry.version for entry in model.opset_import}
-    builder.add_graph(model.graph, None, opsets, "graph")
-    for function in model.functions:
-        opsets = {_canonical(entry.domain): entry.version for entry in function.opset_import}
-        builder.add_function(function, opsets)
-    node_names = {node.proto.name for scope in builder.scopes for node in scope.nodes}
-    return GraphIndex(model, builder.scopes, builder.names, node_names)
-
-
 def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
     """The bodies of a node with the names of the attributes that hold them."""
     for attribute in node.attribute:
@@ -194,72 +231,3 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
             yield attribute.name, attribute.g
         for graph in attribute.graphs:
             yield attribute.name, graph
-
-
-class _Builder:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.scopes: list[Scope] = []
-        self.names: set[str] = set()
-        self._functions = {(_canonical(entry.domain), entry.name) for entry in model.functions}
-
-    def add_graph(self, graph: onnx.GraphProto, parent: Scope | None, opsets: dict[str, int], label: str) -> None:
-        scope = Scope(graph, parent, opsets, label)
-        self.scopes.append(scope)
-        for entry in graph.input:
-            self._define(scope, entry.name).is_input = True
-        for tensor in graph.initializer:
-            value = self._input_or_new(scope, tensor.name)
-            value.initializer, value.shape, value.element_type = tensor, tuple(tensor.dims), tensor.data_type
-        for sparse in graph.sparse_initializer:
-            value = self._input_or_new(scope, sparse.values.name)
-            value.is_sparse, value.shape, value.element_type = True, tuple(sparse.dims), sparse.values.data_type
-        self._add_nodes(scope, graph.node)
-        for entry in graph.output:
-            self._resolve(scope, entry.name, f"output {entry.name!r} of {label}").is_output = True
-
-    def add_function(self, function: onnx.FunctionProto, opsets: dict[str, int]) -> None:
-        scope = Scope(function, None, opsets, f"function {function.domain}.{function.name}")
-        self.scopes.append(scope)
-        for name in function.input:
-            self._define(scope, name).is_input = True
-        self._add_nodes(scope, function.node)
-        for name in function.output:
-            self._resolve(scope, name, f"output {name!r} of {scope.label}").is_output = True
-
-    def _add_nodes(self, scope: Scope, protos: Iterable[onnx.NodeProto]) -> None:
-        for proto in protos:
-            key = (_canonical(proto.domain), proto.op_type)
-            node = OnnxNode(proto, scope, [], [], (len(scope.nodes), 0), calls_function=key in self._functions)
-            scope.nodes.append(node)
-            for slot, name in enumerate(proto.input):
-                value = self._resolve(scope, name, f"input {slot} of node {proto.name!r}") if name else None
-                node.inputs.append(value)
-                if value is not None:
-                    value.readers.append((node, slot))
-            for attribute, body in subgraphs(proto):
-                self.add_graph(body, scope, scope.opsets, f"{attribute} of {node.label}")
-            for name in proto.output:
-                node.outputs.append(self._define(scope, name, node) if name else None)
-
-    def _define(self, scope: Scope, name: str, producer: OnnxNode | None = None) -> OnnxValue:
-        if name in scope.values:
-            raise ModelFormatError(f"two definitions of tensor {name!r} in {scope.label}; names must be unique")
-        value = scope.values[name] = OnnxValue(name, scope, producer)
-        self.names.add(name)
-        return value
-
-    def _input_or_new(self, scope: Scope, name: str) -> OnnxValue:
-        value = scope.values.get(name)
-        if value is not None and value.is_input and not value.is_initializer:
-            return value
-        return self._define(scope, name)
-
-    def _resolve(self, scope: Scope, name: str, where: str) -> OnnxValue:
-        value = scope.find(name)
-        if value is None:
-            raise ModelFormatError(f"{where} is {name!r}, which no earlier node, input or initializer provides")
-        return value
-
-
-def _canonical(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain

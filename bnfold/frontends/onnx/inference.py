@@ -2,10 +2,10 @@
 
 import onnx
 
-from bnfold.frontends.onnx.graph import OnnxNode, index_model
+from bnfold.frontends.onnx.graph import OnnxNode
+from bnfold.frontends.onnx.indexing import index_model
+from bnfold.frontends.onnx.operators.affine_maps import FIRST_WITH_TRAINING_MODE
 
-FIRST_WITH_TRAINING_MODE = 14
-"""Below this opset, five outputs say training and one says inference. Source: ONNX BatchNormalization-9, -14"""
 _TRAINING_MODE = 2
 
 

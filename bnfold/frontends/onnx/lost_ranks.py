@@ -8,9 +8,6 @@ from bnfold.refusal import Reason
 # So many nodes are looked at, or graphs of which no rank is known at all would be walked through for every node.
 _FURTHEST = 200
 
-# The rank of what these make is told by the values of another input, not by the tensor whose values they pass on.
-_SHAPED_BY_VALUES = frozenset({"ConstantOfShape", "Expand", "Reshape"})
-
 
 def unknown_rank(value: OnnxValue) -> Undecodable:
     """What to say of a tensor of unknown rank; the hint is there only if it helps.
@@ -56,6 +53,6 @@ def _origin(value: OnnxValue) -> OnnxValue:
 
 def _unknown_source(node: OnnxNode) -> OnnxValue | None:
     """The input whose unknown rank leaves that of the node's output open; None where the node itself does."""
-    if not node.is_standard or node.proto.op_type in _SHAPED_BY_VALUES:
+    if not node.is_standard or node.traits.shaped_by_values:
         return None
     return next((value for value in node.inputs if value is not None and value.shape is None), None)

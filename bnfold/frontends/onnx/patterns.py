@@ -14,7 +14,6 @@ from bnfold.refusal import Refusal
 # Exporters write 1 / sqrt(2) in as many digits as they like, float16 has three.
 _DIGITS = 1e-3
 _FIRST_WITH_LIMITS_AS_INPUTS = 11
-_COMMUTATIVE = frozenset({"Add", "Max", "Min", "Mul"})
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def _bound(name: str, value: OnnxValue, match: Match) -> Iterator[Match]:
 
 
 def _orders(node: OnnxNode) -> Iterator[Sequence[OnnxValue | None]]:
-    if node.proto.op_type in _COMMUTATIVE and len(node.inputs) == 2:  # more are no valid node
+    if node.traits.commutative and len(node.inputs) == 2:  # more are no valid node
         yield from permutations(node.inputs)
     else:
         yield node.inputs

@@ -8,8 +8,10 @@ from bnfold.frontends.common.exclusion import Exclusion
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
 from bnfold.frontends.onnx.editor import ModelEditor
-from bnfold.frontends.onnx.encode import OnnxEdit, encode
-from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, index_model
+from bnfold.frontends.onnx.encode import encode
+from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue
+from bnfold.frontends.onnx.indexing import index_model
+from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.ranks import complete_shapes
 from bnfold.frontends.onnx.shapes import infer_shapes
 from bnfold.frontends.onnx.spellings import find_spellings

@@ -12,7 +12,6 @@ from bnfold.refusal import Refusal
 
 _Lengths = list[int | str | None]
 
-_KEEPS_ITS_NUMBERS = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 # Exporters need a handful of operators to say a shape; a longer chain is no such thing.
 _LONGEST_CHAIN = 50
 
@@ -54,7 +53,7 @@ class _Reader:
         node = value.producer
         if node is None or not node.is_standard:
             return None
-        if node.proto.op_type in _KEEPS_ITS_NUMBERS:
+        if node.traits.keeps_numbers:
             return self.lengths(node.inputs[0], chain - 1)
         match node.proto.op_type:
             case "Shape":

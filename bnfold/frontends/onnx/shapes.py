@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import onnx
 import onnx.helper
 
-from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, OnnxValue, Scope, Shape, subgraphs
+from bnfold.frontends.onnx.graph import GraphIndex, GraphLike, OnnxValue, Scope, Shape, canonical_domain, subgraphs
+from bnfold.frontends.onnx.operators.table import OPERATORS
 from bnfold.intake import inference
 
 # Enough for every tensor that holds a shape, axes or pads; weights are larger and inference never reads them.
@@ -79,8 +80,9 @@ def _copy_tensor(source: onnx.TensorProto, target: onnx.TensorProto) -> None:
 
 
 def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto) -> None:
-    if source.op_type == "GroupNormalization" and source.domain in ("", "ai.onnx"):
-        # ONNX infers nothing for it, and then nothing behind it; its output has the shape of its input.
+    operator = OPERATORS.get((canonical_domain(source.domain), source.op_type))
+    if operator is not None and operator.traits.is_unknown_to_inference:
+        # Nothing would be inferred behind it either.
         target.op_type, target.name = "Identity", source.name
         target.input.extend(source.input[:1])
         target.output.extend(source.output)

@@ -4,20 +4,45 @@ import itertools
 
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import Undecodable, malformed
+from bnfold.frontends.onnx import constant_ops
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import OnnxContext
-from bnfold.frontends.onnx.graph import Shape
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
+from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.row import Family, encodes
 from bnfold.frontends.onnx.reshape_target import read_target
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, reshaped
 from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Embedding, Rearrangement, Split
 
+FAMILY = Family()
 
+
+@FAMILY.operator(
+    "Identity",
+    (1, 13, 14, 16, 19, 21, 23, 24, 25),
+    traits=Traits(
+        per_number=True,
+        keeps_numbers=True,
+        evaluate=constant_ops.identity,
+        tell_output_shape=like_first_input,
+        tell_input_shape=like_first_output,
+    ),
+)
 def decode_identity(_context: OnnxContext) -> Rearrangement:
     """Source: ONNX Identity-1 to -25."""
     return Rearrangement(())
 
 
+@FAMILY.operator(
+    "Dropout",
+    (7, 10, 12, 13, 22),
+    traits=Traits(
+        per_number=True, can_be_computed=False, tell_output_shape=like_first_input, tell_input_shape=like_first_output
+    ),
+)
 def decode_dropout(context: OnnxContext) -> Rearrangement:
     """Dropout in inference passes its input on. Source: ONNX Dropout-7 to -22."""
     node = context.node
@@ -31,6 +56,7 @@ def decode_dropout(context: OnnxContext) -> Rearrangement:
     return Rearrangement(())
 
 
+@FAMILY.operator("Transpose", (1, 13, 21, 23, 24, 25), traits=Traits(per_number=True, evaluate=constant_ops.transpose))
 def decode_transpose(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Transpose-1 to -25."""
     rank = len(context.shape(0))
@@ -40,6 +66,17 @@ def decode_transpose(context: OnnxContext) -> Rearrangement:
     return Rearrangement((Transposition(tuple(permutation)),))
 
 
+@FAMILY.operator("Flatten", (1, 9, 11, 13, 21, 23, 24, 25), traits=Traits(per_number=True))
+@FAMILY.operator(
+    "Squeeze",
+    (1, 11, 13, 21, 23, 24, 25),
+    traits=Traits(per_number=True, keeps_numbers=True, evaluate=constant_ops.squeeze),
+)
+@FAMILY.operator(
+    "Unsqueeze",
+    (1, 11, 13, 21, 23, 24, 25),
+    traits=Traits(per_number=True, keeps_numbers=True, evaluate=constant_ops.unsqueeze),
+)
 def decode_regrouping(context: OnnxContext) -> Rearrangement:
     """Flatten, Squeeze, Unsqueeze.
 
@@ -48,6 +85,17 @@ def decode_regrouping(context: OnnxContext) -> Rearrangement:
     return Rearrangement((Regrouping(context.shape(0), context.output_shape()),))
 
 
+@FAMILY.operator(
+    "Reshape",
+    (5, 13, 14, 19, 21, 23, 24, 25),
+    traits=Traits(
+        per_number=True,
+        keeps_numbers=True,
+        shaped_by_values=True,
+        evaluate=constant_ops.reshape,
+        tell_output_shape=reshaped,
+    ),
+)
 def decode_reshape(context: OnnxContext) -> Rearrangement:
     """Reshape, also to a shape that is computed from shapes. Source: ONNX Reshape-5 to -25."""
     source = context.shape(0)
@@ -55,6 +103,7 @@ def decode_reshape(context: OnnxContext) -> Rearrangement:
     return Rearrangement((Regrouping(source, target),))
 
 
+@FAMILY.operator("Expand", (8, 13), traits=Traits(shaped_by_values=True, evaluate=constant_ops.expand))
 def decode_expand(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Expand-8, -13."""
     source, target = context.shape(0), context.output_shape()
@@ -62,6 +111,7 @@ def decode_expand(context: OnnxContext) -> Rearrangement:
     return Rearrangement((Repetition(aligned, target, len(source)),))
 
 
+@FAMILY.operator("Slice", (1, 10, 11, 13), traits=Traits(evaluate=constant_ops.slice_))
 def decode_slice(context: OnnxContext) -> Rearrangement:
     """Slice with constant bounds. Source: ONNX Slice-1, -10, -11, -13."""
     node = context.node
@@ -78,6 +128,13 @@ def decode_slice(context: OnnxContext) -> Rearrangement:
     return Rearrangement(tuple(_taking(shape, axis, slice(start, stop, step)) for axis, start, stop, step in parts))
 
 
+@encodes(Embedding)
+def encode_gather(node: OnnxNode, meaning: Embedding, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """The table itself takes the map."""
+    return edit_of(node, {0: parameter_for(node, 0, meaning.values, constants)}, constants)
+
+
+@FAMILY.operator("Gather", (1, 11, 13), encode=encode_gather)
 def decode_gather(context: OnnxContext) -> Rearrangement | Commuting | Embedding:
     """Constant places of an axis, places known at run time, or rows of a constant table.
 
@@ -113,6 +170,7 @@ def _gathered_at_run_time(context: OnnxContext, shape: Shape, axis: int) -> Comm
     return Commuting(len(shape), (axis,))
 
 
+@FAMILY.operator("Split", (2, 11, 13, 18))
 def decode_split(context: OnnxContext) -> Split:
     """Source: ONNX Split-2, -11, -13, -18."""
     shape = context.shape(0)
@@ -128,6 +186,7 @@ def decode_split(context: OnnxContext) -> Split:
     return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
 
 
+@FAMILY.operator("Concat", (4, 11, 13), traits=Traits(evaluate=constant_ops.concat))
 def decode_concat(context: OnnxContext) -> Concatenation:
     """Source: ONNX Concat-4, -11, -13."""
     rank = len(context.output_shape())
@@ -135,6 +194,7 @@ def decode_concat(context: OnnxContext) -> Concatenation:
     return Concatenation(axis, rank, tuple(_length_of(value, axis) for value in context.node.inputs))
 
 
+@FAMILY.operator("DepthToSpace", (1, 11, 13, 28))
 def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""
     block = attribute(context.node, "blocksize", 1)
@@ -157,6 +217,7 @@ def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     )
 
 
+@FAMILY.operator("SpaceToDepth", (1, 13, 28))
 def decode_space_to_depth(context: OnnxContext) -> Rearrangement:
     """Places become channels, in DCR or, from version 28 on, CRD order. Source: ONNX SpaceToDepth-1, -13, -28."""
     block = attribute(context.node, "blocksize", 1)

@@ -1,25 +1,65 @@
 """BatchNormalization, and Mul, Add, Sub, Div by a constant, read as affine maps."""
 
+import numpy as np
+
 from bnfold.affine import Array
+from bnfold.errors import InternalError
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.common.batch_norms import (
     read_batch_norm,
     read_batch_norm_of_one_channel,
     require_channels,
     require_vectors,
+    scale_and_bias,
 )
 from bnfold.frontends.common.broadcasting import with_rank_of
+from bnfold.frontends.common.parameters import new_operand, without_leading_ones
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
-from bnfold.frontends.onnx.decoders.context import OnnxContext
-from bnfold.frontends.onnx.inference import FIRST_WITH_TRAINING_MODE
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, Traits
+from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.told_shapes import broadcast, like_first_output, normalised
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap
+from bnfold.semantics import AffineMap, Form
+
+FAMILY = Family()
+
+FIRST_WITH_TRAINING_MODE = 14
+"""Below this opset, five outputs say training and one says inference. Source: ONNX BatchNormalization-9, -14"""
 
 _IF_MEANT = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
+@encodes(AffineMap)
+def encode_batch_norm(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Mean and variance stay; scale and bias take the change."""
+    mean, variance = (constants.require(node.inputs[slot]).astype(np.float64) for slot in (3, 4))
+    vectors = meaning.affine.along(1)
+    if vectors is None:
+        raise InternalError(f"a map over several axes was to go into {node.label!r}")
+    gamma, beta = scale_and_bias(vectors, mean, variance, attribute(node, "epsilon", DEFAULT_EPSILON))
+    return edit_of(
+        node, {slot: parameter_for(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))}, constants
+    )
+
+
+@FAMILY.operator(
+    "BatchNormalization",
+    (7, 9, 14, 15),
+    encode=encode_batch_norm,
+    traits=Traits(
+        may_be_affine=True,
+        per_number=True,
+        multiplies=True,
+        can_be_computed=False,
+        tell_output_shape=normalised,
+        tell_input_shape=like_first_output,
+    ),
+)
 def decode_batch_norm(context: OnnxContext) -> AffineMap:
     """BatchNormalization in inference: five inputs, one output. Source: ONNX BatchNormalization-7, -9, -14, -15."""
     _require_inference(context)
@@ -77,12 +117,36 @@ def _require_channels_only(context: OnnxContext, gamma: Array, rank: int) -> Non
     )
 
 
+@encodes(AffineMap)
+def encode_arithmetic(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Mul, Add and Sub keep their operator; Div becomes Mul, because a scale may be zero."""
+    slot = 1 - meaning.source
+    old = constants.require(node.inputs[slot])
+    values = without_leading_ones(_operand(node, meaning), old.ndim)
+    op_type = "Mul" if node.proto.op_type == "Div" else ""
+    parameter = new_operand(values, old.dtype, meaning.form)
+    return edit_of(node, {slot: parameter}, constants, op_type=op_type)
+
+
+def _operand(node: OnnxNode, meaning: AffineMap) -> Array:
+    if meaning.form is Form.SCALE:
+        return meaning.affine.scale
+    subtracts_constant = node.proto.op_type == "Sub" and meaning.source == 0
+    return -meaning.affine.shift if subtracts_constant else meaning.affine.shift
+
+
 def decode_mul(context: OnnxContext) -> AffineMap:
     """Mul by a constant, on either side. Source: ONNX Mul-7, -13, -14."""
     source, constant = _operands(context)
     return scaled(constant, source)
 
 
+@FAMILY.operator(
+    "Div",
+    (7, 13, 14),
+    encode=encode_arithmetic,
+    traits=Traits(may_be_affine=True, per_number=True, multiplies=True, tell_output_shape=broadcast),
+)
 def decode_div(context: OnnxContext) -> AffineMap:
     """Div by a constant; a constant divided by x is not affine. Source: ONNX Div-7, -13, -14."""
     source, constant = _operands(context)

@@ -5,11 +5,24 @@ import numpy as np
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import OnnxContext
+from bnfold.frontends.onnx.graph import Traits
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.row import Family
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, pooled
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting
 
+FAMILY = Family()
 
+
+@FAMILY.operator("Abs", (6, 13))
+@FAMILY.operator("LeakyRelu", (6, 16))
+@FAMILY.operator("PRelu", (7, 9, 16))
+@FAMILY.operator(
+    "Relu",
+    (6, 13, 14),
+    traits=Traits(per_number=True, tell_output_shape=like_first_input, tell_input_shape=like_first_output),
+)
 def decode_ramp(context: OnnxContext) -> Commuting:
     """Relu, LeakyRelu, PRelu, Abs: f(s * x) == s * f(x) for s >= 0.
 
@@ -23,11 +36,15 @@ def decode_ramp(context: OnnxContext) -> Commuting:
     )
 
 
+@FAMILY.operator("Neg", (6, 13))
 def decode_neg(context: OnnxContext) -> Commuting:
     """-(s * x + t) == s * (-x) - t. Source: ONNX Neg-13."""
     return Commuting(len(context.shape(0)), shift_factor=-1.0)
 
 
+@FAMILY.operator(
+    "AveragePool", (7, 10, 11, 19, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
+)
 def decode_average_pool(context: OnnxContext) -> Commuting:
     """AveragePool: zeros of the padding count where count_include_pad is 1. Source: ONNX AveragePool-7 to -22."""
     rank = len(context.shape(0))
@@ -40,12 +57,19 @@ def decode_average_pool(context: OnnxContext) -> Commuting:
     )
 
 
+@FAMILY.operator(
+    "GlobalAveragePool", (1, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
+)
 def decode_global_average_pool(context: OnnxContext) -> Commuting:
     """Source: ONNX GlobalAveragePool-1, -22."""
     rank = len(context.shape(0))
     return Commuting(rank, mixed_axes=tuple(range(2, rank)))
 
 
+@FAMILY.operator("GlobalMaxPool", (1, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output))
+@FAMILY.operator(
+    "MaxPool", (1, 8, 10, 11, 12, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
+)
 def decode_max_pool(context: OnnxContext) -> Commuting:
     """MaxPool, GlobalMaxPool: padding is minus infinity. Source: ONNX MaxPool-1 to -22, GlobalMaxPool-1, -22."""
     indices = context.node.outputs[1] if len(context.node.outputs) > 1 else None
@@ -55,22 +79,27 @@ def decode_max_pool(context: OnnxContext) -> Commuting:
     return Commuting(rank, mixed_axes=tuple(range(2, rank)), needs_non_negative_scale=True)
 
 
+@FAMILY.operator("ReduceMean", (1, 11, 13, 18))
 def decode_reduce_mean(context: OnnxContext) -> Commuting:
     """Source: ONNX ReduceMean-1 to -18."""
     return _reduction(context, shift_factor=1.0)
 
 
+@FAMILY.operator("ReduceMax", (1, 11, 12, 13, 18, 20))
+@FAMILY.operator("ReduceMin", (1, 11, 12, 13, 18, 20))
 def decode_reduce_extreme(context: OnnxContext) -> Commuting:
     """ReduceMax and ReduceMin. Source: ONNX ReduceMax-1 to -20, ReduceMin-1 to -20."""
     return _reduction(context, shift_factor=1.0, needs_non_negative_scale=True)
 
 
+@FAMILY.operator("ReduceSum", (1, 11, 13))
 def decode_reduce_sum(context: OnnxContext) -> Commuting:
     """A shift comes out once for every place summed. Source: ONNX ReduceSum-1, -11, -13."""
     shape = context.shape(0)
     return _reduction(context, shift_factor=places_summed(shape, _reduced_axes(context)))
 
 
+@FAMILY.operator("CumSum", (11, 14))
 def decode_cum_sum(context: OnnxContext) -> Commuting:
     """CumSum: the shift would grow along the axis. Source: ONNX CumSum-11, -14."""
     rank = len(context.shape(0))
@@ -80,6 +109,7 @@ def decode_cum_sum(context: OnnxContext) -> Commuting:
     )
 
 
+@FAMILY.operator("Pad", (2, 11, 13, 18, 19, 21, 23, 24, 25))
 def decode_pad(context: OnnxContext) -> Commuting:
     """Pad. Source: ONNX Pad-2 to -25."""
     node = context.node
@@ -100,6 +130,8 @@ def decode_pad(context: OnnxContext) -> Commuting:
     )
 
 
+@FAMILY.operator("Resize", (10, 11, 13, 18, 19))
+@FAMILY.operator("Upsample", (7, 9))
 def decode_resize(context: OnnxContext) -> Commuting:
     """Resize and Upsample: every place of y is a weighted mean of places of x.
 

@@ -10,17 +10,45 @@ from bnfold.frontends.common.convolutions import (
     has_one_place,
     inputs_first,
     outputs_first,
+    stored_inputs_first,
+    stored_outputs_first,
 )
 from bnfold.frontends.common.einsum import read_einsum
+from bnfold.frontends.common.parameters import Layout, bias_along_output, bias_per_channel
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute, equation
-from bnfold.frontends.onnx.decoders.context import OnnxContext
-from bnfold.frontends.onnx.decoders.windows import read_window
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, Traits
+from bnfold.frontends.onnx.node_edits import OnnxEdit, bias_for, edit_of, weight_for
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.windows import read_window
+from bnfold.frontends.onnx.told_shapes import (
+    convolved,
+    multiplied,
+    to_be_convolved,
+    to_be_multiplied,
+    transpose_convolved,
+)
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
 from bnfold.window import Window
 
+FAMILY = Family()
 
+
+@encodes(Contraction)
+def encode_conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Weight (M, C / group, *kernel), bias (M,)."""
+    return _convolution_edit(node, meaning, constants, stored_outputs_first)
+
+
+@FAMILY.operator(
+    "Conv",
+    (1, 11, 22),
+    encode=encode_conv,
+    traits=Traits(tell_output_shape=convolved, tell_input_shape=to_be_convolved),
+)
 def decode_conv(context: OnnxContext) -> Contraction:
     """Conv: weight (M, C / group, *kernel), bias (M,). Source: ONNX Conv-1, -11, -22."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
@@ -32,6 +60,18 @@ def decode_conv(context: OnnxContext) -> Contraction:
     return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else "", window)
 
 
+@encodes(Contraction)
+def encode_conv_transpose(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Weight (C, M / group, *kernel), bias (M,)."""
+    return _convolution_edit(node, meaning, constants, stored_inputs_first)
+
+
+@FAMILY.operator(
+    "ConvTranspose",
+    (1, 11, 22),
+    encode=encode_conv_transpose,
+    traits=Traits(tell_output_shape=transpose_convolved, tell_input_shape=to_be_convolved),
+)
 def decode_conv_transpose(context: OnnxContext) -> Contraction:
     """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
@@ -41,6 +81,13 @@ def decode_conv_transpose(context: OnnxContext) -> Contraction:
     weight = inputs_first(stored, groups)
     one_place = has_one_place(weight) and not _spreads(context)
     return _convolution(context, weight, "" if one_place else PLACES_DIFFER)
+
+
+def _convolution_edit(
+    node: OnnxNode, meaning: Contraction, constants: OnnxConstants, layout: Layout
+) -> OnnxEdit | Refusal:
+    bias = None if meaning.bias is None else bias_for(node, bias_per_channel(meaning), constants)
+    return edit_of(node, {1: weight_for(node, meaning, constants, layout), 2: bias}, constants)
 
 
 def _pads(context: OnnxContext, weight: Array) -> bool:
@@ -63,6 +110,29 @@ def _convolution(context: OnnxContext, weight: Array, why_no_shift: str, window:
     return convolution(weight, bias, weight.ndim - 1, 1, why_no_shift, window)
 
 
+@encodes(Contraction)
+def encode_gemm(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Alpha and beta are in the weight and the bias, and become 1."""
+    outputs_first = attribute(node, "transB", 0)
+    weight = weight_for(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T)
+    bias = bias_for(node, _gemm_bias(node, meaning, constants), constants)
+    return edit_of(node, {1: weight, 2: bias}, constants, factors={"alpha": 1.0, "beta": 1.0})
+
+
+def _gemm_bias(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> Array | None:
+    """C keeps rank 2 where it had it; otherwise it is a vector over the columns."""
+    if meaning.bias is None:
+        return None
+    had_rank_2 = node.has_input(2) and constants.require(node.inputs[2]).ndim == 2
+    return meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
+
+
+@FAMILY.operator(
+    "Gemm",
+    (7, 9, 11, 13),
+    encode=encode_gemm,
+    traits=Traits(tell_output_shape=multiplied, tell_input_shape=to_be_multiplied),
+)
 def decode_gemm(context: OnnxContext) -> Contraction:
     """Gemm: alpha * A' B' + beta * C with a constant B and C. Source: ONNX Gemm-7, -9, -11, -13."""
     node = context.node
@@ -81,6 +151,21 @@ def decode_gemm(context: OnnxContext) -> Contraction:
     return Contraction(weight, bias, 2, output_axis=1, input_axis=input_axis, window=Window())
 
 
+@encodes(Contraction)
+def encode_mat_mul(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """With a bias it becomes a Gemm at rank 2, and gets an Add behind it at others."""
+    slot = 1 - meaning.source
+    weight = weight_for(node, meaning, constants, lambda stored: stored[0].T if slot else stored[0], slot=slot)
+    if meaning.bias is None:
+        return edit_of(node, {slot: weight}, constants)
+    if meaning.holds_bias:
+        bias = bias_for(node, bias_per_channel(meaning), constants)
+        return edit_of(node, {slot: weight, 2: bias}, constants, op_type="Gemm")
+    bias = bias_for(node, bias_along_output(meaning), constants, like=slot)
+    return edit_of(node, {slot: weight}, constants, bias_behind=bias)
+
+
+@FAMILY.operator("MatMul", (1, 9, 13), encode=encode_mat_mul)
 def decode_mat_mul(context: OnnxContext) -> Contraction:
     """MatMul with a constant of rank 2 on either side. Source: ONNX MatMul-1, -9, -13."""
     if not isinstance(context.constants.read(context.required(0)), Refusal):
@@ -111,6 +196,19 @@ def _constant_on_the_left(context: OnnxContext) -> Contraction:
     )
 
 
+@encodes(Contraction)
+def encode_einsum(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """The matrix as the equation has it; an Add behind it takes a bias."""
+    slot = 1 - meaning.source
+    outputs_first = equation(node).has_outputs_first(slot)
+    weight = weight_for(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T, slot=slot)
+    if meaning.bias is None:
+        return edit_of(node, {slot: weight}, constants)
+    bias = bias_for(node, bias_along_output(meaning), constants, like=slot)
+    return edit_of(node, {slot: weight}, constants, bias_behind=bias)
+
+
+@FAMILY.operator("Einsum", (12, 28), encode=encode_einsum)
 def decode_einsum(context: OnnxContext) -> Contraction:
     """Einsum of an activation and a constant matrix from inputs to outputs. Source: ONNX Einsum-12, -28."""
     parsed = equation(context.node)

@@ -11,21 +11,32 @@ import onnx
 import onnx.helper
 
 from bnfold.frontends.common.undecodable import Undecodable
+from bnfold.frontends.onnx import constant_ops
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.decoders.context import OnnxContext
-from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Traits
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.row import Family
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
 from bnfold.refusal import Reason
 from bnfold.semantics import Rearrangement
 
+FAMILY = Family()
+
 _WIDE = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 _NARROW = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-# What stands between the Casts: arithmetic with constants, and what only moves values or cuts them off at zero.
-_SCALES = ("BatchNormalization", "Div", "Mul")
-_SHIFTS = ("Add", "Sub")
-_PASSES = ("Dropout", "Flatten", "Identity", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _LONGEST_CHAIN = 50
 
 
+@FAMILY.operator(
+    "Cast",
+    (6, 9, 13, 19, 21, 23, 24, 25, 28),
+    traits=Traits(
+        keeps_numbers=True,
+        evaluate=constant_ops.cast,
+        tell_output_shape=like_first_input,
+        tell_input_shape=like_first_output,
+    ),
+)
 def decode_cast(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Cast-6 to -28."""
     node = context.node
@@ -65,7 +76,7 @@ def _returns(reader: OnnxNode, slot: int, narrow: int, context: OnnxContext, cha
         return False
     if reader.proto.op_type == "Cast":
         return bool(attribute(reader, "to", 0) == narrow)
-    left = scales - (reader.proto.op_type in _SCALES)
+    left = scales - reader.traits.multiplies
     return _follows(reader, slot, context) and _all_return(reader.outputs[0], narrow, context, chain - 1, left)
 
 
@@ -78,7 +89,7 @@ def _comes_from(value: OnnxValue, narrow: int, context: OnnxContext, chain: int,
         return node.inputs[0] is not None and node.inputs[0].element_type == narrow
     for slot, source in enumerate(node.inputs):
         if source is not None and not context.constants.is_fixed(source):
-            left = scales - (node.proto.op_type in _SCALES)
+            left = scales - node.traits.multiplies
             return _follows(node, slot, context) and _comes_from(source, narrow, context, chain - 1, left)
     return False
 
@@ -86,5 +97,4 @@ def _comes_from(value: OnnxValue, narrow: int, context: OnnxContext, chain: int,
 def _follows(node: OnnxNode, slot: int, context: OnnxContext) -> bool:
     """Whether an operator makes each number of one number of this input, and of nothing else that varies."""
     others = (source for number, source in enumerate(node.inputs) if number != slot and source is not None)
-    known = node.proto.op_type in (*_SCALES, *_SHIFTS, *_PASSES)
-    return known and all(context.constants.is_fixed(source) for source in others)
+    return node.traits.per_number and all(context.constants.is_fixed(source) for source in others)

@@ -1,0 +1,155 @@
+"""A change of one node: which parameters change, in the node's own layout, rounded once and checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bnfold.affine import Array
+from bnfold.frontends.common.parameters import Layout, NewParameter, new_parameter, new_weight
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode
+from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Contraction, Recurrent
+
+# Of Conv, ConvTranspose and Gemm.
+_BIAS = 2
+# What float64 may lose on the way.
+_LOST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxEdit:
+    """A change of one node that can be carried out without further questions.
+
+    Attributes:
+        node: the node.
+        parameters: new values by input index; an index past the last input adds that input.
+        op_type: what the operator becomes; "" leaves it.
+        factors: float attributes to set, where the node has them: factors that the parameters now contain.
+        bias_behind: what an Add right behind the node adds; None where there is none.
+        requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
+    """
+
+    node: OnnxNode
+    parameters: Mapping[int, NewParameter]
+    op_type: str = ""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    bias_behind: NewParameter | None = None
+    requantized: Sequence[Requantized] = ()
+
+
+def edit_of(
+    node: OnnxNode,
+    parameters: Mapping[int, NewParameter | Refusal | None],
+    constants: OnnxConstants,
+    *,
+    op_type: str = "",
+    factors: Mapping[str, float] | None = None,
+    bias_behind: NewParameter | Refusal | None = None,
+) -> OnnxEdit | Refusal:
+    """The edit that gives constant inputs of a node new values, or the first refusal among them.
+
+    Args:
+        node: the node.
+        parameters: by input index; None where nothing changes.
+        constants: of the model.
+        op_type: as in `OnnxEdit`.
+        factors: as in `OnnxEdit`.
+        bias_behind: as in `OnnxEdit`.
+    """
+    if isinstance(bias_behind, Refusal):
+        return bias_behind
+    new: dict[int, NewParameter] = {}
+    integers = _Integers(node, constants)
+    for slot, parameter in parameters.items():
+        if isinstance(parameter, Refusal):
+            return parameter
+        quantized = dequantizer(node.inputs[slot]) if node.has_input(slot) else None
+        if parameter is not None and quantized is None:
+            new[slot] = parameter
+        elif parameter is not None and quantized is not None:
+            refusal = integers.change(quantized, slot, parameter)
+            if refusal is not None:
+                return refusal
+    return OnnxEdit(node, new, op_type, factors or {}, bias_behind or integers.behind, integers.changes)
+
+
+class _Integers:
+    """The parameters of a node that are stored as integers, one after the other: the weight before the bias.
+
+    Attributes:
+        changes: of the nodes that dequantise them.
+        behind: what an integer bias could not take, to be added behind the node.
+    """
+
+    def __init__(self, node: OnnxNode, constants: OnnxConstants) -> None:
+        self._node, self._constants = node, constants
+        self.changes: list[Requantized] = []
+        self.behind: NewParameter | None = None
+
+    def change(self, quantized: OnnxNode, slot: int, parameter: NewParameter) -> Refusal | None:
+        """Let one take new values; the refusal where it cannot."""
+        if parameter.dead_channels:
+            return Refusal(Reason.UNDERFLOW, f"{parameter.dead_channels} scales of {quantized.label!r} would be 0")
+        if slot == _BIAS and dequantizer(self._node.inputs[1]) is not None:
+            return self._change_bias(quantized, parameter.exact)
+        return self._requantize(quantized, slot, parameter.exact)
+
+    def _change_bias(self, quantized: OnnxNode, new: Array) -> Refusal | None:
+        """A bias beside an integer weight takes the weight's factors: runtimes multiply the scales of input and weight
+        to get that of the bias. What is left of the shift is added behind the node.
+        """
+        old = self._constants.require_exact(self._node.inputs[_BIAS])
+        factors = np.ravel(self.changes[0].factors) if self.changes else np.ones(1)
+        if factors.size not in (1, old.size) or attribute(self._node, "beta", 1.0) != 1.0:
+            return _no_shift(quantized)
+        scaled = old * factors
+        refusal = self._requantize(quantized, _BIAS, scaled)
+        rest = new - scaled
+        if refusal is not None or np.all(np.abs(rest) <= _LOST * np.abs(new)):
+            return refusal
+        axes = self._constants.require(self._node.inputs[1]).ndim - 2  # those of places, of which a matrix has none
+        dtype = self._constants.require(self._node.inputs[_BIAS]).dtype
+        behind = new_parameter(rest.reshape(-1, *(1,) * axes), dtype)
+        if isinstance(behind, Refusal):
+            return behind
+        self.behind = behind
+        return None
+
+    def _requantize(self, quantized: OnnxNode, slot: int, new: Array) -> Refusal | None:
+        change = requantized(quantized, slot, self._constants.require(self._node.inputs[slot]), new, self._constants)
+        if isinstance(change, Refusal):
+            return change
+        self.changes += [change] if change is not None else []
+        return None
+
+
+def _no_shift(bias: OnnxNode) -> Refusal:
+    """The weight, which is looked at first, bears the map; so it is the shift that the bias does not bear."""
+    return Refusal(
+        Reason.QUANTIZED, f"the bias is stored as integers behind {bias.label!r}: it takes the scale, and no shift"
+    )
+
+
+def weight_for(
+    node: OnnxNode, meaning: Contraction | Recurrent, constants: OnnxConstants, layout: Layout, *, slot: int = 1
+) -> NewParameter | Refusal:
+    """The weight of a meaning, in the type of the input that holds it and in the layout of the node."""
+    return new_weight(meaning, constants.require(node.inputs[slot]).dtype, layout)
+
+
+def bias_for(
+    node: OnnxNode, bias: Array | None, constants: OnnxConstants, *, like: int = 1
+) -> NewParameter | Refusal | None:
+    """An existing bias keeps its type, a new one takes that of the weight, which is input `like`."""
+    if bias is None:
+        return None
+    return parameter_for(node, 2 if node.has_input(2) else like, bias, constants)
+
+
+def parameter_for(node: OnnxNode, slot: int, exact: Array, constants: OnnxConstants) -> NewParameter | Refusal:
+    """Values in the type of the input at this slot."""
+    return new_parameter(exact, constants.require(node.inputs[slot]).dtype)

@@ -1,0 +1,77 @@
+"""Instance, group and layer norm: they end in a scale and a bias of their own."""
+
+import numpy as np
+
+from bnfold.affine import Affine, per_channel
+from bnfold.frontends.common.broadcasting import with_leading_ones
+from bnfold.frontends.common.parameters import NewParameter
+from bnfold.frontends.common.undecodable import Undecodable, malformed
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, Traits
+from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Normalisation
+
+FAMILY = Family()
+
+
+@encodes(Normalisation)
+def encode_channel_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Scale and bias are along the channels."""
+    return _edited(node, meaning, constants, first=1)
+
+
+@encodes(Normalisation)
+def encode_layer_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Scale and bias are over the last axes."""
+    return _edited(node, meaning, constants, first=meaning.affine.rank - constants.require(node.inputs[1]).ndim)
+
+
+def _edited(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants, first: int) -> OnnxEdit | Refusal:
+    """The norm's own scale and bias, over the axes that its scale covered before, from the first of them on."""
+    covered = constants.require(node.inputs[1])
+    own = slice(first, first + covered.ndim)
+    scale, bias = meaning.affine.scale, meaning.affine.shift
+    shape = np.broadcast_shapes(covered.shape, scale.shape[own], bias.shape[own])
+    parameters: dict[int, NewParameter | Refusal | None] = {
+        1: parameter_for(node, 1, np.broadcast_to(scale.reshape(scale.shape[own]), shape), constants)
+    }
+    if node.has_input(2) or meaning.affine.has_shift:
+        like = 2 if node.has_input(2) else 1
+        parameters[2] = parameter_for(node, like, np.broadcast_to(bias.reshape(bias.shape[own]), shape), constants)
+    return edit_of(node, parameters, constants)
+
+
+@FAMILY.operator("GroupNormalization", (21,), encode=encode_channel_norm, traits=Traits(is_unknown_to_inference=True))
+@FAMILY.operator("InstanceNormalization", (6, 22), encode=encode_channel_norm)
+def decode_channel_norm(context: OnnxContext) -> Normalisation:
+    """InstanceNormalization and GroupNormalization, one scale per channel.
+
+    Source: ONNX InstanceNormalization-6, -22, GroupNormalization-21.
+    """
+    scale, bias = (context.parameter(slot, dynamic=Reason.DYNAMIC_PARAMETER) for slot in (1, 2))
+    if scale.ndim != 1 or scale.shape != bias.shape:
+        raise malformed(f"scale and bias have shapes {scale.shape} and {bias.shape}")
+    return Normalisation(per_channel(scale, bias, rank=len(context.shape(0))), (1,))
+
+
+@FAMILY.operator("LayerNormalization", (17,), encode=encode_layer_norm)
+def decode_layer_norm(context: OnnxContext) -> Normalisation:
+    """LayerNormalization over the last axes. Source: ONNX LayerNormalization-17."""
+    statistics = [value for value in context.node.outputs[1:] if value is not None]
+    if any(value.readers or value.is_output for value in statistics):
+        raise Undecodable(Reason.STATISTICS_OUTPUTS, "its mean or deviation is read")
+    rank = len(context.shape(0))
+    axis = attribute(context.node, "axis", -1) % rank
+    scale = context.parameter(1, dynamic=Reason.DYNAMIC_PARAMETER)
+    bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_PARAMETER)
+    if scale.ndim != rank - axis:
+        raise Undecodable(
+            Reason.UNKNOWN_SHAPE, f"its scale has rank {scale.ndim}, its normalised axes are {rank - axis}"
+        )
+    bias = np.zeros(1) if bias is None else bias
+    affine = Affine(with_leading_ones(scale, rank), with_leading_ones(bias, rank))
+    return Normalisation(affine, tuple(range(axis, rank)))

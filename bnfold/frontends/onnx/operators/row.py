@@ -1,0 +1,94 @@
+"""What a row of the table of operators holds, declared where the operator's decoder stands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from bnfold.errors import InternalError
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, Traits
+from bnfold.frontends.onnx.node_edits import OnnxEdit
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.refusal import Refusal
+from bnfold.semantics import Meaning
+
+Decode: TypeAlias = Callable[[OnnxContext], Meaning]
+Encode: TypeAlias = Callable[[OnnxNode, Meaning, OnnxConstants], OnnxEdit | Refusal]
+
+_Decode = TypeVar("_Decode", bound=Decode)
+_Meaning = TypeVar("_Meaning", bound=Meaning)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """All that is known of an operator.
+
+    Attributes:
+        op_type: its type.
+        domain: that it belongs to; "" is ONNX's own.
+        versions: those that the decoder was written and tested for.
+        decode: from a node to what it means; None where no node of it can mean anything to a rule.
+        encode: from a new meaning of a node to the edit that gives it to the node; None where no map is absorbed.
+        why_not_linear: where there is no decoder, why no map can pass; "" where that is not known.
+        traits: what is known of it, whatever the parameters of a node are.
+    """
+
+    op_type: str
+    domain: str = ""
+    versions: frozenset[int] = frozenset()
+    decode: Decode | None = None
+    encode: Encode | None = None
+    why_not_linear: str = ""
+    traits: Traits = Traits()  # noqa: RUF009 - frozen
+
+
+class Family:
+    """Operators that stand in one file.
+
+    Attributes:
+        operators: in the order of the file.
+    """
+
+    def __init__(self) -> None:
+        self.operators: list[Operator] = []
+
+    def operator(
+        self,
+        op_type: str,
+        versions: Sequence[int],
+        *,
+        domain: str = "",
+        encode: Encode | None = None,
+        traits: Traits = Traits(),  # noqa: B008 - frozen
+    ) -> Callable[[_Decode], _Decode]:
+        """Declare the operator that the decorated function decodes; the arguments are the attributes of `Operator`."""
+
+        def declare(decode: _Decode) -> _Decode:
+            self.operators.append(Operator(op_type, domain, frozenset(versions), decode, encode, traits=traits))
+            return decode
+
+        return declare
+
+    def without_decoder(self, *op_types: str, why_not_linear: str = "", traits: Traits = Traits()) -> None:  # noqa: B008
+        """Declare operators that no map passes."""
+        self.operators += [Operator(op_type, why_not_linear=why_not_linear, traits=traits) for op_type in op_types]
+
+
+def encodes(
+    kind: type[_Meaning],
+) -> Callable[[Callable[[OnnxNode, _Meaning, OnnxConstants], OnnxEdit | Refusal]], Encode]:
+    """Make an encoder of one kind of meaning the encoder of an operator.
+
+    Raises:
+        InternalError: when the encoder is given another kind.
+    """
+
+    def typed(encode: Callable[[OnnxNode, _Meaning, OnnxConstants], OnnxEdit | Refusal]) -> Encode:
+        def checked(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> OnnxEdit | Refusal:
+            if not isinstance(meaning, kind):
+                raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
+            return encode(node, meaning, constants)
+
+        return checked
+
+    return typed

@@ -1,0 +1,42 @@
+"""The table of operators: one row for each that bnfold knows anything of."""
+
+from collections.abc import Mapping, Sequence
+
+from bnfold.frontends.onnx.graph import OnnxNode, Traits, canonical_domain
+from bnfold.frontends.onnx.operators import (
+    affine_maps,
+    casts,
+    commuting,
+    contractions,
+    joins,
+    movement,
+    norms,
+    recurrent,
+    without_decoder,
+)
+from bnfold.frontends.onnx.operators.row import Family, Operator
+
+_FAMILIES: Sequence[Family] = (
+    affine_maps.FAMILY,
+    casts.FAMILY,
+    commuting.FAMILY,
+    contractions.FAMILY,
+    joins.FAMILY,
+    movement.FAMILY,
+    norms.FAMILY,
+    recurrent.FAMILY,
+    without_decoder.FAMILY,
+)
+
+OPERATORS: Mapping[tuple[str, str], Operator] = {
+    (operator.domain, operator.op_type): operator for family in _FAMILIES for operator in family.operators
+}
+"""By domain, of which "" is ONNX's own, and type."""
+
+TRAITS: Mapping[tuple[str, str], Traits] = {key: operator.traits for key, operator in OPERATORS.items()}
+"""Of all operators, by the same."""
+
+
+def operator_of(node: OnnxNode) -> Operator | None:
+    """The row of a node's operator; None where there is none, or a function of the file goes by the name."""
+    return None if node.calls_function else OPERATORS.get((canonical_domain(node.proto.domain), node.proto.op_type))

@@ -1,0 +1,56 @@
+"""Operators that let no map pass, and those that only make constants or lengths of which other operators are made."""
+
+from bnfold.frontends.onnx import constant_ops
+from bnfold.frontends.onnx.graph import Traits
+from bnfold.frontends.onnx.operators.row import Family
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
+
+FAMILY = Family()
+
+_KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output)
+
+FAMILY.without_decoder(
+    "Clip", "Elu", "HardSwish", "Sigmoid", "Tanh", why_not_linear="is not linear", traits=_KEEPS_SHAPE
+)
+FAMILY.without_decoder("Max", "Min", why_not_linear="is not linear", traits=Traits(commutative=True))
+FAMILY.without_decoder(
+    *"""
+    Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh Ceil Celu Cos Cosh Equal Erf Exp Floor Gelu Greater
+    GreaterOrEqual HardSigmoid Hardmax IsInf IsNaN LRN Less LessOrEqual Log LogSoftmax LpNormalization
+    MeanVarianceNormalization Mish NonZero Not Or Pow RMSNormalization Reciprocal Round Selu Shrink Sign Sin
+    Sinh Softmax Softplus Softsign Sqrt Swish Tan ThresholdedRelu Xor
+    """.split(),  # noqa: SIM905 - a list of strings would take thirty lines
+    why_not_linear="is not linear",
+)
+
+_ROUNDS = "rounds to integers: a map in front of it would change what is rounded, one behind it has no weights to go to"
+FAMILY.without_decoder("DynamicQuantizeLinear", "QuantizeLinear", why_not_linear=_ROUNDS)
+FAMILY.without_decoder(
+    "DequantizeLinear",
+    why_not_linear="reads what was rounded to integers, and in front of the rounding a map would change it",
+    traits=Traits(evaluate=constant_ops.dequantize_linear),
+)
+
+FAMILY.without_decoder(
+    "CastLike",
+    traits=Traits(
+        evaluate=constant_ops.cast_like,
+        value_inputs=1,
+        tell_output_shape=like_first_input,
+        tell_input_shape=like_first_output,
+    ),
+)
+FAMILY.without_decoder("Constant", traits=Traits(holds_values=True))
+FAMILY.without_decoder("ConstantOfShape", traits=Traits(holds_values=True, shaped_by_values=True))
+FAMILY.without_decoder("Shape", traits=Traits(evaluate=constant_ops.shape, value_inputs=0))
+FAMILY.without_decoder("Size", traits=Traits(evaluate=constant_ops.size, value_inputs=0))
+FAMILY.without_decoder("ReduceSumSquare")
+FAMILY.without_decoder(
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    traits=Traits(can_be_computed=False),
+)

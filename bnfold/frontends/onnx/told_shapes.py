@@ -1,0 +1,92 @@
+"""What single nodes tell of the shapes of their tensors beyond what ONNX infers: it is so, or they could not run."""
+
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
+
+
+def convolved(node: OnnxNode) -> Shape | None:
+    """What a Conv makes."""
+    weight = _input_shape(node, 1)
+    return None if weight is None or len(weight) < 3 else (None, weight[0], *(None,) * (len(weight) - 2))
+
+
+def transpose_convolved(node: OnnxNode) -> Shape | None:
+    """What a ConvTranspose makes."""
+    weight = _input_shape(node, 1)
+    if weight is None or len(weight) < 3 or not isinstance(weight[1], int):
+        return None
+    return (None, weight[1] * attribute(node, "group", 1), *(None,) * (len(weight) - 2))
+
+
+def multiplied(node: OnnxNode) -> Shape | None:
+    """What a Gemm makes."""
+    weight = _input_shape(node, 1)
+    if weight is None or len(weight) != 2:
+        return None
+    return (None, weight[0 if attribute(node, "transB", 0) else 1])
+
+
+def normalised(node: OnnxNode) -> Shape | None:
+    """What a BatchNormalization makes: its scale says how many channels."""
+    shape, scale = _input_shape(node, 0), _input_shape(node, 1)
+    if shape is None or scale is None or len(shape) < 2:
+        return shape
+    return (shape[0], *scale, *shape[2:])
+
+
+def like_first_input(node: OnnxNode) -> Shape | None:
+    """What an operator makes that keeps the shape."""
+    return _input_shape(node, 0)
+
+
+def pooled(node: OnnxNode) -> Shape | None:
+    """What a pooling makes: the batch and the channels stay."""
+    shape = _input_shape(node, 0)
+    return shape if shape is None else (*shape[:2], *(None,) * (len(shape) - 2))
+
+
+def broadcast(node: OnnxNode) -> Shape | None:
+    """What two operands make together."""
+    first, second = _input_shape(node, 0), _input_shape(node, 1)
+    if first is None or second is None:
+        return None
+    rank = max(len(first), len(second))
+    pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
+    return tuple(_broadcast_dimension(*pair) for pair in pairs)
+
+
+def _broadcast_dimension(first: int | str | None, second: int | str | None) -> int | str | None:
+    if first == second:
+        return first
+    known = [length for length in (first, second) if isinstance(length, int) and length != 1]
+    return known[0] if known else None
+
+
+def reshaped(node: OnnxNode) -> Shape | None:
+    """As many axes as the target has numbers, whatever these are."""
+    target = _input_shape(node, 1)
+    if target is None or len(target) != 1 or not isinstance(target[0], int):
+        return None
+    return (None,) * target[0]
+
+
+def to_be_convolved(node: OnnxNode) -> Shape | None:
+    """What a Conv or a ConvTranspose reads."""
+    weight = _input_shape(node, 1)
+    return None if weight is None or len(weight) < 3 else (None,) * len(weight)
+
+
+def to_be_multiplied(_node: OnnxNode) -> Shape:
+    """What a Gemm reads."""
+    return (None, None)
+
+
+def like_first_output(node: OnnxNode) -> Shape | None:
+    """Of operators that keep the rank; of a length that the output has, the input may have none of its own."""
+    shape = node.outputs[0].shape if node.outputs and node.outputs[0] is not None else None
+    return None if shape is None else (None,) * len(shape)
+
+
+def _input_shape(node: OnnxNode, slot: int) -> Shape | None:
+    value: OnnxValue | None = node.inputs[slot] if slot < len(node.inputs) else None
+    return None if value is None else value.shape
