@@ -11,7 +11,7 @@ from bnfold.verifier.models.external_data import is_external
 from bnfold.verifier.models.load import Model
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
+    from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +53,20 @@ class Structure:
             (function.domain, function.name): function.SerializeToString(deterministic=True)
             for function in self.model.proto.functions
         }
+
+    @cached_property
+    def opset(self) -> int:
+        """The version of ONNX's own operators that the model imports."""
+        opsets = self.model.proto.opset_import
+        return next((entry.version for entry in opsets if entry.domain in ("", "ai.onnx")), 1)
+
+    def function(self, node: "NodeProto") -> "FunctionProto | None":
+        """The function of the model that a node calls; None where it calls none."""
+        if (node.domain, node.op_type) not in self.functions:
+            return None
+        functions = self.model.proto.functions
+        found: FunctionProto = next(e for e in functions if (e.domain, e.name) == (node.domain, node.op_type))
+        return found
 
     def reads(self, index: int) -> list[str]:
         """The tensors that a node reads, captures by its bodies among them."""

@@ -1,0 +1,163 @@
+"""Some nodes of a graph, computed in float64 on values of whatever shapes one likes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnfold.verifier.local.float64 import contractions, elementwise, movement, quantization, reductions
+from bnfold.verifier.local.float64.operator import OPERATORS, Array, Call, NotComputedError
+from bnfold.verifier.local.float64.reference import by_reference
+from bnfold.verifier.models.graph import Structure, bodies, is_standard
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, NodeProto
+
+__all__ = ["Float64Subgraph"]
+
+_ = (contractions, elementwise, movement, reductions)  # each enters its operators into the table
+_QUANTIZED_DOMAIN = "com.microsoft"
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+
+
+class Float64Subgraph:
+    """Nodes between tensors.
+
+    Args:
+        graph: that they are in.
+        nodes: their indices, in order.
+        output: the tensor that they make.
+
+    Attributes:
+        graph, nodes, output: the same.
+        stored: every tensor of numbers that the nodes read and the model stores, by name, in its own type; tensors in
+            bodies and in functions that are called are among them, under names of their own.
+        by_reference: operators that onnx's reference implementation computed in the last run.
+    """
+
+    def __init__(self, graph: Structure, nodes: Sequence[int], output: str) -> None:
+        self.graph, self.output = graph, output
+        self.nodes = [index for index in nodes if graph.parameter(graph.nodes[index].output[0]) is None]
+        self.by_reference: set[str] = set()
+        self._calls: dict[int, tuple[Call, Callable[..., Any] | None]] = {}
+
+    @cached_property
+    def stored(self) -> dict[str, Array]:
+        """The values."""
+        names = dict.fromkeys(name for index in self.nodes for name in self.graph.reads(index))
+        names.setdefault(self.output)
+        own = {name: self.graph.array(name) for name in names if self.graph.parameter(name) is not None}
+        inner = (self._inner(self.graph.nodes[index]) for index in self.nodes)
+        return own | {name: values for entries in inner for name, values in entries}
+
+    def _inner(self, node: "NodeProto") -> Iterator[tuple[str, Array]]:
+        """Tensors in the bodies of a node, and in the function that it calls."""
+        from onnx import numpy_helper
+
+        function = self.graph.function(node)
+        for graph in bodies(node):
+            yield from ((tensor.name, numpy_helper.to_array(tensor)) for tensor in graph.initializer)
+        for nodes in (*(graph.node for graph in bodies(node)), *([function.node] if function else [])):
+            for inner in nodes:
+                if inner.op_type == "Constant" and is_standard(inner):
+                    tensors = [entry.t for entry in inner.attribute if entry.name == "value"]
+                    yield from ((inner.output[0], numpy_helper.to_array(tensor)) for tensor in tensors)
+                yield from self._inner(inner)
+
+    @property
+    def has_quantizers(self) -> bool:
+        """Whether values that depend on the inputs are rounded to integers."""
+        return any(self._is_quantizer(index) for index in self.nodes)
+
+    def _is_quantizer(self, index: int) -> bool:
+        node = self.graph.nodes[index]
+        varies = node.output[0] not in self.graph.constants
+        return node.op_type == "QuantizeLinear" and node.domain in ("", "ai.onnx", _QUANTIZED_DOMAIN) and varies
+
+    def run(self, given: Mapping[str, Array], stored: Mapping[str, Array], *, rounds: bool = True) -> Array:
+        """What the nodes make.
+
+        Args:
+            given: the tensors that they begin with; floating-point numbers as float64.
+            stored: values in the place of `stored`, likewise.
+            rounds: whether quantizers round. Without, they scale, shift and clip only, and are smooth.
+
+        Raises:
+            NotComputedError: an operator cannot be computed.
+        """
+        values = dict(given)
+        self.by_reference = set()
+        with np.errstate(all="ignore"):
+            for index in self.nodes:
+                node = self.graph.nodes[index]
+                inputs = [self._value(name, values, stored) for name in node.input]
+                made = self._compute(index, inputs, values, stored, rounds=rounds)
+                values |= {name: array for name, array in zip(node.output, made, strict=False) if name}
+        return values[self.output] if self.output in values else stored[self.output]
+
+    @staticmethod
+    def _value(name: str, values: Mapping[str, Array], stored: Mapping[str, Array]) -> Array | None:
+        if not name:
+            return None
+        found = values.get(name)
+        found = stored.get(name) if found is None else found
+        if found is None:
+            raise NotComputedError(f"{name!r} is not known")
+        return found
+
+    def _compute(
+        self,
+        index: int,
+        inputs: Sequence[Array | None],
+        values: Mapping[str, Array],
+        stored: Mapping[str, Array],
+        *,
+        rounds: bool,
+    ) -> Sequence[Array]:
+        node = self.graph.nodes[index]
+        if not rounds and self._is_quantizer(index):
+            return [quantization.without_rounding(self._call(index)[0], *inputs)]  # type: ignore[arg-type]
+        call, compute = self._call(index)
+        try:
+            if compute is None:
+                raise NotComputedError(node.op_type)
+            made = compute(call, *inputs)
+            return [made] if isinstance(made, np.ndarray) else list(made)
+        except NotComputedError:
+            self.by_reference.add(node.op_type)
+            return by_reference(self.graph, node, inputs, values, stored)
+        except (ValueError, IndexError, TypeError, AttributeError, KeyError) as error:
+            raise NotComputedError(f"{node.op_type}: {error}") from error
+
+    def _call(self, index: int) -> tuple[Call, Callable[..., Any] | None]:
+        """The call, and what computes it; None where nothing here does."""
+        if index not in self._calls:
+            node = self.graph.nodes[index]
+            is_known = is_standard(node) or (node.domain == _QUANTIZED_DOMAIN and node.op_type in _QUANTIZERS)
+            call = Call(
+                node.op_type,
+                self.graph.opset,
+                sum(1 for name in node.output if name),
+                {entry.name: _read(entry) for entry in node.attribute},
+            )
+            self._calls[index] = call, OPERATORS.get(node.op_type) if is_known else None
+        return self._calls[index]
+
+
+def _read(attribute: "AttributeProto") -> Any:  # noqa: ANN401 - whatever an attribute may hold
+    from onnx import helper, numpy_helper
+
+    value = helper.get_attribute_value(attribute)
+    return wide(numpy_helper.to_array(value)) if attribute.HasField("t") else value
+
+
+def wide(values: Array) -> Array:
+    """Numbers as they are computed with: floating-point ones as float64, integers of four bits in eight."""
+    import ml_dtypes
+
+    if values.dtype.kind in "biuOUc":
+        return values
+    if values.dtype in (np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4)):
+        return values.astype(np.int8 if values.dtype == np.dtype(ml_dtypes.int4) else np.uint8)
+    return values.astype(np.float64)

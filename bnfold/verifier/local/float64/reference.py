@@ -1,0 +1,132 @@
+"""Operators that are not computed here, by onnx's reference implementation in float64: slow, and complete.
+
+Where a node has bodies or calls a function, what is in there is computed by the table here where that knows it: onnx's
+own BatchNormalization takes the statistics of the batch before version 14, and its ConvTranspose has no groups.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnfold.verifier.local.float64.operator import OPERATORS, Array, Call, NotComputedError
+from bnfold.verifier.models.dtypes import BFLOAT16, DOUBLE, FLOAT, FLOAT16
+from bnfold.verifier.models.graph import Structure, bodies, captures
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+_NARROWER = (FLOAT, FLOAT16, BFLOAT16)
+_OWN = ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def by_reference(
+    graph: Structure,
+    node: "NodeProto",
+    inputs: Sequence[Array | None],
+    values: Mapping[str, Array],
+    stored: Mapping[str, Array],
+) -> list[Array]:
+    """The outputs of a node.
+
+    Args:
+        graph: that it is in.
+        node: the node.
+        inputs: what it reads; None for one that is left out.
+        values: tensors of the graph, for what bodies capture.
+        stored: values of stored tensors; of those in bodies and functions as well, by name.
+
+    Raises:
+        NotComputedError: the reference implementation lacks it, or stumbles.
+    """
+    from onnx import NodeProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    own = NodeProto()
+    own.CopyFrom(node)
+    _widen(own, stored)
+    given = {name: array for name, array in zip(node.input, inputs, strict=True) if array is not None}
+    given |= {name: values[name] if name in values else stored[name] for name in captures(node)}
+    ports = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in given.items()
+    ]
+    outputs = [name for name in node.output if name]
+    proto = helper.make_model(
+        helper.make_graph([own], "one", ports, [helper.make_empty_tensor_value_info(name) for name in outputs]),
+        opset_imports=graph.model.proto.opset_import,
+        functions=[_widened_function(function, stored) for function in graph.model.proto.functions],
+    )
+    try:
+        made = ReferenceEvaluator(proto, new_ops=_own_operators()).run(None, given)
+    except Exception as error:  # onnx's implementations raise what they like
+        raise NotComputedError(f"{node.op_type}: {error}") from error
+    if not all(isinstance(array, np.ndarray) for array in made):
+        raise NotComputedError(f"{node.op_type} gives other values than tensors")
+    places = iter(made)
+    return [next(places) if name else np.empty(0) for name in node.output]
+
+
+def _widened_function(function: Any, stored: Mapping[str, Array]) -> Any:  # noqa: ANN401 - a FunctionProto
+    own = type(function)()
+    own.CopyFrom(function)
+    for node in own.node:
+        _widen(node, stored)
+    return own
+
+
+def _widen(node: "NodeProto", stored: Mapping[str, Array]) -> None:
+    """Let a node compute in float64: the types that its attributes and its bodies name, and the numbers in them."""
+    for attribute in node.attribute:
+        if attribute.name in ("to", "dtype") and attribute.i in _NARROWER:
+            attribute.i = DOUBLE
+        if attribute.HasField("t"):
+            _replace(attribute.t, stored.get(node.output[0]) if node.op_type == "Constant" else None)
+        if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+            _as_tensor(attribute)
+    for body in bodies(node):
+        _widen_graph(body, stored)
+
+
+def _widen_graph(graph: "GraphProto", stored: Mapping[str, Array]) -> None:
+    for tensor in graph.initializer:
+        _replace(tensor, stored.get(tensor.name))
+    for entry in (*graph.input, *graph.output, *graph.value_info):
+        if entry.type.tensor_type.elem_type in _NARROWER:
+            entry.type.tensor_type.elem_type = DOUBLE
+    for node in graph.node:
+        _widen(node, stored)
+
+
+def _replace(tensor: "TensorProto", values: Array | None) -> None:
+    from onnx import numpy_helper
+
+    if tensor.data_type in _NARROWER:
+        found = numpy_helper.to_array(tensor) if values is None else values
+        tensor.CopyFrom(numpy_helper.from_array(found.astype(np.float64), tensor.name))
+
+
+def _as_tensor(attribute: "AttributeProto") -> None:
+    from onnx import AttributeProto, helper, numpy_helper
+
+    values = np.asarray(helper.get_attribute_value(attribute), np.float64)
+    attribute.CopyFrom(AttributeProto(name="value", type=AttributeProto.TENSOR, t=numpy_helper.from_array(values)))
+
+
+@cache
+def _own_operators() -> list[Any]:
+    return [_as_reference(op_type) for op_type in _OWN]
+
+
+def _as_reference(op_type: str) -> Any:  # noqa: ANN401 - a class of onnx's
+    """An operator of the table as onnx's reference implementation wants it."""
+    from onnx.reference.op_run import OpRun
+
+    def run(self: Any, *inputs: Array, **attributes: Any) -> tuple[Array, ...]:  # noqa: ANN401
+        given = {name: value for name, value in attributes.items() if value is not None}
+        call = Call(op_type, self.run_params["opsets"][""], len(self.onnx_node.output), given)
+        made = OPERATORS[op_type](call, *inputs)
+        return (made,) if isinstance(made, np.ndarray) else tuple(made)
+
+    return type(op_type, (OpRun,), {"op_domain": "", "_run": run})
