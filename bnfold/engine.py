@@ -17,7 +17,7 @@ from bnfold.outcome import Direction, Fold, Kept, Outcome
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Contraction, Form, Meaning, Opaque, Recurrent
+from bnfold.semantics import Absorber, AffineMap, Form, Meaning, Opaque
 
 
 def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True) -> Outcome:
@@ -144,7 +144,7 @@ class _Engine(Generic[N, V, E]):
         yield "downstream", planner.push(shifted, node, scale) if scale.has_scale else shifted
         if scale.has_scale and shift.has_shift and not isinstance(scaled, Refusal):
             yield "both", planner.push(scaled, node, shift)
-        if any(rules.needs_node_for_bias(planner.meaning(target)) for target in shifted.meanings):
+        if any(_needs_node_for_bias(planner.meaning(target)) for target in shifted.meanings):
             yield from self._plans_past_products(planner, node, meaning, scaled)
 
     def _plans_past_products(
@@ -184,7 +184,7 @@ class _Engine(Generic[N, V, E]):
         added = sum(self._port.added_nodes(edit) for edit in edits)
         if added > (1 if meaning.form is Form.SCALE_AND_SHIFT else 0):
             gaining = next(
-                target for target in plan.meanings if _gains_bias(planner.meaning(target), plan.meanings[target])
+                target for target, edit in zip(plan.meanings, edits, strict=True) if self._port.added_nodes(edit)
             )
             return Refusal(
                 Reason.NO_BIAS,
@@ -247,35 +247,22 @@ def _grown(origin: AffineMap, before: Meaning, after: Meaning) -> Refusal | None
     """A constant over the width that takes a map over the channels would be one over both."""
     if not isinstance(before, AffineMap) or not isinstance(after, AffineMap):
         return None
-    old, new = _constant_size(before), _constant_size(after)
-    if new <= max(old, _constant_size(origin)):
+    old, new = before.constant_size, after.constant_size
+    if new <= max(old, origin.constant_size):
         return None
     return Refusal(Reason.PARAMETER_GROWS, f"a constant of {old} numbers would become one of {new}")
-
-
-def _constant_size(node: AffineMap) -> int:
-    return max(node.affine.scale.size, node.affine.shift.size)
 
 
 def _additions(count: int) -> str:
     return "1 addition" if count == 1 else f"{count} additions"
 
 
-def _gains_bias(before: Meaning, after: Meaning) -> bool:
-    return isinstance(before, Contraction) and isinstance(after, Contraction) and after.bias is not None
+def _needs_node_for_bias(meaning: Meaning) -> bool:
+    return isinstance(meaning, Absorber) and meaning.needs_node_for_bias
 
 
 def _amplification(before: Meaning, after: Meaning) -> float:
     """max|W'| / max|W|, or 1 where nothing can grow."""
-    old, new = _largest_factor(before), _largest_factor(after)
-    return new / old if old > 0 else 1.0
-
-
-def _largest_factor(meaning: Meaning) -> float:
-    match meaning:
-        case Contraction() | Recurrent():
-            return float(np.abs(meaning.weight).max(initial=0.0))
-        case AffineMap():
-            return float(np.abs(meaning.affine.scale).max(initial=0.0))
-        case _:
-            return 0.0
+    if not isinstance(before, Absorber) or not isinstance(after, Absorber) or before.largest_factor == 0:
+        return 1.0
+    return after.largest_factor / before.largest_factor

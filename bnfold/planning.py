@@ -11,7 +11,7 @@ from bnfold.errors import InternalError
 from bnfold.label import Label, named
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, Embedding, Meaning, Normalisation
+from bnfold.semantics import Absorber, Meaning
 
 # How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
 _MOST_ATTEMPTS = 16
@@ -176,9 +176,10 @@ class Planner(Generic[N, V, E]):
 
     def _ends_at(self, node: N, index: int) -> bool:
         producer = self._port.producer(_present(self._port.inputs(node), index))
-        return not isinstance(producer, Refusal) and isinstance(
-            self.meaning(producer), (Contraction, Normalisation, Embedding)
-        )
+        if isinstance(producer, Refusal):
+            return False
+        meaning = self.meaning(producer)
+        return isinstance(meaning, Absorber) and meaning.absorbs_output
 
     def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine, rule: _PushRule) -> Refusal | None:
         front = _Front[N, V]({}, {})

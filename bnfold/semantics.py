@@ -4,9 +4,12 @@ Frontends decode nodes to these values: attribute defaults, versions, layouts an
 frontend does not fully understand is `Opaque`. Parameters are float64 and exact: rounding happens once, on writing.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+import numpy as np
 
 from bnfold.affine import Affine, Array
 from bnfold.rearrange import Step
@@ -29,6 +32,40 @@ class Opaque:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class NoShift:
+    """A shift of the input does not come out alike at every place of the output.
+
+    Attributes:
+        why: what keeps it from that, such as zero padding.
+    """
+
+    why: str
+
+
+class Absorber(ABC):
+    """A meaning with parameters that take maps in. What the engine asks of them, every absorber must answer."""
+
+    @property
+    @abstractmethod
+    def absorbs_output(self) -> bool:
+        """Whether a map behind the node ends in its parameters, whatever map it is, and moves on nowhere."""
+
+    @property
+    @abstractmethod
+    def largest_factor(self) -> float:
+        """The largest absolute value of the parameters that a scale is multiplied into; 0 without any."""
+
+    @property
+    def needs_node_for_bias(self) -> bool:
+        """Whether a shift in front of the node could only be taken by another node behind it."""
+        return False
+
+
+def _largest(values: Array) -> float:
+    return float(np.abs(values).max(initial=0.0))
+
+
 class Form(Enum):
     """What the parameters of an affine node can express."""
 
@@ -38,7 +75,7 @@ class Form(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class AffineMap:
+class AffineMap(Absorber):
     """y = scale * x + shift: a BatchNorm in inference, or a Mul, Add, Sub or Div by a constant.
 
     Attributes:
@@ -53,9 +90,24 @@ class AffineMap:
     source: int = 0
     channel_axis: int | None = None
 
+    @property
+    def absorbs_output(self) -> bool:
+        """A scale passes an addition."""
+        return False
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return _largest(self.affine.scale)
+
+    @property
+    def constant_size(self) -> int:
+        """How many numbers the node's constant has at least."""
+        return int(max(self.affine.scale.size, self.affine.shift.size))
+
 
 @dataclass(frozen=True, eq=False)
-class Contraction:
+class Contraction(Absorber):
     """y = contract(x, weight) + bias: Conv, ConvTranspose, Gemm, MatMul with a constant.
 
     Attributes:
@@ -66,7 +118,7 @@ class Contraction:
         output_axis: axis of y that holds the output channels.
         input_axis: axis of x that holds the input channels.
         holds_bias: whether the node can take a bias if it has none, without another node.
-        why_no_shift: why a shift of x would not reach every place of y in full, such as zero padding; "" if it does.
+        no_shift: what keeps a shift of x from every place of y, such as zero padding; None where it gets there.
         source: index of the input that holds x.
         window: where the kernel lies, over the axes that follow that of the channels; None where that is not known
             before run time, or the operator does not slide a kernel over x.
@@ -78,9 +130,24 @@ class Contraction:
     output_axis: int
     input_axis: int = 1
     holds_bias: bool = True
-    why_no_shift: str = ""
+    no_shift: NoShift | None = None
     source: int = 0
     window: Window | None = None
+
+    @property
+    def absorbs_output(self) -> bool:
+        """See Absorber."""
+        return True
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return _largest(self.weight)
+
+    @property
+    def needs_node_for_bias(self) -> bool:
+        """Whether it has no bias and no room for one."""
+        return self.bias is None and not self.holds_bias
 
     @property
     def output_channels(self) -> int:
@@ -102,16 +169,14 @@ class Commuting:
         mixed_axes: axes of x along which f mixes values, so that the map must be constant along them.
         removed_axes: those of the mixed axes that y does not have any more.
         needs_non_negative_scale: whether the law holds for s >= 0 only.
-        shift_factor: k, or None where no shift passes.
-        why_no_shift: said where a shift does not pass.
+        shift_factor: k, or why there is none.
     """
 
     rank: int
     mixed_axes: tuple[int, ...] = ()
     removed_axes: tuple[int, ...] = ()
     needs_non_negative_scale: bool = False
-    shift_factor: float | None = 1.0
-    why_no_shift: str = ""
+    shift_factor: float | NoShift = 1.0
     source: int = 0
 
 
@@ -190,7 +255,7 @@ class Product:
 
 
 @dataclass(frozen=True, eq=False)
-class Normalisation:
+class Normalisation(Absorber):
     """y = scale * n(x) + shift, where n fixes mean and variance at run time: instance, group and layer norm.
 
     Attributes:
@@ -201,9 +266,19 @@ class Normalisation:
     affine: Affine
     axes: tuple[int, ...]
 
+    @property
+    def absorbs_output(self) -> bool:
+        """See Absorber."""
+        return True
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return _largest(self.affine.scale)
+
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Embedding(Absorber):
     """y = values[i]: rows of a constant table, looked up at run time.
 
     Attributes:
@@ -216,9 +291,19 @@ class Embedding:
     axis: int
     index_rank: int
 
+    @property
+    def absorbs_output(self) -> bool:
+        """See Absorber."""
+        return True
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return _largest(self.values)
+
 
 @dataclass(frozen=True, eq=False)
-class Recurrent:
+class Recurrent(Absorber):
     """An LSTM, GRU or RNN: only its input side is linear.
 
     Attributes:
@@ -231,6 +316,16 @@ class Recurrent:
     bias: Array | None
     input_axis: int
     source: int = 0
+
+    @property
+    def absorbs_output(self) -> bool:
+        """Gates are not linear."""
+        return False
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return _largest(self.weight)
 
 
 Meaning: TypeAlias = (

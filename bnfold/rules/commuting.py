@@ -5,7 +5,7 @@ import numpy as np
 from bnfold.affine import Affine, Array, varying_axes
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
-from bnfold.semantics import Commuting
+from bnfold.semantics import Commuting, NoShift
 
 
 def pull_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
@@ -23,7 +23,7 @@ def pull_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
     kept = tuple(axis for axis in range(node.rank) if axis not in node.removed_axes)
     scale = _with_axes(affine.scale, node.rank, kept)
     shift = _with_axes(affine.shift, node.rank, kept)
-    return _carry(node, Affine(scale, shift), 1.0 / (node.shift_factor or 1.0))
+    return _carry(node, Affine(scale, shift), 1.0 / _factor(node))
 
 
 def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
@@ -36,12 +36,17 @@ def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
     Refuses:  WRONG_AXIS, NEEDS_NON_NEGATIVE_SCALE, SHIFT_CANNOT_PASS: as in the other direction
     Source:   ONNX Relu-14, LeakyRelu-16, PRelu-16, MaxPool-22, AveragePool-22, ReduceMean-18, Pad-24, Resize-19, Neg-13
     """
-    moved = _carry(node, affine, node.shift_factor or 0.0)
+    moved = _carry(node, affine, _factor(node))
     if isinstance(moved, Refusal):
         return moved
     (carried,) = moved.requirements.values()
     reduced = [np.squeeze(values, axis=node.removed_axes) for values in (carried.scale, carried.shift)]
     return Moved(None, {0: Affine(*reduced)})
+
+
+def _factor(node: Commuting) -> float:
+    """k; any number where no shift passes, since none is left to multiply."""
+    return 1.0 if isinstance(node.shift_factor, NoShift) else node.shift_factor
 
 
 def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:
@@ -60,12 +65,11 @@ def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:
             f"{negative.size} of {affine.scale.size} channels have scale < 0 "
             f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
         )
-    if node.shift_factor is None and affine.has_shift:
+    if isinstance(node.shift_factor, NoShift) and affine.has_shift:
         largest = int(np.argmax(np.abs(affine.shift)))
         return Refusal(
             Reason.SHIFT_CANNOT_PASS,
-            f"{node.why_no_shift or 'the operator keeps no shift'}; "
-            f"max |shift| {abs(affine.shift.reshape(-1)[largest]):.3g}, channel {largest}",
+            f"{node.shift_factor.why}; max |shift| {abs(affine.shift.reshape(-1)[largest]):.3g}, channel {largest}",
         )
     return Moved(None, {node.source: Affine(affine.scale, affine.shift * factor)})
 

@@ -47,11 +47,11 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
     channels = _vectors(node, affine, node.input_axis, node.input_channels, "input channels")
     if isinstance(channels, Refusal):
         return channels
-    if affine.has_shift and node.why_no_shift:
+    if affine.has_shift and node.no_shift is not None:
         largest = int(np.argmax(np.abs(channels.shift)))
         return Refusal(
             Reason.SHIFT_CANNOT_PASS,
-            f"{node.why_no_shift}; max |shift| {abs(channels.shift[largest]):.3g}, channel {largest}",
+            f"{node.no_shift.why}; max |shift| {abs(channels.shift[largest]):.3g}, channel {largest}",
         )
     bias = node.bias
     if affine.has_shift:

@@ -69,7 +69,7 @@ def read_map_as_contraction(affine: Affine, like: Contraction) -> Contraction | 
     if like.window is None:
         return Refusal(Reason.UNKNOWN_SHAPE, _NOT_KNOWN)
     weight = np.ones((like.input_channels, 1, 1, *(1,) * (like.weight.ndim - 3)))
-    diagonal = replace(like, weight=weight, bias=None, why_no_shift="", window=one_place(like.window))
+    diagonal = replace(like, weight=weight, bias=None, no_shift=None, window=one_place(like.window))
     moved = absorb_output_into_contraction(diagonal, affine)
     if isinstance(moved, Refusal):
         return moved
@@ -112,7 +112,7 @@ def chain_contractions(first: Contraction, second: Contraction) -> Contraction |
         second.output_axis,
         first.input_axis,
         second.holds_bias,
-        first.why_no_shift or second.why_no_shift,
+        first.no_shift or second.no_shift,
         first.source,
         window,
     )
@@ -155,7 +155,7 @@ def merge_branches(branches: Sequence[Contraction]) -> Contraction | Refusal:
         weight=weight,
         bias=bias,
         holds_bias=all(branch.holds_bias for branch in branches),
-        why_no_shift=next((branch.why_no_shift for branch in branches if branch.why_no_shift), ""),
+        no_shift=next((branch.no_shift for branch in branches if branch.no_shift), None),
         window=frame.window,
     )
 

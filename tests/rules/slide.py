@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, NoShift
 from bnfold.window import Window
 from tests.rules.values import numbers
 
@@ -49,7 +49,7 @@ def contraction(weight, bias, window):
     padded = any((*window.before, *window.behind))
     if bias is not None:
         bias = bias.reshape(1, -1, *(1,) * (rank - 2))
-    return Contraction(weight, bias, rank, 1, why_no_shift="zeros are padded" if padded else "", window=window)
+    return Contraction(weight, bias, rank, 1, no_shift=NoShift("zeros are padded") if padded else None, window=window)
 
 
 @st.composite

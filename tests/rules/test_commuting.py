@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from bnfold.affine import Affine, per_channel, varying_axes
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Commuting
+from bnfold.semantics import Commuting, NoShift
 from tests.rules import values
 from tests.rules.laws import assert_pull_one, assert_push_one, assert_refused, pull_one, push_one
 
@@ -34,8 +34,11 @@ class Operator:
     reduces: bool = False
 
 
+BENDS = NoShift("it bends at zero")
+
+
 def no_shift(_count):
-    return None
+    return BENDS
 
 
 def pointwise(function, bounding=None, **how):
@@ -137,7 +140,6 @@ def cases(draw, operator):
         removed_axes=axes if not keepdims.get("keepdims", True) else (),
         needs_non_negative_scale=operator.ramp,
         shift_factor=operator.factor(int(np.prod([x.shape[axis] for axis in axes]))),
-        why_no_shift="it is said why",
         source=source,
     )
 
@@ -153,7 +155,8 @@ def cases(draw, operator):
 def allowed(affine, node):
     """The part of a map that may pass."""
     scale = np.abs(affine.scale) if node.needs_non_negative_scale else affine.scale
-    return Affine(scale, affine.shift) if node.shift_factor is not None else Affine(scale, affine.shift).scale_alone()
+    may = Affine(scale, affine.shift)
+    return may.scale_alone() if isinstance(node.shift_factor, NoShift) else may
 
 
 @EVERY_OPERATOR
@@ -195,7 +198,7 @@ def test_whatever_is_refused_has_a_true_reason(operator, move, data):
         assert_refused(answer, Reason.WRONG_AXIS, expected)
     elif node.needs_non_negative_scale and affine.scale.min() < 0:
         assert answer.reason is Reason.NEEDS_NON_NEGATIVE_SCALE
-    elif node.shift_factor is None and affine.has_shift:
+    elif isinstance(node.shift_factor, NoShift) and affine.has_shift:
         assert answer.reason is Reason.SHIFT_CANNOT_PASS
     else:
         assert not isinstance(answer, Refusal)
@@ -204,7 +207,7 @@ def test_whatever_is_refused_has_a_true_reason(operator, move, data):
 
 @BOTH_MOVES
 def test_negative_scales_are_counted(move):
-    relu = Commuting(4, needs_non_negative_scale=True, shift_factor=None)
+    relu = Commuting(4, needs_non_negative_scale=True, shift_factor=BENDS)
     affine = per_channel([1.0, -0.25, 0.0, -0.5, 2.0], 0.0, rank=4)
     answer = move(relu, affine)
     expected = "2 of 5 channels have scale < 0 (min -0.5, channel 3)"
@@ -222,23 +225,18 @@ def test_channels_are_counted_and_not_the_copies_that_a_constant_stores_of_them(
 
 
 @BOTH_MOVES
-@pytest.mark.parametrize(
-    ("why", "said"),
-    [("zeros are padded", "zeros are padded"), ("", "the operator keeps no shift")],
-    ids=["why", "without why"],
-)
-def test_the_largest_shift_is_named(move, why, said):
-    pad = Commuting(4, mixed_axes=(2, 3), shift_factor=None, why_no_shift=why)
+def test_the_largest_shift_is_named(move):
+    pad = Commuting(4, mixed_axes=(2, 3), shift_factor=NoShift("zeros are padded"))
     affine = per_channel(1.0, [0.0, -0.75, 0.5], rank=4)
-    assert_refused(move(pad, affine), Reason.SHIFT_CANNOT_PASS, f"{said}; max |shift| 0.75, channel 1")
+    assert_refused(move(pad, affine), Reason.SHIFT_CANNOT_PASS, "zeros are padded; max |shift| 0.75, channel 1")
     stored = Affine(affine.scale, np.tile(affine.shift, (1, 1, 5, 5)))
-    assert_refused(move(pad, stored), Reason.SHIFT_CANNOT_PASS, f"{said}; max |shift| 0.75, channel 1")
+    assert_refused(move(pad, stored), Reason.SHIFT_CANNOT_PASS, "zeros are padded; max |shift| 0.75, channel 1")
 
 
 @BOTH_MOVES
 def test_a_scale_of_zero_passes_a_ramp(move):
     """Pruned channels; minus zero is zero."""
-    relu = Commuting(2, needs_non_negative_scale=True, shift_factor=None)
+    relu = Commuting(2, needs_non_negative_scale=True, shift_factor=BENDS)
     (requirement,) = move(relu, per_channel([0.0, -0.0], 0.0, rank=2)).requirements.values()
     assert np.array_equal(requirement.scale, np.zeros((1, 2)))
 
@@ -256,6 +254,6 @@ def test_the_law_of_the_sign_is_not_lost_with_the_shift_factor(move):
 @BOTH_MOVES
 def test_tensors_without_channels_are_legal(move):
     affine = Affine(np.ones((1, 0, 1)), np.zeros((1, 0, 1)))
-    for node in (Commuting(3, mixed_axes=(2,)), Commuting(3, needs_non_negative_scale=True, shift_factor=None)):
+    for node in (Commuting(3, mixed_axes=(2,)), Commuting(3, needs_non_negative_scale=True, shift_factor=BENDS)):
         (requirement,) = move(node, affine).requirements.values()
         assert requirement.scale.shape == (1, 0, 1)

@@ -19,7 +19,7 @@ def test_law(data, case):
     moved = assert_pull_one(case, affine)
     assert moved.requirements == {}
     assert moved.meaning.weight.shape == node.weight.shape
-    for field in ("output_rank", "output_axis", "input_axis", "holds_bias", "why_no_shift", "source"):
+    for field in ("output_rank", "output_axis", "input_axis", "holds_bias", "no_shift", "source"):
         assert getattr(moved.meaning, field) == getattr(node, field)
 
 

@@ -11,7 +11,7 @@ from bnfold.affine import Affine, identity, per_channel
 from bnfold.refusal import Reason
 from bnfold.rules import push_past_products
 from bnfold.rules.contraction import push_shift_through_contraction as past
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, NoShift
 from tests.rules import values
 from tests.rules.laws import assert_push_law, assert_push_one, assert_refused, pull_one, push_one
 
@@ -31,13 +31,13 @@ def test_law(data, case):
     assert moved.choices == ({},)
     assert moved.meaning.weight.shape == node.weight.shape
     assert (moved.meaning.bias is None) == (node.bias is None and not affine.has_shift)
-    for field in ("output_rank", "output_axis", "input_axis", "holds_bias", "why_no_shift", "source"):
+    for field in ("output_rank", "output_axis", "input_axis", "holds_bias", "no_shift", "source"):
         assert getattr(moved.meaning, field) == getattr(node, field)
 
 
 @given(data=st.data(), case=values.convolutions())
 def test_a_scale_passes_zero_padding(data, case):
-    node = replace(case.node, why_no_shift="zeros are padded")
+    node = replace(case.node, no_shift=NoShift("zeros are padded"))
     scale = data.draw(values.maps(case.x.shape, [1])).scale_alone()
     moved = assert_push_one(values.Case(node, case.inputs, zero_padded), scale)
     assert moved.meaning.bias is node.bias
@@ -72,7 +72,7 @@ def test_groups_keep_their_channels():
 
 
 def test_a_shift_does_not_pass_zero_padding():
-    node = replace(CONVOLUTION, why_no_shift="zeros are padded, and would be shifted too")
+    node = replace(CONVOLUTION, no_shift=NoShift("zeros are padded, and would be shifted too"))
     expected = "zeros are padded, and would be shifted too; max |shift| 0.75, channel 2"
     for copies in (1, 5):
         affine = Affine(np.ones((1, 1, 1)), np.tile(np.array([0.5, 0.0, -0.75, 0.0]).reshape(1, 4, 1), (1, 1, copies)))
@@ -142,6 +142,6 @@ def test_a_scale_goes_into_the_weight_and_not_behind():
 
 
 def test_a_shift_that_cannot_be_absorbed_does_not_pass_either():
-    node = replace(CONVOLUTION, why_no_shift="zeros are padded")
+    node = replace(CONVOLUTION, no_shift=NoShift("zeros are padded"))
     answer = past(node, per_channel(1.0, [1.0, 2.0, 3.0, 4.0], rank=3))
     assert_refused(answer, Reason.SHIFT_CANNOT_PASS, "zeros are padded; max |shift| 4, channel 3")

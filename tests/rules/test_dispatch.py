@@ -1,5 +1,6 @@
 """Which way a meaning lets a map go at all; what it does not let pass, it refuses and says why."""
 
+import inspect
 import typing
 
 import numpy as np
@@ -9,7 +10,9 @@ from bnfold import rules
 from bnfold.affine import identity, per_channel
 from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
+from bnfold.rules.dispatch import ROWS
 from bnfold.semantics import (
+    Absorber,
     AffineMap,
     Commuting,
     Contraction,
@@ -76,16 +79,37 @@ def test_only_a_split_has_several_outputs(outputs):
         rules.pull(CONTRACTION, dict.fromkeys(outputs, SCALE))
 
 
-def test_every_meaning_has_an_answer_in_both_directions():
-    """A rule for it, or one of the refusals above."""
-    meanings = set(typing.get_args(Meaning))
-    assert rules._PULL.keys() == meanings - {Opaque, Split, Recurrent}
-    assert rules._PUSH.keys() | rules._PUSH_JOINED.keys() == meanings - {Opaque, Normalisation, Embedding}
+def test_every_meaning_has_one_row():
+    meanings = [row.meaning for row in ROWS]
+    assert len(set(meanings)) == len(meanings)
+    assert set(meanings) == set(typing.get_args(Meaning))
 
 
 def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
-    taken = {*rules._PULL.values(), *rules._PUSH.values(), *rules._PUSH_JOINED.values()}
-    taken |= {rules.read_batch_norm_as_affine, rules.pull_through_split, rules.push_shift_through_contraction}
+    taken = {inspect.unwrap(rule) for row in ROWS for rule in (row.pull, row.push)}
+    taken |= {rules.read_batch_norm_as_affine, rules.push_shift_through_contraction}
     taken |= {rules.read_map_as_contraction, rules.chain_contractions, rules.merge_branches}
     assert len(set(rules.ALL)) == len(rules.ALL)
-    assert set(rules.ALL) == taken
+    assert set(rules.ALL) == {rule for rule in taken if not rule.__qualname__.endswith("<lambda>")}
+
+
+ABSORBERS = [
+    (AffineMap(SCALE, Form.SCALE), 3.0),
+    (CONTRACTION, 1.0),
+    (Normalisation(SCALE, (1,)), 3.0),
+    (RECURRENT, 1.0),
+    (Embedding(np.array([[1.0, -7.0]]), 0, 1), 7.0),
+]
+
+
+@pytest.mark.parametrize(("node", "factor"), ABSORBERS, ids=lambda node: type(node).__name__)
+def test_every_absorber_says_how_large_its_factors_are(node, factor):
+    assert node.largest_factor == factor
+    assert {type(node) for node, _ in ABSORBERS} == {m for m in typing.get_args(Meaning) if issubclass(m, Absorber)}
+
+
+@pytest.mark.parametrize(("node", "_factor"), ABSORBERS, ids=lambda node: type(node).__name__)
+def test_what_absorbs_its_output_requires_nothing_of_its_input(node, _factor):
+    shift = per_channel(1.0, np.array([2.0, 3.0]), rank=2)
+    for affine in (SCALE, shift) if node.absorbs_output else ():
+        assert rules.pull(node, {0: affine}).requirements == {}

@@ -86,7 +86,7 @@ def test_the_law_of_chains(data, axes):
     strides = [1 if one else data.draw(st.integers(1, 2)) for one in first_is_pointwise]
     later = [data.draw(st.integers(1, 2)) for _ in range(axes)]
     second = node(middle, outputs, [not one for one in first_is_pointwise], pads(first_is_pointwise), later)
-    first = node(channels, middle, first_is_pointwise, pads([True] * axes), strides, not second.why_no_shift)
+    first = node(channels, middle, first_is_pointwise, pads([True] * axes), strides, not second.no_shift)
     chained = chain_contractions(first, second)
     assert isinstance(chained, Contraction), chained
     assert_same(

@@ -6,11 +6,11 @@ A contraction's weight is (groups, outputs per group, inputs per group, *kernel)
 from bnfold.affine import Array
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, NoShift
 from bnfold.window import Window
 
-ZEROS_PADDED = "zeros are padded, and would be shifted too"
-PLACES_DIFFER = "places of the output see different parts of the kernel"
+ZEROS_PADDED = NoShift("zeros are padded, and would be shifted too")
+PLACES_DIFFER = NoShift("places of the output see different parts of the kernel")
 
 
 def divides(stored: Array, groups: int) -> bool:
@@ -47,7 +47,7 @@ def has_one_place(weight: Array) -> bool:
 
 
 def convolution(
-    weight: Array, bias: Array | None, rank: int, axis: int, why_no_shift: str, window: Window | None = None
+    weight: Array, bias: Array | None, rank: int, axis: int, no_shift: NoShift | None, window: Window | None = None
 ) -> Contraction:
     """The contraction of a convolution, transposed or not.
 
@@ -56,7 +56,7 @@ def convolution(
         bias: (outputs,), or None where there is none.
         rank: of input and output.
         axis: of the channels.
-        why_no_shift: as in `Contraction`.
+        no_shift: as in `Contraction`.
         window: likewise; None where the convolution is transposed.
     """
     channels = weight.shape[0] * weight.shape[1]
@@ -64,7 +64,7 @@ def convolution(
         if bias.shape != (channels,):
             raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
         bias = on_axis(bias, rank, axis)
-    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, why_no_shift=why_no_shift, window=window)
+    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, no_shift=no_shift, window=window)
 
 
 def on_axis(vector: Array, rank: int, axis: int) -> Array:

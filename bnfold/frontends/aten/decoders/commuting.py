@@ -6,7 +6,7 @@ from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import Commuting
+from bnfold.semantics import Commuting, NoShift
 
 
 def decode_ramp(call: AtenCall) -> Commuting:
@@ -14,8 +14,7 @@ def decode_ramp(call: AtenCall) -> Commuting:
     return Commuting(
         len(call.shape("self")),
         needs_non_negative_scale=True,
-        shift_factor=None,
-        why_no_shift=f"{call.node.op} bends at zero, and a shift moves the bend",
+        shift_factor=NoShift(f"{call.node.op} bends at zero, and a shift moves the bend"),
         source=call.source("self"),
     )
 
@@ -32,13 +31,13 @@ def decode_average_pool(call: AtenCall) -> Commuting:
     """
     padding = call.fixed("padding")
     pads = any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
-    why = ""
+    factor: float | NoShift = 1.0
     if pads and call.fixed("count_include_pad"):
-        why = "the average counts the zeros of the padding"
+        factor = NoShift("the average counts the zeros of the padding")
     if call.has("divisor_override"):
-        why = "the sum is divided by a number of its own"
+        factor = NoShift("the sum is divided by a number of its own")
     rank = len(call.shape("self"))
-    return Commuting(rank, _spatial(call, rank), shift_factor=None if why else 1.0, why_no_shift=why)
+    return Commuting(rank, _spatial(call, rank), shift_factor=factor)
 
 
 def decode_adaptive_average_pool(call: AtenCall) -> Commuting:
@@ -76,9 +75,7 @@ def decode_extreme(call: AtenCall) -> Commuting:
 def decode_cumsum(call: AtenCall) -> Commuting:
     """The shift would grow along the axis. Source: torch.cumsum."""
     rank = len(call.shape("self"))
-    return Commuting(
-        rank, (call.axis("dim", rank),), shift_factor=None, why_no_shift="a cumulative sum adds the shift up"
-    )
+    return Commuting(rank, (call.axis("dim", rank),), shift_factor=NoShift("a cumulative sum adds the shift up"))
 
 
 def decode_pad(call: AtenCall) -> Commuting:
@@ -99,7 +96,7 @@ def decode_pad(call: AtenCall) -> Commuting:
         return Commuting(rank, padded)
     if call.has("value") and float(call.fixed("value")) != 0.0:
         raise Undecodable(Reason.NOT_LINEAR, "the tensor is padded with a constant other than 0")
-    return Commuting(rank, padded, shift_factor=None, why_no_shift="zeros are padded, and would be shifted too")
+    return Commuting(rank, padded, shift_factor=NoShift("zeros are padded, and would be shifted too"))
 
 
 def decode_upsample(call: AtenCall) -> Commuting:
@@ -116,7 +113,7 @@ def _spatial(call: AtenCall, rank: int) -> tuple[int, ...]:
     return tuple(range(rank - int(digit.group(1)), rank))
 
 
-def _reduction(call: AtenCall, *, shift_factor: float | None, needs_non_negative_scale: bool = False) -> Commuting:
+def _reduction(call: AtenCall, *, shift_factor: float | NoShift, needs_non_negative_scale: bool = False) -> Commuting:
     axes = _reduced_axes(call)
     keeps = "keepdim" in call.node.arguments and call.fixed("keepdim")
     return reduction(

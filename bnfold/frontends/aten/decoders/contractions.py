@@ -19,7 +19,7 @@ from bnfold.frontends.common.convolutions import (
 from bnfold.frontends.common.einsum import parse_equation, read_einsum
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, NoShift
 from bnfold.window import Window
 
 
@@ -29,7 +29,7 @@ def decode_conv(call: AtenCall) -> Contraction:
     pads = padding == "same" or (not isinstance(padding, str) and any(padding))
     weight = outputs_first(*_stored(call))
     pads = pads and not (padding == "same" and has_one_place(weight))
-    return _convolution(call, weight, ZEROS_PADDED if pads else "", read_window(call, weight.shape[3:]))
+    return _convolution(call, weight, ZEROS_PADDED if pads else None, read_window(call, weight.shape[3:]))
 
 
 def decode_conv_transpose(call: AtenCall) -> Contraction:
@@ -42,7 +42,7 @@ def decode_conv_transpose(call: AtenCall) -> Contraction:
         any(call.fixed(name)) for name in ("padding", "output_padding")
     )
     one_place = has_one_place(weight) and not spreads
-    return _convolution(call, weight, "" if one_place else PLACES_DIFFER)
+    return _convolution(call, weight, None if one_place else PLACES_DIFFER)
 
 
 def decode_convolution(call: AtenCall) -> Contraction:
@@ -57,12 +57,12 @@ def _stored(call: AtenCall) -> tuple[Array, int]:
     return weight, groups
 
 
-def _convolution(call: AtenCall, weight: Array, why_no_shift: str, window: Window | None = None) -> Contraction:
+def _convolution(call: AtenCall, weight: Array, no_shift: NoShift | None, window: Window | None = None) -> Contraction:
     rank, spatial = len(call.shape("input")), weight.ndim - 3
     if rank not in (spatial + 1, spatial + 2):
         raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")
     bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
-    return convolution(weight, bias, rank, rank - spatial - 1, why_no_shift, window)
+    return convolution(weight, bias, rank, rank - spatial - 1, no_shift, window)
 
 
 def decode_linear(call: AtenCall) -> Contraction:

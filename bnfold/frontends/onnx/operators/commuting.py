@@ -10,7 +10,7 @@ from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, pooled
 from bnfold.refusal import Reason
-from bnfold.semantics import Commuting
+from bnfold.semantics import Commuting, NoShift
 
 FAMILY = Family()
 
@@ -31,8 +31,7 @@ def decode_ramp(context: OnnxContext) -> Commuting:
     return Commuting(
         len(context.shape(0)),
         needs_non_negative_scale=True,
-        shift_factor=None,
-        why_no_shift=f"{context.node.op} bends at zero, and a shift moves the bend",
+        shift_factor=NoShift(f"{context.node.op} bends at zero, and a shift moves the bend"),
     )
 
 
@@ -52,8 +51,7 @@ def decode_average_pool(context: OnnxContext) -> Commuting:
     return Commuting(
         rank,
         mixed_axes=tuple(range(2, rank)),
-        shift_factor=None if counts_padding else 1.0,
-        why_no_shift="the average counts the zeros of the padding" if counts_padding else "",
+        shift_factor=NoShift("the average counts the zeros of the padding") if counts_padding else 1.0,
     )
 
 
@@ -104,9 +102,7 @@ def decode_cum_sum(context: OnnxContext) -> Commuting:
     """CumSum: the shift would grow along the axis. Source: ONNX CumSum-11, -14."""
     rank = len(context.shape(0))
     (axis,) = context.integers(1)
-    return Commuting(
-        rank, mixed_axes=(axis % rank,), shift_factor=None, why_no_shift="a cumulative sum adds the shift up"
-    )
+    return Commuting(rank, mixed_axes=(axis % rank,), shift_factor=NoShift("a cumulative sum adds the shift up"))
 
 
 @FAMILY.operator("Pad", (2, 11, 13, 18, 19, 21, 23, 24, 25))
@@ -125,9 +121,7 @@ def decode_pad(context: OnnxContext) -> Commuting:
         return Commuting(rank, mixed_axes=padded)
     if _pad_value(context) != 0.0:
         raise Undecodable(Reason.NOT_LINEAR, "the tensor is padded with a constant other than 0")
-    return Commuting(
-        rank, mixed_axes=padded, shift_factor=None, why_no_shift="zeros are padded, and would be shifted too"
-    )
+    return Commuting(rank, mixed_axes=padded, shift_factor=NoShift("zeros are padded, and would be shifted too"))
 
 
 @FAMILY.operator("Resize", (10, 11, 13, 18, 19))
@@ -150,8 +144,7 @@ def decode_resize(context: OnnxContext) -> Commuting:
     return Commuting(
         rank,
         mixed_axes=tuple(sorted({*resampled, *cropped})),
-        shift_factor=None,
-        why_no_shift="places outside get zeros",
+        shift_factor=NoShift("places outside get zeros"),
     )
 
 
@@ -180,7 +173,7 @@ def _factors(context: OnnxContext) -> list[float]:
 
 
 def _reduction(
-    context: OnnxContext, *, shift_factor: float | None, needs_non_negative_scale: bool = False
+    context: OnnxContext, *, shift_factor: float | NoShift, needs_non_negative_scale: bool = False
 ) -> Commuting:
     axes = _reduced_axes(context)
     return reduction(

@@ -31,7 +31,7 @@ from bnfold.frontends.onnx.told_shapes import (
     transpose_convolved,
 )
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, NoShift
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -57,7 +57,7 @@ def decode_conv(context: OnnxContext) -> Contraction:
         raise malformed(f"Conv has a weight of shape {stored.shape} and group {groups}")
     weight = outputs_first(stored, groups)
     window = read_window(context.node, weight.shape[3:])
-    return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else "", window)
+    return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else None, window)
 
 
 @encodes(Contraction)
@@ -80,7 +80,7 @@ def decode_conv_transpose(context: OnnxContext) -> Contraction:
         raise malformed(f"ConvTranspose has a weight of shape {stored.shape} and group {groups}")
     weight = inputs_first(stored, groups)
     one_place = has_one_place(weight) and not _spreads(context)
-    return _convolution(context, weight, "" if one_place else PLACES_DIFFER)
+    return _convolution(context, weight, None if one_place else PLACES_DIFFER)
 
 
 def _convolution_edit(
@@ -105,9 +105,11 @@ def _spreads(context: OnnxContext) -> bool:
     return any(stride > 1 for stride in strides) or widened or attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
 
 
-def _convolution(context: OnnxContext, weight: Array, why_no_shift: str, window: Window | None = None) -> Contraction:
+def _convolution(
+    context: OnnxContext, weight: Array, no_shift: NoShift | None, window: Window | None = None
+) -> Contraction:
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
-    return convolution(weight, bias, weight.ndim - 1, 1, why_no_shift, window)
+    return convolution(weight, bias, weight.ndim - 1, 1, no_shift, window)
 
 
 @encodes(Contraction)
