@@ -1,6 +1,6 @@
 """Tensors of torch as arrays of numpy and back, bfloat16 included, and the results of a program as a list of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -35,6 +35,34 @@ def to_tensor(array: Array) -> "torch.Tensor":
     if copy.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(copy)
+
+
+def as_arrays(value: object) -> Any:  # noqa: ANN401 - of the structure of what comes in
+    """A structure of lists, tuples and dicts with arrays in place of its tensors."""
+    return _mapped(value, _array_or_itself)
+
+
+def as_tensors(value: object) -> Any:  # noqa: ANN401 - of the structure of what comes in
+    """The same back, every tensor with memory of its own."""
+    return _mapped(value, _tensor_or_itself)
+
+
+def _mapped(value: object, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    from torch.utils import _pytree as pytree
+
+    return pytree.tree_map(change, value)
+
+
+def _array_or_itself(held: Any) -> Any:  # noqa: ANN401
+    import torch
+
+    if not isinstance(held, torch.Tensor) or numpy_dtype(held.dtype) is None:
+        return held  # quantised ones, and those of 8 bits that numpy lacks
+    return to_array(held)
+
+
+def _tensor_or_itself(held: Any) -> Any:  # noqa: ANN401
+    return to_tensor(held) if isinstance(held, np.ndarray) else held
 
 
 def numpy_dtype(dtype: "torch.dtype") -> "np.dtype[Any] | None":

@@ -5,14 +5,14 @@ said. In float64 only the numbers that a fold has stored anew part it from its o
 place each. So a result is the same where
 
 - the new program in float64 is as near to the original in float64 as such roundings bring it
-  (`bnfold.verifier.programs.parts.law`), and in no case further than the ceiling of its type, and
+  (`bnfold.verifier.local.law`), and in no case further than the ceiling of its type, and
 - the new program in its own precision is as near to the original in float64 as the original in its own is, times the
   factor that any two roundings have; and the original is near enough for that to say something.
 
 Slow: it is asked only in doubt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,12 +24,13 @@ from torch.utils import _pytree as pytree
 from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS, Array, differences
 from bnfold.verifier.compare.tolerance import NOISE_FACTOR, Limits
+from bnfold.verifier.local.half_units import wide
+from bnfold.verifier.local.law import Comparator
 from bnfold.verifier.programs.parts.cutting import Cutter
 from bnfold.verifier.programs.parts.graph import Function, ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.law import Comparison, wide
 from bnfold.verifier.programs.parts.matching import content
 from bnfold.verifier.programs.program import TorchProgram
-from bnfold.verifier.programs.tensors import comparable, named_leaves
+from bnfold.verifier.programs.tensors import as_arrays, as_tensors, comparable, named_leaves
 
 _RESEMBLES = 0.05
 """Of max |a|: further from what it is in float64, a result is noise, and so is whatever is compared with it."""
@@ -65,7 +66,7 @@ class Truth:
         """
         try:
             ours, theirs = (_Made.by(graph, name, names) for graph in self._graphs)
-            arguments = pytree.tree_map(wide, self._original.arguments(leaves))
+            arguments = pytree.tree_map(wide, as_arrays(self._original.arguments(leaves)))
             return _doubt(ours, theirs, arguments, values, limits)
         except Exception as error:  # whatever torch raises where a program does not run in float64
             lines = str(error).strip().splitlines()
@@ -79,11 +80,13 @@ class _Made:
     Attributes:
         name: of the result.
         stored: the parameters, buffers and constants that it is made of.
+        contents: of each of them.
         function: of the arguments and the stored tensors.
     """
 
     name: str
     stored: Sequence[Any]
+    contents: Sequence[Hashable]
     function: Function
 
     @classmethod
@@ -98,18 +101,23 @@ class _Made:
         if any(node.is_random for node in part.nodes):
             raise Unreadable("random numbers are others in float64")
         function = graph.function([*graph.inputs, *part.stored], [target], part.nodes)
-        return cls(name, [value.tensor for value in part.stored], function)
+        held = [value.tensor for value in part.stored]
+        contents = [content(tensor) for tensor in held if tensor is not None]
+        return cls(name, as_arrays(held), contents, function)
 
-    def run(self, arguments: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401 - a tensor or a number
+    def run(self, arguments: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401 - an array or a number
         """Run on copies: a program may write to what it is given."""
-        beat()
-        with torch.no_grad():
-            leaves = named_leaves(self.function(pytree.tree_map(_own, [*arguments, *stored]))[0])
-        return next(iter(leaves.values())) if len(leaves) == 1 else leaves[self.name]
+        return as_arrays(self._run(arguments, stored))
 
     def exact(self, arguments: Sequence[Any]) -> object:
         """What it is in float64."""
-        return comparable(self.run(arguments, [wide(held) for held in self.stored]))
+        return comparable(self._run(arguments, [wide(held) for held in self.stored]))
+
+    def _run(self, arguments: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401 - a tensor or a number
+        beat()
+        with torch.no_grad():
+            leaves = named_leaves(self.function(as_tensors([*arguments, *stored]))[0])
+        return next(iter(leaves.values())) if len(leaves) == 1 else leaves[self.name]
 
 
 def _target(graph: ProgramGraph, name: str, names: Sequence[str]) -> Value:
@@ -131,10 +139,8 @@ def _doubt(ours: _Made, theirs: _Made, arguments: Sequence[Any], values: tuple[o
     apart = _error(truth, folded)
     if not apart <= limits.ceiling:
         return f"in float64, it differs by {apart:.2g} of max |a|"
-    had = {content(held) for held in ours.stored}
-    changed = [content(held) not in had for held in theirs.stored]
-    comparison = Comparison(ours.run, theirs.run, (ours.stored, theirs.stored), changed)
-    finding = comparison.on(arguments, quick=False)
+    changed = [held not in ours.contents for held in theirs.contents]
+    finding = Comparator(ours.run, theirs.run, (ours.stored, theirs.stored), changed).compare(arguments)
     if not finding.excess <= 1:
         return f"in float64, it differs by {apart:.2g} of max |a|, {finding.excess:.3g} times what rounding explains"
     own, new = (_error(truth, value) for value in values)
@@ -156,7 +162,3 @@ def _in_float64(value: object) -> object:
         return value
     array: Array = value.astype(np.float64) if value.dtype in FLOATS else value
     return array
-
-
-def _own(held: Any) -> Any:  # noqa: ANN401 - a tensor, a number or a list
-    return held.clone() if isinstance(held, torch.Tensor) else held

@@ -1,6 +1,6 @@
 """What parts begin with: random values of many magnitudes, zeros, impulses; on a corner where that is enough."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -8,7 +8,6 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bnfold.verifier.programs.parts.graph import Node
-from bnfold.verifier.programs.parts.law import magnitudes
 
 # Operators that treat all samples, and all places behind the second axis, alike.
 _ALIKE_IN_PLACES = frozenset(
@@ -36,9 +35,18 @@ def probes(seen: Sequence[Any], *, small: bool, seed: int) -> Iterator[tuple[str
         small: whether a corner will do.
         seed: of the numbers.
     """
-    for number, (name, change) in enumerate(magnitudes()):
+    for number, (name, change) in enumerate(_magnitudes()):
         generator = torch.Generator().manual_seed(seed * 100 + number)
         yield name, [pytree.tree_map(lambda held: _drawn(held, generator, change, small), held) for held in seen]  # noqa: B023
+
+
+def _magnitudes() -> Iterator[tuple[str, Callable[[torch.Tensor], torch.Tensor]]]:
+    """Of what a part begins with: both sides of every threshold are reached, and what is behind it."""
+    yield "random values", lambda drawn: drawn
+    yield "random values", lambda drawn: 16 * drawn
+    yield "random values", lambda drawn: 1000 * drawn
+    yield "negative values", lambda drawn: -3 * drawn.abs()
+    yield "zeros", torch.zeros_like
 
 
 def _drawn(held: Any, generator: torch.Generator, change: Any, small: bool) -> Any:  # noqa: ANN401

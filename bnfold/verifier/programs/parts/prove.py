@@ -17,17 +17,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from bnfold.pulse import beat
+from bnfold.verifier.local.half_units import is_narrow
+from bnfold.verifier.local.law import Comparator, Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
 from bnfold.verifier.programs.parts.graph import Function, ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.law import RANDOM, Comparison, Finding
 from bnfold.verifier.programs.parts.matching import Keys, candidates, content
 from bnfold.verifier.programs.parts.probes import bears_corner, impulses, probes
+from bnfold.verifier.programs.tensors import as_arrays, as_tensors
 from bnfold.verifier.result import TensorCheck
 
-_NARROW = frozenset({torch.float16, torch.bfloat16})
 # A part that has grown this large has left the place of a fold behind; only results are asked of larger ones.
 _LARGEST = 150
 
@@ -229,31 +231,30 @@ class Prover:
         given = list(dict.fromkeys((*begins[0], *begins[1])))
         seen = [self.seen[value] for value in given]
         small = bears_corner((*ours.nodes, *theirs.nodes), seen)
-        comparison = self._comparison(ours, theirs, [[given.index(value) for value in side] for side in begins])
+        comparator = self._comparator(ours, theirs, [[given.index(value) for value in side] for side in begins])
         try:
-            return self._on_probes(comparison, seen, small=small, quick=quick)
+            return self._on_probes(comparator, seen, small=small, quick=quick)
         except RuntimeError:
             if not small:
                 raise
-            return self._on_probes(comparison, seen, small=False, quick=quick)
+            return self._on_probes(comparator, seen, small=False, quick=quick)
 
     def _on_probes(
-        self, comparison: Comparison, seen: Sequence[Any], *, small: bool, quick: bool
+        self, comparator: Comparator, seen: Sequence[Any], *, small: bool, quick: bool
     ) -> tuple[Finding, str]:
         worst, where = Finding(0.0), ""
         for name, values in probes(seen, small=small, seed=self.seed):
-            found = comparison.on(values, quick=quick, centred=name == RANDOM)
+            found = comparator.compare(as_arrays(values), quick=quick)
             if found.excess > worst.excess or not where:
                 worst, where = found, name
             if worst.excess > 1:
                 return worst, where
         narrow = any(
-            changed and held.dtype in _NARROW
-            for changed, held in zip(comparison.changed, comparison.stored[1], strict=True)
+            changed and is_narrow(held) for changed, held in zip(comparator.changed, comparator.stored[1], strict=True)
         )
-        kernel = max((max(held.shape[2:], default=1) for held in comparison.stored[1] if held.dim() > 2), default=1)
+        kernel = max((max(held.shape[2:], default=1) for held in comparator.stored[1] if np.ndim(held) > 2), default=1)
         for values in impulses(seen, small=small, kernel=kernel) if narrow else ():
-            found = comparison.on(values, quick=False, impulses=True)
+            found = comparator.compare_singles(as_arrays(values))
             if found.excess > worst.excess:
                 worst, where = found, "single values"
             if worst.excess > 1:
@@ -264,7 +265,7 @@ class Prover:
         """The first value of the original that is equal to this one: equal values are fed with the same."""
         return self._first[self._keys[0][value]]
 
-    def _comparison(self, ours: Part, theirs: Part, places: Sequence[Sequence[int]]) -> Comparison:
+    def _comparator(self, ours: Part, theirs: Part, places: Sequence[Sequence[int]]) -> Comparator:
         """Two parts, ready to run.
 
         Args:
@@ -279,8 +280,8 @@ class Prover:
             for graph, part in ((self.original, ours), (self.new, theirs))
         )
         runs = [partial(_run, function, own) for function, own in zip(functions, places, strict=True)]
-        stored = tuple([_as_read(value, part) for value in part.stored] for part in (ours, theirs))
-        return Comparison(runs[0], runs[1], (stored[0], stored[1]), changed)
+        stored = tuple([as_arrays(_as_read(value, part)) for value in part.stored] for part in (ours, theirs))
+        return Comparator(runs[0], runs[1], (stored[0], stored[1]), changed)
 
 
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
@@ -297,8 +298,4 @@ def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored
     beat()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return function([*(_own(given[place]) for place in places), *map(_own, stored)])[0]
-
-
-def _own(held: Any) -> Any:  # noqa: ANN401 - a tensor, a number or a list
-    return held.clone() if isinstance(held, torch.Tensor) else held
+        return as_arrays(function([*(as_tensors(given[place]) for place in places), *map(as_tensors, stored)])[0])

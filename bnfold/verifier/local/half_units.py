@@ -1,0 +1,73 @@
+"""Half units of the last place of stored numbers, and moves by them up or down."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.verifier.compare.arrays import FLOATS
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def wide(held: Any) -> Any:  # noqa: ANN401 - an array, a number or a list
+    """An array of floating-point numbers in float64, of complex ones in complex128; all else as it is."""
+    return held.astype(np.complex128 if held.dtype.kind == "c" else np.float64) if is_number(held) else held
+
+
+def half_unit(held: Array) -> Array:
+    """Half a unit of the last place of every number, in float64.
+
+    Args:
+        held: floating-point, in its own type.
+    """
+    _, exponent = np.frexp(held.astype(np.float64))
+    kind: Any = ml_dtypes.finfo(held.dtype)  # type: ignore[no-untyped-call]
+    smallest = np.frexp(float(kind.smallest_subnormal))[1] - 1
+    power = np.maximum(np.where(held == 0, smallest, exponent - 1 - kind.nmant), smallest)
+    return np.asarray(np.ldexp(0.5, power))
+
+
+def moved(stored: Array, draw: int, which: int) -> Array:
+    """Every number of an array by half a unit of its last place up or down, in float64 or complex128.
+
+    Args:
+        stored: in its own type.
+        draw: other directions in every draw.
+        which: and in every array.
+    """
+    if stored.dtype.kind == "c":
+        parts = np.stack([stored.real, stored.imag], axis=-1)
+        return np.asarray(moved(parts, draw, which) @ (1, 1j))
+    held = stored.astype(np.float64)
+    return np.asarray(held + half_unit(stored) * _signs(held, draw, which))
+
+
+def nudged(values: Sequence[Any], draw: int, step: float) -> list[Any]:
+    """Every number of float64 up or down by a step, in units of its size."""
+    rng = np.random.default_rng(draw)
+    return [
+        np.asarray(held * (1 + step * (2.0 * rng.integers(0, 2, held.shape) - 1))) if is_number(held) else held
+        for held in values
+    ]
+
+
+def _signs(values: Array, draw: int, which: int) -> Array:
+    """+1 or -1 for every number, at random by its digits: the same for 3, 6 and 1.5, and the opposite for -3."""
+    digits = np.frexp(np.abs(values))[0].view(np.uint64)
+    salt = np.random.default_rng([draw, which]).integers(2**63, dtype=np.uint64)
+    mixed = (digits ^ salt) * np.uint64(0xBF58476D1CE4E5B9)  # the finaliser of SplitMix64
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.where((mixed >> np.uint64(63)) == 0, 1.0, -1.0) * np.where(values < 0, -1.0, 1.0)
+
+
+def is_number(held: Any) -> bool:  # noqa: ANN401 - an array or anything else
+    """Whether it is an array of floating-point numbers, real or complex."""
+    return isinstance(held, np.ndarray) and (held.dtype in FLOATS or held.dtype.kind in "fc")
+
+
+def is_narrow(held: Any) -> bool:  # noqa: ANN401 - an array or anything else
+    """Whether it holds floating-point numbers of half precision, or less."""
+    return is_number(held) and held.dtype.itemsize < 4
