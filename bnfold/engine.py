@@ -62,7 +62,10 @@ class _Engine(Generic[N, V, E]):
             waiting = self._candidates()
         left = set(self._port.nodes())
         found = [
-            self._computed(node) if isinstance(results[node], Kept) and node not in left else results[node]
+            replace(
+                self._computed(node) if isinstance(results[node], Kept) and node not in left else results[node],
+                number=self._port.number(node),
+            )
             for node in order
         ]
         return Outcome(

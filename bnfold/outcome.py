@@ -24,6 +24,7 @@ class Fold:
         amplification: max|W'| / max|W|, the largest over the absorbing weights.
         dead_channels: how many output channels of the absorbing weights became 0, because what they could still add to
             their bias is lost in rounding.
+        number: of the node among all nodes of the model before any fold, from 0.
     """
 
     node: str
@@ -35,6 +36,7 @@ class Fold:
     through: tuple[str, ...]
     amplification: float
     dead_channels: int = 0
+    number: int = -1
 
     @property
     def is_identity(self) -> bool:
@@ -44,12 +46,18 @@ class Fold:
 
 @dataclass(frozen=True)
 class Kept:
-    """One affine node that stays, with the reason of every direction that was tried (upstream first)."""
+    """One affine node that stays, with the reason of every direction that was tried (upstream first).
+
+    Attributes:
+        node, op, is_batch_norm, number: as of a `Fold`.
+        refusals: the reasons, one at least.
+    """
 
     node: str
     op: str
     is_batch_norm: bool
     refusals: tuple[Refusal, ...]
+    number: int = -1
 
 
 @dataclass(frozen=True)

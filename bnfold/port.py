@@ -49,6 +49,9 @@ class GraphPort(Protocol[N, V, E]):
     def nodes(self) -> Iterable[N]:
         """All nodes that are there now, those of bodies and functions included, producers before their readers."""
 
+    def number(self, node: N) -> int:
+        """The place of the node among all nodes before any fold, from 0: the same however often the model is read."""
+
     def decode(self, node: N) -> Meaning:
         """What the node means."""
 

@@ -6,7 +6,7 @@ import pytest
 
 import bnfold
 from bnfold.errors import VerificationError
-from bnfold.frontends.onnx import encode
+from bnfold.frontends.onnx.operators import contractions
 from bnfold.outcome import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.reverting import Attempt, fold_what_holds
@@ -22,10 +22,14 @@ class Pretender:
     def __init__(self, wrong, blamed=()):
         self.wrong, self.blamed, self.calls = set(wrong), blamed, 0
 
-    def __call__(self, patterns):
+    def __call__(self, without):
         self.calls += 1
-        folds = tuple(fold(label) for label in LABELS if label not in patterns)
-        kept = tuple(Kept(label, "BatchNormalization", True, (EXCLUDED,)) for label in LABELS if label in patterns)
+        folds = tuple(fold(label) for number, label in enumerate(LABELS) if number not in without)
+        kept = tuple(
+            Kept(label, "BatchNormalization", True, (EXCLUDED,), number)
+            for number, label in enumerate(LABELS)
+            if number in without
+        )
         failed = bool(self.wrong & {entry.node for entry in folds})
         tensors = tuple(
             TensorCheck(label, frozenset(), 0.1, 0, passed=label not in self.wrong) for label in self.blamed
@@ -38,7 +42,7 @@ EXCLUDED = Refusal(Reason.EXCLUDED, "excluded")
 
 
 def fold(label):
-    return Fold(label, "BatchNormalization", True, label, "upstream", ("conv",), (), 1.0)
+    return Fold(label, "BatchNormalization", True, label, "upstream", ("conv",), (), 1.0, number=LABELS.index(label))
 
 
 @pytest.mark.parametrize("wrong", [[], ["bn0"], ["bn4"], ["bn8"], ["bn1", "bn7"], ["bn2", "bn3", "bn4"], LABELS])
@@ -60,8 +64,8 @@ def test_a_blamed_fold_is_tried_first():
 
 
 def test_what_fails_without_any_fold_stays_failed():
-    def hopeless(patterns):
-        attempt = Pretender([])(patterns)
+    def hopeless(without):
+        attempt = Pretender([])(without)
         return Attempt(attempt.outcome, Verification("failed", 1, 0, problem="broken"), attempt.result)
 
     found = fold_what_holds(hopeless)
@@ -72,14 +76,14 @@ def test_what_fails_without_any_fold_stays_failed():
 @pytest.fixture
 def second_bias_is_wrong(monkeypatch):
     """An encoder that spoils what it writes for conv2."""
-    right = encode._bias
+    right = contractions.bias_for
 
     def wrong(node, bias, constants, *, like=1):
         if bias is not None and node.label == "c2_node":
             bias = bias * np.where(np.arange(bias.size) == 1, 1.01, 1).reshape(bias.shape)
         return right(node, bias, constants, like=like)
 
-    monkeypatch.setattr(encode, "_bias", wrong)
+    monkeypatch.setattr(contractions, "bias_for", wrong)
 
 
 def network():
@@ -114,3 +118,27 @@ def test_revert_drops_the_wrong_fold_alone(tmp_path):
     report = bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", options)
     assert [entry.node for entry in report.outcome.kept] == ["n2_node"]
     assert onnx.load(tmp_path / "out.onnx") == result.model
+
+
+@pytest.mark.usefixtures("second_bias_is_wrong")
+def test_of_two_nodes_that_are_called_alike_only_the_guilty_one_is_dropped():
+    """A node without a name is called like its output, and another one may bear that name."""
+    model = network()
+    first, second, _ = (node for node in model.graph.node if node.op_type == "BatchNormalization")
+    first.name, second.name = second.output[0], ""
+    result = bnfold.fold(model, on_mismatch="revert")
+    assert result.report.batch_norms.folded == 2
+    assert [kept.number for kept in result.report.outcome.kept] == [4]
+    left = [node for node in result.model.graph.node if node.op_type == "BatchNormalization"]
+    assert [node.output[0] for node in left] == ["n2"]
+
+
+@pytest.mark.usefixtures("second_bias_is_wrong")
+def test_a_dropped_fold_of_another_affine_node_is_reported_as_well():
+    net = Network()
+    convolved = net.node("Conv", ["x", net.weight("w2", 4, 4, 3, 3)], "c2")
+    added = net.node("Add", [convolved, net.constant("shift", np.arange(1.0, 5.0).reshape(1, 4, 1, 1))], "a2")
+    result = bnfold.fold(net.model({"x": [1, 4, 12, 12]}, [added]), on_mismatch="revert")
+    assert result.report.verification.passed
+    (kept,) = result.report.outcome.kept
+    assert (kept.node, kept.refusals[0].reason) == ("a2_node", Reason.REVERTED)

@@ -1,12 +1,12 @@
 """Folding ONNX: files and models in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
-from bnfold.api.attempts import fold_as_asked, leaving_alone
+from bnfold.api.attempts import fold_as_asked
 from bnfold.api.options import FoldOptions, FoldResult
 from bnfold.api.places import Staged, check_target, size_of
 from bnfold.api.stopwatch import Stopwatch
@@ -74,17 +74,17 @@ def stage_onnx(
     watch.lap("load")
     if target is None:
         progress("folding")
-        outcome, _ = _run_engine(opened, options, watch)
+        outcome, _ = _run_engine(opened, options, (), watch)
         unchanged = Change(size_before, size_before)
         report = _report(source, None, outcome, before, opened.model, unchanged, SKIPPED, watch)
         return Staged(replace(report, read_as_inference=changed, warnings=opened.warnings))
     reference = _stage_reference(opened, folder, target.path.name) if changed else source
     fresh = [opened]
 
-    def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
+    def attempt(without: Collection[int]) -> Attempt[tuple[onnx.ModelProto, list[Path]]]:
         model = fresh.pop() if fresh else open_model(Path(reference))
         progress("folding")
-        outcome, moved_inside = _run_engine(model, leaving_alone(options, without), watch)
+        outcome, moved_inside = _run_engine(model, options, without, watch)
         staged = _stage(model, moved_inside, reference, outcome, folder, target.path)
         watch.lap("save")
         verdict = _judged(reference, staged[-1], options, progress)
@@ -138,9 +138,9 @@ def fold_proto(model: onnx.ModelProto, name: str, options: FoldOptions, warnings
     watch.lap("load")
     fresh = [model]
 
-    def attempt(without: Sequence[str]) -> Attempt[tuple[onnx.ModelProto, int]]:
+    def attempt(without: Collection[int]) -> Attempt[tuple[onnx.ModelProto, int]]:
         copy = fresh.pop() if fresh else parse_model(reference)
-        outcome, _ = _run_engine(OpenModel(copy, TensorStore(None)), leaving_alone(options, without), watch)
+        outcome, _ = _run_engine(OpenModel(copy, TensorStore(None)), options, without, watch)
         folded = copy.SerializeToString(deterministic=True)
         verdict = _judged(reference, folded, options, lambda _: None)
         watch.lap("verify")
@@ -179,9 +179,15 @@ def _judged(reference: ModelSource, folded: ModelSource, options: FoldOptions, p
 
 
 def _run_engine(
-    opened: OpenModel, options: FoldOptions, watch: "Stopwatch"
+    opened: OpenModel, options: FoldOptions, without: Collection[int], watch: "Stopwatch"
 ) -> tuple[Outcome, Sequence[onnx.TensorProto]]:
-    port = OnnxPort(opened.model, opened.store, exclude=options.exclude, keep_overridable=options.keep_overridable)
+    port = OnnxPort(
+        opened.model,
+        opened.store,
+        exclude=options.exclude,
+        without=without,
+        keep_overridable=options.keep_overridable,
+    )
     outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     watch.lap("plan")
     moved_inside = port.finish()

@@ -1,5 +1,6 @@
 """Folding an ExportedProgram."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from torch.export import ExportedProgram
@@ -14,12 +15,13 @@ from bnfold.frontends.torch_export.lower import lower, separated
 from bnfold.report.model import Change
 
 
-def fold_exported(program: ExportedProgram, options: FoldOptions) -> FoldedProgram:
+def fold_exported(program: ExportedProgram, options: FoldOptions, without: Collection[int] = ()) -> FoldedProgram:
     """Fold a program; it is left unchanged.
 
     Args:
         program: the program.
         options: what to fold.
+        without: numbers of nodes to leave alone, see `Fold.number`.
     """
     program = separated(program)
     reference = program
@@ -29,7 +31,7 @@ def fold_exported(program: ExportedProgram, options: FoldOptions) -> FoldedProgr
             reference = lower(program, graph)
     graph = lift(reference)
     before = len(graph.nodes)
-    port = AtenPort(graph, exclude=options.exclude)
+    port = AtenPort(graph, exclude=options.exclude, without=without)
     outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     nodes = Change(before, len(graph.nodes))
     return FoldedProgram(lower(reference, graph), reference, outcome, nodes, read_as_inference=reference is not program)

@@ -1,7 +1,7 @@
 """Folding programs of PyTorch, files and programs in memory. Importing this module imports torch."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch.export import ExportedProgram
 
-from bnfold.api.attempts import fold_as_asked, leaving_alone
+from bnfold.api.attempts import fold_as_asked
 from bnfold.api.feeding import with_shapes
 from bnfold.api.large_models import LARGEST_MESSAGE
 from bnfold.api.onnx_validity import require_runnable
@@ -63,8 +63,8 @@ def fold_program(
     fed = with_shapes(model, options, recorded)
     options = fed.options
 
-    def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
-        folded = _fold(model, leaving_alone(options, without), watch, learns=fed.teaches)
+    def attempt(without: Collection[int]) -> Attempt[FoldedProgram]:
+        folded = _fold(model, options, without, watch, learns=fed.teaches)
         verdict = _judge(folded.reference, folded.program, options)
         watch.lap("verify")
         return Attempt(folded.outcome, verdict, folded)
@@ -99,15 +99,15 @@ def stage_program(
     options = fed.options
     if target is None:
         progress("folding")
-        folded = _fold(model, options, watch, learns=fed.teaches)
+        folded = _fold(model, options, (), watch, learns=fed.teaches)
         unchanged = Change(size_before, size_before)
         report = _report(str(source), None, model, folded, unchanged, SKIPPED, watch)
         return Staged(replace(report, warnings=fed.warnings))
     staged = folder / target.path.name
 
-    def attempt(without: Sequence[str]) -> Attempt[FoldedProgram]:
+    def attempt(without: Collection[int]) -> Attempt[FoldedProgram]:
         progress("folding")
-        folded = _fold(model, leaving_alone(options, without), watch, learns=fed.teaches)
+        folded = _fold(model, options, without, watch, learns=fed.teaches)
         unchanged = _is_unchanged(folded, options)
         if unchanged:
             shutil.copyfile(source, staged)
@@ -200,11 +200,18 @@ def _save(program: Any, path: Path, source: Path, options: FoldOptions) -> None:
         save_script_like(source, program, path, options.imports)
 
 
-def _fold(model: Any, options: FoldOptions, watch: Stopwatch, *, learns: bool) -> FoldedProgram:  # noqa: ANN401
+def _fold(
+    model: Any,  # noqa: ANN401
+    options: FoldOptions,
+    without: Collection[int],
+    watch: Stopwatch,
+    *,
+    learns: bool,
+) -> FoldedProgram:
     if isinstance(model, ExportedProgram):
-        folded = fold_exported(model, options)
+        folded = fold_exported(model, options, without)
     elif isinstance(model, torch.jit.ScriptModule):
-        folded = fold_script(model, options, learns=learns)
+        folded = fold_script(model, options, without, learns=learns)
     else:
         raise UsageError(
             f"cannot fold a {type(model).__name__}: export it first, with torch.export.export(model.eval(), inputs) "

@@ -1,5 +1,6 @@
 """Folding a ScriptModule."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +17,15 @@ from bnfold.report.model import Change
 from bnfold.verifier.programs.inputs import example_arguments
 
 
-def fold_script(module: torch.jit.ScriptModule, options: FoldOptions, *, learns: bool = True) -> FoldedProgram:
+def fold_script(
+    module: torch.jit.ScriptModule, options: FoldOptions, without: Collection[int] = (), *, learns: bool = True
+) -> FoldedProgram:
     """Fold a module; it is left unchanged.
 
     Args:
         module: the module.
         options: what to fold, and for the shapes of its inputs, how it will be checked.
+        without: numbers of nodes to leave alone, see `Fold.number`.
         learns: whether shapes are learnt from how it will be checked. Else only those ranks are known that it fixes.
 
     Raises:
@@ -31,7 +35,7 @@ def fold_script(module: torch.jit.ScriptModule, options: FoldOptions, *, learns:
     examples = _examples(reference, options) if learns else []
     program = ScriptProgram(reference, examples, assume_inference=options.assume_inference)
     before = len(program.graph.nodes)
-    port = AtenPort(program.graph, exclude=options.exclude)
+    port = AtenPort(program.graph, exclude=options.exclude, without=without)
     outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
     nodes = Change(before, len(program.graph.nodes))
     folded = program.finish()

@@ -1,6 +1,6 @@
 """The neutral graph of aten operators behind the engine's protocol."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants
@@ -8,7 +8,7 @@ from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.editor import AtenEditor
 from bnfold.frontends.aten.encode import AtenEdit, encode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
-from bnfold.frontends.common.exclusion import Exclusion
+from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Meaning, Opaque
 
@@ -19,27 +19,33 @@ class AtenPort:
     Args:
         graph: the graph, after `settle_writes`.
         exclude: glob patterns of labels of nodes to leave alone.
+        without: numbers of further nodes to leave alone, as `number` gives them.
     """
 
-    def __init__(self, graph: AtenGraph, *, exclude: Sequence[str] = ()) -> None:
+    def __init__(self, graph: AtenGraph, *, exclude: Sequence[str] = (), without: Collection[int] = ()) -> None:
         self._graph = graph
         self._constants = AtenConstants()
         self._editor = AtenEditor(graph, self._constants)
-        self._exclude = Exclusion(exclude, (node.label for node in graph.nodes))
+        self._left_alone = LeftAlone(graph.nodes, exclude, without)
 
     @property
     def unmatched(self) -> tuple[str, ...]:
         """The patterns of `exclude` that match no node."""
-        return self._exclude.unmatched
+        return self._left_alone.unmatched
 
     def nodes(self) -> Iterable[AtenNode]:
         """All nodes that are there now, in the order in which they run."""
         return self._graph.nodes
 
+    def number(self, node: AtenNode) -> int:
+        """Which node it was before any fold; -1 where a fold added it."""
+        return self._left_alone.number(node)
+
     def decode(self, node: AtenNode) -> Meaning:
         """What the node means."""
-        if node.label in self._exclude:
-            return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
+        left_alone = self._left_alone.why(node)
+        if left_alone is not None:
+            return left_alone
         if node.sealed:
             return Opaque(Reason.FOREIGN_DOMAIN, node.sealed)
         return decode(node, self._constants)

@@ -1,10 +1,10 @@
 """The ONNX frontend behind the engine's protocol."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import onnx
 
-from bnfold.frontends.common.exclusion import Exclusion
+from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
 from bnfold.frontends.onnx.editor import ModelEditor
@@ -28,6 +28,7 @@ class OnnxPort:
         model: the model.
         store: where its tensors lie.
         exclude: glob patterns of labels of nodes to leave alone.
+        without: numbers of further nodes to leave alone, as `number` gives them.
         keep_overridable: leave initializers alone that are also graph inputs.
 
     Raises:
@@ -35,12 +36,18 @@ class OnnxPort:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, store: TensorStore, *, exclude: Sequence[str] = (), keep_overridable: bool = False
+        self,
+        model: onnx.ModelProto,
+        store: TensorStore,
+        *,
+        exclude: Sequence[str] = (),
+        without: Collection[int] = (),
+        keep_overridable: bool = False,
     ) -> None:
         self._index: GraphIndex = index_model(model)
         self._constants = OnnxConstants(store, keep_overridable=keep_overridable)
         self._editor = ModelEditor(self._index, self._constants)
-        self._exclude = Exclusion(exclude, (node.label for node in self.nodes()))
+        self._left_alone = LeftAlone(self.nodes(), exclude, without)
         infer_shapes(self._index)
         complete_shapes(self._index, self._constants)
         self._spelled = find_spellings(self._index, self._constants)
@@ -52,16 +59,21 @@ class OnnxPort:
     @property
     def unmatched(self) -> tuple[str, ...]:
         """The patterns of `exclude` that match no node."""
-        return self._exclude.unmatched
+        return self._left_alone.unmatched
 
     def nodes(self) -> Iterable[OnnxNode]:
         """All nodes that are there now, scope by scope, in the order of the file."""
         return self._editor.nodes()
 
+    def number(self, node: OnnxNode) -> int:
+        """Which node it was before any fold; -1 where a fold added it."""
+        return self._left_alone.number(node)
+
     def decode(self, node: OnnxNode) -> Meaning:
         """What the node means."""
-        if node.label in self._exclude:
-            return Opaque(Reason.EXCLUDED, f"{node.label!r} is excluded")
+        left_alone = self._left_alone.why(node)
+        if left_alone is not None:
+            return left_alone
         if node in self._spelled.fixed:
             return Opaque(Reason.SPELLED_OUT, f"it is part of a spelled-out {self._spelled.fixed[node].name}")
         return decode(node, self._constants)
