@@ -6,6 +6,7 @@ import torch
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
+from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.schema import traits
 
 
@@ -30,7 +31,9 @@ def read(operator, *args, **kwargs):
     several = results if isinstance(results, (list, tuple)) else [results]
     outputs = [AtenValue(f"y{place}", shape=tuple(y.shape), dtype=y.dtype) for place, y in enumerate(several)]
     known = traits(schema)
-    node = graph.append(AtenNode(schema.name, lifted, outputs, "node", writes=known.writes, views=known.views))
+    node = graph.append(
+        AtenNode(operator_of(schema.name), lifted, outputs, "node", writes=known.writes, views=known.views)
+    )
     held = [argument for argument in _flat(arguments.values()) if isinstance(argument, (X, torch.Tensor))]
     inputs = {place: _plain(argument).numpy() for place, argument in enumerate(held)}
     return decode(node, AtenConstants()), inputs, [np.asarray(y) for y in several]
@@ -48,7 +51,7 @@ def _lift(graph, name, argument):
         # A node in front of it, as in a real program.
         given = graph.add_input(AtenValue(f"{name} given", is_input=True, shape=tuple(x.shape), dtype=x.dtype))
         made = AtenValue(name, shape=tuple(x.shape), dtype=x.dtype)
-        graph.append(AtenNode("aten::sigmoid", {"self": given}, [made], f"before {name}"))
+        graph.append(AtenNode(operator_of("aten::sigmoid"), {"self": given}, [made], f"before {name}"))
         return made
     if isinstance(argument, torch.Tensor):
         return graph.add_input(AtenValue(name, parameter=argument, shape=tuple(argument.shape), dtype=argument.dtype))

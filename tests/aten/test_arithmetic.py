@@ -1,34 +1,17 @@
-"""Arithmetic under all its names: what decides that a node may be affine, what reads it and what writes it agree."""
+"""Arithmetic folds under all the names that it has."""
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 from torch import nn  # noqa: E402
 
-from bnfold.frontends.aten.decode import DECODERS  # noqa: E402
-from bnfold.frontends.aten.decoders import affine_maps, joins  # noqa: E402
-from bnfold.frontends.aten.graph import ARITHMETIC, AtenNode, canonical  # noqa: E402
+from bnfold.frontends.aten.operators import OPERATORS  # noqa: E402
 from tests.torch_export.folding import assert_same, export, fold  # noqa: E402
 from tests.torchscript.folding import compiled, fold_and_compare  # noqa: E402
 
-NAMES = sorted({name for names in ARITHMETIC.values() for name in names})
+NAMES = sorted(name for name, row in OPERATORS.items() if row.may_be_affine and "norm" not in name)
 _CONSTANT = torch.tensor([1.5, -0.5, 2.0, 4.0]).reshape(4, 1, 1)
 X = torch.randn(2, 3, 5, 5)
-
-
-def test_everything_that_reads_an_affine_map_is_in_the_table():
-    readers = {decoder for module in (affine_maps, joins) for decoder in vars(module).values() if callable(decoder)}
-    affine = {name for name, decoder in DECODERS.items() if decoder in readers and "cat" not in name}
-    norms = {name for name in affine if AtenNode(name, {}, [], "").is_batch_norm}
-    assert affine - norms == set(ARITHMETIC)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_name_is_an_operator_that_may_be_affine(name):
-    assert getattr(torch.ops.aten, name.removeprefix("aten::"))
-    assert AtenNode(name, {}, [], "").may_be_affine
-    assert AtenNode(f"{name}_", {}, [], "").may_be_affine
-    assert canonical(name) in DECODERS
 
 
 class Scaled(nn.Module):

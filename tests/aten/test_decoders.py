@@ -7,7 +7,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from bnfold import rules  # noqa: E402
 from bnfold.affine import per_channel  # noqa: E402
-from bnfold.frontends.aten.decode import DECODERS  # noqa: E402
 from bnfold.refusal import Reason, Refusal  # noqa: E402
 from bnfold.semantics import (  # noqa: E402
     AffineMap,
@@ -39,11 +38,6 @@ def assert_means(kind, operator, *args, **kwargs):
     for mine, theirs in zip(evaluate(meaning, inputs), results, strict=True):
         close(mine, theirs)
     return meaning
-
-
-def test_every_decoder_is_of_an_operator_that_exists():
-    for name in DECODERS:
-        assert hasattr(aten, name.removeprefix("aten::")), name
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

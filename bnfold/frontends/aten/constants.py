@@ -3,8 +3,7 @@
 Those are evaluated by torch itself, in the types of the program: a fold starts from the numbers that it computes with.
 """
 
-from collections.abc import Callable, Container, Mapping
-from functools import cache
+from collections.abc import Container, Mapping
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -13,22 +12,11 @@ import torch
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenNode, AtenValue, operators
-from bnfold.frontends.aten.layout import CONVERSIONS, LAYOUTS
+from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenNode, AtenValue
+from bnfold.frontends.aten.registry import is_determined
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal
 
-# What a traced program does to the sizes of tensors.
-_NUMBERS: Mapping[str, Callable[..., Any]] = {
-    "prim::NumToTensor": torch.tensor,
-    "aten::Int": int,
-    "aten::IntImplicit": int,
-    "aten::ScalarImplicit": lambda tensor: tensor.item(),
-    "aten::mul.int": lambda a, b: a * b,
-    "aten::floor_divide.int": lambda a, b: a // b,
-}
-# Their values are whatever the memory held, or belong to nobody.
-_WITHOUT_VALUES = operators("empty empty_like empty_strided new_empty new_empty_strided _empty_affine_quantized")
 _DTYPES: Mapping[torch.dtype, np.dtype[np.generic]] = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: np.dtype(ml_dtypes.bfloat16),
@@ -80,13 +68,13 @@ class AtenConstants:
         """
         steps: list[AtenNode] = []
         source = value
-        while source not in self._exact and source.producer is not None and source.producer.op in LAYOUTS:
+        while source not in self._exact and source.producer is not None and source.producer.operator.undo is not None:
             steps.append(source.producer)
             source = source.producer.inputs[0]
         if source in self._exact and not isinstance(self.read(value), Refusal):
             exact = torch.from_numpy(self._exact[source])
             for node in reversed(steps):
-                if node.op not in CONVERSIONS:
+                if not node.operator.rounds:
                     exact = _run(node, {node.inputs[0]: exact}, 0)
             return exact.numpy()
         stored = self.read(value)
@@ -169,17 +157,9 @@ def _stored(value: AtenValue, tensor: torch.Tensor) -> torch.Tensor | Refusal:
 
 def _makes_constant(node: AtenNode) -> bool:
     """Whether what a node makes follows from what it reads: an operator of PyTorch's own that rolls no dice."""
-    if node.op in _NUMBERS:
+    if node.operator.evaluate is not None:
         return True
-    namespace, _, name = node.op.partition("::")
-    return namespace == "aten" and node.op not in _WITHOUT_VALUES and not node.writes and _is_determined(name)
-
-
-@cache
-def _is_determined(name: str) -> bool:
-    packet = getattr(torch.ops.aten, name, None)
-    overloads = [] if packet is None else [getattr(packet, overload) for overload in packet.overloads()]
-    return bool(overloads) and not any(torch.Tag.nondeterministic_seeded in overload.tags for overload in overloads)
+    return not node.operator.has_no_values and not node.writes and is_determined(node.op)
 
 
 def _made_of(value: AtenValue) -> list[AtenValue]:
@@ -223,8 +203,8 @@ def _run(node: AtenNode, known: "Mapping[AtenValue, _Held]", place: int) -> Any:
         return [value_of(element) for element in argument] if isinstance(argument, list) else argument
 
     arguments = {name: value_of(argument) for name, argument in node.arguments.items()}
-    if node.op in _NUMBERS:
-        return _NUMBERS[node.op](*arguments.values())
+    if node.operator.evaluate is not None:
+        return node.operator.evaluate(*arguments.values())
     with torch.no_grad():
         result = getattr(torch.ops.aten, node.op.removeprefix("aten::"))(**arguments)
     if isinstance(result, tuple) or len(node.outputs) > 1:

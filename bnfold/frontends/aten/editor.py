@@ -6,10 +6,10 @@ import torch
 from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants, numpy_dtype, to_torch
-from bnfold.frontends.aten.encode import AtenEdit
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, Slot, functional, reads_values
-from bnfold.frontends.aten.layout import LAYOUTS
+from bnfold.frontends.aten.edit import AtenEdit
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, Slot, reads_values
 from bnfold.frontends.aten.memory import family_of, mark
+from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.precision import AnyArray
@@ -41,10 +41,11 @@ class AtenEditor:
             arguments = {new: node.arguments[old] for new, old in edit.moved.items()}
             for name, parameter in edit.added.items():
                 arguments[name] = self._new(_bias_name(weight_name), parameter, node)
-            self._graph.replace_operator(node, edit.op, arguments)
+            self._graph.replace_operator(node, operator_of(edit.op), arguments)
         if edit.bias_behind is not None:
             bias = self._new(_bias_name(weight_name), edit.bias_behind, node)
-            self._graph.add_behind(node, "aten::add", "self", {"other": bias, "alpha": 1}, f"{node.label}_bias")
+            addition = operator_of("aten::add")
+            self._graph.add_behind(node, addition, "self", {"other": bias, "alpha": 1}, f"{node.label}_bias")
 
     def bypass(self, node: AtenNode, source: int) -> AtenValue:
         """Remove a node: who read its output reads its input, which is returned."""
@@ -53,7 +54,7 @@ class AtenEditor:
         if isinstance(separate, Refusal):
             raise InternalError(f"{node.label!r} was to be removed: {separate.evidence}")
         for writer in separate:
-            self._graph.replace_operator(writer, functional(writer.op), writer.arguments)
+            self._graph.replace_operator(writer, operator_of(writer.operator.functional), writer.arguments)
         if gone is not None and gone.mutation:
             mark(family_of(replacement), gone.mutation)
         self._graph.bypass(node, replacement)
@@ -78,7 +79,7 @@ class AtenEditor:
         rounded: AnyArray | None = parameter.rounded
         between: list[AtenValue] = []
         while value.producer is not None and exact is not None and rounded is not None:
-            undo = LAYOUTS.get(value.producer.op)
+            undo = value.producer.operator.undo
             if undo is None or not _is_read_once(value, exact.shape) or value.shape != exact.shape:
                 return False
             between.append(value)
@@ -125,7 +126,7 @@ def _module_of(node: AtenNode) -> str:
 
 def _stored(value: AtenValue) -> AtenValue:
     """What is only laid out otherwise."""
-    while value.producer is not None and value.producer.op in LAYOUTS:
+    while value.producer is not None and value.producer.operator.undo is not None:
         value = value.producer.inputs[0]
     return value
 

@@ -21,6 +21,7 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
+from bnfold.frontends.aten.row import Operator
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.rearrange import Dim
 
@@ -82,7 +83,7 @@ class AtenNode:
     """An operator.
 
     Attributes:
-        op: qualified name without overload: "aten::conv2d". An overload shows in the arguments that are there.
+        operator: what it is. An overload shows in the arguments that are there.
         arguments: all arguments of the schema by name, defaults filled in.
         outputs: the results in order, those of a list unpacked; None where nothing holds the result.
         label: for people: the module that called it, or a name from the program. Unique.
@@ -95,7 +96,7 @@ class AtenNode:
         origin: what the program calls it; None for nodes that bnfold added.
     """
 
-    op: str
+    operator: Operator
     arguments: dict[str, Argument]
     outputs: list[AtenValue | None]
     label: str
@@ -106,6 +107,11 @@ class AtenNode:
     normalises_instances: bool = False
     within: "AtenNode | None" = None
     origin: Any = None
+
+    @property
+    def op(self) -> str:
+        """The operator's qualified name without overload: "aten::conv2d"."""
+        return self.operator.name
 
     @property
     def slots(self) -> list[Slot]:
@@ -126,58 +132,12 @@ class AtenNode:
     @property
     def may_be_affine(self) -> bool:
         """Whether it is of an operator that can be an affine map."""
-        return self.op in _NORMS or canonical(functional(self.op)) in ARITHMETIC
+        return self.operator.may_be_affine
 
     @property
     def is_batch_norm(self) -> bool:
         """Whether it is a batch normalisation, in whatever form."""
-        return self.op in BATCH_NORMS and not self.normalises_instances
-
-
-def operators(names: str) -> frozenset[str]:
-    """Qualified names of operators of PyTorch's own set, from a text that lists them."""
-    return frozenset(f"aten::{name}" for name in names.split())
-
-
-BATCH_NORMS = operators(
-    """
-    batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm _native_batch_norm_legit
-    _native_batch_norm_legit_functional _native_batch_norm_legit_no_training _batch_norm_no_update
-    _batch_norm_with_update _batch_norm_with_update_functional
-    """
-)
-
-# With statistics of their own these are affine maps.
-_NORMS = BATCH_NORMS | operators("instance_norm")
-
-# Arithmetic on two operands, by its usual name, and the other names that it has.
-ARITHMETIC = {
-    "aten::add": operators("add"),
-    "aten::sub": operators("sub subtract"),
-    "aten::mul": operators("mul multiply"),
-    "aten::div": operators("div divide true_divide"),
-    "aten::rsub": operators("rsub"),
-}
-_USUAL_NAMES = {name: usual for usual, names in ARITHMETIC.items() for name in names}
-
-
-def functional(op: str) -> str:
-    """Name of the operator that does not write to its input."""
-    return op.removesuffix("_")
-
-
-def canonical(op: str) -> str:
-    """The usual name of an operator that has several."""
-    return _USUAL_NAMES.get(op, op)
-
-
-# These ask for the form of a tensor, not for its values.
-_SHAPE_QUERIES = operators(
-    """
-    size dim len numel sym_size sym_numel sym_stride stride is_floating_point is_complex device _assert_tensor_metadata
-    new_empty new_full new_ones new_zeros empty_like full_like ones_like rand_like zeros_like
-    """
-) | {"prim::device", "prim::dtype", "prim::layout"}
+        return self.operator.is_batch_norm and not self.normalises_instances
 
 
 @dataclass(eq=False)
@@ -245,19 +205,21 @@ class AtenGraph:
         if isinstance(old, AtenValue):
             self._drop_unread([old])
 
-    def replace_operator(self, node: AtenNode, op: str, arguments: dict[str, Argument]) -> None:
+    def replace_operator(self, node: AtenNode, operator: Operator, arguments: dict[str, Argument]) -> None:
         """Make a node another operator with the same outputs; `arguments` may leave out those with defaults."""
         old = node.inputs
         for slot, value in _values(node.arguments):
             value.readers.remove((node, slot))
-        node.op, node.arguments = op, dict(arguments)
+        node.operator, node.arguments = operator, dict(arguments)
         node.writes = node.views = frozenset()
         for slot, value in _values(node.arguments):
             value.readers.append((node, slot))
-        self.journal.append(OperatorReplaced(node, op, dict(arguments)))
+        self.journal.append(OperatorReplaced(node, operator.name, dict(arguments)))
         self._drop_unread(old)
 
-    def add_behind(self, node: AtenNode, op: str, operand: str, arguments: dict[str, Argument], label: str) -> AtenNode:
+    def add_behind(
+        self, node: AtenNode, operator: Operator, operand: str, arguments: dict[str, Argument], label: str
+    ) -> AtenNode:
         """A new node that takes output 0 of `node` as its argument `operand`, and makes the tensor of that name."""
         result = node.outputs[0]
         if result is None:
@@ -265,7 +227,7 @@ class AtenGraph:
         inner = AtenValue(self.fresh_name(f"{result.name}_before_bias"), node, shape=result.shape, dtype=result.dtype)
         node.outputs[0] = inner
         position = (node.position[0], node.position[1] + 1)
-        added = AtenNode(op, {operand: inner, **arguments}, [result], label, position, within=node.within)
+        added = AtenNode(operator, {operand: inner, **arguments}, [result], label, position, within=node.within)
         result.producer = added
         for slot, value in _values(added.arguments):
             value.readers.append((added, slot))
@@ -315,9 +277,7 @@ class AtenGraph:
 
 def reads_values(node: AtenNode, slot: Slot) -> bool:
     """Whether a node looks at the values of what it reads there, and not only at the form."""
-    if node.op in ("aten::expand_as", "aten::view_as", "aten::reshape_as", "aten::type_as"):
-        return slot[0] != "other"
-    return node.op not in _SHAPE_QUERIES
+    return node.operator.reads_values(slot[0])
 
 
 def _values(arguments: dict[str, Argument]) -> Iterator[tuple[Slot, AtenValue]]:

@@ -5,22 +5,21 @@
 Source: aten/src/ATen/native/Normalization.cpp, instance_norm
 """
 
-from bnfold.frontends.aten.graph import BATCH_NORMS, AtenGraph, AtenNode, AtenValue, operators
+from bnfold.frontends.aten.decoders.movement import decode_regrouping
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
 from bnfold.rearrange import Dim
-
-_VIEWS = operators("view reshape _unsafe_view")
 
 
 def mark_instance_norms(graph: AtenGraph) -> None:
     """Set `normalises_instances` of every node that is the middle of an instance normalisation."""
     for node in graph.nodes:
-        if node.op in BATCH_NORMS and _is_between_views(node):
+        if node.operator.is_batch_norm and _is_between_views(node):
             node.normalises_instances = True
 
 
 def _is_between_views(node: AtenNode) -> bool:
     source, result = node.arguments.get("input"), node.outputs[0] if node.outputs else None
-    if not isinstance(source, AtenValue) or source.producer is None or source.producer.op not in _VIEWS:
+    if not isinstance(source, AtenValue) or source.producer is None or not _regroups(source.producer):
         return False
     if result is None or result.is_output or any(_is_used(value) for value in node.outputs[1:]):
         return False
@@ -42,8 +41,12 @@ def _joins_batch(apart: tuple[Dim, ...], joined: tuple[Dim, ...] | None) -> bool
 
 
 def _shape_behind(reader: AtenNode) -> tuple[Dim, ...] | None:
-    made = reader.outputs[0] if reader.op in _VIEWS else None
+    made = reader.outputs[0] if _regroups(reader) else None
     return None if made is None else made.shape
+
+
+def _regroups(node: AtenNode) -> bool:
+    return node.operator.decode is decode_regrouping
 
 
 def _is_used(value: AtenValue | None) -> bool:

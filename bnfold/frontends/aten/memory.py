@@ -11,21 +11,8 @@ from itertools import pairwise
 
 import torch
 
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, operators, reads_values
-
-# Statistics that these update while they train, without a word in their schemas.
-_STATISTICS = {
-    "aten::batch_norm": "training",
-    "aten::cudnn_batch_norm": "training",
-    "aten::miopen_batch_norm": "training",
-    "aten::native_batch_norm": "training",
-    "aten::instance_norm": "use_input_stats",
-}
-
-# These change the form of a tensor in place: who asks for the form sees it, too.
-_REFORMING = operators(
-    "resize_ resize_as_ set_ squeeze_ swapaxes_ swapdims_ t_ transpose_ unsqueeze_ as_strided_ rename_"
-)
+from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
+from bnfold.frontends.aten.registry import changes_form
 
 
 @dataclass(frozen=True)
@@ -40,7 +27,7 @@ class Write:
         """Whether this is all that the node writes to, and its one result is the tensor as it is then."""
         node = self.node
         return (
-            node.op.endswith("_")
+            node.operator.is_in_place
             and node.writes == frozenset({"self"})
             and len(node.outputs) == 1
             and node.outputs[0] is not None
@@ -70,7 +57,7 @@ def mark(values: Iterable[AtenValue], label: str) -> None:
 def written(node: AtenNode) -> list[AtenValue]:
     """The values whose memory a node writes to."""
     names = set(node.writes)
-    if node.arguments.get(_STATISTICS.get(node.op, ""), False) is not False:
+    if node.arguments.get(node.operator.trains_by, False) is not False:
         names |= {"running_mean", "running_var"}
     return [value for slot, value in zip(node.slots, node.inputs, strict=True) if slot[0] in names]
 
@@ -133,7 +120,7 @@ def who_sees(write: Write, values: Iterable[AtenValue], besides: AtenNode | None
         for node, slot in value.readers:
             if node is besides or (node is write.node and slot[0] in node.writes):
                 continue
-            looks = reads_values(node, slot) or write.node.op in _REFORMING
+            looks = reads_values(node, slot) or changes_form(write.node.op)
             if looks and _may_be_later(node, write, value):
                 return repr(node.label)
     return ""

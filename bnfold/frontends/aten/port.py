@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
+from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.editor import AtenEditor
-from bnfold.frontends.aten.encode import AtenEdit, encode
+from bnfold.frontends.aten.encode import encode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
 from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.refusal import Reason, Refusal

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bnfold.frontends.aten.graph import AtenNode, AtenValue, functional, operators
+from bnfold.frontends.aten.graph import AtenNode, AtenValue
 from bnfold.frontends.aten.memory import (
     Write,
     after,
@@ -22,11 +22,6 @@ from bnfold.frontends.aten.memory import (
 )
 from bnfold.frontends.aten.schema import traits
 from bnfold.refusal import Reason, Refusal
-
-# What these make depends on the strides of what they read: a view here is a copy there.
-_DEPENDS_ON_STRIDES = operators(
-    "_reshape_alias _unsafe_view as_strided contiguous flatten reshape reshape_as unflatten view view_as"
-)
 
 
 def separations(node: AtenNode, source: int) -> list[AtenNode] | Refusal:
@@ -88,7 +83,7 @@ def _moves_views(before: AtenValue, behind: AtenValue) -> bool:
     """Whether views of the one may be copies of the other: a fresh tensor has the strides that a BatchNorm gives it."""
     is_fresh = before.producer is not None and not before.producer.views
     return not is_fresh and any(
-        reader.op in _DEPENDS_ON_STRIDES for member in family_of(behind) for reader, _ in member.readers
+        reader.operator.depends_on_strides for member in family_of(behind) for reader, _ in member.readers
     )
 
 
@@ -102,5 +97,5 @@ def _can_be_functional(node: AtenNode) -> bool:
         return False
     return any(
         set(node.arguments) <= {argument.name for argument in schema.arguments} and not traits(schema).views
-        for schema in torch._C._jit_get_schemas_for_operator(functional(node.op))
+        for schema in torch._C._jit_get_schemas_for_operator(node.operator.functional)
     )

@@ -5,39 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-# They may return what they were given, and their schemas do not say so.
-_SILENT_VIEWS = frozenset(
-    f"aten::{name}"
-    for name in (
-        "_unsafe_view",
-        "alpha_dropout",
-        "atleast_1d",
-        "atleast_2d",
-        "atleast_3d",
-        "broadcast_tensors",
-        "cartesian_prod",
-        "chain_matmul",
-        "channel_shuffle",
-        "conj_physical",
-        "dropout",
-        "einsum",
-        "feature_alpha_dropout",
-        "feature_dropout",
-        "flatten",
-        "linalg_multi_dot",
-        "meshgrid",
-        "pin_memory",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "set_",
-        "sum_to_size",
-        "to_dense",
-        "type_as",
-        "unsafe_chunk",
-        "unsafe_split",
-        "unsafe_split_with_sizes",
-    )
-)
+from bnfold.frontends.aten.operators import operator_of
 
 
 @dataclass(frozen=True)
@@ -59,9 +27,10 @@ def traits(schema: torch.FunctionSchema) -> Traits:
         name for name, alias in aliases.items() if alias is not None and alias.is_write and "Tensor" in types[name]
     )
     views = frozenset(name for name, alias in aliases.items() if alias is not None)
-    if schema.name == "aten::detach_":  # changes what autograd knows of a tensor, not its values
+    known = operator_of(schema.name)
+    if known.changes_no_values:
         writes = frozenset()
-    if schema.name in _SILENT_VIEWS or any(_holds_anything(text) for text in types.values()):
+    if known.may_return_input or any(_holds_anything(text) for text in types.values()):
         views |= {name for name, text in types.items() if "Tensor" in text or _holds_anything(text)}
     return Traits(writes, views)
 

@@ -11,19 +11,12 @@ from typing import Any
 import torch
 from torch import fx
 
-from bnfold.frontends.aten.graph import operators
+from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.torch_export.bodies import Call
 
 Region = Mapping[str, torch.dtype]
 """The type that is computed with, by type of device; nothing outside of every region."""
 
-# Of those that bnfold reads: the others may convert as well, and are not understood anyway.
-_CONVERT = operators(
-    """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution
-    addmm bmm einsum linear matmul mm prelu
-    """
-)
 # Wider numbers stay as they are.
 _CONVERTED = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -44,9 +37,12 @@ def region_in(call: Call, around: Region) -> Region:
 
 
 def computes_in(node: fx.Node, op: str, region: Region) -> torch.dtype | None:
-    """The type to which an operator converts all its tensors; None where it converts none."""
+    """The type to which an operator converts all its tensors; None where it converts none, or has no row that says so.
+
+    Operators without one may convert as well, and are not understood anyway.
+    """
     val = node.meta.get("val")
-    if op not in _CONVERT or not isinstance(val, torch.Tensor):
+    if not operator_of(op).converts_in_autocast or not isinstance(val, torch.Tensor):
         return None
     read = [source.meta.get("val") for source in node.all_input_nodes]
     types = {source.dtype for source in read if isinstance(source, torch.Tensor)}

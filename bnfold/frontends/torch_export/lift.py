@@ -22,6 +22,7 @@ from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, AtenNode, AtenValue, Shape
 from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
+from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.schema import traits
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
 from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
@@ -182,7 +183,9 @@ class _Lift:
             return argument
         label = self.graph.fresh_name(f"{argument.name}_as_{str(dtype).removeprefix('torch.')}")
         result = AtenValue(label, shape=argument.shape, dtype=dtype)
-        self.graph.append(AtenNode("aten::to", conversion(argument, dtype), [result], label, views=frozenset({"self"})))
+        self.graph.append(
+            AtenNode(operator_of("aten::to"), conversion(argument, dtype), [result], label, views=frozenset({"self"}))
+        )
         return result
 
     def _append(
@@ -202,7 +205,9 @@ class _Lift:
             value = self._values[output] = self._new_value(output)
             values.append(value)
         label = self._labels.of(node)
-        made = AtenNode(op, arguments, values, label, writes=writes, views=views, sealed=self._sealed, origin=node)
+        made = AtenNode(
+            operator_of(op), arguments, values, label, writes=writes, views=views, sealed=self._sealed, origin=node
+        )
         made.within = self._within
         return self.graph.append(made)
 

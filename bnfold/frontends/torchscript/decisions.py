@@ -3,16 +3,16 @@
 import operator
 from collections.abc import Callable, Mapping
 
-from bnfold.frontends.aten.graph import operators
 from bnfold.frontends.torchscript.ir import IrBlock, IrNode, IrValue, all_nodes
 
 # What a map of channels passes in any rank, and what says nothing of values. A branch that is not taken now may run for
 # tensors of other ranks: where it computes more than this, a fold beside it could change what it gives.
-_HARMLESS = operators(
-    """
+_HARMLESS = frozenset(
+    f"aten::{name}"
+    for name in """
     Float Int __and__ __contains__ __getitem__ __is__ __isnot__ __not__ __or__ _unwrap_optional append contiguous dim eq
     flatten format ge gt join le len list lt ne reshape size squeeze str unsqueeze view warn
-    """
+    """.split()  # noqa: SIM905 - a list of strings would take many lines
 ) | {
     "prim::Constant",
     "prim::If",

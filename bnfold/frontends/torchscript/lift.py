@@ -11,17 +11,15 @@ from types import MappingProxyType
 import torch
 
 from bnfold.frontends.aten.graph import (
-    ARITHMETIC,
     UNKNOWN,
     Argument,
     AtenGraph,
     AtenNode,
     AtenValue,
-    canonical,
-    functional,
     reads_values,
 )
 from bnfold.frontends.aten.memory import join, settle_writes, storage_of
+from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.schema import Traits, traits
 from bnfold.frontends.torchscript.attributes import (
     UNREADABLE,
@@ -192,14 +190,16 @@ class _Lifting:
                 label = self._labels.node(node)
                 arguments = {"self": source, "dim": axis, "index": index}
                 output = self._output(holders, label)
-                selection = AtenNode("aten::select", arguments, [output], label, views=frozenset({"self"}), origin=node)
+                selection = AtenNode(
+                    operator_of("aten::select"), arguments, [output], label, views=frozenset({"self"}), origin=node
+                )
                 selections.append(self._append(selection))
         return selections
 
     def _lift_operator(self, node: IrNode) -> AtenNode:
         schema = _schema_of(node)
         lifted = AtenNode(
-            _operator_name(node, schema),
+            operator_of(_operator_name(node, schema)),
             dict(zip(_argument_names(node, schema), map(self._argument, node.inputs()), strict=True)),
             [],
             self._labels.node(node),
@@ -252,7 +252,7 @@ class _Lifting:
             output = self._output([value], label)
             output.shape, output.dtype = argument.shape, argument.dtype
             passed = AtenNode(
-                "aten::alias", {"self": argument}, [output], label, views=frozenset({"self"}), origin=node
+                operator_of("aten::alias"), {"self": argument}, [output], label, views=frozenset({"self"}), origin=node
             )
             added.append(self._append(passed))
         return added
@@ -264,7 +264,7 @@ class _Lifting:
     def _lift_branch(self, node: IrNode) -> list[AtenNode]:
         """A prim::If, prim::Loop or the like, and behind it all that its bodies hold."""
         arguments: dict[str, Argument] = {"inputs": [self._argument(value) for value in node.inputs()]}
-        branch = AtenNode(node.kind(), arguments, [], self._labels.node(node), origin=node)
+        branch = AtenNode(operator_of(node.kind()), arguments, [], self._labels.node(node), origin=node)
         branch.outputs = [self._output([value], branch.label) for value in node.outputs()]
         self._append(branch)
         outside, self._within = self._within, branch
@@ -400,7 +400,7 @@ def _operator_name(node: IrNode, schema: IrSchema | None) -> str:
     kind = str(node.kind())
     if (
         schema is None
-        or canonical(functional(kind)) not in ARITHMETIC
+        or not operator_of(kind).may_be_affine
         or any(str(result.type) == "Tensor" for result in schema.returns)
     ):
         return kind

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.row import Keeps
 from bnfold.frontends.torchscript.attributes import Attributes
 from bnfold.frontends.torchscript.ir import IrNode, IrValue, all_nodes
 from bnfold.frontends.torchscript.observe import Form
@@ -32,14 +34,6 @@ _CONVOLUTIONS = frozenset(
     )
 )
 _BATCH_NORM = re.compile(r"__torch__\.torch\.nn\.modules\.batchnorm\.(___torch_mangle_\d+\.)?BatchNorm\dd")
-# Of these, the first input and the first result have the same rank and type; so do all forms in place.
-_KEEPS = _CONVOLUTIONS | frozenset(
-    f"aten::{name}"
-    for name in """
-    alpha_dropout avg_pool1d avg_pool2d avg_pool3d batch_norm celu dropout elu feature_dropout gelu hardsigmoid
-    hardswish hardtanh leaky_relu max_pool1d max_pool2d max_pool3d mish neg relu relu6 selu sigmoid silu softplus tanh
-    """.split()  # noqa: SIM905 - a list of strings would take forty lines
-)
 
 
 def fixed_forms(prepared: Prepared) -> dict[str, Form]:
@@ -114,7 +108,7 @@ def _weight(node: IrNode, attributes: Attributes) -> torch.Tensor | None:
 def _carry_on(nodes: list[IrNode], facts: dict[str, _Fact]) -> None:
     """Back and forth: a guard stands behind what made the tensor that it speaks of, and before what reads it."""
     for node in (*nodes, *reversed(nodes), *nodes):
-        if node.kind().removesuffix("_") in _KEEPS:
+        if Keeps.RANK | Keeps.TYPE in operator_of(node.kind()).keeps:
             before, behind = node.inputsAt(0).debugName(), node.outputsAt(0).debugName()
             if before in facts:
                 facts.setdefault(behind, facts[before])

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.row import Keeps
 from bnfold.frontends.torchscript.ir import IrNode, IrValue
 
 Axes: TypeAlias = tuple[int | str, ...]
@@ -101,15 +103,6 @@ READERS: Mapping[str, Reader] = {
     **{f"aten::{name}": Reader(0, 2, _recurrent) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
 }
 
-_KEEPS = frozenset(
-    f"aten::{name}"
-    for name in """
-    _to_copy abs alpha_dropout batch_norm celu clamp clip clone constant_pad_nd contiguous cos detach dropout elu exp
-    feature_dropout flip float gelu group_norm half hardsigmoid hardswish hardtanh instance_norm layer_norm leaky_relu
-    log mish narrow neg pad reflection_pad1d reflection_pad2d relu relu6 replication_pad2d selu sigmoid silu sin slice
-    softplus sqrt square tanh to type_as upsample_bilinear2d upsample_nearest2d
-    """.split()  # noqa: SIM905 - a list of strings would take forty lines
-)
 # With a number these keep the rank; with a tensor they may give more axes than they take.
 _ARITHMETIC = frozenset(f"aten::{name}" for name in ("add", "div", "mul", "pow", "rsub", "sub"))
 _LIKELY_KEEPS = frozenset(f"aten::{name}" for name in ("flatten", "mean", "reshape", "squeeze", "view"))
@@ -118,7 +111,7 @@ _LIKELY_KEEPS = frozenset(f"aten::{name}" for name in ("flatten", "mean", "resha
 def step_of(node: IrNode) -> tuple[Step, bool] | None:
     """How a node changes the form of its first input, and whether that is all there is to it; None for no idea."""
     kind = node.kind().removesuffix("_")
-    if kind in _KEEPS:
+    if Keeps.RANK | Keeps.CHANNELS in operator_of(kind).keeps:
         return _same, True
     made = _STEPS.get(kind)
     if made is not None:

@@ -17,19 +17,29 @@ _EXPORT_IN_EVAL_MODE = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
 def decode_batch_norm(call: AtenCall) -> AffineMap:
-    """Every form of batch_norm: weight and bias may be absent, statistics may not.
+    """A batch_norm that a flag lets train; one that keeps no statistics always takes those of the batch.
+
+    Weight and bias may be absent, statistics may not.
 
     Source: torch.nn.functional.batch_norm; aten/src/ATen/native/native_functions.yaml
     """
-    node = call.node
-    used = any(value.readers or value.is_output for value in node.outputs[1:] if value is not None)
-    if _trains(call) and used:
+    if call.fixed("training") or not has_statistics(call):
+        return decode_training_batch_norm(call)
+    return decode_inference_batch_norm(call)
+
+
+def decode_training_batch_norm(call: AtenCall) -> AffineMap:
+    """A batch_norm that takes its statistics from the batch is no affine map."""
+    if _statistics_are_used(call):
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch, and they are used")
-    if _trains(call) and not has_statistics(call):
+    if not has_statistics(call):
         raise Undecodable(Reason.TRAINING_MODE, "it keeps no statistics, and always takes those of the batch")
-    if _trains(call):
-        raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
-    if used:
+    raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
+
+
+def decode_inference_batch_norm(call: AtenCall) -> AffineMap:
+    """A batch_norm that uses the statistics that it keeps."""
+    if _statistics_are_used(call):
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its statistics are used")
     return decode_statistics(call)
 
@@ -127,13 +137,8 @@ def _numbers(call: AtenCall, name: str) -> Array:
     return call.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER)
 
 
-def _trains(call: AtenCall) -> bool:
-    op = call.node.op
-    if op in ("aten::_native_batch_norm_legit_no_training", "aten::_batch_norm_no_update"):
-        return False
-    if op.startswith("aten::_batch_norm_with_update"):
-        return True
-    return bool(call.fixed("training")) or not has_statistics(call)
+def _statistics_are_used(call: AtenCall) -> bool:
+    return any(value.readers or value.is_output for value in call.node.outputs[1:] if value is not None)
 
 
 def has_statistics(call: AtenCall) -> bool:

@@ -6,7 +6,12 @@ from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import Commuting, NoShift
+from bnfold.semantics import Commuting, NoShift, Opaque
+
+
+def decode_nonlinear(call: AtenCall) -> Opaque:
+    """Known to let neither a scale nor a shift through."""
+    return Opaque(Reason.NOT_LINEAR, f"{call.node.operator.functional} is not linear")
 
 
 def decode_ramp(call: AtenCall) -> Commuting:
@@ -79,24 +84,34 @@ def decode_cumsum(call: AtenCall) -> Commuting:
 
 
 def decode_pad(call: AtenCall) -> Commuting:
-    """pad, constant_pad_nd, reflection_pad, replication_pad; pads go from the last axis backwards.
+    """Padding in a mode. Source: torch.nn.functional.pad."""
+    return decode_constant_pad(call) if call.fixed("mode") == "constant" else decode_copying_pad(call)
 
-    Source: torch.nn.functional.pad
-    """
+
+def decode_copying_pad(call: AtenCall) -> Commuting:
+    """reflection_pad, replication_pad: the tensor's own values. Source: torch.nn.ReflectionPad2d."""
+    rank, padded = _padded_axes(call)
+    return Commuting(rank, padded)
+
+
+def decode_constant_pad(call: AtenCall) -> Commuting:
+    """constant_pad_nd. Source: torch.nn.ConstantPad2d."""
+    rank, padded = _padded_axes(call)
+    if not padded:
+        return Commuting(rank, padded)
+    if call.has("value") and float(call.fixed("value")) != 0.0:
+        raise Undecodable(Reason.NOT_LINEAR, "the tensor is padded with a constant other than 0")
+    return Commuting(rank, padded, shift_factor=NoShift("zeros are padded, and would be shifted too"))
+
+
+def _padded_axes(call: AtenCall) -> tuple[int, tuple[int, ...]]:
+    """The rank, and the axes with pads; pads go from the last axis backwards."""
     pads = call.fixed("pad" if call.has("pad") else "padding")
     rank = len(call.shape("self"))
     if len(pads) % 2 or len(pads) > 2 * rank:
         raise malformed(f"{call.node.op} has {len(pads)} pads for rank {rank}")
     pairs = zip(pads[::2], pads[1::2], strict=True)
-    padded = tuple(sorted(rank - 1 - place for place, pair in enumerate(pairs) if any(pair)))
-    constant = call.node.op == "aten::constant_pad_nd" or (
-        call.node.op == "aten::pad" and call.fixed("mode") == "constant"
-    )
-    if not constant or not padded:
-        return Commuting(rank, padded)
-    if call.has("value") and float(call.fixed("value")) != 0.0:
-        raise Undecodable(Reason.NOT_LINEAR, "the tensor is padded with a constant other than 0")
-    return Commuting(rank, padded, shift_factor=NoShift("zeros are padded, and would be shifted too"))
+    return rank, tuple(sorted(rank - 1 - place for place, pair in enumerate(pairs) if any(pair)))
 
 
 def decode_upsample(call: AtenCall) -> Commuting:

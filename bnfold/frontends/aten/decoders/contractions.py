@@ -1,5 +1,7 @@
 """Convolutions and products with a constant matrix, read as contractions with one layout of the weight."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bnfold.affine import Array
@@ -97,23 +99,31 @@ def decode_addmm(call: AtenCall) -> Contraction:
 
 
 def decode_mat_mul(call: AtenCall) -> Contraction:
-    """matmul, mm and bmm with a constant matrix on either side. Source: torch.matmul."""
+    """Matmul and mm with a constant matrix on either side. Source: torch.matmul."""
+    return _mat_mul(call, _matrix, takes_bias=True)
+
+
+def decode_batched_mat_mul(call: AtenCall) -> Contraction:
+    """Bmm with a constant that holds the same matrix again and again, on either side. Source: torch.bmm."""
+    return _mat_mul(call, _repeated_matrix, takes_bias=False)
+
+
+def _mat_mul(call: AtenCall, read: Callable[[AtenCall, str], Array], *, takes_bias: bool) -> Contraction:
     _keeps_type(call)
     right = "other" if "other" in call.node.arguments else "mat2"
     if call.is_constant(call.value("self")):
-        return _constant_on_the_left(call, right)
-    matrix = _matrix(call, right)
+        return _constant_on_the_left(call, read(call, "self"), right)
+    matrix = read(call, right)
     rank = len(call.shape("self"))
     last = len(call.output_shape()) - 1
-    takes_bias = rank == 2 and call.node.op in ("aten::matmul", "aten::mm")
+    holds_bias = takes_bias and rank == 2
     return Contraction(
-        matrix.T[None], None, last + 1, output_axis=last, input_axis=rank - 1, holds_bias=takes_bias, window=Window()
+        matrix.T[None], None, last + 1, output_axis=last, input_axis=rank - 1, holds_bias=holds_bias, window=Window()
     )
 
 
-def _constant_on_the_left(call: AtenCall, right: str) -> Contraction:
+def _constant_on_the_left(call: AtenCall, matrix: Array, right: str) -> Contraction:
     """W x: rows of W make the output channels, on the last axis but one."""
-    matrix = _matrix(call, "self")
     rank = len(call.shape(right))
     if rank < 2 or len(call.output_shape()) != rank:
         raise Undecodable(Reason.WRONG_AXIS, f"a constant matrix on the left of a tensor of rank {rank}")
@@ -131,16 +141,23 @@ def _constant_on_the_left(call: AtenCall, right: str) -> Contraction:
 
 
 def _matrix(call: AtenCall, name: str) -> Array:
-    """A constant of rank 2, or one of rank 3 that holds the same matrix again and again."""
     stored = call.parameter(name, dynamic=Reason.DYNAMIC_WEIGHT)
-    if call.node.op == "aten::bmm" and stored.ndim == 3 and not np.any(stored != stored[:1]):
-        matrix: Array = stored[0]
-        return matrix
     if stored.ndim != 2:
         raise Undecodable(
             Reason.WRONG_AXIS, f"{call.node.op} has a constant of shape {stored.shape}, only rank 2 folds"
         )
     return stored
+
+
+def _repeated_matrix(call: AtenCall, name: str) -> Array:
+    """One of a stack of matrices that are all equal."""
+    stored = call.parameter(name, dynamic=Reason.DYNAMIC_WEIGHT)
+    if stored.ndim != 3 or np.any(stored != stored[:1]):
+        raise Undecodable(
+            Reason.WRONG_AXIS, f"{call.node.op} has a constant of shape {stored.shape}, and only equal matrices fold"
+        )
+    matrix: Array = stored[0]
+    return matrix
 
 
 def decode_einsum(call: AtenCall) -> Contraction:

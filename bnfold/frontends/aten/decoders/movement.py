@@ -65,11 +65,15 @@ def decode_transpose(call: AtenCall) -> Rearrangement:
 
 
 def decode_turned(call: AtenCall) -> Rearrangement:
-    """Operators t and numpy_T turn all axes around, mT the last two. Source: torch.t, torch.Tensor.mT."""
+    """Operators t and numpy_T turn all axes around. Source: torch.t, torch.Tensor.T."""
     rank = len(call.shape("self"))
-    if call.node.op == "aten::mT":
-        return _transposition([*range(rank - 2), rank - 1, rank - 2], rank)
     return _transposition(list(range(rank))[::-1], rank)
+
+
+def decode_matrix_transpose(call: AtenCall) -> Rearrangement:
+    """MT swaps the last two axes. Source: torch.Tensor.mT."""
+    rank = len(call.shape("self"))
+    return _transposition([*range(rank - 2), rank - 1, rank - 2], rank)
 
 
 def decode_movedim(call: AtenCall) -> Rearrangement:
@@ -84,14 +88,22 @@ def decode_movedim(call: AtenCall) -> Rearrangement:
 
 
 def decode_expand(call: AtenCall) -> Rearrangement:
-    """expand, expand_as, and repeat of axes of length 1. Source: torch.Tensor.expand."""
+    """Expand and expand_as. Source: torch.Tensor.expand."""
+    return Rearrangement((_repetition(call),))
+
+
+def decode_repeat(call: AtenCall) -> Rearrangement:
+    """Of axes of length 1, it does what expand does. Source: torch.Tensor.repeat."""
+    repetition = _repetition(call)
+    pairs = zip(call.fixed("repeats"), repetition.source, strict=True)
+    if any(count != 1 and length != 1 for count, length in pairs):
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, "repeat of an axis that is longer than 1 has no rule")
+    return Rearrangement((repetition,))
+
+
+def _repetition(call: AtenCall) -> Repetition:
     source, target = call.shape("self"), call.output_shape()
-    aligned = (1,) * (len(target) - len(source)) + source
-    if call.node.op == "aten::repeat":
-        repeats = call.fixed("repeats")
-        if any(count != 1 and length != 1 for count, length in zip(repeats, aligned, strict=True)):
-            raise Undecodable(Reason.UNKNOWN_OPERATOR, "repeat of an axis that is longer than 1 has no rule")
-    return Rearrangement((Repetition(aligned, target, len(source)),))
+    return Repetition((1,) * (len(target) - len(source)) + source, target, len(source))
 
 
 def decode_slice(call: AtenCall) -> Rearrangement:

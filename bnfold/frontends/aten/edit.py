@@ -1,0 +1,30 @@
+"""A change of one node, with all its new values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bnfold.frontends.aten.graph import AtenNode, Slot
+from bnfold.frontends.common.parameters import NewParameter
+
+
+@dataclass(frozen=True, eq=False)
+class AtenEdit:
+    """A change of one node that can be carried out without further questions.
+
+    Attributes:
+        node: the node.
+        parameters: new values of tensors by slot, also where there was None or a number.
+        numbers: arguments that become plain numbers.
+        op: what the operator becomes; "" leaves it.
+        moved: where it becomes another: its arguments, by the names that they have now.
+        added: where it becomes another: tensors that it did not have.
+        bias_behind: what an addition right behind the node adds; None where there is none.
+    """
+
+    node: AtenNode
+    parameters: Mapping[Slot, NewParameter]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    op: str = ""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    added: Mapping[str, NewParameter] = field(default_factory=dict)
+    bias_behind: NewParameter | None = None

@@ -1,0 +1,97 @@
+"""What bnfold knows of one operator of PyTorch, beyond what its schema says. The table is `operators.py`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag, auto
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+from bnfold.affine import Array
+from bnfold.refusal import Refusal
+from bnfold.semantics import AffineMap, Meaning
+
+if TYPE_CHECKING:  # a node has an operator, and what reads an operator reads nodes
+    from bnfold.frontends.aten.decoders.call import AtenCall
+    from bnfold.frontends.aten.edit import AtenEdit
+    from bnfold.frontends.aten.graph import AtenNode
+
+Decoder: TypeAlias = Callable[["AtenCall"], Meaning]
+Encoder: TypeAlias = Callable[["AtenCall", Any], "AtenEdit | Refusal"]
+"""Takes the new meaning, which is of a kind that the operator's decoder returns."""
+Undo: TypeAlias = Callable[["AtenNode", Array], Array | None]
+"""From new values of a result to those of the first input; None where there are none."""
+
+ALL = frozenset({"*"})
+"""All arguments of an operator."""
+
+
+class Keeps(Flag):
+    """What the first result has of the first input."""
+
+    NOTHING = 0
+    RANK = auto()
+    CHANNELS = auto()
+    TYPE = auto()
+    ALL = RANK | CHANNELS | TYPE
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """An operator. Everything has a default, which holds for operators of which nothing is known.
+
+    What it writes to, which results are views, whether it rolls dice, and whether it changes the form of a tensor in
+    place is not said here: the registry of torch says it (bnfold.frontends.aten.schema).
+
+    Attributes:
+        name: qualified, without overload: "aten::conv2d".
+        decode: what it means; None where it has no rule.
+        encode: gives it another meaning; None where no meaning of it ever changes.
+        undo: of operators that only move or round values, so that a parameter behind them can get new values.
+        rounds: of those with `undo`, whether it may convert to another type.
+        evaluate: of operators on numbers made of sizes: computes the result.
+        has_no_values: whether what it makes is whatever the memory held.
+        looks_at_form_of: arguments of which it looks at the form alone, not at the values.
+        is_batch_norm: whether it is a batch normalisation.
+        trains_by: name of the argument that makes it write to its running statistics, where the schema does not say so.
+        changes_no_values: whether it changes only what autograd knows of what the schema says that it writes to.
+        may_return_input: whether a result may be the very input, where the schema does not say so.
+        depends_on_strides: whether it makes a view or a copy, depending on the strides of its input.
+        converts_in_autocast: whether torch.autocast converts what it reads to the region's type.
+        keeps: what the first result has of the first input.
+    """
+
+    name: str = ""
+    decode: Decoder | None = None
+    encode: Encoder | None = None
+    undo: Undo | None = None
+    rounds: bool = False
+    evaluate: Callable[..., Any] | None = None
+    has_no_values: bool = False
+    looks_at_form_of: frozenset[str] = frozenset()
+    is_batch_norm: bool = False
+    trains_by: str = ""
+    changes_no_values: bool = False
+    may_return_input: bool = False
+    depends_on_strides: bool = False
+    converts_in_autocast: bool = False
+    keeps: Keeps = Keeps.NOTHING
+
+    @cached_property
+    def may_be_affine(self) -> bool:
+        """Whether it can be an affine map: whether the signature of its decoder says so."""
+        returned = getattr(self.decode, "__annotations__", {}).get("return")
+        return AffineMap in (get_args(returned) or (returned,))
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it is the twin of another operator that writes its result over its first input."""
+        return self.name.endswith("_")
+
+    @property
+    def functional(self) -> str:
+        """Name of the operator that makes a tensor of its own."""
+        return self.name.removesuffix("_")
+
+    def reads_values(self, argument: str) -> bool:
+        """Whether it looks at the values of an argument, and not only at the form."""
+        return self.looks_at_form_of is not ALL and argument not in self.looks_at_form_of
