@@ -73,3 +73,9 @@ class UnexpectedError(Exception):
             "and with what -v prints",
             trace,
         )
+
+
+def first_line(error: Exception) -> str:
+    """What somebody else's exception says, in one line; the name of its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -11,16 +11,15 @@ import torch
 from bnfold.api.options import FoldOptions
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
-from bnfold.frontends.torchscript.readers import BATCH, LENGTH, Axes
-from bnfold.frontends.torchscript.recorded import shapes_by_leaf
-from bnfold.frontends.torchscript.wishes import Wish, wishes_of
+from bnfold.frontends.torchscript.accepted_shapes import BATCH, FREE, Pattern
+from bnfold.frontends.torchscript.inputs import WantedShape, recorded_shapes, wanted_shapes
 from bnfold.verifier.programs.inputs import example_arguments, inputs_without_shape
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _BATCHES = (1, 2)
-_LENGTHS = (32, 64, 224, 16, 8, 128, 28, 256)
-_MOST_FORMS = 4
+_SIZES = (32, 64, 224, 16, 8, 128, 28, 256)
+_MOST_SHAPES = 4
 _MOST_TRIALS = 48
 
 
@@ -50,38 +49,38 @@ def with_shapes(model: Any, options: FoldOptions, recorded: Sequence[Recorded] =
     """
     if not isinstance(model, torch.jit.ScriptModule) or not _missing(model, options):
         return Fed(options)
-    known = shapes_by_leaf(model, recorded)
+    known = recorded_shapes(model, recorded)
     given = {name.partition(".")[0] for name in (*options.feeding.shapes, *options.feeding.inputs)}
     chosen = {name: shape for name, shape in known.items() if name.partition(".")[0] not in given}
     if chosen and _runs(model, tried := _with(options, chosen)):
         return Fed(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
-    return _as_wished(model, options)
+    return _as_wanted(model, options)
 
 
-def _as_wished(module: torch.jit.ScriptModule, options: FoldOptions) -> Fed:
+def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> Fed:
     """The first shapes that the weights ask for and the program runs on."""
-    wishes = wishes_of(module, assume_inference=options.assume_inference)
-    starred = [wish.leaf.replace("*", "1") for wish in wishes if "*" in wish.leaf]
+    shapes = wanted_shapes(module, assume_inference=options.assume_inference)
+    starred = [shape.leaf.replace("*", "1") for shape in shapes if "*" in shape.leaf]
     for extra in [starred, []] if starred else [[]]:
         leaves = [*_missing(module, options), *extra]
-        wished = {leaf: wish for leaf in leaves for wish in wishes if fnmatchcase(leaf, wish.leaf)}
-        for chosen in islice(_choices(leaves, wished), _MOST_TRIALS) if wished else ():
+        wanted = {leaf: shape for leaf in leaves for shape in shapes if fnmatchcase(leaf, shape.leaf)}
+        for chosen in islice(_choices(leaves, wanted), _MOST_TRIALS) if wanted else ():
             if _runs(module, tried := _with(options, chosen)):
-                teaches = all(leaf in wished and wished[leaf].is_certain for leaf in leaves)
+                teaches = all(leaf in wanted and wanted[leaf].is_certain for leaf in leaves)
                 advice = "to choose" if teaches else "to choose, and to fold what depends on a rank that nothing fixes"
                 return Fed(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
     return Fed(options)
 
 
-def _choices(leaves: Sequence[str], wished: Mapping[str, Wish]) -> Iterator[Shapes]:
+def _choices(leaves: Sequence[str], wanted: Mapping[str, WantedShape]) -> Iterator[Shapes]:
     """Shapes for all leaves, likely ones first. What no weight is met behind may look like a leaf with a weight."""
-    others: tuple[Axes, ...] = (*next(iter(wished.values())).forms[:1], (BATCH, LENGTH), (BATCH,))
-    forms = [wished[leaf].forms[:_MOST_FORMS] if leaf in wished else others for leaf in leaves]
+    others: tuple[Pattern, ...] = (*next(iter(wanted.values())).shapes[:1], (BATCH, FREE), (BATCH,))
+    patterns = [wanted[leaf].shapes[:_MOST_SHAPES] if leaf in wanted else others for leaf in leaves]
     seen = set()
-    for batch, length in product(_BATCHES, _LENGTHS):
-        sizes: dict[int | str, int] = {BATCH: batch, LENGTH: length}
-        for together in islice(product(*forms), _MOST_FORMS):
-            shapes = tuple(tuple(axis if isinstance(axis, int) else sizes[axis] for axis in form) for form in together)
+    for batch, size in product(_BATCHES, _SIZES):
+        sizes: dict[int | str, int] = {BATCH: batch, FREE: size}
+        for together in islice(product(*patterns), _MOST_SHAPES):
+            shapes = tuple(tuple(axis if isinstance(axis, int) else sizes[axis] for axis in one) for one in together)
             if shapes not in seen:
                 seen.add(shapes)
                 yield dict(zip(leaves, shapes, strict=True))

@@ -27,8 +27,7 @@ from bnfold.frontends.kind import Kind
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torch_export.file import open_program, save_program_like
-from bnfold.frontends.torchscript.file import open_script, save_script_like
-from bnfold.frontends.torchscript.recorded import recorded_in_file
+from bnfold.frontends.torchscript.file import inputs_of_trace, open_script, save_script_like
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.report.model import Change, Report
 from bnfold.reverting import Attempt
@@ -173,7 +172,7 @@ def load_program(path: Path, kind: Kind, options: FoldOptions) -> Any:  # noqa: 
 
 def recorded_inputs(path: Path, kind: Kind) -> list[Recorded]:
     """The inputs that the program in a file says it was traced with."""
-    return recorded_in_file(path) if kind == "torchscript" else []
+    return inputs_of_trace(path) if kind == "torchscript" else []
 
 
 def _rehearse(path: Path, kind: Kind, options: FoldOptions) -> None:

@@ -11,7 +11,7 @@ from bnfold.api.program import FoldedProgram
 from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
 from bnfold.frontends.aten.port import AtenPort
-from bnfold.frontends.torchscript.prepare import duplicate
+from bnfold.frontends.torchscript.file import duplicate
 from bnfold.frontends.torchscript.program import ScriptProgram
 from bnfold.report.model import Change
 from bnfold.verifier.programs.inputs import example_arguments

@@ -11,8 +11,8 @@ import onnx
 import torch
 from torch.export import ExportedProgram
 
-from bnfold.errors import UnsupportedModelError
-from bnfold.frontends.torchscript.prepare import duplicate
+from bnfold.errors import UnsupportedModelError, first_line
+from bnfold.frontends.torchscript.file import duplicate
 from bnfold.silence import nothing_printed
 
 # Understood by onnxruntime from 1.14 on, and the newest that torch's exporter for TorchScript writes in full.
@@ -49,8 +49,7 @@ def _export(program: Any, arguments: Sequence[Any], *, tidy: bool) -> onnx.Model
                 return _with_named_outputs(_export_program(program, tidy=tidy))
             return _with_named_outputs(_export_script(program, arguments))
     except Exception as error:  # the exporters raise whatever they meet
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = (lines or [type(error).__name__])[0][:200]
+        why = first_line(error)[:200]
         raise UnsupportedModelError(f"torch {torch.__version__} cannot export it to ONNX: {why}") from error
 
 

@@ -18,7 +18,7 @@ from bnfold.frontends.aten.operators import OPERATORS, operator_of  # noqa: E402
 from bnfold.frontends.aten.row import Operator  # noqa: E402
 from bnfold.frontends.aten.schema import traits  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
-from bnfold.frontends.torchscript.readers import READERS  # noqa: E402
+from bnfold.frontends.torchscript.accepted_shapes import WEIGHTED  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
 
 HAVE_PARAMETERS = (AffineMap, Contraction, Embedding, Normalisation, Recurrent)
@@ -84,7 +84,7 @@ def test_the_rank_of_what_every_operator_with_weights_takes_is_known_to_scripts(
     only_exported = {"aten::convolution", "aten::native_group_norm", "aten::native_layer_norm"}
     only_exported |= {name for name in with_weights if "native_batch_norm" in name or name.endswith("n_batch_norm")}
     two_activations = {"aten::bmm", "aten::einsum"}
-    assert with_weights - only_exported - two_activations == set(READERS)
+    assert with_weights - only_exported - two_activations == set(WEIGHTED)
 
 
 def test_scripts_drop_every_dropout():

@@ -5,8 +5,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 from torch import nn  # noqa: E402
 
-from bnfold.frontends.torchscript.observe import observe  # noqa: E402
 from bnfold.frontends.torchscript.prepare import prepare  # noqa: E402
+from bnfold.frontends.torchscript.shapes import observe  # noqa: E402
 from tests.torchscript.folding import compiled, fold_and_compare, randomised  # noqa: E402
 
 X = torch.randn(2, 3, 6, 6)

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.frontends.onnx_export import export_to_onnx  # noqa: E402
 from bnfold.frontends.torchscript.file import save_script  # noqa: E402
-from bnfold.frontends.torchscript.methods import methods_of, modules_of  # noqa: E402
+from bnfold.frontends.torchscript.ir import methods_of  # noqa: E402
 from bnfold.verifier import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.onnx import export_onnx  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
@@ -42,8 +42,7 @@ def neighbour(eps):
 
 def code_of(module):
     """Every graph of every method, as text."""
-    methods = (method for inner in modules_of(module._c) for method in methods_of(inner))
-    return [(method.type_name, method.name, str(method.graph)) for method in methods]
+    return [(*method.member, str(method.graph)) for method in methods_of(module._c)]
 
 
 def bytes_of(module):

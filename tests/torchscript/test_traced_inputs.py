@@ -10,7 +10,8 @@ from torch import nn  # noqa: E402
 
 import bnfold  # noqa: E402
 from bnfold.cli.main import main  # noqa: E402
-from bnfold.frontends.torchscript.recorded import recorded_in_file, shapes_by_leaf  # noqa: E402
+from bnfold.frontends.torchscript.file import inputs_of_trace  # noqa: E402
+from bnfold.frontends.torchscript.inputs import recorded_shapes  # noqa: E402
 from bnfold.verifier import VerifyOptions  # noqa: E402
 from tests.torchscript.folding import deprecations_silenced, randomised  # noqa: E402
 
@@ -91,7 +92,7 @@ def saved(module, path):
 @pytest.mark.parametrize("case", CASES)
 def test_the_file_says_the_shapes(case, tmp_path):
     module, expected = traced(case), CASES[case][2]
-    assert shapes_by_leaf(module, recorded_in_file(saved(module, tmp_path / "m.pt"))) == expected
+    assert recorded_shapes(module, inputs_of_trace(saved(module, tmp_path / "m.pt"))) == expected
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -12,7 +12,7 @@ from typing import IO, cast
 import torch
 from torch.export import ExportedProgram
 
-from bnfold.errors import ModelFormatError, UsageError
+from bnfold.errors import ModelFormatError, UsageError, first_line
 from bnfold.frontends.torch_archive.devices import rewrite, with_extra_files
 from bnfold.frontends.torch_archive.exported import CleanProgram, clean_program
 from bnfold.frontends.torch_archive.program_devices import devices_of, on_the_cpu
@@ -45,7 +45,7 @@ def load_program(program: CleanProgram) -> ExportedProgram:
         with _quiet():
             return torch.export.load(cast("IO[bytes]", program.archive()))
     except Exception as error:  # whatever torch raises for a damaged file
-        raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
+        raise ModelFormatError(f"torch {torch.__version__} cannot load it: {first_line(error)}") from error
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
@@ -100,8 +100,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -1,22 +1,32 @@
 """TorchScript files: opened only when they are what they say, written whole or not at all."""
 
 import io
+import re
 import tempfile
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
-from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
+from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError, first_line
 from bnfold.frontends.torch_archive.clean import CleanArchive
 from bnfold.frontends.torch_archive.devices import rewrite, with_extra_files
+from bnfold.frontends.torch_archive.operators import reaches_outside
 from bnfold.frontends.torch_archive.script_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.scripts import CleanScript, clean_script
+from bnfold.frontends.torch_archive.traced_inputs import Recorded, traced_inputs
 from bnfold.frontends.torch_archive.zip_reader import opened
-from bnfold.frontends.torchscript.prepare import refuse_outside_reach
-from bnfold.frontends.torchscript.storage import read_module, write_module
+from bnfold.frontends.torchscript.ir import ModuleObject, all_nodes, methods_of
 
+# torch.jit is deprecated upstream, and says so on every call. Only these very sentences are silenced.
+_SENTENCES = (
+    "`torch.jit.load` is deprecated. Please switch to `torch.export`.",
+    "`torch.jit.save` is deprecated. Please switch to `torch.export`.",
+)
 # torch.jit.load copies a file in memory twice before it reads it; larger ones go through the disk.
 _MOST_IN_MEMORY = 2**26
 
@@ -40,12 +50,12 @@ def load_script(script: CleanScript) -> torch.jit.ScriptModule:
     """The module out of checked parts.
 
     Raises:
-        As `open_script`.
+        ModelFormatError, UnsupportedModelError: as `open_script`.
     """
     try:
         module = _load(on_the_cpu(script).archive())
     except Exception as error:  # whatever torch raises for a damaged file
-        raise ModelFormatError(f"torch {torch.__version__} cannot load it: {_first_line(error)}") from error
+        raise ModelFormatError(f"torch {torch.__version__} cannot load it: {first_line(error)}") from error
     refuse_outside_reach(module._c)
     return module
 
@@ -77,7 +87,7 @@ def save_script(module: torch.jit.ScriptModule, path: Path, *, for_phones: bool 
         else:
             write_module(module, str(path))
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"{path.name} cannot be written: {_first_line(error)}") from error
+        raise UsageError(f"{path.name} cannot be written: {first_line(error)}") from error
 
 
 def save_script_like(source: Path, module: torch.jit.ScriptModule, path: Path, imports: Iterable[str] = ()) -> None:
@@ -107,6 +117,62 @@ def save_script_like(source: Path, module: torch.jit.ScriptModule, path: Path, i
         rewrite(path, partial(with_extra_files, script.extra))
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def duplicate(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """The same module as a file would hold it: classes, parameters and code of its own."""
+    buffer = io.BytesIO()
+    write_module(module, buffer)
+    buffer.seek(0)
+    return read_module(buffer)
+
+
+def refuse_outside_reach(root: ModuleObject) -> None:
+    """Raise where any method of any module could touch files or the network.
+
+    Raises:
+        UnsupportedModelError: so it is.
+    """
+    graphs = {".".join(method.member): method.owner._get_method(method.name) for method in methods_of(root)}
+    for name, method in graphs.items():
+        kind = next((node.kind() for node in all_nodes(method.inlined_graph) if reaches_outside(node.kind())), None)
+        if kind is not None:
+            raise UnsupportedModelError(f"its method {name!r} calls {kind}, which reaches files or the network")
+
+
+def inputs_of_trace(path: Path) -> list[Recorded]:
+    """What a file says of the inputs that forward was traced with; nothing, where it is no trace."""
+    with opened(path) as entries:
+        return traced_inputs(entries)
+
+
+def read_module(source: str | io.BytesIO, device: str | None = None) -> torch.jit.ScriptModule:
+    """Load a module.
+
+    Args:
+        source: a path or the bytes.
+        device: where its tensors go; None for where they were.
+
+    Raises:
+        RuntimeError, ValueError: as torch.jit.load.
+    """
+    load = cast("Callable[..., Any]", torch.jit.load)
+    with _deprecations_silenced():
+        return cast("torch.jit.ScriptModule", load(source, map_location=device))
+
+
+def write_module(module: torch.jit.ScriptModule, target: str | io.BytesIO) -> None:
+    """Save a module.
+
+    Raises:
+        RuntimeError: as torch.jit.save.
+    """
+    with _deprecations_silenced():
+        torch.jit.save(module, target)
+
+
+@contextmanager
+def _deprecations_silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for sentence in _SENTENCES:
+            for category in (DeprecationWarning, FutureWarning):  # of torch up to 2.13, and of newer ones
+                warnings.filterwarnings("ignore", f"{re.escape(sentence)}$", category)
+        yield

@@ -4,6 +4,7 @@ Bodies of branches and loops are listed behind the node that holds them. That no
 outside, and a body's results are pinned: so folds work inside a body, and nothing crosses its edge.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,54 +19,38 @@ from bnfold.frontends.aten.graph import (
     AtenValue,
     reads_values,
 )
-from bnfold.frontends.aten.memory import join, settle_writes, storage_of
+from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.schema import Traits, traits
-from bnfold.frontends.torchscript.attributes import (
-    UNREADABLE,
+from bnfold.frontends.common.fresh_names import fresh_name
+from bnfold.frontends.torchscript.flattening import Lists, taken_block
+from bnfold.frontends.torchscript.ir import (
+    AttributeKey,
     Attributes,
-    Place,
-    member_name,
-    set_places,
-    tensors_in,
+    IrBlock,
+    IrGraph,
+    IrNode,
+    IrSchema,
+    IrValue,
+    ModuleObject,
 )
-from bnfold.frontends.torchscript.decisions import taken_block
-from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrSchema, IrValue, ModuleObject
-from bnfold.frontends.torchscript.labels import Labels
-from bnfold.frontends.torchscript.lists import Lists
-from bnfold.frontends.torchscript.methods import PlaceKey
-from bnfold.frontends.torchscript.observe import Form
+from bnfold.frontends.torchscript.parameters import HeldValues
 from bnfold.frontends.torchscript.prepare import Prepared
+from bnfold.frontends.torchscript.shapes import TensorType
 
 # They give back what they were given, of a narrower type.
 _PASSED_ON = frozenset({"prim::unchecked_cast", "aten::_unwrap_optional"})
 # Without schemas, and without effects on the tensors in what they are given.
 _HARMLESS = frozenset(
     f"prim::{name}"
-    for name in (
-        "CreateObject",
-        "DictConstruct",
-        "EnumName",
-        "EnumValue",
-        "GetAttr",
-        "ListConstruct",
-        "ListUnpack",
-        "Print",
-        "RaiseException",
-        "SetAttr",
-        "TupleConstruct",
-        "TupleIndex",
-        "TupleSlice",
-        "TupleUnpack",
-        "Uninitialized",
-        "isinstance",
-        "tolist",
-        "unchecked_cast",
-    )
+    for name in """
+    CreateObject DictConstruct EnumName EnumValue GetAttr ListConstruct ListUnpack Print RaiseException SetAttr
+    TupleConstruct TupleIndex TupleSlice TupleUnpack Uninitialized isinstance tolist unchecked_cast
+    """.split()  # noqa: SIM905 - a list of strings would take twenty lines
 )
-_SETTING = "prim::SetAttr"
-# Nothing of these types is or holds a tensor.
-_WITHOUT_TENSORS = frozenset({"BoolType", "FloatType", "IntType", "NoneType", "NumberType", "StringType"})
+# "layer1(Sequential).0(BasicBlock).bn1(BatchNorm2d).UNKNOWN_INSTANCE(UNKNOWN_TYPE)"
+_MODULE = re.compile(r"([^.()]+)\(")
+_NOBODY = frozenset({"SELF", "UNKNOWN_INSTANCE", "TOP"})
 
 
 @dataclass(frozen=True)
@@ -73,8 +58,8 @@ class Lifted:
     """A program in both forms.
 
     Attributes:
-        graph: values have the torch._C.Value that holds them as origin, or the Place for parameters that a module
-            holds; nodes the torch._C.Node.
+        graph: values have the torch._C.Value that holds them as origin, or the Attribute for parameters that a
+            module holds; nodes the torch._C.Node.
         prepared: the program itself.
         values: all values that the program has of its own.
     """
@@ -84,16 +69,16 @@ class Lifted:
     values: tuple[AtenValue, ...]
 
 
-def lift(prepared: Prepared, forms: Mapping[str, Form], written: Mapping[PlaceKey, str]) -> Lifted:
+def lift(prepared: Prepared, types: Mapping[str, TensorType], written: Mapping[AttributeKey, str]) -> Lifted:
     """Read a program.
 
     Args:
         prepared: it is not changed.
-        forms: what is known of its tensors, by name.
-        written: places that something else than forward changes, and the name of that.
+        types: what is known of its tensors, by name.
+        written: attributes that something else than forward changes, and the name of that.
     """
     names = set(prepared.module.state_dict())
-    graph = read_graph(prepared.root, prepared.graph, names=names, forms=forms, written=written)
+    graph = read_graph(prepared.root, prepared.graph, names=names, types=types, written=written)
     made = [value for node in graph.nodes for value in node.outputs if value is not None]
     return Lifted(graph, prepared, (*graph.inputs, *made))
 
@@ -103,8 +88,8 @@ def read_graph(
     graph: IrGraph,
     *,
     names: Iterable[str] = (),
-    forms: Mapping[str, Form] = MappingProxyType({}),
-    written: Mapping[PlaceKey, str] = MappingProxyType({}),
+    types: Mapping[str, TensorType] = MappingProxyType({}),
+    written: Mapping[AttributeKey, str] = MappingProxyType({}),
 ) -> AtenGraph:
     """The graph of a method as an AtenGraph.
 
@@ -112,39 +97,36 @@ def read_graph(
         root: its module.
         graph: inlined and fixed to inference; its first input is the module.
         names: not to be given to anything new.
-        forms: what is known of its tensors, by name.
-        written: places that something else changes, and the name of that.
+        types: what is known of its tensors, by name.
+        written: attributes that something else changes, and the name of that.
     """
-    lifting = _Lifting(root, graph, written)
+    lifting = _Lifting(root, graph, types, written)
     lifting.graph.names.update(names)
-    lifting.run(forms)
+    lifting.run()
     settle_writes(lifting.graph)
     return lifting.graph
 
 
 class _Lifting:
-    def __init__(self, root: ModuleObject, graph: IrGraph, written: Mapping[PlaceKey, str]) -> None:
+    def __init__(
+        self,
+        root: ModuleObject,
+        graph: IrGraph,
+        types: Mapping[str, TensorType],
+        written: Mapping[AttributeKey, str],
+    ) -> None:
         self.graph = AtenGraph()
-        self._root = root
         self._source = graph
-        self._forms: Mapping[str, Form] = {}
-        self._attributes = Attributes(root, graph)
-        self._written = written
-        self._set = set_places(graph, self._attributes)
-        self._labels = Labels(self._attributes)
+        self._types = types
+        attributes = Attributes(root, graph)
+        self._held = HeldValues(self.graph, attributes, written)
+        self._labels = _Labels(attributes)
         self._lists = Lists(graph)
         self._values: dict[str, Argument] = {}
-        self._places: dict[PlaceKey, Argument] = {}
-        self._states: dict[PlaceKey, AtenValue] = {}
-        self._parameter_names: set[str] = set()
         self._within: AtenNode | None = None
-        self._hidden: list[object] = []
-        # Stands for all tensors that are only reached at run time: in lists, dicts and objects that modules hold.
-        self._elsewhere = self.graph.add_input(AtenValue("what the module holds elsewhere", is_input=True))
 
-    def run(self, forms: Mapping[str, Form]) -> None:
+    def run(self) -> None:
         """Define inputs, then everything in order, then what the caller gets."""
-        self._forms = forms
         itself, *inputs = self._source.inputs()
         self._define(itself, UNKNOWN)
         for value in inputs:
@@ -152,9 +134,7 @@ class _Lifting:
         self._lift_block(self._source)
         for value in self._source.outputs():
             self._pin(self._argument(value))
-        for value in self.graph.inputs:
-            if value.parameter is not None and self._may_be_hidden(value.parameter):
-                join([value, self._elsewhere])
+        self._held.join_hidden()
 
     def _lift_block(self, block: IrBlock) -> list[AtenNode]:
         added: list[AtenNode] = []
@@ -167,7 +147,7 @@ class _Lifting:
         if kind == "prim::Constant":
             self._define(node.output(), self._constant(node))
         elif kind == "prim::GetAttr":
-            self._define(node.output(), self._attribute(node))
+            self._define(node.output(), self._held.read(node))
         elif kind in _PASSED_ON:
             self._define(node.output(), self._argument(node.inputsAt(0)))
         elif self._lists.reads(node):
@@ -210,16 +190,8 @@ class _Lifting:
         lifted.outputs = self._outputs(node, lifted.label)
         if not lifted.outputs:
             shown = [value for slot, value in zip(lifted.slots, lifted.inputs, strict=True) if slot[0] in lifted.views]
-            join([*shown, *self._set_by(node)])
+            join([*shown, *self._held.set_by(node)])
         return self._append(lifted)
-
-    def _set_by(self, node: IrNode) -> Iterator[AtenValue]:
-        """What stands for the place that a prim::SetAttr sets."""
-        place = self._attributes.place(node) if node.kind() == "prim::SetAttr" else None
-        if place is not None and isinstance(place.value, torch.Tensor):
-            yield self._state(place, None)
-        elif place is not None:
-            yield self._elsewhere
 
     def _append(self, node: AtenNode) -> AtenNode:
         node.within = self._within
@@ -299,81 +271,12 @@ class _Lifting:
         constant = node.output().toIValue()
         if not isinstance(constant, torch.Tensor):
             return constant
-        return self._parameter(self.graph.fresh_name(self._labels.constant(node)), constant, node.output())
-
-    def _attribute(self, node: IrNode) -> Argument:
-        """What a module holds; one value however often it is read."""
-        place = self._attributes.place(node)
-        if place is None:
-            return UNKNOWN if node.output().type().kind() in _WITHOUT_TENSORS else self._elsewhere
-        key = (place.owner, place.name)
-        if key in self._set and isinstance(place.value, torch.Tensor):
-            return self._state(place, node.output())
-        if key not in self._places:
-            self._places[key] = self._held(place)
-        return self._places[key]
-
-    def _state(self, place: Place, origin: object) -> AtenValue:
-        """What a module holds at one time, where the program sets it; all these may be one tensor."""
-        value = self.graph.add_input(AtenValue(self.graph.fresh_name(place.dotted), is_input=True, origin=origin))
-        value.mutation = _SETTING
-        first = self._states.setdefault((place.owner, place.name), value)
-        if first is not value:
-            join([first, value])
-        return value
-
-    def _held(self, place: Place) -> Argument:
-        held = place.value
-        changed_by = (
-            _SETTING if (place.owner, place.name) in self._set else self._written.get((place.owner, place.name))
-        )
-        if isinstance(held, torch.Tensor):
-            name = place.dotted
-            if name in self._parameter_names:
-                name = self.graph.fresh_name(name)
-            self._parameter_names.add(name)
-            parameter = self._parameter(name, held, place)
-            parameter.mutation = changed_by or ""
-            return parameter
-        if changed_by is None and _is_plain(held):
-            return held
-        if changed_by is None and isinstance(held, list):
-            members = [self._member(place, tensor) for tensor in held]
-            if members and None not in members:
-                return members
-        if _is_plain(held) or isinstance(held, torch._C.ScriptModule):
-            return UNKNOWN
-        self._hidden.append(held)
-        return self._elsewhere
-
-    def _member(self, place: Place, held: object) -> Argument:
-        """The parameter of the same module that an element of a list is, as in nn.LSTM; None where it is none."""
-        name = member_name(place.owner, held)
-        own = Place(place.owner, place.path, name)
-        key = (own.owner, own.name)
-        if not name or key in self._set:
-            return None
-        if key not in self._places:
-            self._places[key] = self._held(own)
-        return self._places[key]
-
-    def _may_be_hidden(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor may also be in a list, dict or object that a module holds."""
-        storage = storage_of(tensor)
-        return storage is not None and any(
-            held is UNREADABLE or storage in map(storage_of, tensors_in(held)) for held in self._hidden
-        )
-
-    def _parameter(self, name: str, tensor: torch.Tensor, origin: object) -> AtenValue:
-        shape = tuple(tensor.shape)
-        return self.graph.add_input(
-            AtenValue(name, parameter=tensor.detach(), shape=shape, dtype=tensor.dtype, origin=origin)
-        )
+        return self._held.parameter(self.graph.fresh_name(self._labels.constant(node)), constant, node.output())
 
     def _new_value(self, value: IrValue, wanted: str, *, is_input: bool = False) -> AtenValue:
-        form = self._forms.get(value.debugName(), Form(None, None))
+        known = self._types.get(value.debugName(), TensorType(None, None))
         name = self.graph.fresh_name(wanted)
-        return AtenValue(name, is_input=is_input, shape=form.shape, dtype=form.dtype, origin=value)
+        return AtenValue(name, is_input=is_input, shape=known.shape, dtype=known.dtype, origin=value)
 
     def _argument(self, value: IrValue) -> Argument:
         return self._values[value.debugName()]
@@ -388,6 +291,43 @@ class _Lifting:
         elif isinstance(argument, (list, tuple)):
             for element in argument:
                 self._pin(element, edge)
+
+
+class _Labels:
+    """What people call nodes and tensors, by the module that made them: labels, each given once.
+
+    Args:
+        attributes: of the graph.
+    """
+
+    def __init__(self, attributes: Attributes) -> None:
+        self._attributes = attributes
+        self._taken: set[str] = set()
+
+    def input(self, value: IrValue) -> str:
+        """An argument of forward: as its signature calls it."""
+        return re.sub(r"\.\d+$", "", value.debugName())
+
+    def node(self, node: IrNode) -> str:
+        """The module whose parameters the node reads, else the module that it stands in and the operator."""
+        kind = node.kind().partition("::")[2]
+        owner = self._owner_of_parameters(node)
+        if owner:
+            return fresh_name(owner, self._taken)
+        module = ".".join(name for name in _MODULE.findall(node.getModuleHierarchy()) if name not in _NOBODY)
+        return fresh_name(f"{module}.{kind}" if module else kind, self._taken)
+
+    def constant(self, node: IrNode) -> str:
+        """A tensor that stands in the code."""
+        return f"constant_{re.sub(r'[^0-9A-Za-z_]', '_', node.output().debugName())}"
+
+    def _owner_of_parameters(self, node: IrNode) -> str:
+        for value in node.inputs():
+            if value.type().kind() in ("TensorType", "OptionalType"):
+                attribute = self._attributes.behind(value)
+                if attribute is not None and attribute.path:
+                    return ".".join(attribute.path)
+        return ""
 
 
 def _schema_of(node: IrNode) -> IrSchema | None:
@@ -425,12 +365,6 @@ def _flat(argument: Argument) -> Iterator[AtenValue]:
     elif isinstance(argument, (list, tuple)):
         for element in argument:
             yield from _flat(element)
-
-
-def _is_plain(held: object) -> bool:
-    if isinstance(held, (list, tuple)):
-        return all(map(_is_plain, held))
-    return held is None or isinstance(held, (bool, int, float, str, torch.dtype))
 
 
 def _capture(branch: AtenNode, inner: Sequence[AtenNode]) -> None:

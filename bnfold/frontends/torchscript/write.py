@@ -1,5 +1,6 @@
 """The journal of an AtenGraph, repeated on the TorchScript graph that it was lifted from."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,18 +16,19 @@ from bnfold.frontends.aten.journal import (
     OperatorReplaced,
     ParameterChanged,
 )
-from bnfold.frontends.torchscript.attributes import Attributes, Place, member_name
-from bnfold.frontends.torchscript.edit import (
-    input_index,
-    insert_attribute,
-    insert_constant,
-    insert_list,
-    insert_operator,
+from bnfold.frontends.torchscript.ir import (
+    Attribute,
+    AttributeKey,
+    Attributes,
+    IrGraph,
+    IrNode,
+    IrSchema,
+    IrValue,
+    ModuleObject,
+    parameter_name,
 )
-from bnfold.frontends.torchscript.homes import Home, Homes
-from bnfold.frontends.torchscript.ir import IrNode, IrValue, all_nodes
 from bnfold.frontends.torchscript.lift import Lifted
-from bnfold.frontends.torchscript.methods import PlaceKey
+from bnfold.frontends.torchscript.members import NewAttribute, ParameterPlacement
 
 
 class Replay:
@@ -34,19 +36,19 @@ class Replay:
 
     Args:
         lifted: the program, folded in the AtenGraph only.
-        homes: where new parameters go.
+        placement: of new parameters.
 
     Attributes:
-        changed: places that hold other values now.
+        changed: attributes that hold other values now.
     """
 
-    def __init__(self, lifted: Lifted, homes: Homes) -> None:
-        self.changed: set[PlaceKey] = set()
+    def __init__(self, lifted: Lifted, placement: ParameterPlacement) -> None:
+        self.changed: set[AttributeKey] = set()
         self._aten = lifted.graph
         self._graph = lifted.prepared.graph
         self._root = lifted.prepared.root
-        self._homes = homes
-        self._in_constants = not any(isinstance(value.origin, Place) for value in self._aten.inputs)
+        self._placement = placement
+        self._in_constants = not any(isinstance(value.origin, Attribute) for value in self._aten.inputs)
         self._nodes: dict[AtenNode, IrNode] = {}
         # By name, because what Python holds of a value must not be touched once its node is gone.
         self._names: dict[AtenValue, str] = {}
@@ -55,7 +57,7 @@ class Replay:
         for value in lifted.values:
             if isinstance(value.origin, torch._C.Value):
                 self._hold(value, value.origin)
-        self._new: dict[AtenValue, Home] = {}
+        self._new: dict[AtenValue, NewAttribute] = {}
         self._changed: dict[AtenValue, None] = {}
         self._lists: dict[tuple[AtenNode, str], None] = {}
 
@@ -68,14 +70,14 @@ class Replay:
         for value in self._changed:
             if value.origin is not None:
                 self._change_parameter(value)
-        for value, home in self._new.items():
-            self._homes.furnish(home, _present(value))
+        for value, new in self._new.items():
+            self._placement.fill(new, _present(value))
 
     def _repeat(self, change: JournalEntry) -> None:
         match change:
             case ParameterChanged():
                 self._changed[change.value] = None
-                if isinstance(change.value.origin, Place) and self._is_protected(change.value.origin):
+                if isinstance(change.value.origin, Attribute) and self._is_protected(change.value.origin):
                     lists = [(node, slot[0]) for node, slot in change.value.readers if slot[1] is not None]
                     self._lists |= dict.fromkeys(lists)
             case ArgumentSet():
@@ -119,26 +121,26 @@ class Replay:
     def _read(self, argument: Argument, before: IrNode) -> IrValue:
         """An argument, readable at a node."""
         if isinstance(argument, (list, tuple)) and any(isinstance(element, AtenValue) for element in argument):
-            return insert_list(self._graph, before, [self._read(element, before) for element in argument])
+            return _insert_list(self._graph, before, [self._read(element, before) for element in argument])
         if not isinstance(argument, AtenValue):
-            return insert_constant(self._graph, before, argument)
+            return _insert_constant(self._graph, before, argument)
         held = self.holder(argument)
         if held is not None:
             return held
-        if isinstance(argument.origin, Place):
-            return insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
+        if isinstance(argument.origin, Attribute):
+            return _insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
         return self._read_new(argument, before)
 
     def _read_new(self, value: AtenValue, before: IrNode) -> IrValue:
         """A parameter that is not in the program yet: a constant where all are, else an attribute of a module."""
         if self._in_constants:
             start = next(iter(self._graph.nodes()))
-            self._hold(value, insert_constant(self._graph, start, _present(value)))
+            self._hold(value, _insert_constant(self._graph, start, _present(value)))
             return self._live[self._names[value]]
         if value not in self._new:
-            self._new[value] = self._homes.reserve(value.name)
-        home = self._new[value]
-        return insert_attribute(self._graph, before, self._root, home.path, home.name)
+            self._new[value] = self._placement.reserve(value.name)
+        new = self._new[value]
+        return _insert_attribute(self._graph, before, self._root, new.path, new.name)
 
     def _set_argument(self, node: AtenNode, slot: tuple[str, int | None], argument: Argument) -> None:
         name, place = slot
@@ -146,16 +148,16 @@ class Replay:
             self._lists[node, name] = None
             return
         target = self._node(node)
-        target.replaceInput(input_index(target, name), self._read(argument, target))
+        target.replaceInput(_input_index(target, name), self._read(argument, target))
 
     def _rebuild_list(self, node: AtenNode, name: str) -> None:
         target = self._node(node)
-        target.replaceInput(input_index(target, name), self._read(node.arguments[name], target))
+        target.replaceInput(_input_index(target, name), self._read(node.arguments[name], target))
 
     def _replace_operator(self, change: OperatorReplaced) -> None:
         old = self._node(change.node)
         arguments = self._arguments(change.arguments, old)
-        new = insert_operator(self._graph, old, change.op, arguments)
+        new = _insert_operator(self._graph, old, change.op, arguments)
         self._nodes[change.node] = new
         self._move(old.output(), new.output())
         old.destroy()
@@ -166,7 +168,7 @@ class Replay:
         self._hold(change.inner, inner)
         arguments = self._arguments(change.node.arguments, after)
         readers = [(use.user, use.offset) for use in inner.uses()]
-        new = insert_operator(self._graph, after, change.node.op, arguments)
+        new = _insert_operator(self._graph, after, change.node.op, arguments)
         for user, offset in readers:
             user.replaceInput(offset, new.output())
         self._nodes[change.node] = new
@@ -191,46 +193,46 @@ class Replay:
         node.destroy()
 
     def _change_parameter(self, value: AtenValue) -> None:
-        tensor, place = _present(value), value.origin
-        if not isinstance(place, Place):
+        tensor, held = _present(value), value.origin
+        if not isinstance(held, Attribute):
             old = self.holder(value)
             if old is not None:
-                self._move(old, insert_constant(self._graph, old.node(), tensor))
-        elif self._is_protected(place):
-            self._reroute(place, tensor)
+                self._move(old, _insert_constant(self._graph, old.node(), tensor))
+        elif self._is_protected(held):
+            self._reroute(held, tensor)
         else:
-            lists = self._lists_with(place)
-            place.owner.setattr(place.name, tensor.requires_grad_(place.value.requires_grad))
-            self.changed.add((place.owner, place.name))
+            lists = self._lists_with(held)
+            held.owner.setattr(held.name, tensor.requires_grad_(held.value.requires_grad))
+            self.changed.add(held.key)
             for name, members in lists.items():
-                place.owner.setattr(name, [place.owner.getattr(member) for member in members])
+                held.owner.setattr(name, [held.owner.getattr(member) for member in members])
 
-    def _is_protected(self, place: Place) -> bool:
+    def _is_protected(self, held: Attribute) -> bool:
         """Whether another method reads it, alone or in a list."""
-        names = (place.name, *self._lists_with(place))
-        return any((place.owner, name) in self._homes.protected for name in names)
+        names = (held.name, *self._lists_with(held))
+        return any((held.owner, name) in self._placement.protected for name in names)
 
-    def _lists_with(self, place: Place) -> dict[str, list[str]]:
+    def _lists_with(self, parameter: Attribute) -> dict[str, list[str]]:
         """The lists of the same module that forward reads and that hold a parameter: the names of their elements."""
         found = {}
         for owner, name in self._readings:
-            held = owner.getattr(name) if owner == place.owner and name in self._list_names else None
-            members = [member_name(owner, element) for element in held or ()]
-            if place.name in members:
+            held = owner.getattr(name) if owner == parameter.owner and name in self._list_names else None
+            members = [parameter_name(owner, element) for element in held or ()]
+            if parameter.name in members:
                 found[name] = members
         return found
 
-    def _reroute(self, place: Place, tensor: torch.Tensor) -> None:
+    def _reroute(self, held: Attribute, tensor: torch.Tensor) -> None:
         """Forward gets a parameter of its own where another method reads the old one."""
-        home = self._homes.reserve(f"{place.dotted}_folded")
-        self._homes.furnish(home, tensor)
-        for node in self._find_readings().get((place.owner, place.name), ()):
-            own = insert_attribute(self._graph, node, self._root, home.path, home.name)
+        new = self._placement.reserve(f"{held.dotted}_folded")
+        self._placement.fill(new, tensor)
+        for node in Attributes(self._root, self._graph).reads().get(held.key, ()):
+            own = _insert_attribute(self._graph, node, self._root, new.path, new.name)
             node.output().replaceAllUsesWith(own)
 
     @cached_property
-    def _readings(self) -> dict[PlaceKey, list[IrNode]]:
-        return self._find_readings()
+    def _readings(self) -> dict[AttributeKey, list[IrNode]]:
+        return Attributes(self._root, self._graph).reads()
 
     @cached_property
     def _list_names(self) -> set[str]:
@@ -240,16 +242,6 @@ class Replay:
             for (_, name), nodes in self._readings.items()
             if any(node.output().type().kind() == "ListType" for node in nodes)
         }
-
-    def _find_readings(self) -> dict[PlaceKey, list[IrNode]]:
-        """The nodes of forward that read each place of a module."""
-        attributes = Attributes(self._root, self._graph)
-        found: dict[PlaceKey, list[IrNode]] = {}
-        for node in all_nodes(self._graph):
-            place = attributes.place(node) if node.kind() == "prim::GetAttr" else None
-            if place is not None:
-                found.setdefault((place.owner, place.name), []).append(node)
-        return found
 
 
 def _holds_values(argument: Argument) -> bool:
@@ -262,3 +254,97 @@ def _present(value: AtenValue) -> torch.Tensor:
     if value.parameter is None:
         raise InternalError(f"{value.name!r} is no parameter")
     return value.parameter
+
+
+def _insert_constant(graph: IrGraph, before: IrNode, constant: object) -> IrValue:
+    """A constant that stands before a node."""
+    with graph.insert_point_guard(before):
+        return graph.insertConstant(constant)
+
+
+def _insert_list(graph: IrGraph, before: IrNode, elements: Sequence[IrValue]) -> IrValue:
+    """A list of tensors that stands before a node."""
+    node = graph.create("prim::ListConstruct", list(elements))
+    node.output().setType(torch._C.ListType.ofTensors())
+    return node.insertBefore(before).output()
+
+
+def _insert_attribute(graph: IrGraph, before: IrNode, root: ModuleObject, path: Sequence[str], name: str) -> IrValue:
+    """Read a tensor that a module holds, before a node.
+
+    Args:
+        graph: its first input is the top module.
+        before: the node.
+        root: the top module.
+        path: names from the top module to the one that holds the tensor.
+        name: of the tensor.
+    """
+    value, module = next(iter(graph.inputs())), root
+    for step in path:
+        module = module.getattr(step)
+        value = _get(graph, before, value, step, module._type())
+    return _get(graph, before, value, name, torch._C.TensorType.get())
+
+
+def _get(graph: IrGraph, before: IrNode, owner: IrValue, name: str, type_: object) -> IrValue:
+    node = graph.create("prim::GetAttr", [owner])
+    node.s_("name", name)
+    node.output().setType(type_)
+    return node.insertBefore(before).output()
+
+
+def _schema_for(op: str, arguments: Mapping[str, Any]) -> IrSchema:
+    """The overload of an operator that takes these arguments: those that it lacks have defaults.
+
+    Args:
+        op: qualified name without overload.
+        arguments: by name; torch._C.Value for tensors, constants else.
+
+    Raises:
+        InternalError: there is none.
+    """
+    for schema in torch._C._jit_get_schemas_for_operator(op):
+        known = {argument.name: argument for argument in schema.arguments}
+        if set(arguments) <= set(known) and all(
+            _takes(entry, arguments[name]) if name in arguments else entry.has_default_value()
+            for name, entry in known.items()
+        ):
+            return schema
+    raise InternalError(f"torch {torch.__version__} has no {op} that takes {', '.join(arguments)}")
+
+
+def _takes(entry: Any, argument: object) -> bool:  # noqa: ANN401 - torch has no public name for it
+    type_ = str(entry.type)
+    if isinstance(argument, torch._C.Value):
+        return type_ == str(argument.type()) or (argument.type().kind() == "TensorType" and "Tensor" in type_)
+    if isinstance(argument, (int, float)):
+        return "Tensor" not in type_
+    return True
+
+
+def _insert_operator(graph: IrGraph, after: IrNode, op: str, arguments: Mapping[str, Any]) -> IrNode:
+    """An operator with one tensor as its result, behind a node; constants it needs stand before that node.
+
+    Args:
+        graph: the graph.
+        after: the node.
+        op: qualified name without overload.
+        arguments: by name, those left out have their defaults.
+    """
+    schema = _schema_for(op, arguments)
+    inputs = []
+    for entry in schema.arguments:
+        argument = arguments.get(entry.name, entry.default_value)
+        is_there = isinstance(argument, torch._C.Value)
+        inputs.append(argument if is_there else _insert_constant(graph, after, argument))
+    node = graph.create(op, inputs)
+    node.output().setType(torch._C.TensorType.get())
+    node.insertAfter(after)
+    node.copyMetadata(after)
+    return node
+
+
+def _input_index(node: IrNode, name: str) -> int:
+    """Where a node takes the argument of this name."""
+    schema = torch._C.parse_schema(node.schema())
+    return [argument.name for argument in schema.arguments].index(name)

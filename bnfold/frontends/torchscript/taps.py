@@ -1,14 +1,14 @@
-"""A graph that writes down the size and type of every tensor that it makes, also in bodies of branches and loops."""
+"""Taps: a copy of a graph that writes down size and type of every tensor that it makes, also in branches and loops."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrValue
+from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrValue, all_nodes
 from bnfold.frontends.torchscript.prepare import Prepared
-from bnfold.frontends.torchscript.running import Runner
 
 _HOLDS_NOTHING = frozenset({"prim::Constant", "prim::GetAttr", "prim::Uninitialized"})
 
@@ -26,17 +26,18 @@ class Seen:
     dtype: int
 
 
-class Probe:
-    """The graph, returning a list of notes instead of its results.
+class Taps:
+    """A copy of a program's graph that returns a list of notes instead of its results.
 
     A note is the number of a value in the order of the graph, its type, and its sizes. The notes are made by the graph
     itself, so that what runs several times, or never, is noted as often.
 
     Args:
-        prepared: the program; its graph is copied.
+        prepared: the program. It stays as it is, and so do the tensors that its module and its code hold.
     """
 
     def __init__(self, prepared: Prepared) -> None:
+        self._root = prepared.root
         self._names: list[str] = []
         graph = prepared.graph.copy()
         originals, values = list(_tensors(prepared.graph)), list(_tensors(graph))
@@ -46,18 +47,36 @@ class Probe:
         while list(graph.outputs()):
             graph.eraseOutput(0)
         graph.registerOutput(self._notes)
-        self._run = Runner("sizes", prepared.module, graph)
+        self._function = torch._C._create_function_from_graph("sizes", graph)
+        # Tensors in the code, which a copy of the module does not copy.
+        self._constants = [
+            node.t("value")
+            for node in all_nodes(graph)
+            if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t"
+        ]
 
     def run(self, arguments: Sequence[Any]) -> dict[str, list[Seen]] | None:
-        """What was seen of each value, by its name; None where the program does not take these arguments."""
+        """What was seen of each value, by its name; None where the program does not take these arguments of forward."""
         try:
-            notes = self._run(arguments)
+            notes = self._notes_of(arguments)
         except (torch.jit.Error, RuntimeError, IndexError, ValueError, TypeError):  # the first, of its own assertions
             return None
         seen: dict[str, list[Seen]] = {}
         for number, dtype, *sizes in notes:
             seen.setdefault(self._names[number], []).append(Seen(tuple(sizes), dtype))
         return seen
+
+    def _notes_of(self, arguments: Sequence[Any]) -> list[list[int]]:
+        """Run from the state that the module has now, and bring back what the run changes."""
+        before = [constant.clone() for constant in self._constants]
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                notes: list[list[int]] = self._function(copy.deepcopy(self._root), *copy.deepcopy(list(arguments)))
+                return notes
+        finally:
+            for constant, values in zip(self._constants, before, strict=True):
+                with torch.no_grad():
+                    constant.copy_(values)
 
     def _note(self, graph: IrGraph, original: "_Tensor", value: "_Tensor") -> None:
         with graph.insert_point_guard(value.before):

@@ -7,7 +7,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import bnfold  # noqa: E402
 from bnfold.cli.main import main  # noqa: E402
-from bnfold.frontends.torchscript.wishes import wishes_of  # noqa: E402
+from bnfold.frontends.torchscript.inputs import wanted_shapes  # noqa: E402
 from tests.torchscript.folding import assert_same, compiled, deprecations_silenced, randomised  # noqa: E402
 
 
@@ -157,8 +157,8 @@ def test_a_tensor_that_is_added_may_bring_the_axes():
         def forward(self, x: Tensor):
             return self.conv(x + self.offset)
 
-    (wish,) = wishes_of(compiled(Broadcast(), "traced", torch.randn(4, 5, 5)))
-    assert not wish.is_certain
+    (wanted,) = wanted_shapes(compiled(Broadcast(), "traced", torch.randn(4, 5, 5)))
+    assert not wanted.is_certain
 
 
 def test_a_list_of_numbers_and_a_table():
@@ -195,8 +195,8 @@ def test_axes_are_carried_back_to_the_leaf():
         def forward(self, frames: Tensor, parts: tuple[Tensor, Tensor]):
             return self.conv(frames.transpose(1, 3)[0].unsqueeze(0)), self.conv(torch.cat(parts, 1))
 
-    frames, *parts = wishes_of(compiled(Moved(), "scripted"))
+    frames, *parts = wanted_shapes(compiled(Moved(), "scripted"))
     assert frames.leaf == "frames"
-    assert [(part.leaf, part.forms[0]) for part in parts] == [
-        (f"parts.{at}", ("batch", 3, "length", "length")) for at in (0, 1)
+    assert [(part.leaf, part.shapes[0]) for part in parts] == [
+        (f"parts.{at}", ("batch", 3, "free", "free")) for at in (0, 1)
     ]
