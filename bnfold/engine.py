@@ -13,24 +13,26 @@ import numpy as np
 from bnfold import rules
 from bnfold.errors import InternalError
 from bnfold.label import Label
-from bnfold.outcome import Direction, Fold, Kept, Outcome
+from bnfold.merging import Merger
+from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, AffineMap, Form, Meaning, Opaque
 
 
-def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True) -> Outcome:
-    """Fold every affine node that can be folded.
+def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True, merge_branches: bool = True) -> Outcome:
+    """Fold every affine node that can be folded, and merge parallel branches.
 
     Args:
         port: the graph; it is changed in place.
         affine_nodes: fold Mul, Add, Sub and Div by constants as well, not BatchNorms alone.
+        merge_branches: merge parallel branches that are linear in one tensor.
 
     Returns:
         Every BatchNorm, and every other affine node where those were asked for, in the order of the graph.
     """
-    return _Engine(port, affine_nodes).run()
+    return _Engine(port, affine_nodes, merge_branches).run()
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,20 @@ class _Move(Generic[N, V, E]):
 
 
 class _Engine(Generic[N, V, E]):
-    def __init__(self, port: GraphPort[N, V, E], affine_nodes: bool) -> None:
+    def __init__(self, port: GraphPort[N, V, E], affine_nodes: bool, merge_branches: bool) -> None:
         self._port = port
         self._affine_nodes = affine_nodes
+        self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
 
     def run(self) -> Outcome:
-        order = waiting = self._candidates()
+        order = self._candidates()
         results: dict[N, Fold | Kept] = {}
-        progress = True
-        while waiting and progress:
-            # Numbers beyond float64 become infinite here, and are refused when they are rounded.
-            with np.errstate(over="ignore", invalid="ignore"):
-                new = {node: self._fold(node) for node in waiting}
-            results.update(new)
-            progress = any(isinstance(entry, Fold) for entry in new.values())
-            # Asked anew, because a fold can leave an addition behind that the next pass moves on.
-            waiting = self._candidates()
+        merges: list[Merge] = []
+        self._fold_all(results)
+        while self._merger is not None and (merged := self._merger.run()):
+            merges += [entry.merge for entry in merged]
+            results |= {node: self._gone_with(node, entry.merge.into) for entry in merged for node in entry.maps}
+            self._fold_all(results)  # what is behind a sum can fold into what the sum has become
         left = set(self._port.nodes())
         found = [
             replace(
@@ -71,7 +71,27 @@ class _Engine(Generic[N, V, E]):
         return Outcome(
             folds=tuple(entry for entry in found if isinstance(entry, Fold)),
             kept=tuple(entry for entry in found if isinstance(entry, Kept)),
+            merges=tuple(merges),
+            apart=self._merger.apart if self._merger is not None else (),
         )
+
+    def _fold_all(self, results: dict[N, Fold | Kept]) -> None:
+        """Fold what can be folded now, and note what became of every node."""
+        waiting = self._candidates()
+        progress = True
+        while waiting and progress:
+            # Numbers beyond float64 become infinite here, and are refused when they are rounded.
+            with np.errstate(over="ignore", invalid="ignore"):
+                new = {node: self._fold(node) for node in waiting}
+            results.update(new)
+            progress = any(isinstance(entry, Fold) for entry in new.values())
+            # Asked anew, because a fold can leave an addition behind that the next pass moves on.
+            waiting = self._candidates()
+
+    def _gone_with(self, node: N, host: str) -> Fold:
+        """A node that was part of a branch."""
+        label, tensor = Label(node.label, node.op), self._output(node).name
+        return Fold(label, node.op, node.is_batch_norm, tensor, "branch", into=(host,), through=(), amplification=1.0)
 
     def _computed(self, node: N) -> Fold:
         """A node that only helped to compute a weight, and is gone with the fold that took the weight's values."""

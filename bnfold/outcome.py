@@ -5,7 +5,15 @@ from typing import Literal
 
 from bnfold.refusal import Refusal
 
-Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed"]
+Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed", "branch"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A size before and after."""
+
+    before: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,8 @@ class Fold:
         is_batch_norm: False for a Mul, Add, Sub or Div by a constant.
         tensor: name of the tensor that held the node's output and, folded upstream, still holds the same values.
         direction: where the map went; "removed" where there was none: x * 1 and x + 0; "computed" where the node only
-            helped to compute a weight that took the map of another.
+            helped to compute a weight that took the map of another; "branch" where it was one of several parallel
+            branches that became one operator.
         into: labels of the nodes whose parameters took it.
         through: labels of the nodes that it passed on the way.
         amplification: max|W'| / max|W|, the largest over the absorbing weights.
@@ -61,15 +70,67 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Parallel branches, or operators in a row, that became one operator.
+
+    Attributes:
+        node: label of the sum of the branches, or of the operator that stays of those in a row; to be excluded from
+            merging by.
+        into: label of the operator that has their weights now.
+        gone: labels of the operators that are gone.
+        tensor: name of the tensor that they make, which holds the same values as before.
+        branches: how many became one.
+        multiply_adds: for one place of that tensor.
+        parameters: numbers in their weights.
+        operators: how many there were, and are.
+        number: of `node` among all nodes of the model before any fold, from 0.
+    """
+
+    node: str
+    into: str
+    gone: tuple[str, ...]
+    tensor: str
+    branches: int
+    multiply_adds: Change
+    parameters: Change
+    operators: Change
+    number: int = -1
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A sum with branches of one tensor that stay apart.
+
+    Attributes:
+        node: label of the sum.
+        refusals: what keeps them apart; the path names the operators.
+        number: as of a `Merge`.
+    """
+
+    node: str
+    refusals: tuple[Refusal, ...]
+    number: int = -1
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """All affine nodes of a model, in the order of the graph.
+    """All affine nodes of a model, in the order of the graph, and all branches.
 
     Attributes:
         folds: those that are gone.
         kept: those that stay.
         unmatched: patterns of nodes to leave alone that match no node of the model.
+        merges: branches that became one operator, in the order in which they did.
+        apart: sums whose branches did not.
     """
 
     folds: tuple[Fold, ...]
     kept: tuple[Kept, ...]
     unmatched: tuple[str, ...] = ()
+    merges: tuple[Merge, ...] = ()
+    apart: tuple[Apart, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Fold | Merge, ...]:
+        """All that was done to the model; without any, it is what it was."""
+        return (*self.folds, *self.merges)

@@ -26,4 +26,4 @@ class FoldBatchNorm(FunctionalPass):
             bnfold.errors.BnfoldError: as `bnfold.fold`.
         """
         result = fold(model, **self._options)
-        return PassResult(model=result.model, modified=bool(result.report.outcome.folds))
+        return PassResult(model=result.model, modified=bool(result.report.outcome.changes))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from bnfold.refusal import Refusal
-from bnfold.semantics import AffineMap, Meaning
+from bnfold.semantics import AffineMap, Contraction, Meaning
 
 
 class Value(Protocol):
@@ -79,8 +79,23 @@ class GraphPort(Protocol[N, V, E]):
     def pinned(self, value: V) -> Refusal | None:
         """Why the tensor must keep its values for somebody who is no node of this graph, or None."""
 
+    def linear_input(self, node: N) -> int | None:
+        """The one input in which the node may be linear, its others being constants; judged without any values."""
+
+    def may_be_sum(self, node: N) -> bool:
+        """Whether the node is of an operator that adds tensors, and none of them is a constant; likewise."""
+
+    def average(self, node: N) -> Contraction | None:
+        """The kernel of an average pooling that weighs all places alike, at the borders too; None of other nodes."""
+
+    def is_measured(self, value: V) -> bool:
+        """Whether a node asks for the shape of a tensor, and for no more."""
+
     def encode(self, node: N, meaning: Meaning) -> E | Refusal:
         """The edit that gives the node this meaning, rounded and checked, or why its types cannot hold it."""
+
+    def encode_merged(self, node: N, before: Contraction, after: Contraction) -> E | Refusal:
+        """As `encode`, of a contraction whose kernel, groups and padding may become others."""
 
     def apply(self, edit: E) -> None:
         """Carry out an edit."""
@@ -102,3 +117,9 @@ class GraphPort(Protocol[N, V, E]):
 
     def bypass_downstream(self, node: N, source: int) -> None:
         """Remove a node: what reads its output now reads its input."""
+
+    def drop_operand(self, node: N, slot: int) -> None:
+        """Let a sum of three or more tensors add one less."""
+
+    def remove(self, node: N) -> None:
+        """Remove a node that nobody reads."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
-from bnfold.outcome import Fold, Kept, Outcome
+from bnfold.outcome import Apart, Fold, Kept, Merge, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.verifier.result import Verification
 
 T = TypeVar("T")
+_Entry = TypeVar("_Entry", Kept, Apart)
 
 
 @dataclass(frozen=True)
@@ -41,40 +42,41 @@ def fold_what_holds(attempt: Try[T]) -> Attempt[T]:
         attempt: folds all but some nodes.
 
     Returns:
-        The last attempt. The folds that were dropped are among its kept nodes, each with the reason REVERTED.
+        The last attempt. The folds that were dropped are among its kept nodes, the merges among the branches that stay
+        apart, each with the reason REVERTED.
     """
-    dropped: dict[int, Kept] = {}
+    dropped: dict[int, Kept | Apart] = {}
     found = attempt(())
-    while found.verdict.status == "failed" and found.outcome.folds:
-        fold = _guilty(attempt, dropped, _suspects(found))
-        dropped[fold.number] = _reverted(fold, found.verdict.problem)
+    while found.verdict.status == "failed" and found.outcome.changes:
+        change = _guilty(attempt, dropped, _suspects(found))
+        dropped[change.number] = _reverted(change, found.verdict.problem)
         found = attempt(dropped)
     return replace(found, outcome=_explained(found.outcome, dropped))
 
 
-def folds_at(tensor_names: Iterable[str], folds: Sequence[Fold]) -> list[Fold]:
-    """The folds whose nodes made one of these tensors."""
+def changes_at(tensor_names: Iterable[str], changes: Sequence[Fold | Merge]) -> list[Fold | Merge]:
+    """The folds and merges whose nodes made one of these tensors."""
     names = set(tensor_names)
-    return [fold for fold in folds if fold.tensor in names]
+    return [change for change in changes if change.tensor in names]
 
 
-def _suspects(found: Attempt[T]) -> Sequence[Fold]:
-    """The folds at the first place where the models part; all of them where none is there."""
-    folds = found.outcome.folds
+def _suspects(found: Attempt[T]) -> Sequence[Fold | Merge]:
+    """What was done at the first place where the models part; all of it where nothing was done there."""
+    changes = found.outcome.changes
     for tensor in found.verdict.tensors:
         if not tensor.passed:
-            here = folds_at({tensor.name, *tensor.inside}, folds)
+            here = changes_at({tensor.name, *tensor.inside}, changes)
             if here:
                 return here
-    return folds
+    return changes
 
 
-def _guilty(attempt: Try[T], dropped: Iterable[int], suspects: Sequence[Fold]) -> Fold:
+def _guilty(attempt: Try[T], dropped: Iterable[int], suspects: Sequence[Fold | Merge]) -> Fold | Merge:
     """The last of the shortest run of suspects with which the check fails."""
     passes, fails = 0, len(suspects)
     while fails - passes > 1:
         middle = (passes + fails) // 2
-        without = (*dropped, *(fold.number for fold in suspects[middle:]))
+        without = (*dropped, *(change.number for change in suspects[middle:]))
         if attempt(without).verdict.status == "failed":
             fails = middle
         else:
@@ -82,14 +84,23 @@ def _guilty(attempt: Try[T], dropped: Iterable[int], suspects: Sequence[Fold]) -
     return suspects[fails - 1]
 
 
-def _reverted(fold: Fold, problem: str) -> Kept:
+def _reverted(change: Fold | Merge, problem: str) -> Kept | Apart:
     evidence = f"with it, the check failed: {problem}"
     hint = "please report this with the model: it is a bug in bnfold, or in onnxruntime"
-    refusal = Refusal(Reason.REVERTED, evidence, path=(fold.node,), hint=hint)
-    return Kept(fold.node, fold.op, fold.is_batch_norm, (refusal,), fold.number)
+    refusal = Refusal(Reason.REVERTED, evidence, path=(change.node,), hint=hint)
+    if isinstance(change, Merge):
+        return Apart(change.node, (refusal,), change.number)
+    return Kept(change.node, change.op, change.is_batch_norm, (refusal,), change.number)
 
 
-def _explained(outcome: Outcome, dropped: dict[int, Kept]) -> Outcome:
-    """With the dropped folds among the kept nodes, in the order of the graph."""
-    others = [kept for kept in outcome.kept if kept.number not in dropped]
-    return replace(outcome, kept=tuple(sorted([*others, *dropped.values()], key=lambda kept: kept.number)))
+def _explained(outcome: Outcome, dropped: dict[int, Kept | Apart]) -> Outcome:
+    """With the dropped folds among the kept nodes, and the dropped merges among what stays apart."""
+    kept = [entry for entry in outcome.kept if entry.number not in dropped]
+    kept += [entry for entry in dropped.values() if isinstance(entry, Kept)]
+    apart = [entry for entry in outcome.apart if entry.number not in dropped]
+    apart += [entry for entry in dropped.values() if isinstance(entry, Apart)]
+    return replace(outcome, kept=_in_order(kept), apart=_in_order(apart))
+
+
+def _in_order(entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
+    return tuple(sorted(entries, key=lambda entry: entry.number))

@@ -10,7 +10,7 @@ from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.inference import assume_inference as _assume_inference
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.outcome import Fold, Kept
+from bnfold.outcome import Apart, Fold, Kept, Merge
 from bnfold.refusal import Reason
 
 # Half a digit of float16, three of float32's seven: tests use small, well-conditioned networks.
@@ -23,6 +23,8 @@ class Folded:
     model: onnx.ModelProto
     folds: tuple[Fold, ...]
     kept: tuple[Kept, ...]
+    merges: tuple[Merge, ...] = ()
+    apart: tuple[Apart, ...] = ()
 
     @property
     def batch_norms_left(self) -> int:
@@ -34,19 +36,22 @@ class Folded:
         return [entry.refusals[0].reason for entry in self.kept if entry.is_batch_norm]
 
 
-def fold(model: onnx.ModelProto, *, affine=True, assume_inference=False, **options) -> Folded:
-    """Fold a copy, check that the copy is valid and that the argument is unchanged."""
+def fold(model: onnx.ModelProto, *, affine=True, merge=False, assume_inference=False, **options) -> Folded:
+    """Fold a copy, check that the copy is valid and that the argument is unchanged.
+
+    merge: let parallel branches become one operator, which would hide the moves that most tests look at.
+    """
     before = model.SerializeToString()
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if assume_inference:
         _assume_inference(copy)
     port = OnnxPort(copy, TensorStore(None), **options)
-    outcome = fold_graph(port, affine_nodes=affine)
+    outcome = fold_graph(port, affine_nodes=affine, merge_branches=merge)
     port.finish()
     onnx.checker.check_model(copy)
     assert model.SerializeToString() == before
-    return Folded(model, copy, outcome.folds, outcome.kept)
+    return Folded(model, copy, outcome.folds, outcome.kept, outcome.merges, outcome.apart)
 
 
 def fold_and_compare(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]] | None = None, **options) -> Folded:

@@ -163,7 +163,7 @@ def _stage(
     target: Path,
 ) -> list[Path]:
     """Write a result; where nothing was changed, as it was, byte by byte, however its writer spelled it."""
-    if not outcome.folds and not opened.data_files:
+    if not outcome.changes and not opened.data_files:
         unchanged = copy_if_unchanged(opened.model, source, folder / target.name)
         if unchanged:
             return [unchanged]
@@ -188,7 +188,9 @@ def _run_engine(
         without=without,
         keep_overridable=options.keep_overridable,
     )
-    outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
+    outcome = replace(
+        fold_graph(port, affine_nodes=options.affine, merge_branches=options.merge_branches), unmatched=port.unmatched
+    )
     watch.lap("plan")
     moved_inside = port.finish()
     if options.freeze_initializers:

@@ -32,6 +32,8 @@ def fold_exported(program: ExportedProgram, options: FoldOptions, without: Colle
     graph = lift(reference)
     before = len(graph.nodes)
     port = AtenPort(graph, exclude=options.exclude, without=without)
-    outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
+    outcome = replace(
+        fold_graph(port, affine_nodes=options.affine, merge_branches=options.merge_branches), unmatched=port.unmatched
+    )
     nodes = Change(before, len(graph.nodes))
     return FoldedProgram(lower(reference, graph), reference, outcome, nodes, read_as_inference=reference is not program)

@@ -129,7 +129,7 @@ def stage_program(
 
 def _is_unchanged(folded: FoldedProgram, options: FoldOptions) -> bool:
     """Whether the file can stay as it is, byte for byte."""
-    return not folded.outcome.folds and not folded.read_as_inference and not options.to
+    return not folded.outcome.changes and not folded.read_as_inference and not options.to
 
 
 def _of_unchanged(model: Any, options: FoldOptions) -> Verification:  # noqa: ANN401 - one of two classes

@@ -36,7 +36,9 @@ def fold_script(
     program = ScriptProgram(reference, examples, assume_inference=options.assume_inference)
     before = len(program.graph.nodes)
     port = AtenPort(program.graph, exclude=options.exclude, without=without)
-    outcome = replace(fold_graph(port, affine_nodes=options.affine), unmatched=port.unmatched)
+    outcome = replace(
+        fold_graph(port, affine_nodes=options.affine, merge_branches=options.merge_branches), unmatched=port.unmatched
+    )
     nodes = Change(before, len(program.graph.nodes))
     folded = program.finish()
     changed = reference is not module and any(part.training for part in module.modules())

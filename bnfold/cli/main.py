@@ -163,6 +163,12 @@ _CHECK_OPTIONS = (
     help="Fold Mul, Add, Sub and Div by constants too, not BatchNorms alone.",
 )
 @click.option(
+    "--merge-branches/--no-merge-branches",
+    default=True,
+    show_default=True,
+    help="Merge parallel branches that are linear in one tensor into one operator.",
+)
+@click.option(
     "--assume-inference", is_flag=True, help="Treat BatchNorms and Dropouts that say training as inference ones."
 )
 @click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")

@@ -38,6 +38,7 @@ class Request:
         imports: packages to import before a program of PyTorch is read.
         on_mismatch: what to do if the check fails, "fail" or "revert".
         affine: fold Mul, Add, Sub and Div by constants as well.
+        merge_branches: merge parallel branches into one operator.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
         freeze_initializers: take initializers off the inputs of ONNX graphs.
@@ -60,6 +61,7 @@ class Request:
     imports: tuple[str, ...]
     on_mismatch: Literal["fail", "revert"]
     affine: bool
+    merge_branches: bool
     assume_inference: bool
     keep_overridable: bool
     freeze_initializers: bool

@@ -91,6 +91,7 @@ def _options(request: Request) -> "FoldOptions":
 
     return FoldOptions(
         affine=request.affine,
+        merge_branches=request.merge_branches,
         exclude=request.exclude,
         imports=request.imports,
         assume_inference=request.assume_inference,

@@ -3,18 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from bnfold.outcome import Change as Change
 from bnfold.outcome import Outcome
 from bnfold.verifier.result import Verification
 
 Format = Literal["onnx", "torchscript", "torch_export"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A size before and after the fold."""
-
-    before: int
-    after: int
 
 
 @dataclass(frozen=True)

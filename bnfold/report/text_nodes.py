@@ -27,6 +27,7 @@ _WHERE: dict[Direction, str] = {
     "both": "into the operators before and behind",
     "merged": "merged into one operator",
     "removed": "removed, as it changes nothing",
+    "branch": "merged with the branches beside it",
     "computed": "computed once, with the weight that it was for",
 }
 

@@ -27,7 +27,17 @@ from bnfold.rules.parts import (
 )
 from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
 
-__all__ = ["ALL", "Moved", "pull", "push", "push_past_products", "refuse"]
+__all__ = [
+    "ALL",
+    "Moved",
+    "chain_contractions",
+    "merge_branches",
+    "pull",
+    "push",
+    "push_past_products",
+    "read_map_as_contraction",
+    "refuse",
+]
 
 ALL: tuple[Callable[..., object], ...] = (
     read_batch_norm_as_affine,

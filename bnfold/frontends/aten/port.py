@@ -11,7 +11,7 @@ from bnfold.frontends.aten.encode import encode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
 from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Meaning, Opaque
+from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
 
 
 class AtenPort:
@@ -99,6 +99,26 @@ class AtenPort:
             return Refusal(Reason.MUTATED, f"{value.mutation!r} changes {value.name!r} in place")
         return None
 
+    def linear_input(self, _node: AtenNode) -> int | None:
+        """Branches of programs stay apart."""
+        return None
+
+    def may_be_sum(self, _node: AtenNode) -> bool:
+        """Likewise."""
+        return False
+
+    def average(self, _node: AtenNode) -> Contraction | None:
+        """Likewise."""
+        return None
+
+    def is_measured(self, _value: AtenValue) -> bool:
+        """Likewise."""
+        return True
+
+    def encode_merged(self, node: AtenNode, _before: Contraction, _after: Contraction) -> AtenEdit | Refusal:
+        """There are no branches."""
+        raise InternalError(f"{node.label!r} is no branch")
+
     def encode(self, node: AtenNode, meaning: Meaning) -> AtenEdit | Refusal:
         """The edit that gives the node this meaning."""
         return encode(node, meaning, self._constants)
@@ -133,3 +153,11 @@ class AtenPort:
     def bypass_downstream(self, node: AtenNode, source: int) -> None:
         """Remove a node; its readers read its input."""
         self._editor.bypass(node, source)
+
+    def drop_operand(self, node: AtenNode, _slot: int) -> None:
+        """There are no sums of three."""
+        raise InternalError(f"{node.label!r} adds two tensors")
+
+    def remove(self, node: AtenNode) -> None:
+        """There are no branches."""
+        raise InternalError(f"{node.label!r} is no branch")

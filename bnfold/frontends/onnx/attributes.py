@@ -1,5 +1,6 @@
 """Attributes of a node by name, as Python values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,15 @@ def set_float_attribute(proto: onnx.NodeProto, name: str, value: float) -> None:
             entry.f = value
 
 
-def set_int_attribute(proto: onnx.NodeProto, name: str, value: int) -> None:
-    """Give an integer attribute a value, whether the node has it or not."""
-    for entry in proto.attribute:
-        if entry.name == name:
-            entry.i = value
-            return
-    proto.attribute.append(onnx.helper.make_attribute(name, value))
+def set_int_attribute(proto: onnx.NodeProto, name: str, value: int | Sequence[int] | None) -> None:
+    """Give an attribute of an integer or of several another value, whether the node has it or not; None removes it."""
+    old = next((place for place, entry in enumerate(proto.attribute) if entry.name == name), None)
+    if value is None:
+        if old is not None:
+            del proto.attribute[old]
+        return
+    new = onnx.helper.make_attribute(name, value)
+    if old is None:
+        proto.attribute.append(new)
+    else:
+        proto.attribute[old].CopyFrom(new)

@@ -63,6 +63,8 @@ class ModelEditor:
             node.proto.op_type = edit.op_type
         for name, value in edit.factors.items():
             set_float_attribute(node.proto, name, value)
+        for name, numbers in edit.attributes.items():
+            set_int_attribute(node.proto, name, numbers)
 
     def bypass_upstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; what made its input now makes a tensor with its output's name."""
@@ -100,6 +102,25 @@ class ModelEditor:
         self._remove_node(node, keep=shared)
         self._redirect(after, before)
         self._forget(after)
+
+    def drop_operand(self, node: OnnxNode, slot: int) -> None:
+        """Take an input off a node that has any number of them."""
+        for place, value in enumerate(node.inputs):
+            if value is not None and place >= slot:
+                value.readers.remove((node, place))
+                if place > slot:
+                    value.readers.append((node, place - 1))
+        del node.inputs[slot]
+        del node.proto.input[slot]
+
+    def remove(self, node: OnnxNode) -> None:
+        """Remove a node that nobody reads, and the constants that it alone read."""
+        if any(value is not None and (value.readers or value.is_output) for value in node.outputs):
+            raise InternalError(f"{node.label!r} is read, and cannot be removed")
+        self._remove_node(node)
+        for value in node.outputs:
+            if value is not None:
+                self._forget(value)
 
     def rename(self, value: OnnxValue) -> None:
         """Give a tensor a fresh name. Entries that only describe it follow at the end, all at once, in writer.py."""

@@ -31,6 +31,7 @@ class OnnxEdit:
         factors: float attributes to set, where the node has them: factors that the parameters now contain.
         bias_behind: what an Add right behind the node adds; None where there is none.
         requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
+        attributes: integer attributes to set, whether the node has them or not; None removes one.
     """
 
     node: OnnxNode
@@ -39,6 +40,7 @@ class OnnxEdit:
     factors: Mapping[str, float] = field(default_factory=dict)
     bias_behind: NewParameter | None = None
     requantized: Sequence[Requantized] = ()
+    attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)
 
 
 def edit_of(

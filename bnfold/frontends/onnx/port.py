@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 import onnx
 
 from bnfold.frontends.common.left_alone import LeftAlone
+from bnfold.frontends.onnx import branches
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
 from bnfold.frontends.onnx.editor import ModelEditor
@@ -18,7 +19,7 @@ from bnfold.frontends.onnx.spellings import find_spellings
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.onnx.writer import write
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Meaning, Opaque
+from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
 
 
 class OnnxPort:
@@ -132,6 +133,26 @@ class OnnxPort:
                 return Refusal(Reason.CAPTURED, f"{value.name!r} is read by {node.label!r} in {node.scope.label}")
         return None
 
+    def linear_input(self, node: OnnxNode) -> int | None:
+        """The one input in which the node may be linear."""
+        return branches.linear_input(node, self._constants)
+
+    def may_be_sum(self, node: OnnxNode) -> bool:
+        """Whether the node adds tensors."""
+        return branches.may_be_sum(node, self._constants)
+
+    def average(self, node: OnnxNode) -> Contraction | None:
+        """The kernel of an AveragePool."""
+        return branches.average_kernel(node)
+
+    def is_measured(self, value: OnnxValue) -> bool:
+        """Whether a Shape, or what else ignores the values, reads the tensor."""
+        return len(value.value_readers) < len(value.readers)
+
+    def encode_merged(self, node: OnnxNode, before: Contraction, after: Contraction) -> OnnxEdit | Refusal:
+        """The edit that gives the node another kernel."""
+        return branches.encode_merged(node, before, after, self._constants)
+
     def encode(self, node: OnnxNode, meaning: Meaning) -> OnnxEdit | Refusal:
         """The edit that gives the node this meaning."""
         return encode(node, meaning, self._constants)
@@ -163,3 +184,11 @@ class OnnxPort:
     def bypass_downstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; its readers read its input."""
         self._editor.bypass_downstream(node, source)
+
+    def drop_operand(self, node: OnnxNode, slot: int) -> None:
+        """Let a Sum add one tensor less."""
+        self._editor.drop_operand(node, slot)
+
+    def remove(self, node: OnnxNode) -> None:
+        """Remove a node that nobody reads."""
+        self._editor.remove(node)

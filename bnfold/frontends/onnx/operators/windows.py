@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.window import Window
 
@@ -15,8 +15,16 @@ def read_window(node: OnnxNode, kernel: Sequence[int]) -> Window | None:
         kernel: its length along each axis.
 
     Returns:
-        The window; None where auto_pad pads by what is not known before run time, or attributes contradict the kernel.
+        The window; None where auto_pad pads by what is not known before run time, where attributes contradict the
+        kernel, or where the caller of a function gives them.
     """
+    try:
+        return _read(node, kernel)
+    except ReferenceAttributeError:  # a map needs none of these attributes, and so they make no node opaque
+        return None
+
+
+def _read(node: OnnxNode, kernel: Sequence[int]) -> Window | None:
     axes = len(kernel)
     strides = tuple(attribute(node, "strides", None) or (1,) * axes)
     dilations = tuple(attribute(node, "dilations", None) or (1,) * axes)

@@ -1,0 +1,109 @@
+"""What merging branches asks of ONNX nodes: which may be linear, which add, and a convolution of another geometry."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bnfold.affine import Affine
+from bnfold.frontends.common.convolutions import ZEROS_PADDED
+from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.encode import encode
+from bnfold.frontends.onnx.graph import OnnxNode
+from bnfold.frontends.onnx.node_edits import OnnxEdit
+from bnfold.frontends.onnx.operators.windows import read_window
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Contraction
+
+_OF_FIRST_INPUT = frozenset(("AveragePool", "BatchNormalization", "Conv", "Gemm"))
+_OF_EITHER_INPUT = frozenset(("Add", "Div", "MatMul", "Mul", "Sub"))
+_SUMS = frozenset(("Add", "Sub", "Sum"))
+
+
+def linear_input(node: OnnxNode, constants: OnnxConstants) -> int | None:
+    """The one input in which a node may be linear, its others being constants."""
+    if not node.is_standard or node.proto.op_type not in _OF_FIRST_INPUT | _OF_EITHER_INPUT:
+        return None
+    open_slots = [slot for slot, value in enumerate(node.inputs) if value is not None and not constants.is_fixed(value)]
+    if len(open_slots) != 1 or (node.proto.op_type in _OF_FIRST_INPUT and open_slots != [0]):
+        return None
+    return open_slots[0]
+
+
+def may_be_sum(node: OnnxNode, constants: OnnxConstants) -> bool:
+    """Whether a node adds tensors none of which is a constant."""
+    if not node.is_standard or node.proto.op_type not in _SUMS or len(node.inputs) < 2:
+        return False
+    return not any(value is None or constants.is_fixed(value) for value in node.inputs)
+
+
+def average_kernel(node: OnnxNode) -> Contraction | None:
+    """An AveragePool as a convolution of each channel by itself, where it weighs the places at the borders alike.
+
+    Source: ONNX AveragePool-7, -10, -11, -19, -22
+    """
+    source = node.inputs[0] if node.inputs else None
+    if not node.is_standard or node.proto.op_type != "AveragePool" or source is None or source.shape is None:
+        return None
+    try:
+        kernel = tuple(attribute(node, "kernel_shape", ()))
+        counts_padding = attribute(node, "count_include_pad", 0)
+        rounds_up = attribute(node, "ceil_mode", 0)
+    except ReferenceAttributeError:
+        return None
+    window = read_window(node, kernel)
+    channels = source.shape[1] if len(source.shape) == len(kernel) + 2 > 2 else None
+    if window is None or not isinstance(channels, int) or rounds_up:
+        return None
+    pads = any((*window.before, *window.behind))
+    if pads and not counts_padding:
+        return None
+    weight = np.full((channels, 1, 1, *kernel), 1.0 / np.prod(kernel))
+    no_shift = ZEROS_PADDED if pads else None
+    return Contraction(weight, None, len(source.shape), 1, no_shift=no_shift, window=window)
+
+
+def encode_merged(
+    node: OnnxNode, before: Contraction, after: Contraction, constants: OnnxConstants
+) -> OnnxEdit | Refusal:
+    """The edit that gives a contraction a weight, groups and a window that may be others.
+
+    Args:
+        node: the node.
+        before: what it means now.
+        after: what it is to mean.
+        constants: of the model.
+
+    Returns:
+        The edit; WRONG_AXIS where the bias is not one number for each output channel; what `encode` refuses.
+    """
+    if after.bias is not None:
+        channels = Affine(np.ones((1,) * after.output_rank), after.bias).along(after.output_axis)
+        if channels is None:
+            return Refusal(Reason.WRONG_AXIS, "the biases of the branches vary along another axis than the channels")
+        bias = channels.on_axis(after.output_rank, after.output_axis).shift
+        after = replace(after, bias=bias)
+    edit = encode(node, after, constants)
+    return edit if isinstance(edit, Refusal) else replace(edit, attributes=_geometry(before, after))
+
+
+def _geometry(before: Contraction, after: Contraction) -> Mapping[str, int | Sequence[int] | None]:
+    """The attributes of a Conv that change; None removes one."""
+    old, new = before.window, after.window
+    if old is None or new is None or not new.strides:
+        return {}
+    kernel = tuple(int(length) for length in after.weight.shape[3:])
+    attributes: dict[str, int | Sequence[int] | None] = {}
+    if before.weight.shape[0] != after.weight.shape[0]:
+        attributes["group"] = int(after.weight.shape[0])
+    if new.strides != old.strides:
+        attributes["strides"] = new.strides
+    if any(size > 1 and a != b for size, a, b in zip(kernel, old.dilations, new.dilations, strict=True)):
+        attributes["dilations"] = new.dilations
+    same_kernel = kernel == before.weight.shape[3:]
+    if not same_kernel:
+        attributes["kernel_shape"] = kernel
+    if not same_kernel or attributes or (old.before, old.behind) != (new.before, new.behind):
+        attributes |= {"pads": (*new.before, *new.behind), "auto_pad": None}
+    return attributes

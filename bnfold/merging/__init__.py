@@ -1,0 +1,175 @@
+"""Parallel branches that are linear in one tensor become one operator. Planned whole, then carried out, like a fold.
+
+Every merge removes an operator, or an operand of a sum of many, and adds no multiply-add, so this ends.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic
+
+import numpy as np
+
+from bnfold.label import Label
+from bnfold.merging.branches import Branch, BranchFinder, SumTree
+from bnfold.merging.choice import Choice, choose, choose_chain
+from bnfold.merging.commit import Commit
+from bnfold.merging.linear import Linear, compute
+from bnfold.merging.pruning import prune
+from bnfold.outcome import Apart, Change, Merge
+from bnfold.port import E, GraphPort, N, V
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.merge import multiply_adds
+
+__all__ = ["Merged", "Merger"]
+
+
+@dataclass(frozen=True, eq=False)
+class Merged(Generic[N]):
+    """A merge that was carried out.
+
+    Attributes:
+        merge: for the report.
+        host: the operator that stays.
+        maps: BatchNorms and other affine nodes that were part of it.
+        gone: all operators that are gone, the maps among them.
+    """
+
+    merge: Merge
+    host: N
+    maps: tuple[N, ...]
+    gone: frozenset[N]
+
+
+class Merger(Generic[N, V, E]):
+    """Merges branches of one graph.
+
+    Args:
+        port: the graph; it is changed in place.
+        affine_nodes: let Mul, Add, Sub and Div by constants be part of a branch as well, not BatchNorms alone.
+    """
+
+    def __init__(self, port: GraphPort[N, V, E], *, affine_nodes: bool) -> None:
+        self._port = port
+        self._affine_nodes = affine_nodes
+        self._finder: BranchFinder[N, V, E] = BranchFinder(port)
+        self._commit: Commit[N, V, E] = Commit(port)
+        self._apart: dict[N, Apart] = {}
+
+    @property
+    def apart(self) -> tuple[Apart, ...]:
+        """The sums of the last pass that have branches of one tensor which stay apart."""
+        return tuple(self._apart.values())
+
+    def run(self) -> list[Merged[N]]:
+        """One pass over the graph: merge all that can be merged now."""
+        self._apart = {}
+        # Numbers beyond float64 become infinite here, and are refused when they are rounded.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [*self._merge_sums(), *self._merge_pairs()]
+
+    def _merge_sums(self) -> Iterator[Merged[N]]:
+        for root in self._finder.roots():
+            found = self._merge_one(self._finder.tree(root))
+            while isinstance(found, Merged):
+                yield found
+                if root in found.gone:
+                    break
+                found = self._merge_one(self._finder.tree(root))
+            else:
+                if found:
+                    self._apart[root] = Apart(_label(root), tuple(found), self._port.number(root))
+
+    def _merge_one(self, tree: SumTree[N, V]) -> Merged[N] | list[Refusal]:
+        """Merge some branches of a tree, or say what keeps them apart."""
+        refusals: list[Refusal] = []
+        for group in tree.groups():
+            if len(group) < 2 or not any(branch.steps for branch in group):
+                continue
+            branches, against = self._computed(group)
+            choice = choose(branches)
+            if isinstance(choice, Choice):
+                merged = self._merge_choice(tree, choice)
+                if isinstance(merged, Merged):
+                    return merged
+                against.append(merged)
+            else:
+                against += choice
+            refusals += against
+        return refusals
+
+    def _computed(self, group: list[Branch[N, V]]) -> tuple[list[Linear[N, V]], list[Refusal]]:
+        found = [compute(self._port, branch, affine_nodes=self._affine_nodes) for branch in group]
+        return (
+            [entry for entry in found if not isinstance(entry, Refusal)],
+            [entry for entry in found if isinstance(entry, Refusal)],
+        )
+
+    def _merge_choice(self, tree: SumTree[N, V], choice: Choice[N, V]) -> Merged[N] | Refusal:
+        kept, *dropped = [linear.branch for linear in choice.branches]
+        pruning = prune(tree, kept, dropped)
+        if isinstance(pruning, Refusal):
+            return pruning
+        signed = choice.with_sign(kept.sign if len(pruning.left[kept.into]) > 1 else 1.0)
+        if isinstance(signed, Refusal):
+            return signed
+        gone = [node for branch in (kept, *dropped) for node in branch.steps if node is not choice.host]
+        gone += pruning.removed
+        edit = self._edit(signed, len(gone))
+        if isinstance(edit, Refusal):
+            return edit
+        merged = self._merged(choice, tree.root, gone, edit)
+        self._commit.sum(tree, choice.host, kept, dropped, pruning, edit)
+        return merged
+
+    def _merge_pairs(self) -> Iterator[Merged[N]]:
+        gone: set[N] = set()
+        for node in list(self._port.nodes()):
+            last: N | None = node
+            while last is not None and last not in gone:
+                pair = self._finder.pair(last)
+                merged = None if pair is None else self._merge_pair(pair)
+                last = None if merged is None else merged.host  # which may make a pair with the one before it
+                if merged is not None:
+                    gone |= merged.gone
+                    yield merged
+
+    def _merge_pair(self, pair: Branch[N, V]) -> Merged[N] | None:
+        linear = compute(self._port, pair, affine_nodes=self._affine_nodes)
+        choice = linear if isinstance(linear, Refusal) or len(linear.weights) < 2 else choose_chain(linear)
+        edit = self._edit(choice, 1) if isinstance(choice, Choice) else choice
+        if not isinstance(choice, Choice) or isinstance(edit, (Refusal, Linear)):
+            return None
+        merged = self._merged(choice, choice.host, [node for node in pair.steps if node is not choice.host], edit)
+        self._commit.chain(pair, choice.host, edit)
+        return merged
+
+    def _edit(self, choice: Choice[N, V], gone: int) -> E | Refusal:
+        edit = self._port.encode_merged(choice.host, choice.before, choice.after)
+        if isinstance(edit, Refusal):
+            return edit.along(_label(choice.host))
+        added = self._port.added_nodes(edit)
+        if added and added >= gone:
+            evidence = f"{choice.host.op} has no bias, and an addition would cost as much as what goes"
+            return Refusal(Reason.NO_BIAS, evidence, path=(_label(choice.host),))
+        return edit
+
+    def _merged(self, choice: Choice[N, V], node: N, gone: list[N], edit: E) -> Merged[N]:
+        """What will have been done; `node` makes the tensor that keeps its values."""
+        added, output = self._port.added_nodes(edit), self._port.outputs(node)[0]
+        merge = Merge(
+            node=_label(node),
+            into=_label(choice.host),
+            gone=tuple(map(_label, gone)),
+            tensor="" if output is None else output.name,
+            branches=len(choice.branches),
+            multiply_adds=Change(choice.multiply_adds, multiply_adds(choice.after)),
+            parameters=Change(choice.parameters, multiply_adds(choice.after)),
+            operators=Change(len(gone) + 1, 1 + added),
+            number=self._port.number(node),
+        )
+        maps = tuple(node for branch in choice.branches for node in branch.maps)
+        return Merged(merge, choice.host, maps, frozenset(gone))
+
+
+def _label(node: N) -> Label:
+    return Label(node.label, node.op)

@@ -1,0 +1,143 @@
+"""Where in a graph operators lie side by side: sums whose operands are linear in one tensor. It changes nothing.
+
+Judged by topology alone, without any parameter, so that networks without such places cost next to nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Generic
+
+from bnfold.errors import InternalError
+from bnfold.port import E, GraphPort, N, V
+from bnfold.refusal import Refusal
+from bnfold.semantics import Sum
+
+
+@dataclass(frozen=True, eq=False)
+class Branch(Generic[N, V]):
+    """A way from one tensor to an operand of a sum, through operators that may be linear.
+
+    Attributes:
+        source: the tensor.
+        steps: the operators, first to last; none where the operand is the tensor itself.
+        into: the sum.
+        slot: which of its inputs the operand is.
+        sign: with which the operand counts in the outermost sum.
+    """
+
+    source: V
+    steps: tuple[N, ...]
+    into: N
+    slot: int
+    sign: float
+
+
+@dataclass(frozen=True, eq=False)
+class SumTree(Generic[N, V]):
+    """A sum of sums, as one.
+
+    Attributes:
+        root: the outermost sum.
+        sums: all of them, inner ones before the sums that read them.
+        parents: of each inner sum, the sum that reads it and the input at which it does.
+        leaves: every operand that is no inner sum.
+    """
+
+    root: N
+    sums: tuple[N, ...]
+    parents: dict[N, tuple[N, int]]
+    leaves: tuple[Branch[N, V], ...]
+
+    def groups(self) -> list[list[Branch[N, V]]]:
+        """Branches of one tensor together, in the order of the sum."""
+        found: dict[V, list[Branch[N, V]]] = {}
+        for leaf in self.leaves:
+            found.setdefault(leaf.source, []).append(leaf)
+        return list(found.values())
+
+
+class BranchFinder(Generic[N, V, E]):
+    """Finds branches in one graph as it is now.
+
+    Args:
+        port: the graph.
+    """
+
+    def __init__(self, port: GraphPort[N, V, E]) -> None:
+        self._port = port
+
+    def roots(self) -> list[N]:
+        """The sums that no other sum adds up further, in the order of the graph."""
+        sums = [node for node in self._port.nodes() if self._sum(node) is not None]
+        return [node for node in sums if self._parent(node) is None]
+
+    def pair(self, node: N) -> Branch[N, V] | None:
+        """An operator and the one before it, where nobody sees what is in between; the second stands for the sum."""
+        slot = self._port.linear_input(node)
+        value = None if slot is None else self._port.inputs(node)[slot]
+        before = None if value is None else self._step_before(value)
+        return None if before is None or slot is None else Branch(before[1], (before[0], node), node, slot, 1.0)
+
+    def tree(self, root: N) -> SumTree[N, V]:
+        """All that a sum adds up, through the sums that it alone reads."""
+        parents: dict[N, tuple[N, int]] = {}
+        leaves: list[Branch[N, V]] = []
+        sums, waiting = [root], [root]
+        while waiting:
+            node = waiting.pop()
+            for slot, value, sign in self._operands(node):
+                producer = self._port.producer(value)
+                if not isinstance(producer, Refusal) and self._parent(producer) == (node, slot):
+                    parents[producer] = (node, slot)
+                    sums.append(producer)
+                    waiting.append(producer)
+                else:
+                    leaves.append(self._leaf(node, slot, value, sign))
+        return SumTree(root, tuple(reversed(sums)), parents, tuple(leaves))
+
+    def is_private(self, value: V) -> bool:
+        """Whether one node reads a tensor, and nobody else would notice if it were gone."""
+        if self._port.pinned(value) is not None or self._port.is_measured(value):
+            return False
+        return len(self._port.readers(value)) == 1
+
+    def _sum(self, node: N) -> Sum | None:
+        if not self._port.may_be_sum(node):
+            return None
+        meaning = self._port.decode(node)
+        return meaning if isinstance(meaning, Sum) else None
+
+    def _operands(self, node: N) -> list[tuple[int, V, float]]:
+        meaning = self._sum(node)
+        if meaning is None:
+            raise InternalError(f"{node.label!r} was a sum, and is none now")
+        values = enumerate(zip(self._port.inputs(node), meaning.operands, strict=True))
+        return [(slot, value, operand.sign) for slot, (value, operand) in values if value is not None]
+
+    def _parent(self, node: N) -> tuple[N, int] | None:
+        """The sum that alone reads what a sum makes, and adds it, with the input at which it does."""
+        if self._sum(node) is None:
+            return None
+        output = self._port.outputs(node)[0]
+        if output is None or not self.is_private(output):
+            return None
+        reader, slot = self._port.readers(output)[0]
+        meaning = self._sum(reader)
+        return (reader, slot) if meaning is not None and meaning.operands[slot].sign == 1.0 else None
+
+    def _leaf(self, node: N, slot: int, value: V, sign: float) -> Branch[N, V]:
+        steps: list[N] = []
+        step = self._step_before(value)
+        while step is not None:
+            steps.append(step[0])
+            value = step[1]
+            step = self._step_before(value)
+        return Branch(value, tuple(reversed(steps)), node, slot, sign)
+
+    def _step_before(self, value: V) -> tuple[N, V] | None:
+        """The operator that makes a tensor of another, if it may be linear and nobody else sees what it makes."""
+        node = self._port.producer(value) if self.is_private(value) else None
+        slot = None if node is None or isinstance(node, Refusal) else self._port.linear_input(node)
+        if node is None or isinstance(node, Refusal) or slot is None:
+            return None
+        before = self._port.inputs(node)[slot]
+        return None if before is None else (node, before)
