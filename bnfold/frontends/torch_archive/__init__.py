@@ -6,12 +6,20 @@ layout          which entries a TorchScript file and an exported program may hav
 pickles         pickles, read without calling anything
 tensors         what a pickle says of its tensors, held against the bytes that are there
 json_text       JSON of bounded size
-program         the JSON of an exported program, by torch's own schema
+names           what may become the name of something
 operators       what a program may call
+
+scripts         a TorchScript file, all of it
+script_code     its code
+script_pickles  its pickles
+traced_inputs   what it says of the inputs that it was traced with
+
+exported        an exported program, all of it
+program         its JSON, by torch's own schema
 expressions     symbolic sizes and the conditions on inputs
 treespecs       nested inputs and outputs
-names           what may become the name of something
-script_code     the code of a TorchScript file
+saved           files of torch.save in it: sample inputs, and weights of older versions
+
 devices         where tensors live, by their names, and what torch wrote on the CPU written back
 script_devices  the same for a TorchScript file
 program_devices the same for an exported program

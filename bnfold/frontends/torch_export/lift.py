@@ -9,7 +9,8 @@ one unseen.
 """
 
 import operator
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -24,9 +25,9 @@ from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.schema import traits
+from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
 from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
-from bnfold.frontends.torch_export.labels import Labels
 from bnfold.refusal import Refusal
 
 _UNBIND = "aten::unbind"
@@ -43,7 +44,7 @@ class _Lift:
         self.graph = AtenGraph()
         self._program = program
         self._values: dict[fx.Node, Argument] = {}
-        self._labels = Labels(self._values)
+        self._labels = _Labels(self._values)
         self._region: Region = {}
         self._states_types = True
         self._sealed = ""
@@ -238,6 +239,51 @@ class _Lift:
             return [self._argument(element) for element in argument.values()]
         plain = (bool, int, float, complex, str, torch.dtype, torch.device, torch.layout, torch.memory_format)
         return argument if argument is None or isinstance(argument, plain) else UNKNOWN
+
+
+class _Labels:
+    """What people call operators, by the module that called them: labels, each given once.
+
+    Args:
+        values: what is known of the nodes that were lifted so far.
+    """
+
+    def __init__(self, values: Mapping[fx.Node, Argument]) -> None:
+        self._values = values
+        self._paths: dict[fx.Node, str] = {}
+        self._counts: dict[fx.Graph, Counter[str]] = {}
+        self._taken: set[str] = set()
+
+    def enter(self, graph: fx.Graph) -> None:
+        """A graph whose nodes are asked for next; what it takes is lifted."""
+        paths = {
+            node: _module_path(node) or self._owner_of_parameters(node)
+            for node in graph.nodes
+            if node.op == "call_function" and node.target is not operator.getitem
+        }
+        self._paths |= paths
+        self._counts[graph] = Counter(paths.values())
+
+    def of(self, node: fx.Node) -> str:
+        """The module that called a node where it called nothing else, else that with the node's name behind."""
+        path = self._paths.get(node, "")
+        alone = path and self._counts[node.graph][path] == 1
+        return fresh_name(path if alone else ".".join(filter(None, (path, node.name))), self._taken)
+
+    def _owner_of_parameters(self, node: fx.Node) -> str:
+        """Of the first parameter that an operator reads: bodies of torch.cond and loops know nothing of modules."""
+        if not isinstance(node.target, torch._ops.OpOverload):
+            return ""
+        for source in node.all_input_nodes:
+            value = self._values.get(source)
+            if isinstance(value, AtenValue) and value.parameter is not None and "." in value.name:
+                return value.name.rpartition(".")[0]
+        return ""
+
+
+def _module_path(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def _parts(node: fx.Node) -> dict[int, fx.Node] | None:

@@ -21,11 +21,10 @@ from bnfold.frontends.aten.journal import (
     Renamed,
 )
 from bnfold.frontends.torch_export.bodies import has_shared_bodies, placeholders
-from bnfold.frontends.torch_export.calls import argument_of, assign, overload
 from bnfold.frontends.torch_export.copies import Copies
-from bnfold.frontends.torch_export.forms import settle_forms
 from bnfold.frontends.torch_export.names import Views, changed_values, rename_nodes
 from bnfold.frontends.torch_export.parameters import Parameters, drop_unread_operands
+from bnfold.frontends.torch_export.propagation import propagate
 
 
 def lower(program: ExportedProgram, graph: AtenGraph) -> ExportedProgram:
@@ -69,7 +68,7 @@ class _Lowering:
         for node in self._parameters.drop_unread(self._read):
             self._touched.pop(node, None)
         changed = [node for node in self._touched if not node._erased]
-        settle_forms(self._graph, changed, {call.node: call for call in self._copies.calls})
+        propagate(self._graph, changed, {call.node: call for call in self._copies.calls})
         self._views.rename(changed_values(graph.journal), self._nodes)
         renamed = rename_nodes(self._copies, self._names)
         return self._assemble(renamed)
@@ -84,25 +83,25 @@ class _Lowering:
         name, place = change.slot
         argument = self._argument(change.argument, node.graph)
         if place is not None:
-            whole = list(argument_of(node, name))
+            whole = list(_argument_of(node, name))
             whole[place] = argument
             argument = whole
-        assign(node, name, argument)
+        _assign(node, name, argument)
         self._touched[node] = None
 
     def _replace_operator(self, change: OperatorReplaced) -> None:
         node = self._operator(change.node)
         arguments = {name: self._argument(argument, node.graph) for name, argument in change.arguments.items()}
-        node.target = overload(change.op, arguments, node.target)
+        node.target = _overload(change.op, arguments, node.target)
         node.args, node.kwargs = (), {}
         for name, argument in arguments.items():
-            assign(node, name, argument)
+            _assign(node, name, argument)
         self._touched[node] = None
 
     def _add_node(self, change: NodeAdded) -> None:
         after = self._operator(change.after)
         source = self._node_of(change.result)
-        target = overload(change.node.op, dict(change.node.arguments), None)
+        target = _overload(change.node.op, dict(change.node.arguments), None)
         with source.graph.inserting_after(source):
             added = source.graph.call_function(target, (source,))
         added.meta = {**after.meta, "val": source.meta.get("val")}
@@ -111,7 +110,7 @@ class _Lowering:
         self._of_node[change.node] = added
         self._names[added], self._names[source] = self._names.get(source, source.name), change.inner.name
         for name, argument in change.node.arguments.items():
-            assign(added, name, self._argument(argument, added.graph))
+            _assign(added, name, self._argument(argument, added.graph))
         self._touched[added] = None
 
     def _remove_node(self, change: NodeRemoved) -> None:
@@ -226,3 +225,42 @@ def _tensor(value: AtenValue) -> torch.Tensor:
     if value.parameter is None:
         raise InternalError(f"{value.name!r} has no values")
     return value.parameter
+
+
+def _overload(op: str, arguments: dict[str, Any], old: Any) -> torch._ops.OpOverload:  # noqa: ANN401 - any target
+    """The overload that has these arguments: that of the old operator where there is one, else the first that fits."""
+    namespace, _, name = op.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), name)
+    preferred = [getattr(old, "_overloadname", "default"), "default", "Tensor"]
+    for overload in dict.fromkeys([*preferred, *packet.overloads()]):
+        if overload not in packet.overloads():
+            continue
+        candidate: torch._ops.OpOverload = getattr(packet, overload)
+        names = {argument.name for argument in candidate._schema.arguments}
+        required = {argument.name for argument in candidate._schema.arguments if not argument.has_default_value()}
+        if required <= set(arguments) <= names and candidate._schema.arguments[0].type.kind() != "NumberType":
+            return candidate
+    raise InternalError(f"{op} has no overload with the arguments {', '.join(arguments)}")
+
+
+def _assign(node: fx.Node, name: str, argument: Any) -> None:  # noqa: ANN401 - whatever fx holds
+    """Set an argument by its name in the schema."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    place = next(place for place, entry in enumerate(schema) if entry.name == name)
+    if schema[place].kwarg_only or name in node.kwargs:
+        if argument == schema[place].default_value and name not in node.kwargs:
+            return
+        node.kwargs = {**node.kwargs, name: argument}
+        return
+    if place >= len(node.args) and schema[place].has_default_value() and argument is schema[place].default_value:
+        return
+    filled = [*node.args, *(entry.default_value for entry in schema[len(node.args) : place + 1])]
+    filled[place] = argument
+    node.args = tuple(filled)
+
+
+def _argument_of(node: fx.Node, name: str) -> Any:  # noqa: ANN401 - whatever fx holds
+    """An argument by its name in the schema; it is written out in the call."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    place = next(place for place, entry in enumerate(schema) if entry.name == name)
+    return node.args[place] if place < len(node.args) else node.kwargs[name]

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from bnfold.frontends.torch_export.forms import settle_forms  # noqa: E402
+from bnfold.frontends.torch_export.propagation import propagate  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402
 
 
@@ -18,6 +18,6 @@ def test_a_view_that_meets_other_strides_becomes_a_reshape():
     clone = next(node for node in graph.nodes if "clone" in str(node.target))
     view = next(node for node in graph.nodes if "view" in str(node.target))
     clone.replace_all_uses_with(clone.args[0])
-    settle_forms(graph, [view])
+    propagate(graph, [view])
     assert view.target is torch.ops.aten.reshape.default
     assert view.meta["val"].shape == (2, 12)

@@ -1,4 +1,4 @@
-"""Shapes, strides and types of a changed fx graph, carried on from the nodes that changed."""
+"""Shape propagation: shapes, strides and types of an fx graph, carried on from the nodes that changed."""
 
 import operator
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from bnfold.frontends.torch_export.bodies import Call, result_of
 _VIEW, _RESHAPE = torch.ops.aten.view.default, torch.ops.aten.reshape.default
 
 
-def settle_forms(
+def propagate(
     graph: fx.Graph, changed: Iterable[fx.Node], calls: Mapping[fx.Node, Call] = MappingProxyType({})
 ) -> None:
     """Bring the meta data of nodes up to date behind those that changed.
@@ -31,16 +31,16 @@ def settle_forms(
     for node in list(stale):
         if node.op == "placeholder":
             stale.update(node.users)
-    _settle(graph, stale, calls)
+    _propagate(graph, stale, calls)
 
 
-def _settle(graph: fx.Graph, stale: set[fx.Node], calls: Mapping[fx.Node, Call]) -> None:
+def _propagate(graph: fx.Graph, stale: set[fx.Node], calls: Mapping[fx.Node, Call]) -> None:
     for node in graph.nodes:
         before = node.meta.get("val")
         if node in calls:
             after = _through_bodies(calls[node], stale, calls)
         elif node in stale and node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
-            after = _propagate(node)
+            after = _result(node)
         elif node in stale and node.target is operator.getitem:
             after = node.args[0].meta["val"][node.args[1]]
         else:
@@ -61,14 +61,14 @@ def _through_bodies(call: Call, stale: set[fx.Node], calls: Mapping[fx.Node, Cal
                 inner.meta["val"] = source.meta["val"]
                 stale.update((inner, *inner.users))
         with within(call):
-            _settle(body, stale, calls)
+            _propagate(body, stale, calls)
     results = result_of(call.bodies[0])
     if not call.wraps or not isinstance(results, (list, tuple)):
         return call.node.meta.get("val")
     return tuple(result.meta.get("val") if isinstance(result, fx.Node) else result for result in results)
 
 
-def _propagate(node: fx.Node) -> Any:  # noqa: ANN401 - whatever the operator makes
+def _result(node: fx.Node) -> Any:  # noqa: ANN401 - whatever the operator makes
     try:
         return _run(node)
     except (RuntimeError, ValueError):
@@ -92,10 +92,10 @@ def _same(before: Any, after: Any) -> bool:  # noqa: ANN401 - whatever operators
         return len(before) == len(after) and all(map(_same, before, after))
     if not isinstance(before, torch.Tensor) or not isinstance(after, torch.Tensor):
         return True
-    return _form(before) == _form(after)
+    return _layout(before) == _layout(after)
 
 
-def _form(tensor: torch.Tensor) -> tuple[list[str], list[str], torch.dtype]:
+def _layout(tensor: torch.Tensor) -> tuple[list[str], list[str], torch.dtype]:
     return [str(length) for length in tensor.shape], [str(step) for step in tensor.stride()], tensor.dtype
 
 
