@@ -86,8 +86,8 @@ def compared(original: Path, new: Path, options: str) -> str:
 
 
 def _opened(path: Path, options: str) -> Any:  # noqa: ANN401 - a program of the verifier
+    from bnfold.api.formats.registry import format_of_file
     from bnfold.cli.main import parse_shape
-    from bnfold.frontends.kind import kind_of
     from bnfold.frontends.torch_export.file import open_program as open_exported
     from bnfold.frontends.torchscript.file import open_script
     from bnfold.verifier.options import VerifyOptions
@@ -96,7 +96,7 @@ def _opened(path: Path, options: str) -> Any:  # noqa: ANN401 - a program of the
 
     words = shlex.split(options)
     shapes = dict(parse_shape(value) for word, value in pairwise(words) if word == "--shape")
-    model = open_exported(path) if kind_of(path) == "torch_export" else open_script(path)
+    model = open_exported(path) if format_of_file(path).name == "torch_export" else open_script(path)
     program = open_program(path.name, model, list(shapes))
     program.ports = choose_feed(program, VerifyOptions(shapes=shapes)).ports
     return program

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from torch_networks import SMALL, ZOO, architecture
 
 import bnfold
+from bnfold.api.formats.torchscript import ScriptFormat
 from bnfold.api.options import FoldOptions
-from bnfold.api.torchscript import fold_script
 from bnfold.outcome import Outcome
 from bnfold.verifier import VerifyOptions
 
@@ -133,7 +133,7 @@ def said_of_script(script: torch.jit.ScriptModule, sample: torch.Tensor) -> str:
     """What bnfold folds of a module."""
     name = script._c._get_method("forward").schema.arguments[1].name
     options = FoldOptions(verify=VerifyOptions(shapes={name: tuple(sample.shape)}))
-    return said(fold_script(script, options).outcome)
+    return said(ScriptFormat().fold(script, options).outcome)
 
 
 def said(outcome: Outcome) -> str:

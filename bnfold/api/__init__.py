@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,22 @@ from typing import Any
 import onnx
 
 from bnfold.api.endings import check_ending
-from bnfold.api.large_models import explain_file, fold_large_file, is_large, require_serialisable
-from bnfold.api.onnx_models import fold_proto, stage_onnx
+from bnfold.api.formats.onnx import require_serialisable
+from bnfold.api.formats.protocol import Format, Progress
+from bnfold.api.formats.registry import ONNX, format_of_file, format_of_object
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
+from bnfold.api.pipeline import fold_in_memory, plan, stage
 from bnfold.api.places import Staged, publish
+from bnfold.api.rehearsal import rehearse
+from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
-from bnfold.frontends.kind import Kind, kind_of
-from bnfold.frontends.onnx.file import embed_external_data, open_model
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.report.model import Report
-from bnfold.verifier import ModelSource, Progress, Verification, VerifyOptions, check, verdict_if_identical
+from bnfold.verifier import ModelSource, Verification, VerifyOptions, check, verdict_if_identical
 from bnfold.writing.destination import Destination, destination_of
 from bnfold.writing.staging import staging_folder
 
 __all__ = ["FoldOptions", "FoldResult", "explain", "fold", "fold_file", "verify"]
-
-_EXPECTED = "a path, an onnx.ModelProto, an onnx_ir.Model, a torch.jit.ScriptModule or a torch.export.ExportedProgram"
 
 
 def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several kinds, some of packages not installed
@@ -49,21 +49,21 @@ def fold(model: Any, **options: Any) -> FoldResult:  # noqa: ANN401 - several ki
         VerificationError: the result does not equal the original; the error carries the report.
         UncheckedError: equality could not be checked; likewise.
     """
-    chosen = parse_options(options)
+    chosen, watch = parse_options(options), Stopwatch()
     if isinstance(model, (str, os.PathLike)):
-        return _fold_path(Path(model), str(model), chosen)
-    if isinstance(model, onnx.ModelProto):
-        require_serialisable(model)
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        return fold_proto(copy, IN_MEMORY, chosen)
-    if _comes_from("onnx_ir", model):
-        return _fold_onnx_ir(model, chosen)
-    if _comes_from("torch", model):
-        from bnfold.api.torch_programs import fold_program
+        path = Path(model)
+        with ExitStack() as stack:
+            with _naming(path):
+                source = stack.enter_context(_format_for(path, chosen).load(path, chosen))
+            watch.lap("load")
+            return fold_in_memory(source, str(model), watch)
+    if _is_onnx_ir(model):
+        from bnfold.api.formats.onnx_ir import fold_onnx_ir
 
-        return fold_program(model, IN_MEMORY, chosen)
-    raise UsageError(f"cannot fold a {type(model).__name__}: expected {_EXPECTED}")
+        return fold_onnx_ir(model, chosen)
+    source = format_of_object(model).format().hold(model, chosen)
+    watch.lap("load")
+    return fold_in_memory(source, IN_MEMORY, watch)
 
 
 def explain(model: Any, **options: Any) -> Report:  # noqa: ANN401 - as fold
@@ -71,10 +71,13 @@ def explain(model: Any, **options: Any) -> Report:  # noqa: ANN401 - as fold
 
     Args and Raises: as `fold`.
     """
-    if isinstance(model, (str, os.PathLike)) and _kind_of(Path(model)) == "onnx":
-        with _naming(Path(model)):
-            return replace(explain_file(Path(model), parse_options(options)), input=str(model))
-    return fold(model, **{**options, "verify": None}).report
+    if not isinstance(model, (str, os.PathLike)):
+        return fold(model, **{**options, "verify": None}).report
+    chosen, watch, path = replace(parse_options(options), verify=None), Stopwatch(), Path(model)
+    with _naming(path):
+        source = _format_for(path, chosen).open(path, chosen, None)
+        watch.lap("load")
+        return plan(source, str(model), watch)
 
 
 def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, **options: Any) -> Verification:  # noqa: ANN401
@@ -142,17 +145,17 @@ def fold_file(
 
 
 def _stage(
-    source: Path, target: Destination | None, folder: Path, options: FoldOptions, progress: Progress, *, in_place: bool
+    path: Path, target: Destination | None, folder: Path, options: FoldOptions, progress: Progress, *, in_place: bool
 ) -> Staged:
-    kind = kind_of(source)
-    if target is not None:
-        check_ending(source, target.given, options.to or kind, kind)
-    if kind == "onnx":
-        return stage_onnx(source, target, folder, options, progress, in_place=in_place)
-    _require_torch("")
-    from bnfold.api.torch_programs import stage_program
-
-    return stage_program(source, kind, target, folder, options, progress, in_place=in_place)
+    watch, row = Stopwatch(), format_of_file(path)
+    if target is None:
+        source = row.format().open(path, options, None)
+        watch.lap("load")
+        return Staged(plan(source, str(path), watch, progress))
+    check_ending(path, target.given, ONNX if options.to == "onnx" else row, row)
+    source = row.format().open(path, options, folder)
+    watch.lap("load")
+    return stage(source, path, target, folder, watch, progress, in_place=in_place)
 
 
 def _serialised(model: ModelSource | onnx.ModelProto) -> ModelSource:
@@ -172,52 +175,19 @@ def _naming(path: Path) -> Iterator[None]:
         raise type(error)(f"{path} {error}") from error
 
 
-def _kind_of(path: Path) -> Kind:
-    with _naming(path):
-        return kind_of(path)
-
-
-def _fold_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
-    kind = _kind_of(path)
-    if kind == "onnx":
-        return _fold_onnx_path(path, name, options)
-    _require_torch(f"{path} ")
-    from bnfold.api.torch_programs import fold_program, load_program, recorded_inputs
-
-    return fold_program(load_program(path, kind, options), name, options, recorded_inputs(path, kind))
-
-
-def _fold_onnx_path(path: Path, name: str, options: FoldOptions) -> FoldResult:
-    with _naming(path):
-        opened = open_model(path)
-        if is_large(path, opened):
-            result = fold_large_file(path, options)
-            return replace(result, report=replace(result.report, input=name))
-        embed_external_data(opened)
-    return fold_proto(opened.model, name, options, opened.warnings)
-
-
-def _fold_onnx_ir(model: Any, options: FoldOptions) -> FoldResult:  # noqa: ANN401 - onnx_ir may be absent
-    import onnx_ir
-
-    if not isinstance(model, onnx_ir.Model):
-        raise UsageError(f"cannot fold an onnx_ir.{type(model).__name__}: expected an onnx_ir.Model")
-    # A clone shares its tensors with the model; loading replaces those of the clone alone.
-    loaded = onnx_ir.external_data.load_to_model(model.clone())
-    result = fold_proto(onnx_ir.to_proto(loaded), IN_MEMORY, options)
-    return replace(result, model=onnx_ir.from_proto(result.model))
-
-
-def _comes_from(package: str, model: object) -> bool:
-    """Whether a class of this package is among those of an object; if so, the package is imported already."""
-    return package in sys.modules and any(base.__module__.split(".")[0] == package for base in type(model).__mro__)
-
-
-def _require_torch(subject: str) -> None:
+def _format_for(path: Path, options: FoldOptions) -> Format:
+    """The format of a file, which was opened once where it can do no harm, if opening it runs code."""
+    row = format_of_file(path)
     try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"{subject}is a program of PyTorch, which is not installed: pip install 'torch>=2.13', or "
-            "pip install '.[torch]' in a checkout of bnfold"
-        ) from error
+        form = row.format()
+    except UsageError as error:
+        raise UsageError(f"{path} {error}") from error
+    if row.runs_code:
+        rehearse(path, form, options)
+    return form
+
+
+def _is_onnx_ir(model: object) -> bool:
+    """Whether it is a model of onnx_ir; if so, that is imported already."""
+    kind = getattr(sys.modules.get("onnx_ir"), "Model", None)
+    return isinstance(kind, type) and isinstance(model, kind)

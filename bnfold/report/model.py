@@ -7,7 +7,7 @@ from bnfold.outcome import Change as Change
 from bnfold.outcome import Outcome
 from bnfold.verifier.result import Verification
 
-Format = Literal["onnx", "torchscript", "torch_export"]
+FormatName = Literal["onnx", "torchscript", "torch_export"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Report:
 
     input: str
     output: str | None
-    format: Format
+    format: FormatName
     outcome: Outcome
     nodes: Change
     parameters: Change

@@ -115,7 +115,7 @@ def test_the_model_as_assumed_is_another_file_than_the_result(network, tmp_path,
         compared.append([count(onnx.load(path), "BatchNormalization") for path in (reference, folded)])
         return SKIPPED
 
-    monkeypatch.setattr("bnfold.api.onnx_models.check", note)
+    monkeypatch.setattr("bnfold.verifier.check", note)
     bnfold.fold_file(source, source, bnfold.FoldOptions(assume_inference=True), in_place=True)
     ((before, after),) = compared
     assert before == after + 1
@@ -134,7 +134,7 @@ def test_a_crash_leaves_everything_as_it_was(source, tmp_path, monkeypatch):
     def crash(*_args, **_options):
         raise InternalError("the check fell over")
 
-    monkeypatch.setattr("bnfold.api.onnx_models.check", crash)
+    monkeypatch.setattr("bnfold.verifier.check", crash)
     before = snapshot(tmp_path)
     with pytest.raises(InternalError):
         bnfold.fold_file(source, tmp_path / "new.onnx", OPTIONS)

@@ -40,7 +40,7 @@ def network():
 
 @pytest.fixture
 def low_limit(monkeypatch):
-    monkeypatch.setattr("bnfold.api.large_models.LARGEST_MESSAGE", 100)
+    monkeypatch.setattr("bnfold.intake.message.LARGEST_MESSAGE", 100)
 
 
 def test_a_file_of_more_than_two_gigabytes_is_explained_without_being_read(tmp_path):
@@ -65,7 +65,7 @@ def test_a_large_file_folds_into_a_model_in_memory(tmp_path):
 def test_it_is_the_model_that_a_small_one_would_be(tmp_path, monkeypatch):
     path = batch_norm_behind(network(), tmp_path / "m.onnx")
     small = bnfold.fold(path).model
-    monkeypatch.setattr("bnfold.api.large_models.LARGEST_MESSAGE", 100)
+    monkeypatch.setattr("bnfold.intake.message.LARGEST_MESSAGE", 100)
     assert bnfold.fold(path).model == small
 
 

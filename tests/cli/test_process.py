@@ -533,7 +533,7 @@ def test_a_model_that_crashes_its_reader_takes_no_other_along(folder):
     """Nothing is left of it but a line: the other models are folded, and no temporary file stays."""
     program = """
 import os, signal, sys
-from bnfold.api import onnx_models
+from bnfold.api.formats import onnx as onnx_models
 from bnfold.cli.main import main
 real = onnx_models.open_model
 def crash(path):

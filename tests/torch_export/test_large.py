@@ -15,13 +15,13 @@ def program():
 
 
 def test_onnx_is_not_written(program, monkeypatch):
-    monkeypatch.setattr("bnfold.api.torch_programs.LARGEST_MESSAGE", 100)
+    monkeypatch.setattr("bnfold.intake.message.LARGEST_MESSAGE", 100)
     with pytest.raises(UnsupportedModelError, match="--to onnx writes them into one file of at most 2 GiB"):
         bnfold.fold(program, to="onnx")
 
 
 def test_the_check_does_without_onnx(program, monkeypatch):
-    monkeypatch.setattr("bnfold.verifier.programs.check._LARGEST_EXPORT", 100)
+    monkeypatch.setattr("bnfold.intake.message.LARGEST_MESSAGE", 100)
     verdict = bnfold.fold(program).report.verification
     assert verdict.passed
     assert any("more than the 2 GiB of one ONNX model" in warning for warning in verdict.warnings)

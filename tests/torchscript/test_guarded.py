@@ -29,7 +29,7 @@ class Endless(torch.nn.Module):
 
 def test_a_module_that_never_ends_loading_is_an_error(tmp_path, monkeypatch):
     compiled(Endless(), "scripted").save(tmp_path / "endless.pt")
-    monkeypatch.setattr("bnfold.api.torch_programs.Limits", lambda: Limits(seconds=1))
+    monkeypatch.setattr("bnfold.api.rehearsal.Limits", lambda: Limits(seconds=1))
     monkeypatch.setattr("bnfold.frontends.torch_archive.scripts.check_code", lambda _code: None)  # which refuses loops
 
     with pytest.raises(UnsupportedModelError, match=r"endless\.pt needs more than 1 seconds"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bnfold.errors import UncheckedError
+from bnfold.intake import message
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.noise import MOST_ROUNDINGS, NoiseLevel
 from bnfold.verifier.compare.statistics import Tally
@@ -71,10 +72,6 @@ def check_torch(
     if why_not:
         return replace(verdict, warnings=(*verdict.warnings, f"not compared under onnxruntime: {why_not}"))
     return _with_onnx(verdict, (reference, candidate), original.arguments(leaves), leaves, feed, options)
-
-
-# Bytes of weights, with room for the rest of the model.
-_LARGEST_EXPORT = 2**31 - 2**20
 
 
 def _failed(options: VerifyOptions, problem: str) -> TorchVerification:
@@ -249,7 +246,7 @@ class _Sample:
 
 def _why_not_onnx(original: TorchProgram, leaves: Sequence[Any]) -> str:
     """What a program does that its ONNX export does not do, or does in another order; "" if nothing."""
-    if sum(tensor.numel() * tensor.element_size() for tensor in original.weights) > _LARGEST_EXPORT:
+    if sum(tensor.numel() * tensor.element_size() for tensor in original.weights) > message.LARGEST_MESSAGE:
         return "its weights take more than the 2 GiB of one ONNX model"
     call, other = (original.calls([leaves], seed)[0] for seed in (0, 1))
     if call.changed:

@@ -1,13 +1,13 @@
 """What TorchScript is fed where nobody says: the shapes of its trace, or shapes that its weights ask for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice, product
-from typing import Any
 
 import torch
 
+from bnfold.api.formats.programs import Feeding
 from bnfold.api.options import FoldOptions
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
@@ -23,41 +23,25 @@ _MOST_SHAPES = 4
 _MOST_TRIALS = 48
 
 
-@dataclass(frozen=True)
-class Fed:
-    """The options of a fold, with a shape for every input.
-
-    Attributes:
-        options: with shapes that bnfold chose where the caller named none; as they were where nothing was found.
-        teaches: whether the shapes may be learnt from: the program takes no other ranks, or somebody used it so. A fold
-            that is right for one rank of several is wrong.
-        warnings: which ones bnfold chose.
-    """
-
-    options: FoldOptions
-    teaches: bool = True
-    warnings: tuple[str, ...] = ()
-
-
-def with_shapes(model: Any, options: FoldOptions, recorded: Sequence[Recorded] = ()) -> Fed:  # noqa: ANN401
+def with_shapes(model: torch.jit.ScriptModule, options: FoldOptions, recorded: Sequence[Recorded] = ()) -> Feeding:
     """Find shapes for the inputs of which the caller says none.
 
     Args:
-        model: of any kind; an ExportedProgram says its shapes itself.
+        model: the module.
         options: of the fold.
         recorded: the inputs that the file says it was traced with. A module traced in memory says its shapes itself.
     """
-    if not isinstance(model, torch.jit.ScriptModule) or not _missing(model, options):
-        return Fed(options)
+    if not _missing(model, options):
+        return Feeding(options)
     known = recorded_shapes(model, recorded)
     given = {name.partition(".")[0] for name in (*options.feeding.shapes, *options.feeding.inputs)}
     chosen = {name: shape for name, shape in known.items() if name.partition(".")[0] not in given}
     if chosen and _runs(model, tried := _with(options, chosen)):
-        return Fed(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
+        return Feeding(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
     return _as_wanted(model, options)
 
 
-def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> Fed:
+def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> Feeding:
     """The first shapes that the weights ask for and the program runs on."""
     shapes = wanted_shapes(module, assume_inference=options.assume_inference)
     starred = [shape.leaf.replace("*", "1") for shape in shapes if "*" in shape.leaf]
@@ -68,8 +52,8 @@ def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> Fed:
             if _runs(module, tried := _with(options, chosen)):
                 teaches = all(leaf in wanted and wanted[leaf].is_certain for leaf in leaves)
                 advice = "to choose" if teaches else "to choose, and to fold what depends on a rank that nothing fixes"
-                return Fed(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
-    return Fed(options)
+                return Feeding(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
+    return Feeding(options)
 
 
 def _choices(leaves: Sequence[str], wanted: Mapping[str, WantedShape]) -> Iterator[Shapes]:

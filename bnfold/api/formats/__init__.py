@@ -1,0 +1,1 @@
+"""The formats that bnfold folds: what the pipeline asks of each, and one implementation per format."""

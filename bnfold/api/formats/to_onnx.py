@@ -1,0 +1,68 @@
+"""A folded program of PyTorch as an ONNX model, by torch's exporter."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import onnx
+
+from bnfold.api.formats.onnx_validity import require_runnable
+from bnfold.api.formats.programs import KeptProgram, ProgramFolded
+from bnfold.api.formats.protocol import Progress
+from bnfold.api.places import size_of
+from bnfold.errors import UnsupportedModelError
+from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
+from bnfold.intake import message
+from bnfold.verifier import Verification, VerifyOptions
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class ExportedToOnnx(ProgramFolded[P]):
+    """A folded program that is exported when it is saved, or asked for."""
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The ONNX model.
+
+        Raises:
+            UnsupportedModelError: torch cannot export it, or ONNX's own tools refuse the result.
+        """
+        program, kind = self.lowered.program, self.source.kind
+        size = kind.size(program)
+        if size > message.LARGEST_MESSAGE:
+            raise UnsupportedModelError(
+                f"holds {size / 2**30:.1f} GiB of weights, and --to onnx writes them into one file of at most 2 GiB: "
+                "leave it out to write a program"
+            )
+        return require_runnable(export_to_onnx(program, kind.arguments_for_export(program, self.source.options)))
+
+    def save(self, folder: Path, target: Path) -> "ExportedFile[P]":  # type: ignore[override]
+        """See Folded."""
+        staged = folder / target.name
+        staged.write_bytes(self.model.SerializeToString(deterministic=True))
+        return ExportedFile((staged,), size_of([staged]), self)
+
+
+@dataclass(frozen=True)
+class ExportedFile(Generic[P]):
+    """The ONNX file; see `bnfold.api.formats.protocol.Candidate`."""
+
+    files: tuple[Path, ...]
+    size: int
+    folded: ExportedToOnnx[P]
+
+    def check(self, how: VerifyOptions, progress: Progress) -> Verification:
+        """The programs under torch, and then the file against an export of the original."""
+        from bnfold.verifier import check
+        from bnfold.verifier.programs.onnx import with_own_names
+
+        lowered, source = self.folded.lowered, self.folded.source
+        verdict = KeptProgram((), 0, lowered.reference, lowered.program).check(how, progress)
+        if not verdict.passed:
+            return verdict
+        arguments = source.kind.arguments_for_export(lowered.reference, source.options)
+        reference = with_own_names(export_as_written(lowered.reference, arguments))
+        final = check(reference.SerializeToString(), self.files[0], how)
+        return replace(final, warnings=(*verdict.warnings, *final.warnings))

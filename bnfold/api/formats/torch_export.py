@@ -1,0 +1,76 @@
+"""Programs of torch.export."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch.export import ExportedProgram
+
+from bnfold.api.formats.programs import Feeding, Lowered, ProgramFormat
+from bnfold.api.options import FoldOptions
+from bnfold.engine import fold_graph
+from bnfold.errors import UsageError
+from bnfold.frontends.aten.inference import assume_inference
+from bnfold.frontends.aten.port import AtenPort
+from bnfold.frontends.torch_export.file import open_program, save_program_like
+from bnfold.frontends.torch_export.lift import lift
+from bnfold.frontends.torch_export.lower import lower, separated
+from bnfold.outcome import Change
+from bnfold.report.model import FormatName
+
+
+class ExportFormat(ProgramFormat[ExportedProgram]):
+    """See ProgramFormat."""
+
+    name: FormatName = "torch_export"
+
+    def read(self, path: Path, options: FoldOptions) -> ExportedProgram:
+        """See ProgramFormat."""
+        return open_program(path, options.imports)
+
+    def write_like(self, source: Path, program: ExportedProgram, path: Path, options: FoldOptions) -> None:
+        """See ProgramFormat."""
+        save_program_like(source, program, path, options.imports)
+
+    def fold(
+        self,
+        program: ExportedProgram,
+        options: FoldOptions,
+        without: Collection[int],
+        *,
+        learns: bool = True,  # noqa: ARG002 - the program says its shapes itself
+    ) -> Lowered[ExportedProgram]:
+        """See ProgramFormat."""
+        program = separated(program)
+        reference = program
+        if options.assume_inference:
+            graph = lift(program)
+            if assume_inference(graph):
+                reference = lower(program, graph)
+        graph = lift(reference)
+        before = len(graph.nodes)
+        port = AtenPort(graph, exclude=options.exclude, without=without)
+        outcome = replace(
+            fold_graph(port, affine_nodes=options.affine, merge_branches=options.merge_branches),
+            unmatched=port.unmatched,
+        )
+        nodes = Change(before, len(graph.nodes))
+        return Lowered(lower(reference, graph), reference, outcome, nodes, read_as_inference=reference is not program)
+
+    def stored(self, program: ExportedProgram) -> Iterable[object]:
+        """See ProgramFormat."""
+        return (*program.state_dict.values(), *program.constants.values())
+
+    def arguments_for_export(self, program: ExportedProgram, options: FoldOptions) -> Sequence[object]:  # noqa: ARG002
+        """It holds an example of its own."""
+        return ()
+
+    def feeding(self, program: ExportedProgram, options: FoldOptions, file: Path | None) -> Feeding:  # noqa: ARG002
+        """It says its shapes itself."""
+        return Feeding(options)
+
+    def require(self, model: object) -> ExportedProgram:
+        """See ProgramFormat."""
+        if not isinstance(model, ExportedProgram):
+            raise UsageError(f"cannot fold a {type(model).__name__}: expected a torch.export.ExportedProgram")
+        return model

@@ -1,0 +1,145 @@
+"""One fold of one model, whatever its format, and wherever it comes from and goes to: fold, write, check, report."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bnfold.api.formats.protocol import Candidate, Folded, Progress, Source
+from bnfold.api.options import FoldResult
+from bnfold.api.places import Staged, check_target
+from bnfold.api.stopwatch import Stopwatch
+from bnfold.api.verdict import raise_if_failed, verdict_of
+from bnfold.outcome import Change
+from bnfold.report.model import Report
+from bnfold.reverting import Attempt, fold_what_holds
+from bnfold.verifier import Verification
+from bnfold.verifier.result import SKIPPED
+from bnfold.writing.destination import Destination
+
+
+@dataclass(frozen=True)
+class _Done:
+    report: Report
+    folded: Folded
+    candidate: Candidate
+
+
+def plan(source: Source, name: str, watch: Stopwatch, progress: Progress = lambda _: None) -> Report:
+    """What would be folded; nothing is written or checked.
+
+    Args:
+        source: the model.
+        name: for the report.
+        watch: started before the model was opened.
+        progress: told what is being done.
+    """
+    progress("folding")
+    folded = source.fold((), watch)
+    return _report(source, name, None, folded, source.size, SKIPPED, watch)
+
+
+def fold_in_memory(source: Source, name: str, watch: Stopwatch) -> FoldResult:
+    """Fold a model, and keep the result.
+
+    Args:
+        source: the model.
+        name: for the report.
+        watch: started before the model was opened.
+
+    Raises:
+        VerificationError: the result does not equal the original. The error carries the report.
+        UncheckedError: equality could not be checked; likewise.
+    """
+    done = _fold(source, lambda folded: folded.keep(), name, None, watch, lambda _: None)
+    return FoldResult(done.folded.model, done.report)
+
+
+def stage(
+    source: Source,
+    path: Path,
+    target: Destination,
+    folder: Path,
+    watch: Stopwatch,
+    progress: Progress,
+    *,
+    in_place: bool,
+) -> Staged:
+    """Fold a file, and leave the checked result in a staging folder.
+
+    Args:
+        source: the model.
+        path: its file.
+        target: where the result will go.
+        folder: the staging folder.
+        watch: started before the model was opened.
+        progress: told what is being done.
+        in_place: whether target may be the file itself.
+
+    Raises:
+        UsageError: the target cannot be written, or would overwrite a file of the source.
+        VerificationError, UncheckedError: as `fold_in_memory`.
+    """
+    check_target(path, source.data_files, target, in_place=in_place)
+    done = _fold(source, lambda folded: folded.save(folder, target.path), str(path), str(target.given), watch, progress)
+    return Staged(done.report, tuple(done.candidate.files))
+
+
+def _fold(
+    source: Source,
+    finish: Callable[[Folded], Candidate],
+    name: str,
+    output: str | None,
+    watch: Stopwatch,
+    progress: Progress,
+) -> _Done:
+    """Fold and check; where the options say so, as often as it takes to find out what holds."""
+
+    def attempt(without: Collection[int]) -> Attempt[tuple[Folded, Candidate]]:
+        progress("folding")
+        folded = source.fold(without, watch)
+        candidate = finish(folded)
+        watch.lap("save")
+        verdict = _judged(candidate, source, progress)
+        watch.lap("verify")
+        return Attempt(folded.outcome, verdict, (folded, candidate))
+
+    reverts = source.options.on_mismatch == "revert"
+    found = fold_what_holds(attempt) if reverts else attempt(())
+    folded, candidate = found.result
+    # Of the last attempt, but that those which were dropped before have their reason.
+    report = replace(_report(source, name, output, folded, candidate.size, found.verdict, watch), outcome=found.outcome)
+    raise_if_failed(report)
+    return _Done(report, folded, candidate)
+
+
+def _judged(candidate: Candidate, source: Source, progress: Progress) -> Verification:
+    how = source.options.verify
+    if how is None:
+        return SKIPPED
+    progress("comparing")
+    return verdict_of(lambda: candidate.check(how, progress), how.seed)
+
+
+def _report(
+    source: Source,
+    name: str,
+    output: str | None,
+    folded: Folded,
+    size: int,
+    verdict: Verification,
+    watch: Stopwatch,
+) -> Report:
+    return Report(
+        input=name,
+        output=output,
+        format=source.format,
+        outcome=folded.outcome,
+        nodes=folded.nodes,
+        parameters=folded.parameters,
+        bytes=Change(source.size, size),
+        verification=verdict,
+        seconds=watch.seconds,
+        read_as_inference=folded.read_as_inference,
+        overridable_initializers=folded.overridable_initializers,
+        warnings=tuple(source.warnings),
+    )
