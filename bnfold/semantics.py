@@ -5,7 +5,8 @@ frontend does not fully understand is `Opaque`. Parameters are float64 and exact
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -180,6 +181,23 @@ class Commuting:
     source: int = 0
 
 
+@dataclass(frozen=True)
+class Padding:
+    """y has the values of x, and one number at places around them.
+
+    Attributes:
+        rank: of x and y.
+        axes: those along which there are places around.
+        value: the number; 0 is better read as `Commuting`, whose law does not make a number of it.
+        source: index of the input that holds x.
+    """
+
+    rank: int
+    axes: tuple[int, ...]
+    value: float
+    source: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Rearrangement:
     """y has the values of x in other places: one or more steps, first to last (bnfold.rearrange)."""
@@ -197,12 +215,14 @@ class Concatenation:
         rank: of y.
         sizes: length of each input on that axis, None where it is not known before run time.
         steps: what is done to every input first; the axis, the rank and the sizes are of what that gives.
+        constants: the values of those inputs that are constants, by index, which take maps themselves.
     """
 
     axis: int
     rank: int
     sizes: tuple[int | None, ...]
     steps: tuple[Step, ...] = ()
+    constants: Mapping[int, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,6 +353,7 @@ Meaning: TypeAlias = (
     | AffineMap
     | Contraction
     | Commuting
+    | Padding
     | Rearrangement
     | Concatenation
     | Split

@@ -19,6 +19,7 @@ from bnfold.rules.dispatch import pull, push, push_past_products, refuse
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.merge import chain_contractions, merge_branches, read_map_as_contraction
 from bnfold.rules.moves import Moved
+from bnfold.rules.padding import pull_through_padding, push_through_padding
 from bnfold.rules.parts import (
     pull_through_concatenation,
     pull_through_split,
@@ -51,6 +52,8 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_input_into_affine_map,
     pull_through_commuting,
     push_through_commuting,
+    pull_through_padding,
+    push_through_padding,
     pull_through_rearrangement,
     push_through_rearrangement,
     pull_through_concatenation,

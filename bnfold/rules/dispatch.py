@@ -21,6 +21,7 @@ from bnfold.rules.contraction import (
 )
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.moves import Moved
+from bnfold.rules.padding import pull_through_padding, push_through_padding
 from bnfold.rules.parts import (
     pull_through_concatenation,
     pull_through_split,
@@ -37,6 +38,7 @@ from bnfold.semantics import (
     Meaning,
     Normalisation,
     Opaque,
+    Padding,
     Product,
     Rearrangement,
     Recurrent,
@@ -118,6 +120,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Embedding, _on_output(absorb_output_into_embedding), _INTO_AN_INDEX),
     Row(Normalisation, _on_output(absorb_output_into_normalisation), _INTO_STATISTICS),
     Row(Opaque, lambda node, _maps: refuse(node), lambda node, _maps: refuse(node)),
+    Row(Padding, _on_output(pull_through_padding), _on_source(push_through_padding)),
     Row(Product, _on_output(pull_through_product), push_through_product),
     Row(Rearrangement, _on_output(pull_through_rearrangement), _on_source(push_through_rearrangement)),
     Row(Recurrent, _OUT_OF_GATES, _on_source(absorb_input_into_recurrent)),

@@ -1,6 +1,7 @@
 """Concat and Split: every part has its own piece of the map."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -13,13 +14,14 @@ from bnfold.semantics import Concatenation, Split
 
 
 def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | Refusal:
-    """A map behind a concatenation becomes one map for each of its inputs.
+    """A map behind a concatenation becomes one map for each of its inputs; a constant takes its own.
 
-    Before::  a, b -- concat -- affine(s, t) -- y
-    After::   a -- affine(s1, t1); b -- affine(s2, t2); concat -- y
-    Law:      s * concat(a, b) + t == concat(s1 * a + t1, s2 * b + t2), where s = concat(s1, s2), t = concat(t1, t2)
+    Before::  a, c -- concat -- affine(s, t) -- y
+    After::   a -- affine(s1, t1); concat(a, s2 * c + t2) -- y
+    Law:      s * concat(a, c) + t == concat(s1 * a + t1, s2 * c + t2), where s = concat(s1, s2), t = concat(t1, t2)
     Shapes:   s, t: of the rank of y
     Refuses:  UNKNOWN_SHAPE: the map varies along the joined axis, and the length of an input there is not known;
+              NOT_FINITE: a constant holds NaN or infinity; OVERFLOW: it exceeds float64 then;
               what the steps of a Stack refuse
     Source:   ONNX Concat-13, torch.stack
     """
@@ -37,7 +39,25 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
         if isinstance(moved, Refusal):
             return moved
         requirements[index] = moved
-    return Moved(None, requirements)
+    changed: dict[int, Array] = {}
+    for index, values in node.constants.items():
+        mapped = _mapped(values, requirements.pop(index))
+        if isinstance(mapped, Refusal):
+            return mapped
+        changed[index] = mapped
+    return Moved(replace(node, constants=changed) if changed else None, requirements)
+
+
+def _mapped(values: Array, affine: Affine) -> Array | Refusal:
+    """A constant with a map on it, as large as before."""
+    if not np.isfinite(values).all():
+        return Refusal(Reason.NOT_FINITE, "a constant that is joined holds NaN or infinity before anything is folded")
+    mapped: Array = values * affine.scale + affine.shift
+    if mapped.shape != values.shape:
+        return Refusal(Reason.PARAMETER_GROWS, f"a constant of shape {values.shape} would become one of {mapped.shape}")
+    if not np.isfinite(mapped).all():
+        return Refusal(Reason.OVERFLOW, "a constant that is joined exceeds the largest float64")
+    return mapped
 
 
 def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]) -> Moved | Refusal:

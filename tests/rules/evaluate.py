@@ -15,6 +15,7 @@ from bnfold.semantics import (
     Contraction,
     Embedding,
     Normalisation,
+    Padding,
     Product,
     Rearrangement,
     Recurrent,
@@ -69,6 +70,14 @@ def _(meaning: Commuting, inputs, core):
 
 
 @evaluate.register
+def _(meaning: Padding, inputs, core=None):  # noqa: ARG001
+    """Two places before and one behind."""
+    x = inputs[meaning.source]
+    around = [(2, 1) if axis in meaning.axes else (0, 0) for axis in range(meaning.rank)]
+    return (np.pad(x, around, constant_values=meaning.value),)
+
+
+@evaluate.register
 def _(meaning: Rearrangement, inputs, core=None):
     """core, if any, holds the same steps with every length known."""
     x = inputs[meaning.source]
@@ -79,6 +88,7 @@ def _(meaning: Rearrangement, inputs, core=None):
 
 @evaluate.register
 def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
+    inputs = {**inputs, **meaning.constants}
     pieces = [
         reduce(lambda x, step: move(step, x), meaning.steps, inputs[index]) for index in range(len(meaning.sizes))
     ]
@@ -200,6 +210,16 @@ def _(value):
 @absolute.register(Recurrent)
 def _(value):
     return replace(value, weight=np.abs(value.weight), bias=None if value.bias is None else np.abs(value.bias))
+
+
+@absolute.register
+def _(value: Padding):
+    return replace(value, value=abs(value.value))
+
+
+@absolute.register
+def _(value: Concatenation):
+    return replace(value, constants={index: np.abs(values) for index, values in value.constants.items()})
 
 
 @absolute.register

@@ -1,6 +1,7 @@
 """Concatenation and split: every part has its own piece of the map."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,28 @@ def test_pull_through_concatenation(data, case):
     moved = assert_pull_one(case, data.draw(values.maps(shape)))
     assert moved.meaning is None
     assert moved.requirements.keys() == case.inputs.keys()
+
+
+@given(data=st.data(), case=concatenations())
+def test_a_constant_takes_its_part_of_the_map(data, case):
+    """Whichever inputs are constants, those that are none get what they would get otherwise."""
+    fixed = data.draw(st.sets(st.sampled_from(sorted(case.inputs)), min_size=1))
+    given = {index: x for index, x in case.inputs.items() if index not in fixed}
+    node = replace(case.node, constants={index: case.inputs[index] for index in fixed})
+    shape = list(case.inputs[0].shape)
+    shape[node.axis] = sum(node.sizes)
+    affine = data.draw(values.maps(shape))
+    moved = assert_pull_one(values.Case(node, given), affine)
+    assert moved.requirements.keys() == given.keys()
+    assert moved.meaning.constants.keys() == fixed
+
+
+@pytest.mark.parametrize(
+    ("constant", "scale", "reason"), [(np.inf, 1.0, Reason.NOT_FINITE), (1e300, 1e300, Reason.OVERFLOW)]
+)
+def test_a_constant_must_stay_a_number(constant, scale, reason):
+    node = Concatenation(1, 2, (1, 1), constants={1: np.full((3, 1), constant)})
+    assert pull(node, {0: per_channel(scale, 1.0, rank=2)}).reason is reason
 
 
 @given(data=st.data(), case=concatenations())
