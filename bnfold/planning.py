@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeAlias
 
 from bnfold import rules
-from bnfold.affine import Affine
+from bnfold.affine import Affine, identity
 from bnfold.errors import InternalError
 from bnfold.label import Label, named
 from bnfold.port import E, GraphPort, N, V
@@ -157,17 +157,25 @@ class Planner(Generic[N, V, E]):
         return None
 
     def _agreed(self, value: V, requirements: Mapping[tuple[N, int], Affine]) -> Affine | Refusal:
-        """The one map that all readers want, or why there is none."""
+        """The one map that gives every reader what it wants of the places that it shows, or why there is none."""
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned
-        others = [node for node, slot in self._port.readers(value) if (node, slot) not in requirements]
+        joint = _together(list(requirements.values()))
+        nothing = identity(joint.rank)
+        others = [
+            node
+            for node, slot in self._port.readers(value)
+            if (node, slot) not in requirements and rules.shows_a_difference(self.meaning(node), slot, joint, nothing)
+        ]
         if others:
             return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {named(others)}")
-        first, *rest = requirements.values()
-        if any(not first.equals(other) for other in rest):
+        if any(
+            rules.shows_a_difference(self.meaning(node), slot, joint, affine)
+            for (node, slot), affine in requirements.items()
+        ):
             return Refusal(Reason.OTHER_CONSUMERS, f"the readers of {value.name!r} would need different maps")
-        return first
+        return joint
 
     def _absorbers_first(self, node: N, choices: tuple[Mapping[int, Affine], ...]) -> list[Mapping[int, Affine]]:
         if len(choices) == 1:
@@ -263,6 +271,14 @@ class _Picks:
         if self.taken:
             self.taken[-1] += 1
         return bool(self.taken)
+
+
+def _together(maps: Sequence[Affine]) -> Affine:
+    """All of several maps of one tensor, which act on other places of it where they are not the same."""
+    joint, *rest = maps
+    for affine in rest:
+        joint = joint if affine.equals(joint) else joint.then(affine)
+    return joint
 
 
 def _present(values: Sequence[V | None], index: int) -> V:

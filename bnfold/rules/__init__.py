@@ -15,7 +15,7 @@ from bnfold.rules.contraction import (
     absorb_output_into_contraction,
     push_shift_through_contraction,
 )
-from bnfold.rules.dispatch import pull, push, push_past_products, refuse
+from bnfold.rules.dispatch import pull, push, push_past_products, refuse, shows_a_difference
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.merge import chain_contractions, merge_branches, read_map_as_contraction
 from bnfold.rules.moves import Moved
@@ -38,6 +38,7 @@ __all__ = [
     "push_past_products",
     "read_map_as_contraction",
     "refuse",
+    "shows_a_difference",
 ]
 
 ALL: tuple[Callable[..., object], ...] = (

@@ -164,6 +164,20 @@ def push_past_products(meaning: Meaning, inputs: Maps) -> Moved | Refusal:
     return push(meaning, inputs)
 
 
+def shows_a_difference(meaning: Meaning, index: int, one: Affine, other: Affine) -> bool:
+    """Whether a node may compute another result where input `index` carries one map than where it carries the other.
+
+    Nodes that only show some places of the tensor do not see what the maps do at others.
+    """
+    if one.equals(other):
+        return False
+    if not isinstance(meaning, (Rearrangement, Split)) or index != meaning.source:
+        return True
+    moved = [push(meaning, {index: affine}) for affine in (one, other)]
+    left, right = (answer.requirements if isinstance(answer, Moved) else {} for answer in moved)
+    return not left or left.keys() != right.keys() or any(not left[part].equals(right[part]) for part in left)
+
+
 def _single(maps: Maps, index: int) -> Affine:
     if set(maps) != {index}:
         raise InternalError(f"expected one map at index {index}, got some at {sorted(maps)}")

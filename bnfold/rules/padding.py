@@ -49,6 +49,7 @@ def _moved(node: Padding, affine: Affine, padded: Array, to: int) -> Moved | Ref
             Reason.WRONG_AXIS, f"the map would make {np.unique(padded).size} numbers of the one that is padded"
         )
     value = float(padded.reshape(-1)[0])
-    if not np.isfinite(value):
+    if np.isfinite(node.value) and not np.isfinite(value):
         return Refusal(Reason.OVERFLOW, "the number that is padded exceeds the largest float64")
-    return Moved(replace(node, value=value), {to: affine.constant_along(node.axes)})
+    meaning = None if value == node.value else replace(node, value=value)
+    return Moved(meaning, {to: affine.constant_along(node.axes)})

@@ -59,6 +59,22 @@ def resampled(g: Builder, x: Tensor) -> Tensor | None:
     return None if wide is None else weighted.batch_norm(g, _one_of(g, wide, steps))
 
 
+def cut_apart(g: Builder, x: Tensor) -> Tensor | None:
+    """Affine nodes behind each of two slices of what an operator with weights makes."""
+    parts = unweighted.halves(g, _one_of(g, x, _ABSORBERS))
+    if parts is None:
+        return None
+    ends = [g.pick([weighted.batch_norm, weighted.arithmetic])(g, part) or part for part in parts]
+    return g.pick(ends)
+
+
+def prepared(g: Builder, x: Tensor) -> Tensor:
+    """Pixels as numbers around 0, on a padded image, before a convolution."""
+    for op_type in g.pick([["Div", "Sub"], ["Mul", "Add"], ["Sub", "Div"], ["Sub"]]):
+        x = g.add(op_type, [x, g.constant(g.random.uniform(0.3, 2.0), x.dtype)], x.shape)
+    return _one_of(g, unweighted.pad(g, x), _ABSORBERS)
+
+
 def sequence(g: Builder, x: Tensor) -> Tensor | None:
     """An affine node along the inputs of an LSTM, GRU or RNN."""
     if x.rank != 3 or x.dtype == "float64":
@@ -90,6 +106,7 @@ _ABSORBERS: tuple[_Step, ...] = (
     weighted.conv,
     weighted.conv,
     weighted.conv_transpose,
+    weighted.deform_conv,
     weighted.gemm,
     weighted.gemm,
     weighted.mat_mul,
@@ -105,6 +122,7 @@ _ABSORBERS: tuple[_Step, ...] = (
 
 _PASSED: tuple[_Step, ...] = (
     weighted.prelu,
+    weighted.scaler,
     unweighted.ramp,
     unweighted.activation,
     unweighted.activation,
@@ -136,12 +154,16 @@ _PASSED: tuple[_Step, ...] = (
 STEPS: dict[_Step, int] = {
     sandwich: 120,
     sequence: 8,
+    cut_apart: 6,
+    prepared: 6,
     resampled: 16,
     weighted.batch_norm: 22,
     weighted.arithmetic: 14,
     weighted.conv: 16,
     weighted.same_conv: 4,
     weighted.conv_transpose: 5,
+    weighted.deform_conv: 2,
+    weighted.scaler: 6,
     weighted.gemm: 12,
     weighted.mat_mul: 7,
     weighted.einsum: 4,
@@ -214,8 +236,11 @@ def _model(g: Builder, seed: int) -> onnx.ModelProto:
     ]
     infos = [value_info(name, made[name].dtype, [None] * made[name].rank) for name in outputs]
     infos += [value_info(name, "int64", [None]) for name in g.queries]
-    literals = [node for node in g.literals if node.output[0] in read]
-    read |= {name for node in literals for name in node.input}
+    literals: list[onnx.NodeProto] = []
+    for node in reversed(g.literals):
+        if node.output[0] in read:
+            literals.insert(0, node)
+            read.update(node.input)
     used = [name for name in g.initializers if name in read]
     if used and g.chance(0.05):
         constant = g.pick(used)
@@ -224,7 +249,8 @@ def _model(g: Builder, seed: int) -> onnx.ModelProto:
     if g.chance(0.08):
         inputs += [value_info(name, g.initializers[name].dtype.name, g.initializers[name].shape) for name in used]
     graph = helper.make_graph(literals + g.nodes, f"seed {seed}", inputs, infos, tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", g.opset)], ir_version=8 + 2 * (g.opset > 19))
+    opsets = [helper.make_opsetid("", g.opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8 + 2 * (g.opset > 19))
 
 
 def _read_names(nodes) -> set[str]:

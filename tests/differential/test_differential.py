@@ -22,8 +22,18 @@ _DECODED = {op_type for (_, op_type), operator in OPERATORS.items() if operator.
 
 # Operators that read and end a map, and never pass one on.
 _NEVER_PASSED = {
-    *("BatchNormalization", "Conv", "ConvTranspose", "Div", "Einsum", "GRU", "Gemm", "GroupNormalization"),
-    *("InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "RNN"),
+    *(
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "DeformConv",
+        "Div",
+        "Einsum",
+        "GRU",
+        "Gemm",
+        "GroupNormalization",
+    ),
+    *("InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "RNN", "Scaler"),
 }
 
 

@@ -4,7 +4,7 @@ Each function adds nodes behind a tensor and returns the result, or None where i
 """
 
 import numpy as np
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, element_type, size, value_info
 
@@ -99,7 +99,7 @@ def pad(g: Builder, x: Tensor) -> Tensor:
         if mode == "constant" and x.shape[axis] > 1 and g.chance(0.15):
             before[axis] = -1
     shape = [sum(lengths) for lengths in zip(before, x.shape, behind, strict=True)]
-    value = g.pick([0.0, 0.0, 0.0, 1.5])
+    value = g.pick([0.0, 0.0, 1.5, -0.7])
     if g.opset < 11:
         return g.add("Pad", [x], shape, mode=mode, pads=before + behind, value=value)
     inputs = [x, g.integers(before + behind)]
@@ -264,6 +264,7 @@ def split(g: Builder, x: Tensor) -> Tensor | None:
 
 
 def concat(g: Builder, x: Tensor) -> Tensor | None:
+    """With other tensors, itself, or now and then a constant."""
     axis = g.pick([x.axis, x.axis, g.between(0, x.rank - 1)])
 
     def fits(other: Tensor) -> bool:
@@ -273,7 +274,39 @@ def concat(g: Builder, x: Tensor) -> Tensor | None:
 
     others = [other for other in (g.partner(x, fits) for _ in range(g.pick([1, 1, 2]))) if other is not None]
     length = x.shape[axis] + sum(other.shape[axis] for other in others)
-    return g.add("Concat", [x, *others], (*x.shape[:axis], length, *x.shape[axis + 1 :]), axis=axis)
+    if g.chance(0.25):
+        width = g.between(1, 2)
+        others.insert(0, _block(g, x.dtype, (*x.shape[:axis], width, *x.shape[axis + 1 :])))
+        length += width
+    joined = [*others, x] if g.chance(0.3) else [x, *others]
+    return g.add("Concat", joined, (*x.shape[:axis], length, *x.shape[axis + 1 :]), axis=axis)
+
+
+def _block(g: Builder, dtype: str, shape: tuple[int, ...]) -> str:
+    """A constant of this shape; now and then a ConstantOfShape, which one number says."""
+    if g.opset < 9 or g.chance(0.6):
+        return g.parameter(g.random.normal(size=shape), dtype)
+    name, target = g.name("c"), g.integers(shape)
+    fill = numpy_helper.from_array(np.asarray([g.pick([0.0, 0.7])]).astype(dtype))
+    g.literals.append(helper.make_node("ConstantOfShape", [target], [name], value=fill))
+    return name
+
+
+def halves(g: Builder, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Two Slices that share no place, and cover the axis or leave a gap."""
+    length = x.channels
+    if length < 2:
+        return None
+    stop = g.between(1, length - 1)
+    start = g.pick([stop, g.between(stop, length - 1)])
+    parts = []
+    for first, last in ((0, stop), (start, length)):
+        shape = (*x.shape[: x.axis], last - first, *x.shape[x.axis + 1 :])
+        if g.opset < 10:
+            parts.append(g.add("Slice", [x], shape, starts=[first], ends=[last], axes=[x.axis]))
+        else:
+            parts.append(g.add("Slice", [x, *(g.integers([n]) for n in (first, last, x.axis))], shape))
+    return parts[0], parts[1]
 
 
 def join(g: Builder, x: Tensor) -> Tensor | None:

@@ -106,6 +106,37 @@ def conv_transpose(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("ConvTranspose", [x, weight, *bias], (x.shape[0], outputs * groups, *result), along=1, **attributes)
 
 
+def deform_conv(g: Builder, x: Tensor) -> Tensor | None:
+    """Offsets and mask are numbers that the graph has, or that another tensor gives."""
+    if x.rank != 4 or x.dtype != "float32" or g.opset < 19:
+        return None
+    batch, channels, *spatial = x.shape
+    groups = g.pick([d for d in range(1, channels + 1) if channels % d == 0])
+    outputs = groups * g.between(1, 3)
+    kernel = [g.between(1, min(2, n)) for n in spatial]
+    pad = g.pick([0, 0, 1])
+    result = [n - k + 1 + 2 * pad for n, k in zip(spatial, kernel, strict=True)]
+    places = int(np.prod(kernel))
+    inputs = [x, g.weight(x.dtype, (outputs, channels // groups, *kernel), channels // groups * places)]
+    inputs.append(g.vector(x.dtype, (batch, 2 * places, *result)))
+    has_mask = g.chance(0.3)
+    if has_mask or g.chance(0.6):
+        inputs.append(g.vector(x.dtype, (outputs,)))
+    if has_mask:
+        inputs.append(g.vector(x.dtype, (batch, places, *result)))
+    shape = (batch, outputs, *result)
+    return g.add("DeformConv", inputs, shape, along=1, group=groups, pads=[pad] * 4, kernel_shape=kernel)
+
+
+def scaler(g: Builder, x: Tensor) -> Tensor | None:
+    if x.rank != 2 or x.dtype != "float32":
+        return None
+    length = g.pick([1, x.shape[1]])
+    offset = [float(number) for number in g.random.normal(size=length) * 2]
+    scale = [float(number) for number in g.scales((length,))]
+    return g.add("Scaler", [x], x.shape, domain="ai.onnx.ml", offset=offset, scale=scale)
+
+
 def gemm(g: Builder, x: Tensor) -> Tensor | None:
     if x.rank != 2:
         return None

@@ -121,8 +121,6 @@ MIXED = [
 
 # Neither a scale nor a shift.
 OPAQUE = [
-    step("Pad", [0, 0, 1, 2, 0, 0, 2, 1], 0.5),
-    step("Pad", pads=[0, 0, 1, 0, 0, 0, 0, 2], value=-1.0, opset=7),
     step(
         "Resize",
         [0.0, 0.0, 0.1, -0.2, 1.0, 1.0, 1.2, 0.9],

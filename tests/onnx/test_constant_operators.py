@@ -201,10 +201,11 @@ def test_constant_of_shape_stays_one_until_its_numbers_differ():
     folded = assert_folds_to(network.model(inputs, ["a"]), "ConstantOfShape", "Conv")
     (fill_value,) = (numpy_helper.to_array(entry.t) for entry in folded.model.graph.node[0].attribute)
     assert fill_value.tolist() == [2.0]
+    assert folded.model.graph.node[0].output == ["bias_folded"]  # under its old name it had another number
     uniform.input[0], uniform.output[0] = "a", "y"
     network.nodes.append(uniform)
     folded = assert_folds_to(network.model(inputs, ["y"]), "Conv")
-    assert names_of_initializers(folded.model) == {"weight", "bias"}
+    assert names_of_initializers(folded.model) == {"weight", "bias_folded"}
 
 
 def test_constant_of_shape_makes_scalars():

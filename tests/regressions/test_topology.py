@@ -108,17 +108,17 @@ def test_a_batch_norm_on_an_initializer():
 def test_a_constant_branch_is_called_that(op_type):
     """Not "from outside": nobody gives it."""
     network = Network()
-    values = network.random.normal(size=(2, 1, 4, 4)).astype(np.float32)
+    values = network.random.normal(size=(2, 2, 4, 4)).astype(np.float32)
     if op_type == "initializer":
         network.constant("k", values)
     elif op_type == "Constant":
         network.node("Constant", [], "k", value=numpy_helper.from_array(values))
     else:
-        network.node("ConstantOfShape", [network.constant("lengths", [2, 1, 4, 4], "int64")], "k")
+        network.node("ConstantOfShape", [network.constant("lengths", [2, 2, 4, 4], "int64")], "k")
     network.node("Conv", ["x", network.weight("w", 2, 3, 1, 1)], "c")
-    network.node("Concat", ["k", "c"], "joined", axis=1)
-    network.batch_norm("joined", "y", 3)
-    network.constant("y.scale", [2.0, 1.0, 1.0])
+    network.node("Sum", ["k", "c"], "joined")
+    network.batch_norm("joined", "y", 2)
+    network.constant("y.scale", [2.0, 1.0])
     folded = fold_and_compare(network.model(INPUT, ["y"]))
     assert folded.reasons == [Reason.CONSTANT]
     assert folded.kept[0].refusals[0].evidence == "'k' is a constant"

@@ -37,10 +37,14 @@ def equation(node: OnnxNode) -> Equation:
     return parse_equation(attribute(node, "equation", b"").decode())
 
 
-def set_float_attribute(proto: onnx.NodeProto, name: str, value: float) -> None:
+def set_float_attribute(proto: onnx.NodeProto, name: str, value: float | Sequence[float]) -> None:
     """Give a float attribute that the node already has another value; where it has none, add nothing."""
     for entry in proto.attribute:
-        if entry.name == name:
+        if entry.name != name:
+            continue
+        if isinstance(value, Sequence):
+            entry.floats[:] = value
+        else:
             entry.f = value
 
 

@@ -108,6 +108,15 @@ class OnnxConstants:
             known[step] = found
         return known[value]
 
+    def numbers_stored(self, value: OnnxValue) -> int:
+        """How many numbers the file stores to say a constant; a ConstantOfShape says as many as it has with one."""
+        sources = [step for step in _in_order_of_evaluation(value, self._changed) if self._is_stored(step)]
+        return sum(self.require(source).size for source in sources)
+
+    def _is_stored(self, value: OnnxValue) -> bool:
+        node = value.producer
+        return value in self._changed or node is None or (node.traits.holds_values and not node.inputs)
+
     def is_fixed(self, value: OnnxValue) -> bool:
         """Whether a tensor depends on nothing but what the file fixes."""
         return value in self._changed or self._why_dynamic(value) is None

@@ -5,7 +5,7 @@ import onnx
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError
 from bnfold.frontends.onnx.constants import INLINE_FUNCTIONS, OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode
+from bnfold.frontends.onnx.graph import OnnxNode, canonical_domain
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Operator
 from bnfold.frontends.onnx.operators.table import operator_of
@@ -20,11 +20,11 @@ def decode(node: OnnxNode, constants: OnnxConstants) -> Meaning:
         The meaning; Opaque with the reason where the operator is foreign, unknown, of an unknown version, or does not
         have the constants, ranks and attributes that folding needs.
     """
-    if not node.is_standard:
+    operator = operator_of(node)
+    if operator is None and not node.is_standard:
         kind = "a function of this model" if node.calls_function else f"domain {node.proto.domain!r}"
         hint = INLINE_FUNCTIONS if node.calls_function else ""
         return Opaque(Reason.FOREIGN_DOMAIN, f"{node.proto.op_type} of {kind} is not ONNX's own operator", hint)
-    operator = operator_of(node)
     if operator is None or operator.decode is None:
         return _without_decoder(node, operator)
     if not node.outputs or node.outputs[0] is None:
@@ -51,7 +51,8 @@ def _without_decoder(node: OnnxNode, operator: Operator | None) -> Opaque:
 
 
 def _version(node: OnnxNode) -> int | None:
+    domain = canonical_domain(node.proto.domain)
     try:
-        return int(onnx.defs.get_schema(node.proto.op_type, node.opset, "").since_version)
+        return int(onnx.defs.get_schema(node.proto.op_type, node.scope.opsets.get(domain, 1), domain).since_version)
     except onnx.defs.SchemaError:
         return None

@@ -61,7 +61,7 @@ class ModelEditor:
             self._add_behind(node, edit.bias_behind)
         if edit.op_type:
             node.proto.op_type = edit.op_type
-        for name, value in edit.factors.items():
+        for name, value in edit.float_attributes.items():
             set_float_attribute(node.proto, name, value)
         for name, numbers in edit.attributes.items():
             set_int_attribute(node.proto, name, numbers)
@@ -149,6 +149,8 @@ class ModelEditor:
         if old is not None and not old.is_output and _is_alone(old, parameter):
             if not self._refill(old, parameter):
                 self._own(old)
+            elif old not in self.renamed:
+                self.rename(old)
             self._store(old, parameter)
             return
         if old is not None:

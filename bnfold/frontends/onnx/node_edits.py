@@ -28,7 +28,7 @@ class OnnxEdit:
         node: the node.
         parameters: new values by input index; an index past the last input adds that input.
         op_type: what the operator becomes; "" leaves it.
-        factors: float attributes to set, where the node has them: factors that the parameters now contain.
+        float_attributes: new values of float attributes, where the node has them.
         bias_behind: what an Add right behind the node adds; None where there is none.
         requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
         attributes: integer attributes to set, whether the node has them or not; None removes one.
@@ -37,7 +37,7 @@ class OnnxEdit:
     node: OnnxNode
     parameters: Mapping[int, NewParameter]
     op_type: str = ""
-    factors: Mapping[str, float] = field(default_factory=dict)
+    float_attributes: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
     bias_behind: NewParameter | None = None
     requantized: Sequence[Requantized] = ()
     attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)
@@ -49,7 +49,7 @@ def edit_of(
     constants: OnnxConstants,
     *,
     op_type: str = "",
-    factors: Mapping[str, float] | None = None,
+    float_attributes: Mapping[str, float | Sequence[float]] | None = None,
     bias_behind: NewParameter | Refusal | None = None,
 ) -> OnnxEdit | Refusal:
     """The edit that gives constant inputs of a node new values, or the first refusal among them.
@@ -59,7 +59,7 @@ def edit_of(
         parameters: by input index; None where nothing changes.
         constants: of the model.
         op_type: as in `OnnxEdit`.
-        factors: as in `OnnxEdit`.
+        float_attributes: as in `OnnxEdit`.
         bias_behind: as in `OnnxEdit`.
     """
     if isinstance(bias_behind, Refusal):
@@ -76,7 +76,7 @@ def edit_of(
             refusal = integers.change(quantized, slot, parameter)
             if refusal is not None:
                 return refusal
-    return OnnxEdit(node, new, op_type, factors or {}, bias_behind or integers.behind, integers.changes)
+    return OnnxEdit(node, new, op_type, float_attributes or {}, bias_behind or integers.behind, integers.changes)
 
 
 class _Integers:
@@ -144,12 +144,12 @@ def weight_for(
 
 
 def bias_for(
-    node: OnnxNode, bias: Array | None, constants: OnnxConstants, *, like: int = 1
+    node: OnnxNode, bias: Array | None, constants: OnnxConstants, *, slot: int = _BIAS, like: int = 1
 ) -> NewParameter | Refusal | None:
     """An existing bias keeps its type, a new one takes that of the weight, which is input `like`."""
     if bias is None:
         return None
-    return parameter_for(node, 2 if node.has_input(2) else like, bias, constants)
+    return parameter_for(node, slot if node.has_input(slot) else like, bias, constants)
 
 
 def parameter_for(node: OnnxNode, slot: int, exact: Array, constants: OnnxConstants) -> NewParameter | Refusal:

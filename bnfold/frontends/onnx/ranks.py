@@ -34,7 +34,7 @@ def _forward(index: GraphIndex, constants: OnnxConstants) -> Iterator[OnnxValue]
     """Tensors of which the operator that makes them says more than was known."""
     for node in index.nodes():
         output = node.outputs[0] if node.outputs else None
-        if output is None or not node.is_standard or (output.shape is not None and not node.is_batch_norm):
+        if output is None or (output.shape is not None and not node.is_batch_norm):
             continue
         before = output.shape
         try:
@@ -53,7 +53,7 @@ def _backward(index: GraphIndex) -> Iterator[OnnxValue]:
     """Tensors of which an operator that reads them says what they must be."""
     for node in reversed(list(index.nodes())):
         source = node.inputs[0] if node.inputs else None
-        if source is None or source.shape is not None or not node.is_standard:
+        if source is None or source.shape is not None:
             continue
         try:
             source.shape = _told(node.traits.tell_input_shape, node)

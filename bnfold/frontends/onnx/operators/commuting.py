@@ -1,9 +1,7 @@
-"""Activations, pooling, padding, resampling and reductions: operators without weights that scales or shifts pass."""
-
-import numpy as np
+"""Activations, pooling, resampling and reductions: operators without weights that scales or shifts pass."""
 
 from bnfold.frontends.common.reductions import places_summed, reduction
-from bnfold.frontends.common.undecodable import Undecodable, malformed
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
@@ -105,25 +103,6 @@ def decode_cum_sum(context: OnnxContext) -> Commuting:
     return Commuting(rank, mixed_axes=(axis % rank,), shift_factor=NoShift("a cumulative sum adds the shift up"))
 
 
-@FAMILY.operator("Pad", (2, 11, 13, 18, 19, 21, 23, 24, 25))
-def decode_pad(context: OnnxContext) -> Commuting:
-    """Pad. Source: ONNX Pad-2 to -25."""
-    node = context.node
-    rank = len(context.shape(0))
-    pads = attribute(node, "pads", None) if node.opset < 11 else context.integers(1)
-    axes = list(range(rank))
-    if node.opset >= 18 and context.input(3) is not None:
-        axes = [axis % rank for axis in context.integers(3)]
-    if pads is None or len(pads) != 2 * len(axes):
-        raise malformed(f"Pad has {pads} for {len(axes)} axes")
-    padded = tuple(axis for place, axis in enumerate(axes) if pads[place] or pads[place + len(axes)])
-    if attribute(node, "mode", b"constant") != b"constant" or not padded:
-        return Commuting(rank, mixed_axes=padded)
-    if _pad_value(context) != 0.0:
-        raise Undecodable(Reason.NOT_LINEAR, "the tensor is padded with a constant other than 0")
-    return Commuting(rank, mixed_axes=padded, shift_factor=NoShift("zeros are padded, and would be shifted too"))
-
-
 @FAMILY.operator("Resize", (10, 11, 13, 18, 19))
 @FAMILY.operator("Upsample", (7, 9))
 def decode_resize(context: OnnxContext) -> Commuting:
@@ -191,15 +170,6 @@ def _reduced_axes(context: OnnxContext) -> tuple[int, ...]:
     if not axes:
         return () if attribute(context.node, "noop_with_empty_axes", 0) else tuple(range(rank))
     return tuple(sorted({axis % rank for axis in axes}))
-
-
-def _pad_value(context: OnnxContext) -> float:
-    if context.node.opset < 11:
-        return float(attribute(context.node, "value", 0.0))
-    if context.input(2) is None:
-        return 0.0
-    value = context.parameter(2, dynamic=Reason.DYNAMIC_PARAMETER)
-    return float(np.ravel(value)[0]) if value.size else 0.0
 
 
 def _may_pad(context: OnnxContext) -> bool:

@@ -41,6 +41,11 @@ class OnnxContext:
         """
         return known_parameter(self.constants.read_exact(self.required(slot)), dynamic=dynamic)
 
+    def constant(self, slot: int) -> npt.NDArray[np.float64] | None:
+        """The exact values of an input, None where it is no constant of floating-point numbers."""
+        values = self.constants.read_exact(self.required(slot))
+        return None if isinstance(values, Refusal) else values
+
     def require_float(self, slot: int) -> None:
         """A constant input of an operator that takes integers as well must not be of integers."""
         values = self.constants.read(self.required(slot))

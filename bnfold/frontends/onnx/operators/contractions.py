@@ -1,4 +1,4 @@
-"""Conv, ConvTranspose, Gemm and MatMul, read as contractions with one layout of the weight."""
+"""Conv, ConvTranspose, DeformConv, Gemm, MatMul and Einsum, read as contractions with one layout of the weight."""
 
 from bnfold.affine import Array
 from bnfold.frontends.common.broadcasting import with_leading_ones
@@ -35,6 +35,8 @@ from bnfold.semantics import Contraction, NoShift
 from bnfold.window import Window
 
 FAMILY = Family()
+
+_ZEROS_BESIDE = NoShift("places beside the image count as zeros")
 
 
 @encodes(Contraction)
@@ -84,10 +86,11 @@ def decode_conv_transpose(context: OnnxContext) -> Contraction:
 
 
 def _convolution_edit(
-    node: OnnxNode, meaning: Contraction, constants: OnnxConstants, layout: Layout
+    node: OnnxNode, meaning: Contraction, constants: OnnxConstants, layout: Layout, *, bias_slot: int = 2
 ) -> OnnxEdit | Refusal:
-    bias = None if meaning.bias is None else bias_for(node, bias_per_channel(meaning), constants)
-    return edit_of(node, {1: weight_for(node, meaning, constants, layout), 2: bias}, constants)
+    vector = None if meaning.bias is None else bias_per_channel(meaning)
+    bias = bias_for(node, vector, constants, slot=bias_slot)
+    return edit_of(node, {1: weight_for(node, meaning, constants, layout), bias_slot: bias}, constants)
 
 
 def _pads(context: OnnxContext, weight: Array) -> bool:
@@ -113,12 +116,32 @@ def _convolution(
 
 
 @encodes(Contraction)
+def encode_deform_conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Weight (M, C / group, kh, kw), bias (M,) behind the offsets."""
+    return _convolution_edit(node, meaning, constants, stored_outputs_first, bias_slot=3)
+
+
+@FAMILY.operator("DeformConv", (19, 22), encode=encode_deform_conv)
+def decode_deform_conv(context: OnnxContext) -> Contraction:
+    """DeformConv: a Conv that reads x between places. Beside x it reads offsets and a mask, which take no map.
+
+    Source: ONNX DeformConv-19, -22.
+    """
+    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
+    groups = attribute(context.node, "group", 1)
+    if not divides(stored, groups):
+        raise malformed(f"DeformConv has a weight of shape {stored.shape} and group {groups}")
+    bias = context.optional_parameter(3, dynamic=Reason.DYNAMIC_BIAS)
+    return convolution(outputs_first(stored, groups), bias, stored.ndim, 1, _ZEROS_BESIDE)
+
+
+@encodes(Contraction)
 def encode_gemm(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Alpha and beta are in the weight and the bias, and become 1."""
     outputs_first = attribute(node, "transB", 0)
     weight = weight_for(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T)
     bias = bias_for(node, _gemm_bias(node, meaning, constants), constants)
-    return edit_of(node, {1: weight, 2: bias}, constants, factors={"alpha": 1.0, "beta": 1.0})
+    return edit_of(node, {1: weight, 2: bias}, constants, float_attributes={"alpha": 1.0, "beta": 1.0})
 
 
 def _gemm_bias(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> Array | None:

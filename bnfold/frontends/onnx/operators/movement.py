@@ -1,6 +1,4 @@
-"""Data movement, Concat and Split: the same values in other places."""
-
-import itertools
+"""Data movement: the same values in other places."""
 
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import Undecodable, malformed
@@ -15,7 +13,7 @@ from bnfold.frontends.onnx.reshape_target import read_target
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, reshaped
 from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Commuting, Concatenation, Embedding, Rearrangement, Split
+from bnfold.semantics import Commuting, Embedding, Rearrangement
 
 FAMILY = Family()
 
@@ -170,30 +168,6 @@ def _gathered_at_run_time(context: OnnxContext, shape: Shape, axis: int) -> Comm
     return Commuting(len(shape), (axis,))
 
 
-@FAMILY.operator("Split", (2, 11, 13, 18))
-def decode_split(context: OnnxContext) -> Split:
-    """Source: ONNX Split-2, -11, -13, -18."""
-    shape = context.shape(0)
-    axis = attribute(context.node, "axis", 0) % len(shape)
-    length = shape[axis]
-    sizes = [_length_of(output, axis) for output in context.node.outputs]
-    known = [size for size in sizes if size is not None]
-    if not isinstance(length, int) or len(known) < len(sizes) or sum(known) != length:
-        raise Undecodable(
-            Reason.UNKNOWN_SHAPE, f"the lengths of the parts on axis {axis} are not known before run time"
-        )
-    stops = list(itertools.accumulate(known))
-    return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
-
-
-@FAMILY.operator("Concat", (4, 11, 13), traits=Traits(evaluate=constant_ops.concat))
-def decode_concat(context: OnnxContext) -> Concatenation:
-    """Source: ONNX Concat-4, -11, -13."""
-    rank = len(context.output_shape())
-    axis = attribute(context.node, "axis", 1) % rank
-    return Concatenation(axis, rank, tuple(_length_of(value, axis) for value in context.node.inputs))
-
-
 @FAMILY.operator("DepthToSpace", (1, 11, 13, 28))
 def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""
@@ -254,9 +228,3 @@ def _places(length: int, start: int, stop: int, step: int) -> range:
     last = length if step > 0 else length - 1
     first, before = (bound + length if bound < 0 else bound for bound in (start, stop))
     return range(min(max(first, 0), last), min(max(before, 0 if step > 0 else -1), last), step)
-
-
-def _length_of(value: object, axis: int) -> int | None:
-    shape = getattr(value, "shape", None)
-    length = shape[axis] if shape is not None else None
-    return length if isinstance(length, int) else None

@@ -9,8 +9,11 @@ from bnfold.frontends.onnx.operators import (
     commuting,
     contractions,
     joins,
+    machine_learning,
     movement,
     norms,
+    padding,
+    parts,
     recurrent,
     without_decoder,
 )
@@ -22,8 +25,11 @@ _FAMILIES: Sequence[Family] = (
     commuting.FAMILY,
     contractions.FAMILY,
     joins.FAMILY,
+    machine_learning.FAMILY,
     movement.FAMILY,
     norms.FAMILY,
+    padding.FAMILY,
+    parts.FAMILY,
     recurrent.FAMILY,
     without_decoder.FAMILY,
 )
