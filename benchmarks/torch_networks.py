@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from yolo_like import YoloLike
 
 Network = tuple[nn.Module, torch.Tensor]
 
@@ -32,6 +33,12 @@ ZOO = (
     "tv/efficientnet_v2_s",
     "timm/cspdarknet53",
     "timm/res2net50_26w_4s",
+    "tv/mc3_18",
+    "tv/r2plus1d_18",
+    "tv/s3d",
+    "tv/fcn_resnet50",
+    "tv/ssdlite320_mobilenet_v3_large",
+    "tv/retinanet_resnet50_fpn_v2",
 )
 
 _DECLARED: list[torch.library.Library] = []
@@ -52,10 +59,16 @@ def architecture(name: str) -> Network:
     if model in torchvision.models.list_models(module=torchvision.models.segmentation):
         network = torchvision.models.get_model(model, weights=None, weights_backbone=None)
         return Masks(network), torch.randn(1, 3, 224, 224)
+    if model in torchvision.models.list_models(module=torchvision.models.detection):
+        network = torchvision.models.get_model(model, weights=None, weights_backbone=None)
+        return Detections(network), torch.randn(1, 3, 320, 320)
+    if model in torchvision.models.list_models(module=torchvision.models.video):
+        frames, side = (16, 224) if model == "s3d" else (8, 64)
+        return torchvision.models.get_model(model, weights=None), torch.randn(1, 3, frames, side, side)
     module = torchvision.models.get_model(model, weights=None)
     if model == "googlenet":
         module.aux_logits, module.aux1, module.aux2 = False, None, None  # used in training only
-    return module, torch.randn(1, 3, 8, 64, 64) if "3d" in model else torch.randn(1, 3, 224, 224)
+    return module, torch.randn(1, 3, 224, 224)
 
 
 def _declare_operators() -> None:
@@ -78,6 +91,20 @@ class Masks(nn.Module):
         """The masks."""
         masks: torch.Tensor = self.network(x)["out"]
         return masks
+
+
+class Detections(nn.Module):
+    """Backbone and head of a detection network, without resizing, anchors and suppression."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.backbone = network.backbone
+        self.head = network.head
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classes and boxes."""
+        found = self.head(list(self.backbone(x).values()))
+        return found["cls_logits"], found["bbox_regression"]
 
 
 class Digits(nn.Module):
@@ -202,6 +229,7 @@ SMALL: dict[str, Callable[[], Network]] = {
     "one conv called twice": _one(Twice, *_IMAGE),
     "residual": _one(Residual, *_IMAGE),
     "halves": _one(Halves, *_IMAGE),
+    "yolo-like": _one(YoloLike, 1, 3, 64, 64),
     "tokens": _one(Tokens, 2, 3, 6),
     "lstm": _one(Recurrent, 2, 5, 7),
 }

@@ -18,7 +18,6 @@ from bnfold.frontends.aten.operators import OPERATORS, operator_of  # noqa: E402
 from bnfold.frontends.aten.row import Operator  # noqa: E402
 from bnfold.frontends.aten.schema import traits  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
-from bnfold.frontends.torchscript.accepted_shapes import WEIGHTED  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
 
 HAVE_PARAMETERS = (AffineMap, Contraction, Embedding, Normalisation, Recurrent)
@@ -79,12 +78,17 @@ def test_files_may_call_every_operator(name):
     check_operator(name, imports=())
 
 
-def test_the_rank_of_what_every_operator_with_weights_takes_is_known_to_scripts():
+def test_what_operators_with_weights_accept_is_known():
     with_weights = {name for name in DECODED if any(kind in HAVE_PARAMETERS[1:] for kind in meanings(OPERATORS[name]))}
-    only_exported = {"aten::convolution", "aten::native_group_norm", "aten::native_layer_norm"}
-    only_exported |= {name for name in with_weights if "native_batch_norm" in name or name.endswith("n_batch_norm")}
     two_activations = {"aten::bmm", "aten::einsum"}
-    assert with_weights - only_exported - two_activations == set(WEIGHTED)
+    said = {name for name, row in OPERATORS.items() if row.takes is not None}
+    assert said - {name for name in said if OPERATORS[name].is_batch_norm} == {
+        name for name in with_weights - two_activations if not OPERATORS[name].is_batch_norm
+    }
+    for name in said:
+        names = [{argument.name for argument in schema.arguments} for schema in schemas(name)]
+        takes = OPERATORS[name].takes
+        assert any({takes.operand, takes.weight} <= arguments for arguments in names), name
 
 
 def test_scripts_drop_every_dropout():

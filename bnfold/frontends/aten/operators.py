@@ -13,6 +13,19 @@ import torch
 
 from bnfold.errors import InternalError
 from bnfold.frontends.aten import undo
+from bnfold.frontends.aten.accepted_shapes import (
+    Takes,
+    accepted_by_convolution,
+    accepted_by_either_convolution,
+    accepted_by_embedding,
+    accepted_by_layer_norm,
+    accepted_by_linear,
+    accepted_by_matmul,
+    accepted_by_mm,
+    accepted_by_norm_of_channels,
+    accepted_by_recurrent,
+    accepted_by_transposed_convolution,
+)
 from bnfold.frontends.aten.decoders import affine_maps, commuting, contractions, joins, movement, norms, selections
 from bnfold.frontends.aten.encoders import arithmetic
 from bnfold.frontends.aten.encoders import contractions as products
@@ -21,6 +34,7 @@ from bnfold.frontends.aten.row import ALL, Keeps, Operator
 
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 _RANK_AND_CHANNELS = Keeps.RANK | Keeps.CHANNELS
+_NORM_OF_CHANNELS = Takes("input", "weight", accepted_by_norm_of_channels)
 
 _BATCH_NORMS = {
     "batch_norm cudnn_batch_norm miopen_batch_norm native_batch_norm": Operator(
@@ -29,18 +43,27 @@ _BATCH_NORMS = {
         is_batch_norm=True,
         trains_by="training",
         keeps=Keeps.ALL,
+        takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
     ),
     "_native_batch_norm_legit _native_batch_norm_legit_functional": Operator(
-        decode=norms.decode_batch_norm, encode=own_maps.encode_batch_norm, is_batch_norm=True, keeps=Keeps.ALL
+        decode=norms.decode_batch_norm,
+        encode=own_maps.encode_batch_norm,
+        is_batch_norm=True,
+        keeps=Keeps.ALL,
+        takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
     ),
     "_native_batch_norm_legit_no_training _batch_norm_no_update": Operator(
         decode=affine_maps.decode_inference_batch_norm,
         encode=own_maps.encode_batch_norm,
         is_batch_norm=True,
         keeps=Keeps.ALL,
+        takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
     ),
     "_batch_norm_with_update _batch_norm_with_update_functional": Operator(
-        decode=affine_maps.decode_training_batch_norm, is_batch_norm=True, keeps=Keeps.ALL
+        decode=affine_maps.decode_training_batch_norm,
+        is_batch_norm=True,
+        keeps=Keeps.ALL,
+        takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
     ),
 }
 
@@ -58,28 +81,46 @@ _PRODUCTS = {
         encode=products.encode_conv,
         converts_in_autocast=True,
         keeps=_RANK_AND_TYPE,
+        takes=Takes("input", "weight", accepted_by_convolution),
     ),
     "conv_transpose1d conv_transpose2d conv_transpose3d": Operator(
         decode=contractions.decode_conv_transpose,
         encode=products.encode_conv_transpose,
         converts_in_autocast=True,
         keeps=_RANK_AND_TYPE,
+        takes=Takes("input", "weight", accepted_by_transposed_convolution),
     ),
     "convolution _convolution": Operator(
         decode=contractions.decode_convolution,
         encode=products.encode_convolution,
         converts_in_autocast=True,
         keeps=_RANK_AND_TYPE,
+        takes=Takes("input", "weight", accepted_by_either_convolution),
     ),
     "linear": Operator(
         decode=contractions.decode_linear,
         encode=products.encode_linear,
         converts_in_autocast=True,
         keeps=_RANK_AND_TYPE,
+        takes=Takes("input", "weight", accepted_by_linear),
     ),
-    "addmm": Operator(decode=contractions.decode_addmm, encode=products.encode_addmm, converts_in_autocast=True),
-    "matmul mm": Operator(
-        decode=contractions.decode_mat_mul, encode=products.encode_mat_mul, converts_in_autocast=True
+    "addmm": Operator(
+        decode=contractions.decode_addmm,
+        encode=products.encode_addmm,
+        converts_in_autocast=True,
+        takes=Takes("mat1", "mat2", accepted_by_mm),
+    ),
+    "matmul": Operator(
+        decode=contractions.decode_mat_mul,
+        encode=products.encode_mat_mul,
+        converts_in_autocast=True,
+        takes=Takes("self", "other", accepted_by_matmul),
+    ),
+    "mm": Operator(
+        decode=contractions.decode_mat_mul,
+        encode=products.encode_mat_mul,
+        converts_in_autocast=True,
+        takes=Takes("self", "mat2", accepted_by_mm),
     ),
     "bmm": Operator(
         decode=contractions.decode_batched_mat_mul, encode=products.encode_mat_mul, converts_in_autocast=True
@@ -98,15 +139,30 @@ _NORMS_TABLES_AND_RECURRENCE = {
         encode=own_maps.encode_batch_norm,
         trains_by="use_input_stats",
         keeps=Keeps.ALL,
+        takes=_NORM_OF_CHANNELS,
     ),
     "group_norm native_group_norm": Operator(
-        decode=norms.decode_group_norm, encode=own_maps.encode_norm_of_channels, keeps=Keeps.ALL
+        decode=norms.decode_group_norm,
+        encode=own_maps.encode_norm_of_channels,
+        keeps=Keeps.ALL,
+        takes=_NORM_OF_CHANNELS,
     ),
     "layer_norm native_layer_norm": Operator(
-        decode=norms.decode_layer_norm, encode=own_maps.encode_layer_norm, keeps=Keeps.ALL
+        decode=norms.decode_layer_norm,
+        encode=own_maps.encode_layer_norm,
+        keeps=Keeps.ALL,
+        takes=Takes("input", "weight", accepted_by_layer_norm),
     ),
-    "embedding": Operator(decode=norms.decode_embedding, encode=own_maps.encode_embedding),
-    "lstm gru rnn_tanh rnn_relu": Operator(decode=norms.decode_recurrent, encode=own_maps.encode_recurrent),
+    "embedding": Operator(
+        decode=norms.decode_embedding,
+        encode=own_maps.encode_embedding,
+        takes=Takes("indices", "weight", accepted_by_embedding),
+    ),
+    "lstm gru rnn_tanh rnn_relu": Operator(
+        decode=norms.decode_recurrent,
+        encode=own_maps.encode_recurrent,
+        takes=Takes("input", "params", accepted_by_recurrent),
+    ),
 }
 
 _WITHOUT_WEIGHTS = {

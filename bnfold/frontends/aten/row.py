@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from bnfold.affine import Array
+from bnfold.frontends.aten.accepted_shapes import Takes
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Meaning
 
@@ -58,6 +59,7 @@ class Operator:
         depends_on_strides: whether it makes a view or a copy, depending on the strides of its input.
         converts_in_autocast: whether torch.autocast converts what it reads to the region's type.
         keeps: what the first result has of the first input.
+        takes: of those with a weight, which tensor they work on, and what shapes it may have.
     """
 
     name: str = ""
@@ -75,6 +77,7 @@ class Operator:
     depends_on_strides: bool = False
     converts_in_autocast: bool = False
     keeps: Keeps = Keeps.NOTHING
+    takes: Takes | None = None
 
     @cached_property
     def may_be_affine(self) -> bool:

@@ -1,4 +1,4 @@
-"""What shapes operators with weights accept, and how operators that only move axes change a shape, told backwards."""
+"""What operators with weights work on, and how operators that only move axes change a shape, told backwards."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,99 +7,46 @@ from typing import Any, TypeAlias
 
 import torch
 
+from bnfold.frontends.aten.accepted_shapes import BATCH, FREE, Accepted, Pattern, Takes
 from bnfold.frontends.aten.operators import operator_of
 from bnfold.frontends.aten.row import Keeps
 from bnfold.frontends.torchscript.ir import IrNode, IrValue
 
-Pattern: TypeAlias = tuple[int | str, ...]
-"""A shape; a name stands for a size that is free."""
 Inverse: TypeAlias = Callable[[Pattern], Pattern | None]
 """From the shape of a result to that of the operand; None where no operand gives such a result."""
 
-BATCH, FREE = "batch", "free"
-
 
 @dataclass(frozen=True)
-class Accepted:
-    """What an operator accepts.
+class WeightedCall:
+    """A call of an operator with a weight in a graph.
 
     Attributes:
-        shapes: the likeliest first.
-        are_all: whether it accepts no other ranks.
+        operand: the tensor that it works on.
+        weight: as the graph has it.
     """
 
-    shapes: tuple[Pattern, ...]
-    are_all: bool = True
+    operand: IrValue
+    weight: IrValue
+    _takes: Takes
+    _arguments: Mapping[str, Any]
+
+    def accepts(self, weight: torch.Tensor) -> Accepted:
+        """What the operand may look like."""
+        return self._takes.accepts(weight, self._arguments)
 
 
-@dataclass(frozen=True)
-class Weighted:
-    """An operator with a weight.
+def weighted_call(node: IrNode) -> WeightedCall | None:
+    """What a node with a weight works on; None where it has none."""
+    takes = operator_of(node.kind()).takes
+    if takes is None:
+        return None
+    names = [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
+    arguments = dict(zip(names, node.inputs(), strict=True))
+    if takes.operand not in arguments or takes.weight not in arguments:
+        return None
+    constants = {name: plain_value(value) for name, value in arguments.items()}
+    return WeightedCall(arguments[takes.operand], arguments[takes.weight], takes, constants)
 
-    Attributes:
-        operand: the place of the tensor among its inputs.
-        weight: the place of the weight.
-        accepts: of the node and the weight.
-    """
-
-    operand: int
-    weight: int
-    accepts: Callable[[IrNode, torch.Tensor], Accepted]
-
-
-def _convolution(node: IrNode, weight: torch.Tensor, *, groups: int, turned: bool = False) -> Accepted:
-    transposed = turned or ("_convolution" in node.kind() and bool(node.inputsAt(6).toIValue()))
-    channels = weight.shape[0] if transposed else weight.shape[1] * int(node.inputsAt(groups).toIValue() or 1)
-    alone: Pattern = (channels, *(FREE,) * (weight.dim() - 2))
-    # Unlike conv2d, the operator of traces takes no input without a batch axis.
-    return Accepted(((BATCH, *alone),) if "_convolution" in node.kind() else ((BATCH, *alone), alone))
-
-
-def _linear(_: IrNode, weight: torch.Tensor) -> Accepted:
-    features = weight.shape[-1]
-    return Accepted(((BATCH, features), (BATCH, FREE, features)), are_all=False)
-
-
-def _matmul(_: IrNode, weight: torch.Tensor) -> Accepted:
-    return Accepted(((BATCH, weight.shape[0]), (BATCH, FREE, weight.shape[0])), are_all=False)
-
-
-def _mm(_: IrNode, weight: torch.Tensor) -> Accepted:
-    return Accepted(((BATCH, weight.shape[0]),))
-
-
-def _embedding(_: IrNode, __: torch.Tensor) -> Accepted:
-    return Accepted(((BATCH, FREE), (BATCH,)), are_all=False)
-
-
-def _channels(_: IrNode, weight: torch.Tensor) -> Accepted:
-    alone = (BATCH, weight.numel())
-    return Accepted(tuple((*alone, *(FREE,) * count) for count in (2, 1, 0, 3)), are_all=False)
-
-
-def _layer_norm(_: IrNode, weight: torch.Tensor) -> Accepted:
-    return Accepted(((BATCH, FREE, *weight.shape), (BATCH, *weight.shape)), are_all=False)
-
-
-def _recurrent(_: IrNode, weight: torch.Tensor) -> Accepted:
-    return Accepted(((BATCH, FREE, weight.shape[1]), (FREE, weight.shape[1])))
-
-
-WEIGHTED: Mapping[str, Weighted] = {
-    **{f"aten::conv{n}d": Weighted(0, 1, partial(_convolution, groups=6)) for n in (1, 2, 3)},
-    **{f"aten::conv_transpose{n}d": Weighted(0, 1, partial(_convolution, groups=6, turned=True)) for n in (1, 2, 3)},
-    "aten::_convolution": Weighted(0, 1, partial(_convolution, groups=8)),
-    "aten::linear": Weighted(0, 1, _linear),
-    "aten::matmul": Weighted(0, 1, _matmul),
-    "aten::mm": Weighted(0, 1, _mm),
-    "aten::addmm": Weighted(1, 2, _mm),
-    "aten::embedding": Weighted(1, 0, _embedding),
-    "aten::batch_norm": Weighted(0, 3, _channels),
-    "aten::instance_norm": Weighted(0, 1, _channels),
-    "aten::group_norm": Weighted(0, 2, _channels),
-    "aten::layer_norm": Weighted(0, 2, _layer_norm),
-    **{f"aten::{name}": Weighted(0, 2, _recurrent) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
-}
 
 # With a number these keep the rank; with a tensor they may give more axes than they take.
 _ARITHMETIC = frozenset(f"aten::{name}" for name in ("add", "div", "mul", "pow", "rsub", "sub"))
@@ -113,7 +60,7 @@ def inverse_of(node: IrNode) -> tuple[Inverse, bool] | None:
         return _same, True
     made = _INVERSES.get(kind)
     if made is not None:
-        numbers = [_plain(value) for value in list(node.inputs())[1:]]
+        numbers = [plain_value(value) for value in list(node.inputs())[1:]]
         return None if None in numbers[: made[1]] else (partial(made[0], numbers), True)
     if kind in _ARITHMETIC:
         return _same, node.inputsAt(1).type().kind() in ("FloatType", "IntType")
@@ -165,7 +112,8 @@ def _same(shape: Pattern) -> Pattern:
     return shape
 
 
-def _plain(value: IrValue) -> Any:  # noqa: ANN401 - a constant
+def plain_value(value: IrValue) -> Any:  # noqa: ANN401 - a constant
+    """What a value is, where it is a constant or a list of constants; None where it is not."""
     held = value.toIValue()
     if held is None and value.node().kind() == "prim::ListConstruct":
         parts = [part.toIValue() for part in value.node().inputs()]

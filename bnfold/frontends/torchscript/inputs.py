@@ -13,16 +13,9 @@ from typing import Any, TypeAlias
 
 import torch
 
+from bnfold.frontends.aten.accepted_shapes import Accepted, Pattern
 from bnfold.frontends.torch_archive.traced_inputs import Recorded, Sizes
-from bnfold.frontends.torchscript.accepted_shapes import (
-    WEIGHTED,
-    Accepted,
-    Inverse,
-    Pattern,
-    inverse_of,
-    one_of,
-    taken_out,
-)
+from bnfold.frontends.torchscript.accepted_shapes import Inverse, inverse_of, one_of, taken_out, weighted_call
 from bnfold.frontends.torchscript.ir import Attributes, IrBlock, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared, prepare
 from bnfold.frontends.torchscript.shapes import fixed_types
@@ -208,14 +201,12 @@ class _Walk:
 
     def _ask(self, node: IrNode) -> None:
         """Write down what an operator with a weight accepts."""
-        weighted = WEIGHTED.get(node.kind())
-        if weighted is None or weighted.weight >= node.inputsSize():
+        call = weighted_call(node)
+        paths = [] if call is None else self._paths.get(call.operand.debugName(), [])
+        weight = None if call is None or not paths else self._weight(call.weight)
+        if call is None or weight is None:
             return
-        paths = self._paths.get(node.inputsAt(weighted.operand).debugName(), [])
-        weight = self._weight(node.inputsAt(weighted.weight))
-        if not paths or weight is None:
-            return
-        accepted = self._narrowed(weighted.accepts(node, weight), node.inputsAt(weighted.operand))
+        accepted = self._narrowed(call.accepts(weight), call.operand)
         for path in paths:
             shapes = tuple(dict.fromkeys(shape for shape in map(path.back, accepted.shapes) if shape is not None))
             is_met = node.owningBlock().paramNode() == path.start.node().owningBlock().paramNode()
