@@ -14,8 +14,10 @@ from bnfold.api.options import FoldOptions  # noqa: E402
 from bnfold.frontends.torch_archive.devices import Locations  # noqa: E402
 from bnfold.frontends.torch_archive.locations import relocated  # noqa: E402
 from bnfold.verifier import VerifyOptions  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402
-from tests.torchscript.folding import compiled, deprecations_silenced, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled, deprecations_silenced  # noqa: E402
 
 X = torch.randn(2, 3, 6, 6)
 CPU, GPU = b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0"
@@ -110,7 +112,7 @@ def test_a_script_of_a_gpu_folds_and_stays_one(tmp_path, way):
     with deprecations_silenced():
         expected = torch.jit.load(changed(source, moved_script(GPU, CPU)))(X)
         got = torch.jit.load(changed(target, moved_script(GPU, CPU)))(X)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-3)
+    assert_equal_results(expected, got)
 
 
 def test_an_exported_program_of_a_gpu_folds_and_stays_one(tmp_path):
@@ -127,7 +129,7 @@ def test_an_exported_program_of_a_gpu_folds_and_stays_one(tmp_path):
     assert CPU not in pickle
     expected = torch.export.load(changed(source, moved_program(GPU, CPU))).module()(X)
     got = torch.export.load(changed(target, moved_program(GPU, CPU))).module()(X)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-3)
+    assert_equal_results(expected, got)
 
 
 def test_each_parameter_stays_where_its_module_is(tmp_path):

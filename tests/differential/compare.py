@@ -14,13 +14,12 @@ from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.outcome import Outcome
+from tests.comparing import difference
 from tests.differential.generator import BATCH
 from tests.folding import session
 
 # Of the largest value in a channel; the coarsest dtype in a model holds for all of its tensors.
 TOLERANCE = {"float16": 5e-2, "float32": 2e-4, "float64": 1e-9}
-# A channel that is small against the rest of its tensor is measured at least on this part of the rest.
-SMALLEST_CHANNEL = 1e-3
 # Beyond the tolerance, what the model itself moves when its inputs and parameters are rounded otherwise, this many
 # times over, passes as well, up to this part of the largest value in the model: the difference of two tensors may be
 # nothing but rounding errors.
@@ -151,24 +150,6 @@ def _nudged(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
         return array
     towards = np.where(random.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
     return np.where(array == 0, array, np.nextafter(array, towards)).astype(array.dtype)
-
-
-def difference(expected: np.ndarray, found: np.ndarray, tolerance: float) -> str:
-    """How two tensors differ beyond their tolerance, place by place of axis 1; "" where they agree."""
-    if expected.dtype != found.dtype or expected.shape != found.shape:
-        return f"{expected.dtype}{expected.shape} became {found.dtype}{found.shape}"
-    if expected.dtype.name not in TOLERANCE:
-        return "" if np.array_equal(expected, found) else "other values"
-    a, b = expected.astype(np.float64), found.astype(np.float64)
-    if not np.isfinite(b).all():
-        return "not finite"
-    axes = tuple(axis for axis in range(a.ndim) if axis != 1)
-    error, magnitude = (np.abs(values).max(axis=axes, initial=0.0) for values in (a - b, a))
-    allowed = tolerance * (magnitude + SMALLEST_CHANNEL * magnitude.max(initial=0.0))
-    if (error <= allowed).all():
-        return ""
-    worst = int(np.argmax(np.ravel(error / np.maximum(allowed, 1e-300))))
-    return f"error {np.ravel(error)[worst]:.3g} where values reach {np.ravel(magnitude)[worst]:.3g}, channel {worst}"
 
 
 def _feeds(model: onnx.ModelProto, seed: int) -> Values:

@@ -11,7 +11,8 @@ from bnfold.frontends.torch_export import bodies  # noqa: E402
 from bnfold.frontends.torch_export.lift import lift  # noqa: E402
 from bnfold.refusal import Reason  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
-from tests.torch_export.folding import assert_same, counts, export, fold, randomise, reasons  # noqa: E402
+from tests.torch_export.folding import assert_same, counts, export, fold, reasons  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 BOTH = pytest.mark.parametrize("decomposed", [False, True], ids=["as exported", "decomposed"])
 
@@ -190,7 +191,7 @@ FOLDED = {
 
 def made(kind, seed=0):
     torch.manual_seed(seed)
-    return randomise(kind(), seed).eval()
+    return randomised(kind(), seed)
 
 
 @BOTH
@@ -217,7 +218,7 @@ def test_a_result_folds_no_further(kind):
 @pytest.mark.parametrize("kind", [NoGrad, Branches], ids=lambda kind: kind.__name__)
 def test_a_wrong_weight_in_a_body_is_noticed(kind):
     x = seeded(2, 3, 6, 6)
-    program = export(made(kind), x)
+    program = export(made(kind, seed=2), x)  # both branches run
     result = bnfold.fold(program)
     assert result.report.verification.passed
     weight = next(name for name in result.model.state_dict if name.startswith("b.0.weight"))
@@ -357,7 +358,7 @@ class Mixed(Program):
 def test_a_region_of_autocast(dtype, decomposed):
     x = seeded(2, 3, 6, 6)
     torch.manual_seed(0)
-    program = export(randomise(Mixed(dtype)).eval(), x, decomposed=decomposed)
+    program = export(randomised(Mixed(dtype)), x, decomposed=decomposed)
     result = bnfold.fold(program)
     assert counts(result) == (2, 0)
     assert result.report.verification.passed
@@ -407,7 +408,7 @@ def test_the_strict_exporter_states_other_types_than_are_computed():
 
 def test_a_weight_that_float16_cannot_hold_stays():
     torch.manual_seed(0)
-    module = randomise(Mixed(torch.float16)).eval()
+    module = randomised(Mixed(torch.float16))
     module.a[1].running_var.fill_(1e-9)
     module.a[1].eps = 1e-9
     module.a[0].weight.data.fill_(30.0)

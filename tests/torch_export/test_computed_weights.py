@@ -13,7 +13,9 @@ from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.api import VerifyOptions  # noqa: E402
 from bnfold.refusal import Reason  # noqa: E402
-from tests.torch_export.folding import assert_same, counts, export, fold, randomise, reasons  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
+from tests.torch_export.folding import assert_same, counts, export, fold, reasons  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 
 def seeded(*shape):
@@ -65,7 +67,7 @@ CONVS = {
 
 def network(name):
     torch.manual_seed(0)
-    return randomise(nn.Sequential(CONVS[name](), nn.BatchNorm2d(5), nn.Tanh(), nn.Conv2d(5, 2, 1))).eval()
+    return randomised(nn.Sequential(CONVS[name](), nn.BatchNorm2d(5), nn.Tanh(), nn.Conv2d(5, 2, 1)))
 
 
 @pytest.mark.parametrize("form", ["exported", "decomposed"])
@@ -91,7 +93,7 @@ def test_in_a_trace(name):
     result = bnfold.fold(traced, verify=VerifyOptions(samples=1, shapes={"input": (2, 3, 6, 6)}))
     assert result.report.batch_norms.kept == 0
     assert result.report.verification.passed
-    torch.testing.assert_close(result.model(x), traced(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(traced(x), result.model(x))
 
 
 def test_without_a_fold_nothing_is_computed_before_its_time():
@@ -118,7 +120,7 @@ class Shared(nn.Module):
 
 def test_a_computed_weight_that_others_read_stays_for_them():
     x = seeded(2, 3, 6, 6)
-    program = export(randomise(Shared()).eval(), x)
+    program = export(randomised(Shared()), x)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert_same(program, result.model, x)
@@ -149,5 +151,5 @@ class Moving(nn.Module):
 
 @pytest.mark.parametrize("kind", [Drawn, Moving])
 def test_what_changes_from_call_to_call_is_no_constant(kind):
-    result = fold(export(randomise(kind()).eval(), seeded(1, 3, 4, 4)))
+    result = fold(export(randomised(kind()), seeded(1, 3, 4, 4)))
     assert reasons(result) == [Reason.DYNAMIC_WEIGHT]

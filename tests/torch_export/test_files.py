@@ -17,14 +17,16 @@ import bnfold  # noqa: E402
 from bnfold.cli.main import main  # noqa: E402
 from bnfold.errors import ModelFormatError, UnsupportedModelError  # noqa: E402
 from bnfold.frontends.torch_export.file import open_program, save_program  # noqa: E402
-from tests.torch_export.folding import assert_same, export, randomise  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
+from tests.torch_export.folding import assert_same, export  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 OPTIONS = bnfold.FoldOptions(verify=None)
 
 
 @pytest.fixture(scope="module")
 def program():
-    module = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).eval()
+    module = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
     batch = torch.export.Dim("batch", min=1, max=8)
     return export(module, torch.randn(2, 3, 8, 8), dynamic_shapes=({0: batch},))
 
@@ -55,7 +57,7 @@ def test_a_fresh_process_gives_the_same_numbers(file, program):
     arguments = [str(file.with_name(name)) for name in ("new.pt2", "x.pt")]
     subprocess.run([sys.executable, "-c", script, *arguments], check=True, capture_output=True)
     y = torch.load(file.with_name("x.pt"), weights_only=True)
-    torch.testing.assert_close(y, program.module()(x).detach(), rtol=1e-4, atol=1e-4)
+    assert_equal_results(program.module()(x).detach(), y)
 
 
 def test_the_name_says_nothing_about_the_format(file):

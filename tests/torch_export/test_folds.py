@@ -10,7 +10,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 from bnfold.refusal import Reason  # noqa: E402
-from tests.torch_export.folding import assert_same, counts, export, fold, randomise, reasons  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
+from tests.torch_export.folding import assert_same, counts, export, fold, reasons  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 BOTH = pytest.mark.parametrize("decomposed", [False, True], ids=["as exported", "decomposed"])
 
@@ -20,7 +22,7 @@ def seeded(*shape, dtype=torch.float32):
 
 
 def sequential(*modules):
-    return randomise(nn.Sequential(*modules)).eval()
+    return randomised(nn.Sequential(*modules))
 
 
 FOLDED = {
@@ -81,7 +83,7 @@ def test_other_types(dtype, decomposed):
     module = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 1, bias=False), nn.BatchNorm2d(4)
     )
-    program = export(randomise(module).eval().to(dtype), x, decomposed=decomposed)
+    program = export(randomised(module).to(dtype), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (2, 0)
     assert {tensor.dtype for tensor in result.model.state_dict.values()} == {dtype}
@@ -101,7 +103,7 @@ class LinearThenNorm(nn.Module):
 def test_a_linear_over_the_last_axis_never_takes_a_map_over_axis_1(decomposed):
     """(N, C, L) with C == L: torch.jit.freeze folds that on the wrong axis."""
     x = seeded(2, 4, 5)
-    program = export(randomise(LinearThenNorm(4)).eval(), x, decomposed=decomposed)
+    program = export(randomised(LinearThenNorm(4)), x, decomposed=decomposed)
     result = fold(program)
     assert reasons(result) == [Reason.WRONG_AXIS]
     assert_same(program, result.model, x)
@@ -119,7 +121,7 @@ class CalledTwice(nn.Module):
 @BOTH
 def test_a_convolution_that_is_called_twice(decomposed):
     x = seeded(2, 3, 8, 8)
-    program = export(randomise(CalledTwice()).eval(), x, decomposed=decomposed)
+    program = export(randomised(CalledTwice()), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert torch.equal(result.model.state_dict["conv.weight"], program.state_dict["conv.weight"])
@@ -140,7 +142,7 @@ class Tied(nn.Module):
 @BOTH
 def test_parameters_that_modules_share(decomposed):
     x = seeded(3, 4)
-    module = randomise(Tied()).eval()
+    module = randomised(Tied())
     program = export(module, x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
@@ -160,7 +162,7 @@ class SharedNorm(nn.Module):
 @BOTH
 def test_a_batch_norm_that_is_called_twice(decomposed):
     x = seeded(2, 3, 8, 8)
-    program = export(randomise(SharedNorm()).eval(), x, decomposed=decomposed)
+    program = export(randomised(SharedNorm()), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 1)
     assert_same(program, result.model, x)
@@ -180,7 +182,7 @@ class MiddleOutput(nn.Module):
 @BOTH
 def test_an_output_in_the_middle_keeps_its_values(decomposed):
     x = seeded(2, 3, 8, 8)
-    program = export(randomise(MiddleOutput()).eval(), x, decomposed=decomposed)
+    program = export(randomised(MiddleOutput()), x, decomposed=decomposed)
     result = fold(program)
     assert reasons(result) == [Reason.GRAPH_OUTPUT]
     assert_same(program, result.model, x)
@@ -203,7 +205,7 @@ class ReadInPlace(nn.Module):
 @BOTH
 def test_memory_that_changes_under_a_reader(decomposed):
     x = seeded(2, 3, 8, 8)
-    program = export(randomise(ReadInPlace()).eval(), x, decomposed=decomposed)
+    program = export(randomised(ReadInPlace()), x, decomposed=decomposed)
     result = fold(program)
     assert_same(program, result.model, x)
 
@@ -225,7 +227,7 @@ class InPlaceBehindAPush(nn.Module):
 @BOTH
 def test_an_operator_in_place_makes_a_tensor_of_its_own_where_it_has_to(decomposed):
     x = seeded(2, 3, 8, 8)
-    program = export(randomise(InPlaceBehindAPush()).eval(), x, decomposed=decomposed)
+    program = export(randomised(InPlaceBehindAPush()), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert_same(program, result.model, x)
@@ -246,7 +248,7 @@ class Transposed(nn.Module):
 @BOTH
 def test_a_batch_norm_between_a_transposition_and_a_change_of_shape(decomposed):
     x = seeded(2, 4, 5)
-    program = export(randomise(Transposed()).eval(), x, decomposed=decomposed)
+    program = export(randomised(Transposed()), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert_same(program, result.model, x)
@@ -258,7 +260,7 @@ def test_training_mode_stays(decomposed, tracks):
     """It takes its statistics from the batch, and changes num_batches_tracked in the program's state."""
     x = seeded(4, 3, 8, 8)
     norm = nn.BatchNorm2d(6, track_running_stats=tracks)
-    program = export(randomise(nn.Sequential(nn.Conv2d(3, 6, 3), norm)).train(), x, decomposed=decomposed)
+    program = export(randomised(nn.Sequential(nn.Conv2d(3, 6, 3), norm)).train(), x, decomposed=decomposed)
     result = fold(program)
     assert reasons(result) == [Reason.TRAINING_MODE]
     assert set(result.model.state_dict) == set(program.state_dict)
@@ -267,7 +269,7 @@ def test_training_mode_stays(decomposed, tracks):
 
 def test_training_mode_read_as_inference():
     x = seeded(4, 3, 8, 8)
-    module = randomise(nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)))
+    module = randomised(nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)))
     result = fold(export(module.train(), x), assume_inference=True)
     assert counts(result) == (1, 0)
     assert_same(export(module.eval(), x), result.model, x)
@@ -287,14 +289,14 @@ class Dynamic(nn.Module):
 def test_dynamic_shapes_stay_dynamic(decomposed):
     x = seeded(2, 3, 8, 8)
     batch, height = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("height", min=4)
-    program = export(randomise(Dynamic()).eval(), x, decomposed=decomposed, dynamic_shapes={"x": {0: batch, 2: height}})
+    program = export(randomised(Dynamic()), x, decomposed=decomposed, dynamic_shapes={"x": {0: batch, 2: height}})
     result = fold(program)
     assert counts(result) == (1, 0)
     assert result.model.range_constraints == program.range_constraints
     assert result.model.call_spec == program.call_spec
     for shape in ((2, 3, 8, 8), (5, 3, 12, 8)):
         mine, theirs = (entry.module()(seeded(*shape)) for entry in (result.model, program))
-        torch.testing.assert_close(mine[0], theirs[0], rtol=1e-4, atol=1e-5)
+        assert_equal_results(theirs[0], mine[0])
         assert mine[1] == theirs[1]
 
 
@@ -309,11 +311,11 @@ class Nested(nn.Module):
 
 def test_nested_arguments_and_results_keep_their_form():
     inputs = {"x": seeded(2, 3, 4, 4), "n": torch.tensor([1, 2])}
-    program = export(randomise(Nested()).eval(), inputs, kwargs={"scale": torch.tensor(2.0)})
+    program = export(randomised(Nested()), inputs, kwargs={"scale": torch.tensor(2.0)})
     result = fold(program)
     assert counts(result) == (1, 0)
     mine, theirs = (entry.module()(inputs, scale=torch.tensor(3.0)) for entry in (result.model, program))
-    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert_equal_results(theirs, mine)
     names = [spec.arg.name for spec in program.graph_signature.output_specs]
     assert [spec.arg.name for spec in result.model.graph_signature.output_specs] == names
 
@@ -360,7 +362,7 @@ class Recurrent(nn.Module):
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False}], ids=str)
 def test_recurrent_operators_take_a_map_at_their_input(kind, options):
     x = seeded(2, 5, 7)
-    program = export(randomise(Recurrent(kind, **options)).eval(), x)
+    program = export(randomised(Recurrent(kind, **options)), x)
     result = fold(program)
     if options.get("bias", True):
         assert counts(result) == (1, 0)
@@ -385,7 +387,7 @@ class Products(nn.Module):
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5)], ids=len)
 def test_a_product_without_a_bias_gains_one(shape, decomposed):
     x = seeded(*shape)
-    program = export(randomise(Products(len(shape))).eval(), x, decomposed=decomposed)
+    program = export(randomised(Products(len(shape))), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert result.report.nodes.after <= result.report.nodes.before
@@ -405,7 +407,7 @@ def test_embedding_bag_of_tricks(decomposed):
             return self.norm(self.table(indices).transpose(1, 2))
 
     indices = torch.tensor([[1, 2, 3], [6, 0, 1]])
-    program = export(randomise(Table()).eval(), indices, decomposed=decomposed)
+    program = export(randomised(Table()), indices, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert_same(program, result.model, indices)
@@ -457,10 +459,10 @@ def test_a_signature_that_was_kept_for_a_submodule():
             return F.relu(self.block(x))
 
     x = seeded(2, 3, 4, 4)
-    program = export(randomise(Outer()).eval(), x, preserve_module_call_signature=("block",))
+    program = export(randomised(Outer()), x, preserve_module_call_signature=("block",))
     result = fold(program)
     assert counts(result) == (1, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.export.unflatten: not what is tested here
         unflattened = torch.export.unflatten(result.model)
-    torch.testing.assert_close(unflattened(x), program.module()(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(program.module()(x), unflattened(x))

@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch import nn  # noqa: E402
 
 from bnfold.refusal import Reason  # noqa: E402
-from tests.torch_export.folding import assert_same, counts, export, fold, randomise, reasons  # noqa: E402
+from tests.torch_export.folding import assert_same, counts, export, fold, reasons  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 BOTH = pytest.mark.parametrize("decomposed", [False, True], ids=["as exported", "decomposed"])
 
@@ -31,9 +32,7 @@ def with_statistics(norm):
 def test_it_takes_what_is_behind_it(batch, affine, decomposed):
     x = seeded(batch, 3, 6, 6)
     norm = with_statistics(nn.InstanceNorm2d(4, affine=affine))
-    program = export(
-        randomise(nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.BatchNorm2d(4))).eval(), x, decomposed=decomposed
-    )
+    program = export(randomised(nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.BatchNorm2d(4))), x, decomposed=decomposed)
     result = fold(program)
     assert counts(result) == (1, 0)
     assert_same(program, result.model, x)
@@ -65,7 +64,7 @@ def test_a_decomposed_one_is_not_called_a_batch_norm(dynamic):
 
 def test_behind_a_batch_of_unknown_size_the_lengths_are_the_reason():
     x = seeded(2, 3, 6, 6)
-    module = randomise(nn.Sequential(nn.InstanceNorm2d(3), nn.BatchNorm2d(3), nn.Tanh())).eval()
+    module = randomised(nn.Sequential(nn.InstanceNorm2d(3), nn.BatchNorm2d(3), nn.Tanh()))
     dynamic = ({0: torch.export.Dim("batch", min=2, max=8)},)
     result = fold(export(module, x, decomposed=True, dynamic_shapes=dynamic))
     assert reasons(result) == [Reason.UNKNOWN_SHAPE]

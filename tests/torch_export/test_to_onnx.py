@@ -10,12 +10,13 @@ from torch import nn  # noqa: E402
 
 import bnfold  # noqa: E402
 from bnfold.errors import UnsupportedModelError  # noqa: E402
-from tests.torch_export.folding import export, randomise  # noqa: E402
+from tests.torch_export.folding import export  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 
 def saved(path, dtype):
     torch.manual_seed(0)
-    module = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())).eval().to(dtype)
+    module = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())).to(dtype)
     program = export(module, torch.randn(1, 3, 6, 6).to(dtype))
     from bnfold.frontends.torch_export.file import save_program
 

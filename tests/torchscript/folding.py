@@ -13,9 +13,9 @@ from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torchscript.program import ScriptProgram
 from bnfold.outcome import Fold, Kept
 from bnfold.refusal import Reason
+from tests.torch_modules import assert_same_calls
 
 WAYS = ("scripted", "traced", "frozen")
-RELATIVE_ERROR = {torch.float16: 2e-2, torch.bfloat16: 1e-1, torch.float32: 1e-4, torch.float64: 1e-11}
 
 _SENTENCES = (
     r"`torch\.jit\.(script|trace|trace_method)` is deprecated. Please switch to `torch.compile` or `torch.export`\.",
@@ -33,28 +33,6 @@ def deprecations_silenced():
             warnings.filterwarnings("ignore", sentence, FutureWarning)  # torch 2.14 and newer
         warnings.filterwarnings("ignore", "Converting a tensor to a Python (boolean|integer)", torch.jit.TracerWarning)
         yield
-
-
-def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Give BatchNorms negative and zero scales, tiny and large variances, means far from 0; and switch to eval."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(like, scale=1.0):
-        return (scale * torch.randn(like.shape, generator=generator)).to(like.dtype)
-
-    for norm in module.modules():
-        if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            continue
-        if norm.running_mean is not None:
-            norm.running_mean.copy_(draw(norm.running_mean, 3))
-            spread = torch.rand(norm.running_var.shape, generator=generator)
-            norm.running_var.copy_((10 ** (4 * spread - 3)).to(norm.running_var.dtype))
-        if norm.affine:
-            with torch.no_grad():
-                norm.weight.copy_(draw(norm.weight, 2))
-                norm.weight[0] = 0
-                norm.bias.copy_(draw(norm.bias, 3))
-    return module.eval()
 
 
 def compiled(module: nn.Module, way: str, *arguments) -> torch.jit.ScriptModule:
@@ -118,42 +96,6 @@ def fold_and_compare(module: torch.jit.ScriptModule, *arguments, **options) -> F
     return folded
 
 
-def assert_same(a, b, *arguments, draws=3):
-    """Per channel (axis 1), an error small against the channel's own largest value."""
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(draws):
-        drawn = [_drawn(argument, generator) for argument in arguments]
-        with torch.no_grad():
-            left, right = _flat(a(*_copies(drawn))), _flat(b(*_copies(drawn)))
-        assert len(left) == len(right)
-        for x, y in zip(left, right, strict=True):
-            _assert_close(x, y)
-
-
-def _copies(arguments):
-    return [argument.clone() if isinstance(argument, torch.Tensor) else argument for argument in arguments]
-
-
-def _drawn(argument, generator):
-    if not isinstance(argument, torch.Tensor) or not argument.dtype.is_floating_point:
-        return argument
-    return (3 * torch.randn(argument.shape, generator=generator)).to(argument.dtype)
-
-
-def _flat(result):
-    if isinstance(result, torch.Tensor):
-        return [result]
-    parts = result.values() if isinstance(result, dict) else result
-    return [tensor for part in parts for tensor in _flat(part)]
-
-
-def _assert_close(a, b):
-    assert a.dtype == b.dtype
-    assert a.shape == b.shape
-    left, right = a.double(), b.double()
-    assert left.isfinite().all(), "the reference itself is not finite"
-    channels = (lambda t: t.transpose(0, 1).reshape(t.shape[1], -1)) if left.dim() > 1 else (lambda t: t.reshape(1, -1))
-    error = channels((left - right).abs()).amax(1)
-    magnitude = channels(left.abs()).amax(1)
-    tolerance = RELATIVE_ERROR[a.dtype] * (magnitude + 1e-3 * magnitude.max())
-    assert (error <= tolerance).all(), f"error {error} against tolerance {tolerance}"
+def assert_same(a, b, *arguments):
+    """Both modules, or two methods of theirs, give the same; see `assert_same_calls`."""
+    assert_same_calls(a, b, arguments)

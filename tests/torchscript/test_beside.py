@@ -10,8 +10,10 @@ from torch.jit.mobile import _load_for_lite_interpreter  # noqa: E402
 
 from bnfold.api import FoldOptions, fold_file  # noqa: E402
 from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402
-from tests.torchscript.folding import compiled, deprecations_silenced, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled, deprecations_silenced  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 6, 6)
 EXTRA = {"labels.txt": b"cat\ndog\n", "deep/model.bin": bytes(range(256))}
@@ -60,4 +62,4 @@ def test_a_file_for_phones_stays_one(tmp_path):
         warnings.filterwarnings("ignore", "Lite Interpreter is deprecated")
         new = _load_for_lite_interpreter(str(folded))
     with torch.no_grad():
-        torch.testing.assert_close(new(IMAGE), module(IMAGE), rtol=1e-4, atol=1e-4)
+        assert_equal_results(module(IMAGE), new(IMAGE))

@@ -8,8 +8,9 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.errors import UsageError  # noqa: E402
 from bnfold.verifier import VerifyOptions  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
-from tests.torchscript.folding import assert_same, compiled, randomised  # noqa: E402
+from tests.torchscript.folding import assert_same, compiled  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 6, 7)
 

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
 from torch import nn  # noqa: E402
 
+from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
 from tests.torchscript.folding import (  # noqa: E402
     assert_same,
@@ -15,7 +16,6 @@ from tests.torchscript.folding import (  # noqa: E402
     deprecations_silenced,
     fold,
     fold_and_compare,
-    randomised,
     reloaded,
 )
 

@@ -7,7 +7,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 from torch import nn  # noqa: E402
 
-from tests.torchscript.folding import compiled, deprecations_silenced, fold_and_compare, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled, deprecations_silenced, fold_and_compare  # noqa: E402
 
 X = torch.randn(2, 3, 6, 6)
 

@@ -7,7 +7,8 @@ from torch import nn  # noqa: E402
 
 from bnfold.frontends.torchscript.prepare import prepare  # noqa: E402
 from bnfold.frontends.torchscript.shapes import observe  # noqa: E402
-from tests.torchscript.folding import compiled, fold_and_compare, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled, fold_and_compare  # noqa: E402
 
 X = torch.randn(2, 3, 6, 6)
 

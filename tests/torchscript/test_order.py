@@ -14,8 +14,9 @@ from bnfold.frontends.torchscript.file import save_script  # noqa: E402
 from bnfold.frontends.torchscript.ir import methods_of  # noqa: E402
 from bnfold.verifier import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.onnx import export_onnx  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
-from tests.torchscript.folding import compiled, deprecations_silenced, fold, randomised  # noqa: E402
+from tests.torchscript.folding import compiled, deprecations_silenced, fold  # noqa: E402
 
 FOUR = torch.randn(2, 4, 6, 7)
 VERIFIED = VerifyOptions(samples=1, shapes={"x": (2, 4, 6, 7)})

@@ -9,7 +9,9 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.api import VerifyOptions  # noqa: E402
 from bnfold.refusal import Reason  # noqa: E402
-from tests.torchscript.folding import deprecations_silenced, randomised  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import deprecations_silenced  # noqa: E402
 
 
 def seeded(*shape):
@@ -47,7 +49,7 @@ def test_it_takes_what_is_in_front_of_it(kind, options, tmp_path):
     script, result = folded(Network(kind, **options), (2, 6, 5))
     assert (result.report.batch_norms.folded, result.report.batch_norms.kept) == (1, 0)
     x = seeded(3, 6, 7)
-    torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(script(x), result.model(x))
     with deprecations_silenced():
         torch.jit.save(result.model, str(tmp_path / "out.pt"))
         again = torch.jit.load(str(tmp_path / "out.pt"))
@@ -78,7 +80,7 @@ def test_a_list_follows_its_parameters(tmp_path):
         torch.jit.save(result.model, str(tmp_path / "out.pt"))
         again = torch.jit.load(str(tmp_path / "out.pt"))
     x = seeded(3, 6, 7)
-    torch.testing.assert_close(again(x), script(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(script(x), again(x))
     for held, parameter in zip(again.weights, (again.w, again.u, again.b, again.c), strict=True):
         assert held.data_ptr() == parameter.data_ptr()
 
@@ -100,7 +102,7 @@ def test_shared_weights_are_copied():
     script, result = folded(Twice(), (2, 6, 5))
     assert result.report.batch_norms.kept == 0
     x = seeded(2, 6, 7)
-    torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(script(x), result.model(x))
 
 
 class Exported(nn.Module):
@@ -121,7 +123,7 @@ class Exported(nn.Module):
 def test_another_method_keeps_its_weights():
     script, result = folded(Exported(), (2, 6, 5))
     x = seeded(2, 6, 7)
-    torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(script(x), result.model(x))
     torch.testing.assert_close(result.model.plain(x), script.plain(x), rtol=0, atol=0)
 
 
@@ -152,7 +154,7 @@ def test_a_branch_that_ranks_choose_is_straight_code_and_one_that_values_choose_
     (kept,) = [kept for kept in result.report.outcome.kept if kept.is_batch_norm]
     assert kept.refusals[0].reason in (Reason.UNKNOWN_SHAPE, Reason.OTHER_CONSUMERS, Reason.GRAPH_OUTPUT)
     x = seeded(2, 3, 4, 4)
-    torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+    assert_equal_results(script(x), result.model(x))
 
 
 class OtherRanks(nn.Module):
@@ -174,7 +176,7 @@ def test_the_branch_for_other_ranks_goes_on_as_it_was():
     script, result = folded(OtherRanks(), (2, 3, 4, 4))
     assert result.report.batch_norms.folded + result.report.batch_norms.kept == 2
     for x in (seeded(2, 3, 4, 4), seeded(3, 4, 4)):
-        torch.testing.assert_close(result.model(x), script(x), rtol=1e-4, atol=1e-5)
+        assert_equal_results(script(x), result.model(x))
 
 
 class BehindTheNorm(nn.Module):
@@ -198,4 +200,4 @@ def test_what_the_branch_for_other_ranks_reads_keeps_its_values():
     script, result = folded(BehindTheNorm(), (2, 3, 4, 4))
     x = seeded(2, 3, 4, 4)
     for flat in (False, True):
-        torch.testing.assert_close(result.model(x, flat), script(x, flat), rtol=1e-4, atol=1e-5)
+        assert_equal_results(script(x, flat), result.model(x, flat))

@@ -13,7 +13,8 @@ from bnfold.cli.main import main  # noqa: E402
 from bnfold.frontends.torchscript.file import inputs_of_trace  # noqa: E402
 from bnfold.frontends.torchscript.inputs import recorded_shapes  # noqa: E402
 from bnfold.verifier import VerifyOptions  # noqa: E402
-from tests.torchscript.folding import deprecations_silenced, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import deprecations_silenced  # noqa: E402
 
 IMAGE, ROWS = (2, 3, 6, 6), (5, 3)
 

@@ -6,8 +6,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from torch import nn  # noqa: E402
 
 from bnfold.refusal import Reason  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
-from tests.torchscript.folding import WAYS, assert_same, compiled, fold, fold_and_compare, randomised  # noqa: E402
+from tests.torchscript.folding import WAYS, assert_same, compiled, fold, fold_and_compare  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 6, 7)
 FOUR = torch.randn(2, 4, 6, 7)

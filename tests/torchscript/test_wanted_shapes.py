@@ -8,7 +8,8 @@ from torch import Tensor, nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.cli.main import main  # noqa: E402
 from bnfold.frontends.torchscript.inputs import wanted_shapes  # noqa: E402
-from tests.torchscript.folding import assert_same, compiled, deprecations_silenced, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import assert_same, compiled, deprecations_silenced  # noqa: E402
 
 
 class Convolutions(nn.Module):

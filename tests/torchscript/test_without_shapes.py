@@ -11,7 +11,8 @@ from bnfold.engine import fold_graph  # noqa: E402
 from bnfold.errors import UsageError  # noqa: E402
 from bnfold.frontends.aten.port import AtenPort  # noqa: E402
 from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
-from tests.torchscript.folding import assert_same, compiled, deprecations_silenced, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import assert_same, compiled, deprecations_silenced  # noqa: E402
 
 X = torch.randn(2, 3, 6, 6)
 

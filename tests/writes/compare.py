@@ -12,6 +12,7 @@ from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torch_export.lift import lift
 from bnfold.frontends.torch_export.lower import lower
 from bnfold.frontends.torchscript.program import ScriptProgram
+from tests import comparing
 from tests.torchscript.folding import deprecations_silenced, reloaded
 from tests.writes.generator import SHAPE, module_of
 
@@ -129,9 +130,7 @@ def difference(expected: list[tuple[str, torch.Tensor]], got: list[tuple[str, to
     if [name for name, _ in expected] != [name for name, _ in got]:
         return f"{[name for name, _ in got]} instead of {[name for name, _ in expected]}"
     for (name, theirs), (_, mine) in zip(expected, got, strict=True):
-        if theirs.shape != mine.shape or theirs.dtype != mine.dtype:
-            return f"{name}: {mine.dtype} {tuple(mine.shape)} instead of {theirs.dtype} {tuple(theirs.shape)}"
-        error = (theirs - mine).abs().max()
-        if not error <= _RELATIVE_ERROR * theirs.abs().max():
-            return f"{name}: differs by {error:.3g} of {theirs.abs().max():.3g}"
+        problem = comparing.difference(theirs, mine, _RELATIVE_ERROR)
+        if problem:
+            return f"{name}: {problem}"
     return ""

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tests.torch_modules import randomised
+
 SHAPE = (2, 4, 5, 5)
 
 _HEAD = """\
@@ -267,18 +269,4 @@ def module_of(seed: int, way: str) -> nn.Module:
     loaded: dict[str, Any] = {"__name__": __name__}
     exec(compile(text, name, "exec"), loaded)
     torch.manual_seed(seed)
-    return randomise(loaded["Program"]().double().eval(), seed)
-
-
-def randomise(module: nn.Module, seed: int) -> nn.Module:
-    """Statistics of every BatchNorm that make a wrong fold show, negative scales among them."""
-    generator = torch.Generator().manual_seed(seed)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            draw = torch.randn(4, 4, generator=generator, dtype=torch.float64)
-            norm.running_mean.copy_(draw[0])
-            norm.running_var.copy_(draw[1].exp())
-            with torch.no_grad():
-                norm.weight.copy_(draw[2])
-                norm.bias.copy_(draw[3])
-    return module
+    return randomised(loaded["Program"]().double().eval(), seed)

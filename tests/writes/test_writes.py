@@ -7,8 +7,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 from torch import nn  # noqa: E402
 
+from tests.torch_modules import randomised  # noqa: E402
 from tests.writes.compare import CALLS, WAYS, Examined, compare, examine  # noqa: E402
-from tests.writes.generator import SHAPE, randomise  # noqa: E402
+from tests.writes.generator import SHAPE  # noqa: E402
 
 SEEDS = {"scripted": 25, "traced": 25, "exported": 10}
 
@@ -192,7 +193,7 @@ FOLDED = {
 def compared(kind: type[Base], way: str) -> Examined:
     torch.manual_seed(0)
     inputs = [[torch.randn(SHAPE, dtype=torch.float64) * 2 for _ in range(2)] for _ in range(CALLS)]
-    found = compare(randomise(kind().double().eval(), 0), way, inputs)
+    found = compare(randomised(kind().double().eval(), 0), way, inputs)
     assert found.unusable == ""
     assert found.problem == ""
     return found

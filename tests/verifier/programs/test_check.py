@@ -13,8 +13,9 @@ from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
 from bnfold.verifier.options import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from bnfold.verifier.programs.inputs import example_arguments  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
-from tests.torchscript.folding import compiled, randomised, reloaded  # noqa: E402
+from tests.torchscript.folding import compiled, reloaded  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 6, 7)
 OPTIONS = VerifyOptions(shapes={"x": (2, 3, 6, 7)})

@@ -10,8 +10,10 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.verifier.options import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402
-from tests.torchscript.folding import compiled, deprecations_silenced, randomised, reloaded  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled, deprecations_silenced, reloaded  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 6, 6)
 OPTIONS = VerifyOptions(shapes={"x": (2, 3, 6, 6)}, samples=2)
@@ -141,7 +143,7 @@ def test_a_fold_keeps_the_state_of_the_original(kind, module):
     new, old = runnable(result.model), runnable(model)
     with torch.no_grad():
         for _ in range(3):
-            torch.testing.assert_close(new(IMAGE.clone()), old(IMAGE.clone()), rtol=1e-4, atol=1e-4)
+            assert_equal_results(old(IMAGE.clone()), new(IMAGE.clone()))
 
 
 def test_a_folded_program_has_buffers_of_its_own():

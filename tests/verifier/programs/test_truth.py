@@ -14,7 +14,7 @@ from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from bnfold.verifier.programs.opening import open_program  # noqa: E402
 from bnfold.verifier.programs.truth import Truth  # noqa: E402
 from tests.faults.programs import WAYS, compiled, faults, folded, network  # noqa: E402
-from tests.torchscript.folding import randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
 
 IMAGE = torch.randn(2, 3, 66, 66, generator=torch.Generator().manual_seed(5))
 SINGLE = LIMITS[np.dtype(np.float32)]
