@@ -2,7 +2,6 @@
 
 import os
 import stat
-import threading
 from pathlib import Path
 
 import onnx
@@ -15,6 +14,7 @@ from bnfold.verifier.result import SKIPPED
 from tests.api.folders import externalize, save, snapshot
 from tests.folding import assert_equal_outputs, count
 from tests.networks import Network
+from tests.pipes import read_pipe
 
 OPTIONS = bnfold.FoldOptions(verify=VerifyOptions(samples=1))
 REJECTING = bnfold.FoldOptions(verify=VerifyOptions(samples=1, rtol=0.0, atol=0.0))
@@ -228,12 +228,8 @@ def test_a_device_stays_one(source, tmp_path):
 
 
 def test_a_pipe_carries_the_result(model, source, tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    read = []
-    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
-    reader.start()
-    bnfold.fold_file(source, tmp_path / "pipe", OPTIONS)
-    reader.join()
+    with read_pipe(tmp_path / "pipe") as read:
+        bnfold.fold_file(source, tmp_path / "pipe", OPTIONS)
     assert_equal_outputs(model, onnx.load_from_string(read[0]))
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 

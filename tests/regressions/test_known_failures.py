@@ -8,7 +8,6 @@ from onnx import TensorProto, numpy_helper
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
-from tests.regressions.explained import fold_or_explain
 
 PARAMETERS = ("scale", "bias", "mean", "var")
 
@@ -108,16 +107,19 @@ def test_matmul_flatten_batch_norm():
     network = Network()
     network.node("MatMul", ["x", network.weight("w", 6, 5)], "m")
     network.batch_norm(network.node("Flatten", ["m"], "f"), "y", 15)
-    fold_or_explain(network.model({"x": [2, 3, 6]}, ["y"]))
+    folded = fold_and_compare(network.model({"x": [2, 3, 6]}, ["y"]))
+    assert folded.reasons == [Reason.WRONG_AXIS]
 
 
-@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1]])
-def test_batch_norm_before_a_conv(pads):
+@pytest.mark.parametrize(("pads", "reasons"), [([0, 0, 0, 0], []), ([1, 1, 1, 1], [Reason.GRAPH_INPUT])])
+def test_batch_norm_before_a_conv(pads, reasons):
     """onnxsim, OnnxSlim, onnxscript, onnxoptimizer, onnxruntime leave BN -> Conv without a word."""
     network = Network()
     network.batch_norm("x", "n", 3)
     network.node("Conv", ["n", network.weight("w", 4, 3, 3, 3)], "y", pads=pads)
-    fold_or_explain(network.model({"x": [2, 3, 6, 6]}, ["y"]))
+    folded = fold_and_compare(network.model({"x": [2, 3, 6, 6]}, ["y"]))
+    assert folded.reasons == reasons
+    assert folded.batch_norms_left == len(reasons)
 
 
 @pytest.mark.parametrize("behind", [True, False])
@@ -130,27 +132,46 @@ def test_batch_norm_next_to_a_concat(behind):
         network.batch_norm(network.node("Concat", ["c1", "c2"], "c", axis=1), "y", 5)
     else:
         network.node("Concat", [network.batch_norm("c1", "n", 2), "c2"], "y", axis=1)
-    folded = fold_or_explain(network.model({"x": [2, 3, 4, 4]}, ["y"]))
-    assert behind or folded.batch_norms_left == 0
+    assert fold_and_compare(network.model({"x": [2, 3, 4, 4]}, ["y"])).batch_norms_left == 0
 
 
-@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool"])
-def test_batch_norm_behind_a_pooling(op_type):
+@pytest.mark.parametrize(
+    ("op_type", "reasons"),
+    [
+        ("MaxPool", [Reason.NEEDS_NON_NEGATIVE_SCALE]),
+        ("AveragePool", []),
+        ("GlobalAveragePool", []),
+        ("GlobalMaxPool", [Reason.NEEDS_NON_NEGATIVE_SCALE]),
+        ("LpPool", [Reason.UNKNOWN_OPERATOR]),
+    ],
+)
+def test_batch_norm_behind_a_pooling(op_type, reasons):
     """onnxsim, OnnxSlim, onnxscript, onnxoptimizer, onnxruntime leave Conv -> pooling -> BN without a word."""
     network = Network()
     network.node("Conv", ["x", network.weight("w", 4, 3, 1, 1)], "c")
     window = {} if op_type.startswith("Global") else {"kernel_shape": [2, 2]}
     network.batch_norm(network.node(op_type, ["c"], "p", **window), "y", 4)
-    fold_or_explain(network.model({"x": [2, 3, 4, 4]}, ["y"]))
+    folded = fold_and_compare(network.model({"x": [2, 3, 4, 4]}, ["y"]))
+    assert folded.reasons == reasons
+    assert folded.batch_norms_left == len(reasons)
 
 
-@pytest.mark.parametrize("op_type", ["Relu", "LeakyRelu", "Sigmoid", "HardSwish", "Abs", "Neg", "Identity"])
-def test_batch_norm_behind_an_activation(op_type):
+@pytest.mark.parametrize(
+    ("op_type", "reasons"),
+    [
+        *((op_type, [Reason.NEEDS_NON_NEGATIVE_SCALE]) for op_type in ("Relu", "LeakyRelu", "Abs")),
+        *((op_type, [Reason.NOT_LINEAR]) for op_type in ("Sigmoid", "HardSwish")),
+        *((op_type, []) for op_type in ("Neg", "Identity")),
+    ],
+)
+def test_batch_norm_behind_an_activation(op_type, reasons):
     """onnxsim, OnnxSlim, onnxscript, onnxoptimizer, onnxruntime leave Conv -> activation -> BN without a word."""
     network = Network()
     network.node("Conv", ["x", network.weight("w", 4, 3, 1, 1)], "c")
     network.batch_norm(network.node(op_type, ["c"], "a"), "y", 4)
-    fold_or_explain(network.model({"x": [2, 3, 4, 4]}, ["y"]))
+    folded = fold_and_compare(network.model({"x": [2, 3, 4, 4]}, ["y"]))
+    assert folded.reasons == reasons
+    assert folded.batch_norms_left == len(reasons)
 
 
 def test_batch_norm_behind_a_residual_sum():
@@ -159,7 +180,7 @@ def test_batch_norm_behind_a_residual_sum():
     network.node("Conv", ["x", network.weight("w1", 4, 3, 1, 1)], "c1")
     network.node("Conv", ["x", network.weight("w2", 4, 3, 1, 1)], "c2")
     network.batch_norm(network.node("Add", ["c1", "c2"], "s"), "y", 4)
-    fold_or_explain(network.model({"x": [2, 3, 4, 4]}, ["y"]))
+    assert fold_and_compare(network.model({"x": [2, 3, 4, 4]}, ["y"])).batch_norms_left == 0
 
 
 def _initializer(model, name):

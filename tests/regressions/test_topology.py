@@ -40,7 +40,7 @@ def test_a_sum_of_a_tensor_with_itself_is_two_uses():
     network = Network()
     conv(network, "x", "c")
     network.batch_norm(network.node("Add", ["c", "c"], "s"), "y", 3)
-    fold_and_compare(network.model(INPUT, ["y"]))
+    assert fold_and_compare(network.model(INPUT, ["y"])).reasons == [Reason.OTHER_CONSUMERS]
 
 
 @pytest.mark.parametrize("op_type", ["Add", "Mul", "Sub", "Div"])

@@ -53,7 +53,7 @@ def test_stale_value_info_behind_an_operator_that_only_onnxruntime_knows():
     network = Network()
     matmul_and_batch_norm(network, network.node("Gelu", ["x"], "f", domain="com.microsoft"))
     model = network.model({"x": [2, 5, 5]}, {"y": [2, 5, 5]}, domains={"com.microsoft": 1})
-    fold_and_compare(declare(model, "f", [10, 5]))
+    assert fold_and_compare(declare(model, "f", [10, 5])).reasons == [Reason.UNKNOWN_SHAPE]
 
 
 def test_stale_channels_hide_that_a_constant_widens_the_activation():
@@ -106,7 +106,8 @@ def test_a_symbolic_dimension_that_a_constant_may_widen(channels):
     network.batch_norm("m", "n", 3)
     network.node("Relu", ["n"], "y")
     folded = fold_and_compare(network.model({"x": [2, "channels", 4, 4]}, ["y"]), {"x": (2, channels, 4, 4)})
-    assert [entry.node for entry in folded.folds] == ["n_node"] or not folded.folds
+    assert not folded.folds
+    assert folded.reasons == [Reason.UNKNOWN_SHAPE]
 
 
 @pytest.mark.parametrize("rows", [1, 5])

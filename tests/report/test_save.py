@@ -1,7 +1,6 @@
 import json
 import os
 import stat
-import threading
 
 import pytest
 
@@ -10,6 +9,7 @@ from bnfold.report.html import render_html
 from bnfold.report.json import to_dict
 from bnfold.report.model import Failure
 from bnfold.report.save import save_report
+from tests.pipes import read_pipe
 from tests.reports import fold, report
 
 
@@ -100,13 +100,8 @@ def test_a_device_stays_one(tmp_path, name):
 
 @pytest.mark.parametrize(("name", "start"), [("pipe", b"{"), ("pipe.html", b"<!DOCTYPE html>")])
 def test_a_pipe_is_written_through(tmp_path, name, start):
-    os.mkfifo(tmp_path / name)
-    read = []
-    reader = threading.Thread(target=lambda: read.append((tmp_path / name).read_bytes()))
-    reader.start()
+    with read_pipe(tmp_path / name) as read:
+        save_report(tmp_path / name, [report()])
 
-    save_report(tmp_path / name, [report()])
-
-    reader.join()
     assert read[0].startswith(start)
     assert stat.S_ISFIFO((tmp_path / name).stat().st_mode)

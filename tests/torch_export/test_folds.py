@@ -207,6 +207,7 @@ def test_memory_that_changes_under_a_reader(decomposed):
     x = seeded(2, 3, 8, 8)
     program = export(randomised(ReadInPlace()), x, decomposed=decomposed)
     result = fold(program)
+    assert counts(result) == (1, 0)
     assert_same(program, result.model, x)
 
 

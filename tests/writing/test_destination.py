@@ -4,13 +4,13 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from bnfold.errors import UsageError
 from bnfold.writing.destination import STDOUT, destination_of
+from tests.pipes import read_pipe
 
 
 def test_a_new_file_and_an_old_one(tmp_path):
@@ -52,13 +52,8 @@ def test_a_device_is_written_through(tmp_path):
 
 
 def test_a_pipe_is_written_through(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    read = []
-    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
-    reader.start()
-    with destination_of(tmp_path / "pipe").open_stream() as stream:
+    with read_pipe(tmp_path / "pipe") as read, destination_of(tmp_path / "pipe").open_stream() as stream:
         stream.write(b"x")
-    reader.join()
     assert read == [b"x"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
