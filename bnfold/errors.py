@@ -1,7 +1,5 @@
 """Exceptions. A refusal to fold is not one of them: see bnfold.refusal."""
 
-import traceback
-
 
 class BnfoldError(Exception):
     """Base of everything that bnfold raises on purpose. Its message is one line that says how to go on."""
@@ -65,6 +63,8 @@ class UnexpectedError(Exception):
     @classmethod
     def of(cls, error: BaseException) -> "UnexpectedError":
         """What to tell of any error."""
+        import traceback
+
         trace = "".join(traceback.format_exception(error))
         if isinstance(error, InternalError):
             return cls(str(error), trace)

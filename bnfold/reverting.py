@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from bnfold.outcome import Apart, Fold, Kept, Merge, Outcome
 from bnfold.refusal import Reason, Refusal
-from bnfold.verifier.result import Verification
+from bnfold.verification import Verification
 
 T = TypeVar("T")
 _Entry = TypeVar("_Entry", Kept, Apart)

@@ -6,7 +6,7 @@ from bnfold.label import Label
 from bnfold.outcome import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.report.model import Change, Report, Seconds
-from bnfold.verifier.result import OutputCheck, Verification
+from bnfold.verification import OutputCheck, Verification
 
 PASSED = Verification(
     "passed", 3, 7, (OutputCheck("logits", 1.19e-7, 3.4e-6, True), OutputCheck("mask", 0.0, 0.0, True))

@@ -10,7 +10,7 @@ from bnfold.frontends.onnx.operators import contractions
 from bnfold.outcome import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.reverting import Attempt, fold_what_holds
-from bnfold.verifier.result import TensorCheck, Verification
+from bnfold.verification import TensorCheck, Verification
 from tests.networks import Network
 
 LABELS = [f"bn{number}" for number in range(9)]

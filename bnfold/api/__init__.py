@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -22,9 +22,12 @@ from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.report.model import Report
-from bnfold.verifier import ModelSource, Verification, VerifyOptions, check, verdict_if_identical
+from bnfold.verification import Verification, VerifyOptions
 from bnfold.writing.destination import Destination, destination_of
 from bnfold.writing.staging import staging_folder
+
+if TYPE_CHECKING:
+    from bnfold.verifier import ModelSource
 
 __all__ = ["FoldOptions", "FoldResult", "explain", "fold", "fold_file", "verify"]
 
@@ -80,7 +83,11 @@ def explain(model: Any, **options: Any) -> Report:  # noqa: ANN401 - as fold
         return plan(source, str(model), watch)
 
 
-def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, **options: Any) -> Verification:  # noqa: ANN401
+def verify(
+    a: "ModelSource | onnx.ModelProto",
+    b: "ModelSource | onnx.ModelProto",
+    **options: Any,  # noqa: ANN401
+) -> Verification:
     """Whether two ONNX models compute the same.
 
     Args:
@@ -93,6 +100,8 @@ def verify(a: ModelSource | onnx.ModelProto, b: ModelSource | onnx.ModelProto, *
         InvalidOriginalError: the reference is no valid model.
         UncheckedError: the reference does not run, or memory ran out.
     """
+    from bnfold.verifier import check, verdict_if_identical
+
     ours, theirs = map(_serialised, (a, b))
     try:
         chosen = VerifyOptions(**options)
@@ -158,7 +167,7 @@ def _stage(
     return stage(source, path, target, folder, watch, progress, in_place=in_place)
 
 
-def _serialised(model: ModelSource | onnx.ModelProto) -> ModelSource:
+def _serialised(model: "ModelSource | onnx.ModelProto") -> "ModelSource":
     if not isinstance(model, onnx.ModelProto):
         return model
     require_serialisable(model)

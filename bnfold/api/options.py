@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from bnfold.errors import UsageError
 from bnfold.report.model import Report
-from bnfold.verifier import VerifyOptions
+from bnfold.verification import VerifyOptions
 
 IN_MEMORY = "<memory>"
 

@@ -12,8 +12,7 @@ from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.outcome import Change
 from bnfold.report.model import Report
 from bnfold.reverting import Attempt, fold_what_holds
-from bnfold.verifier import Verification
-from bnfold.verifier.result import SKIPPED
+from bnfold.verification import SKIPPED, Verification
 from bnfold.writing.destination import Destination
 
 

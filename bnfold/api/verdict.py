@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bnfold.errors import InvalidOriginalError, UncheckedError, VerificationError
 from bnfold.report.model import Report
-from bnfold.verifier import Verification
+from bnfold.verification import Verification
 
 
 def verdict_of(check: Callable[[], Verification], seed: int) -> Verification:

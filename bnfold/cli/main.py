@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -18,12 +18,13 @@ from bnfold.cli.parsing import (
     parse_size,
     parse_tolerance,
 )
-from bnfold.cli.request import CheckRequest, Request
-from bnfold.cli.run import run
 from bnfold.cli.screen import Screen
 from bnfold.cli.stopping import stop_of, stopped_by_signals
 from bnfold.cli.streams import takes_standard_output
 from bnfold.version import __version__
+
+if TYPE_CHECKING:
+    from bnfold.cli.request import Request
 
 _EPILOG = """\b
 Exit status (of several models, the first of 70, 3, 2, 1, 5, 4, 0):
@@ -211,10 +212,12 @@ def _command(
     memory: int,
     custom_ops: tuple[str, ...],
     **others: Any,  # noqa: ANN401 - the fields of Request, of as many types
-) -> Request:
+) -> "Request":
     """Fold every BatchNorm of a model (ONNX, TorchScript or torch.export) that mathematics allows to fold, check that
     nothing changed, and say of each one that stays why it stays.
     """
+    from bnfold.cli.request import CheckRequest, Request
+
     if not verify:
         _refuse_with(context, "--no-verify", _CHECK_OPTIONS)
     if others["quiet"]:
@@ -249,8 +252,10 @@ def _run(arguments: Sequence[str] | None) -> ExitCode:
     screen = Screen()
     try:
         request = _command.main(arguments, prog_name="bnfold", standalone_mode=False)
-        if not isinstance(request, Request):  # --help or --version, which are done by now
+        if isinstance(request, int):  # --help or --version, which are done by now
             return ExitCode.DONE
+        from bnfold.cli.run import run
+
         written = [*request.reports, *([] if request.output is None else [Path(request.output)])]
         screen = Screen(quiet=request.quiet, verbose=request.verbose, aside=takes_standard_output(written))
         return run(request, screen)

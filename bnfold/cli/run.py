@@ -20,7 +20,7 @@ from bnfold.report.wording import one_line
 if TYPE_CHECKING:
     from bnfold.api import FoldOptions
     from bnfold.report.model import Failure, Report
-    from bnfold.verifier import VerifyOptions
+    from bnfold.verification import VerifyOptions
 
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -105,7 +105,7 @@ def _options(request: Request) -> "FoldOptions":
 
 
 def _verify_options(check: CheckRequest) -> "VerifyOptions":
-    from bnfold.verifier import VerifyOptions
+    from bnfold.verification import VerifyOptions
 
     return VerifyOptions(
         samples=check.samples,

@@ -1,6 +1,5 @@
 """Real samples of a model's inputs, out of NumPy's files."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ def read_samples(name: str, path: Path) -> "npt.NDArray[Any]":
     Raises:
         UsageError: there are none in the file.
     """
+    import zipfile
+
     import numpy as np
 
     try:

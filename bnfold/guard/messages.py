@@ -25,7 +25,7 @@ _MODULES = frozenset(
         "bnfold.api.places",
         "bnfold.errors",
         "bnfold.verifier.programs.result",
-        "bnfold.verifier.result",
+        "bnfold.verification",
         "bnfold.label",
         "bnfold.outcome",
         "bnfold.refusal",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bnfold.outcome import Fold
 from bnfold.report.model import Report
-from bnfold.verifier.result import TensorCheck
+from bnfold.verification import TensorCheck
 
 
 @dataclass(frozen=True)

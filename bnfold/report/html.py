@@ -12,7 +12,7 @@ from bnfold.report.labels import all_called, called
 from bnfold.report.model import Failure, Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
-from bnfold.verifier.result import OutputCheck, TensorCheck
+from bnfold.verification import OutputCheck, TensorCheck
 from bnfold.version import __version__
 
 _OPEN_ROWS = 20

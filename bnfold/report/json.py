@@ -15,7 +15,7 @@ from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
 from bnfold.report.model import Failure, Report, Tally
-from bnfold.verifier.result import DeploymentCheck, OutputCheck
+from bnfold.verification import DeploymentCheck, OutputCheck
 from bnfold.version import __version__
 
 SCHEMA_VERSION = 2

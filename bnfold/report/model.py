@@ -5,7 +5,7 @@ from typing import Literal
 
 from bnfold.outcome import Change as Change
 from bnfold.outcome import Outcome
-from bnfold.verifier.result import Verification
+from bnfold.verification import Verification
 
 FormatName = Literal["onnx", "torchscript", "torch_export"]
 

@@ -4,7 +4,7 @@ import math
 
 from bnfold.report.checks import worst_of
 from bnfold.report.wording import counted, measured, times, whole
-from bnfold.verifier.result import DeploymentCheck, TensorCheck, Verification
+from bnfold.verification import DeploymentCheck, TensorCheck, Verification
 
 
 def tensor_lines(verification: Verification) -> list[str]:

@@ -15,7 +15,7 @@ from bnfold.report.model import Report
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
 from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
-from bnfold.verifier.result import OutputCheck
+from bnfold.verification import OutputCheck
 
 _STATUS_STYLE = {
     "passed": "green",

@@ -1,10 +1,9 @@
 """The verifier: whether two ONNX models compute the same, by running both. It shares no code with the accused."""
 
+from bnfold.verification import SKIPPED, OutputCheck, Verification, VerifyOptions
 from bnfold.verifier.models.identical import verdict_if_identical
 from bnfold.verifier.models.load import ModelSource
-from bnfold.verifier.options import VerifyOptions
 from bnfold.verifier.pipeline import check
-from bnfold.verifier.result import SKIPPED, OutputCheck, Verification
 from bnfold.verifier.run.comparison_run import Progress
 
 __all__ = [

@@ -7,14 +7,13 @@ import numpy as np
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.intake.text import readable_text
+from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.models.changed import Site, find_sites
 from bnfold.verifier.models.depth import is_deep
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.partly import compare_what_runs
 from bnfold.verifier.models.signature import signature_difference
-from bnfold.verifier.options import VerifyOptions
-from bnfold.verifier.result import Verification
 from bnfold.verifier.run.batches import batches
 from bnfold.verifier.run.comparison_run import Progress, Trial, failed
 from bnfold.verifier.run.complaints import RefusedError, of_original, out_of_memory

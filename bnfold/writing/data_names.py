@@ -1,6 +1,5 @@
 """Names for data files beside a model. A file that is there is never written to: the old model may still need it."""
 
-import hashlib
 import itertools
 import os
 import re
@@ -63,6 +62,8 @@ def _holds(path: Path, size: int, digest: str) -> bool:
 
 
 def _digest(path: Path) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

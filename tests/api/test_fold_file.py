@@ -9,8 +9,8 @@ import pytest
 
 import bnfold
 from bnfold.errors import BnfoldError, InternalError, UsageError, VerificationError
+from bnfold.verification import SKIPPED
 from bnfold.verifier import VerifyOptions
-from bnfold.verifier.result import SKIPPED
 from tests.api.folders import externalize, save, snapshot
 from tests.folding import assert_equal_outputs, count
 from tests.networks import Network

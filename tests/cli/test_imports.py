@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import onnx
 import pytest
+
+from tests.networks import Network
 
 HEAVY = {"onnx", "onnxruntime", "torch", "numpy", "ml_dtypes", "rich"}
 PROBE = """
@@ -42,3 +45,17 @@ def test_onnx_files_are_folded_without_torch(tmp_path):
     assert answer == 3
     assert "onnx" in modules
     assert "torch" not in modules
+
+
+@pytest.mark.parametrize("how", ["--no-verify", "--dry-run"])
+def test_nothing_of_the_verifier_is_imported_where_nothing_is_compared(tmp_path, how):
+    net = Network()
+    convolved = net.node("Conv", ["x", net.weight("w", 4, 3, 3, 3)], "c")
+    net.batch_norm(convolved, "y", 4)
+    onnx.save(net.model({"x": [1, 3, 8, 8]}, ["y"]), tmp_path / "m.onnx")
+
+    answer, modules = modules_after(str(tmp_path / "m.onnx"), how, "-o", str(tmp_path / "out.onnx"))
+
+    assert answer == 0
+    assert "bnfold.engine" in modules
+    assert not [name for name in modules if name.startswith(("bnfold.verifier", "onnxruntime", "torch"))]

@@ -216,7 +216,7 @@ def test_an_answer_that_would_run_code_is_none(guarded, tmp_path):
     [
         ("os", "system"),
         ("bnfold.errors", "traceback.os.system"),
-        ("bnfold.errors", "traceback"),
+        ("bnfold.label", "Protocol"),
         ("bnfold.report.model", "dataclass"),
         ("bnfold.guard.watch", "run_guarded"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from bnfold.report.html import render_html
 from bnfold.report.model import Failure
-from bnfold.verifier.result import OutputCheck, Verification
+from bnfold.verification import OutputCheck, Verification
 from tests.reports import FAILED, fold, kept, refusal, report
 
 EVIL = "<script>alert('1')</script>&\"\x1b"

@@ -7,7 +7,7 @@ from bnfold.label import Label
 from bnfold.outcome import Outcome
 from bnfold.report.json import render_json, to_dict
 from bnfold.report.model import Failure
-from bnfold.verifier.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from bnfold.version import __version__
 from tests.reports import FAILED, FULL, fold, kept, refusal, report
 

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from bnfold.report.json import render_json
 from bnfold.report.model import Failure
-from bnfold.verifier.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from tests.reports import FAILED, FULL, fold, report
 
 SCHEMA = json.loads(files("bnfold.report").joinpath("schema.json").read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 from bnfold.label import Label
 from bnfold.refusal import Reason
 from bnfold.report.text import render_text
-from bnfold.verifier.result import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from tests.reports import FAILED, fold, kept, refusal, report
 
 

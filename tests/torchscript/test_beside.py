@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 from torch.jit.mobile import _load_for_lite_interpreter  # noqa: E402
 
 from bnfold.api import FoldOptions, fold_file  # noqa: E402
-from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from bnfold.verification import VerifyOptions  # noqa: E402
 from tests.comparing import assert_equal_results  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402

@@ -36,7 +36,7 @@ from bnfold.intake.tensors import stored_tensors
 from bnfold.intake.text import readable_text
 from bnfold.outcome import Change, Outcome
 from bnfold.report.model import FormatName
-from bnfold.verifier import Verification, VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 
 
 class OnnxFormat:

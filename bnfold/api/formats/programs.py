@@ -18,7 +18,7 @@ from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import InternalError
 from bnfold.outcome import Change, Outcome
 from bnfold.report.model import FormatName
-from bnfold.verifier import Verification, VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 
 P = TypeVar("P")
 

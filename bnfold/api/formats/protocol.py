@@ -9,7 +9,7 @@ from bnfold.api.options import FoldOptions
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.outcome import Change, Outcome
 from bnfold.report.model import FormatName
-from bnfold.verifier import Verification, VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 
 Progress: TypeAlias = Callable[[str], None]
 """Told what is being done."""

@@ -13,7 +13,7 @@ from bnfold.api.places import size_of
 from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.intake import message
-from bnfold.verifier import Verification, VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 
 P = TypeVar("P")
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bnfold.verification import OutputCheck, VerifyOptions
 from bnfold.verifier.compare.arrays import Difference, tensors
 from bnfold.verifier.compare.noise import NoiseLevel
 from bnfold.verifier.compare.tolerance import EXACT, LIMITS, Verdict, explained_by_steps, judge, tolerated
-from bnfold.verifier.options import VerifyOptions
-from bnfold.verifier.result import OutputCheck
 
 
 class Tally:

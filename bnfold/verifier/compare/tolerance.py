@@ -37,10 +37,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.arrays import Difference
 from bnfold.verifier.compare.channels import Array, ratios, smallest
 from bnfold.verifier.compare.noise import NoiseLevel
-from bnfold.verifier.options import VerifyOptions
 
 NOISE_FACTOR = 8
 _CHANNELS = 4

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.models.external_data import Array
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.options import VerifyOptions
-from bnfold.verifier.result import Verification
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.shapes import require_known_names
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
+from bnfold.verification import Verification
 from bnfold.verifier.models.changed import Site
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.stand_ins import are_inside, as_partial, lacking_nodes, opened, random_nodes, stood_in
-from bnfold.verifier.result import Verification
 from bnfold.verifier.run.complaints import GO_ON, Lacking, RefusedError
 
 Compare = Callable[[Structure, Structure], Verification]

@@ -11,11 +11,11 @@ from dataclasses import replace
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from bnfold.verification import Verification
 from bnfold.verifier.models.changed import Site
 from bnfold.verifier.models.dtypes import BOOL
 from bnfold.verifier.models.graph import Structure, is_standard
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.result import Verification
 from bnfold.verifier.run.complaints import Lacking
 from bnfold.verifier.run.wanted_sizes import sizes_of_weight
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bnfold.verifier.result import Verification
+from bnfold.verification import Verification
 
 
 @dataclass(frozen=True)

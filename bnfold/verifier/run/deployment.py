@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bnfold.verification import DeploymentCheck, VerifyOptions
 from bnfold.verifier.compare.arrays import Difference, differences
 from bnfold.verifier.compare.noise import Noise, NoiseLevel
 from bnfold.verifier.compare.quantizers import BLAMED_OPTIMISERS
 from bnfold.verifier.compare.statistics import Tally
 from bnfold.verifier.compare.tolerance import differ, noise_matters
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.options import VerifyOptions
-from bnfold.verifier.result import DeploymentCheck
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.session import Feeds, Level, Session
 

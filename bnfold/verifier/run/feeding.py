@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from bnfold.errors import UncheckedError
+from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.options import VerifyOptions
 from bnfold.verifier.run.complaints import GO_ON, RefusedError
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session

@@ -10,7 +10,7 @@ from bnfold.engine import fold_graph  # noqa: E402
 from bnfold.errors import UsageError, VerificationError  # noqa: E402
 from bnfold.frontends.aten.port import AtenPort  # noqa: E402
 from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
-from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from bnfold.verification import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from bnfold.verifier.programs.inputs import example_arguments  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from torch import nn  # noqa: E402
 
 import bnfold  # noqa: E402
-from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from bnfold.verification import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from tests.comparing import assert_equal_results  # noqa: E402
 from tests.torch_export.folding import export  # noqa: E402

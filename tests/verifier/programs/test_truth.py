@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
 from torch import nn  # noqa: E402
 
+from bnfold.verification import VerifyOptions  # noqa: E402
 from bnfold.verifier.compare.tolerance import LIMITS  # noqa: E402
-from bnfold.verifier.options import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from bnfold.verifier.programs.opening import open_program  # noqa: E402
 from bnfold.verifier.programs.truth import Truth  # noqa: E402
