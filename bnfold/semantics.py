@@ -77,7 +77,12 @@ class Form(Enum):
 
 @dataclass(frozen=True, eq=False)
 class AffineMap(Absorber):
-    """y = scale * x + shift: a BatchNorm in inference, or a Mul, Add, Sub or Div by a constant.
+    """A BatchNorm in inference, or a Mul, Add, Sub or Div by a constant.
+
+    Equation: y = s * x + t
+    Symbols:  x, y: (d_1, ..., d_r); s, t: (1 or d_1, ..., 1 or d_r), float64
+    Source:   ONNX BatchNormalization-15, Mul-14, Add-14, Sub-14, Div-14; Ioffe and Szegedy 2015,
+              https://arxiv.org/abs/1502.03167
 
     Attributes:
         affine: the map, of the rank of x. A node of form SHIFT has a scale of 1 or -1 that it cannot change.
@@ -109,12 +114,18 @@ class AffineMap(Absorber):
 
 @dataclass(frozen=True, eq=False)
 class Contraction(Absorber):
-    """y = contract(x, weight) + bias: Conv, ConvTranspose, Gemm, MatMul with a constant.
+    """A linear operator over channels: Conv, ConvTranspose, Gemm, or MatMul and Einsum with a constant.
+
+    Equation: y[n, g * O + o, p] = b[g * O + o, p] + sum over i < I and the kernel's places u of
+              W[g, o, i, u] * x[n, g * I + i, q(p, u)]
+    Symbols:  G groups, O outputs and I inputs of each; W: (G, O, I, *kernel); b: of the rank of y, every length 1 or
+              that of y; x: (N, G * I, *places), y: (N, G * O, *places), with the channels on `input_axis` and
+              `output_axis`; q(p, u): the place of x that `window` says, a place of zeros outside of x
+    Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13, MatMul-13, Einsum-12
 
     Attributes:
-        weight: (groups, outputs per group, inputs per group, *kernel). Output channel g * outputs + o of y is made by
-            weight[g, o], from the input channels g * inputs to (g + 1) * inputs - 1.
-        bias: of the rank of y, broadcastable against it, or None where the node has none.
+        weight: W.
+        bias: b, or None where the node has none.
         output_rank: rank of y.
         output_axis: axis of y that holds the output channels.
         input_axis: axis of x that holds the input channels.
@@ -163,7 +174,12 @@ class Contraction(Absorber):
 
 @dataclass(frozen=True, eq=False)
 class Commuting:
-    """y = f(x) with f(s * x + t) == s * f(x) + k * t: activations, pooling, padding, resampling, reductions.
+    """A function that maps pass: activations, pooling, padding with zeros, resampling, reductions.
+
+    Equation: y = f(x) with f(s * x + t) == s * f(x) + k * t
+    Symbols:  x: (d_1, ..., d_r); s, t: (1 or d_1, ..., 1 or d_r), of length 1 on the axes that f mixes; k: a number
+    Source:   ONNX Relu-14, LeakyRelu-16, PRelu-16, Abs-13, Neg-13, MaxPool-22, AveragePool-22, ReduceMean-18,
+              ReduceSum-13, ReduceMax-20, Pad-25, Resize-19
 
     Attributes:
         rank: of x.
@@ -183,12 +199,16 @@ class Commuting:
 
 @dataclass(frozen=True)
 class Padding:
-    """y has the values of x, and one number at places around them.
+    """Padding with one number.
+
+    Equation: y[p] = x[p - b] where that is a place of x, else c
+    Symbols:  x, y: of rank r; b: places in front of x along each axis; c: a number
+    Source:   ONNX Pad-25
 
     Attributes:
         rank: of x and y.
         axes: those along which there are places around.
-        value: the number; 0 is better read as `Commuting`, whose law does not make a number of it.
+        value: c; 0 is better read as `Commuting`, whose law does not make a number of it.
         source: index of the input that holds x.
     """
 
@@ -200,7 +220,17 @@ class Padding:
 
 @dataclass(frozen=True, eq=False)
 class Rearrangement:
-    """y has the values of x in other places: one or more steps, first to last (bnfold.rearrange)."""
+    """Data movement: y has the values of x in other places.
+
+    Equation: y[p] = x[m(p)]
+    Symbols:  x, y: of any ranks; m: from the places of y to those of x
+    Source:   ONNX Transpose-25, Reshape-25, Flatten-25, Squeeze-25, Unsqueeze-25, Slice-13, Gather-13, Expand-13,
+              DepthToSpace-13
+
+    Attributes:
+        steps: that m is made of, the first to act on x first (bnfold.rearrange).
+        source: index of the input that holds x.
+    """
 
     steps: tuple[Step, ...]
     source: int = 0
@@ -208,7 +238,11 @@ class Rearrangement:
 
 @dataclass(frozen=True, eq=False)
 class Concatenation:
-    """y is its inputs one behind the other.
+    """Tensors one behind the other.
+
+    Equation: y = concat(x_0, ..., x_n), along one axis
+    Symbols:  x_i: (d_1, ..., l_i, ..., d_r); y: (d_1, ..., l_0 + ... + l_n, ..., d_r)
+    Source:   ONNX Concat-13; torch.stack
 
     Attributes:
         axis: of y, from 0.
@@ -227,7 +261,11 @@ class Concatenation:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Each output is a part of x.
+    """A tensor cut along one axis.
+
+    Equation: y_i = x[..., start_i : stop_i, ...]
+    Symbols:  x: (d_1, ..., l, ..., d_r); y_i: (d_1, ..., stop_i - start_i, ..., d_r)
+    Source:   ONNX Split-18
 
     Attributes:
         axis: of x, from 0.
@@ -260,7 +298,16 @@ class Operand:
 
 @dataclass(frozen=True)
 class Sum:
-    """y is a signed sum of tensors that are all computed at run time. rank: of y."""
+    """A sum of tensors that are all computed at run time.
+
+    Equation: y = e_0 * x_0 + ... + e_n * x_n
+    Symbols:  e_i: 1 or -1; x_i: of any rank, aligned at their last axes and repeated to the shape of y
+    Source:   ONNX Add-14, Sub-14, Sum-13
+
+    Attributes:
+        operands: x_i and e_i.
+        rank: of y.
+    """
 
     operands: tuple[Operand, ...]
     rank: int
@@ -268,7 +315,16 @@ class Sum:
 
 @dataclass(frozen=True)
 class Product:
-    """y is a product of tensors that are all computed at run time. rank: of y."""
+    """A product of tensors that are all computed at run time.
+
+    Equation: y = x_0 * ... * x_n
+    Symbols:  x_i: of any rank, aligned at their last axes and repeated to the shape of y
+    Source:   ONNX Mul-14
+
+    Attributes:
+        operands: x_i.
+        rank: of y.
+    """
 
     operands: tuple[Operand, ...]
     rank: int
@@ -276,10 +332,15 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class Normalisation(Absorber):
-    """y = scale * n(x) + shift, where n fixes mean and variance at run time: instance, group and layer norm.
+    """An instance, group or layer norm, whose statistics are those of what it reads.
+
+    Equation: y = a * n(x) + b, where n(x) has mean 0 and variance 1 over some axes
+    Symbols:  x, y: (d_1, ..., d_r); a, b: (1 or d_1, ..., 1 or d_r)
+    Source:   ONNX InstanceNormalization-22, GroupNormalization-21, LayerNormalization-17; Ba et al. 2016,
+              https://arxiv.org/abs/1607.06450; Wu and He 2018, https://arxiv.org/abs/1803.08494
 
     Attributes:
-        affine: scale and shift, of the rank of y.
+        affine: a and b.
         axes: the axes of y along which they may vary.
     """
 
@@ -299,10 +360,14 @@ class Normalisation(Absorber):
 
 @dataclass(frozen=True, eq=False)
 class Embedding(Absorber):
-    """y = values[i]: rows of a constant table, looked up at run time.
+    """Rows of a constant table, looked up at run time.
+
+    Equation: y[p, j, q] = T[p, i[j], q]
+    Symbols:  T: (*before, rows, *behind); i: whole numbers of any shape; y: (*before, *shape of i, *behind)
+    Source:   ONNX Gather-13; torch.nn.Embedding
 
     Attributes:
-        values: the table.
+        values: T.
         axis: of the table that the index walks.
         index_rank: rank of the index, whose axes replace `axis` in y.
     """
@@ -324,11 +389,16 @@ class Embedding(Absorber):
 
 @dataclass(frozen=True, eq=False)
 class Recurrent(Absorber):
-    """An LSTM, GRU or RNN: only its input side is linear.
+    """An LSTM, GRU or RNN, of which only the input side is linear.
+
+    Equation: h_t = g(W x_t + b + R h_(t-1)), where g is what the gates do
+    Symbols:  x: (steps, batch, I) or (batch, steps, I); W: (directions, gates * hidden, I); b: (directions,
+              gates * hidden); R: no part of the meaning
+    Source:   ONNX LSTM-22, GRU-22, RNN-22
 
     Attributes:
-        weight: (directions, gates * hidden, inputs).
-        bias: (directions, gates * hidden), the input half, or None where the node has none.
+        weight: W.
+        bias: b, the input half of the node's, or None where the node has none.
         input_axis: axis of x that holds the inputs.
     """
 

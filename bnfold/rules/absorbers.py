@@ -16,7 +16,7 @@ def absorb_output_into_normalisation(node: Normalisation, affine: Affine) -> Mov
     Before::  x -- n -- scale a, bias b -- affine(s, t) -- y
     After::   x -- n -- scale s * a, bias s * b + t -- y
     Law:      s * (a * n(x) + b) + t == (s * a) * n(x) + (s * b + t)
-    Shapes:   all of the rank of y
+    Shapes:   y: (d_1, ..., d_r); s, t, a, b: (1 or d_1, ..., 1 or d_r), s and t of length 1 where a and b have it
     Refuses:  WRONG_AXIS: the map varies along an axis on which the norm has no parameters
     Source:   ONNX InstanceNormalization-22, GroupNormalization-21, LayerNormalization-17
     """
@@ -35,7 +35,8 @@ def absorb_output_into_embedding(node: Embedding, affine: Affine) -> Moved | Ref
     Before::  i -- table[i] -- affine(s, t) -- y
     After::   i -- (s * table + t)[i] -- y
     Law:      s * table[i] + t == (s * table + t)[i]
-    Shapes:   s, t: of the rank of y; they must not vary along the axes of the index
+    Shapes:   table: (*before, rows, *behind); y: (*before, *shape of i, *behind); s, t: of the rank of y, of length 1
+              on the axes of the index
     Refuses:  WRONG_AXIS: the map varies along an axis of the index;
               NOT_FINITE: the table holds NaN or infinity
     Source:   ONNX Gather-13

@@ -53,7 +53,7 @@ def absorb_output_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Re
     After::   x -- affine(s', 0) -- node(a', b') -- y
     Law:      BatchNorm: a' = s * a, b' = s * b + t, s' = 1; Mul: a' = s * a, s' = 1, for t = 0;
               Add: b' = s * b + t, s' = s, since s * (x + b) + t == s * x + (s * b + t)
-    Shapes:   all of the rank of x
+    Shapes:   x: (d_1, ..., d_r); a, b, s, t and what becomes of them: (1 or d_1, ..., 1 or d_r)
     Refuses:  WRONG_AXIS: the map varies along an axis on which a BatchNorm has no parameters;
               MALFORMED: map and node do not agree on the number of channels;
               SHIFT_CANNOT_PASS: a Mul has nowhere to put a shift
@@ -79,7 +79,7 @@ def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Ref
     Before::  x -- affine(s, t) -- node(a, b) -- y
     After::   x -- node(a', b') -- y
     Law:      a * (s * x + t) + b == (a * s) * x + (a * t + b); a Mul takes it for t = 0, an Add for s = 1
-    Shapes:   all of the rank of x
+    Shapes:   x: (d_1, ..., d_r); a, b, s, t and what becomes of them: (1 or d_1, ..., 1 or d_r)
     Refuses:  WRONG_AXIS: the map varies along an axis on which a BatchNorm has no parameters;
               MALFORMED: map and node do not agree on the number of channels;
               SHIFT_CANNOT_PASS: a Mul has nowhere to put a shift;

@@ -14,7 +14,8 @@ def pull_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
     Before::  x -- f -- affine(s, t) -- y
     After::   x -- affine(s, t / k) -- f -- y
     Law:      s * f(x) + t == f(s * x + t / k), where f(s * x + u) == s * f(x) + k * u
-    Shapes:   s, t: of the rank of y; axes that f removed come back with length 1
+    Shapes:   x: (d_1, ..., d_r); y: the same with other lengths on the axes that f mixes, or without them; s, t: one
+              length for each axis of y, 1 on those axes, where they are put back if f removed them; k: a number
     Refuses:  WRONG_AXIS: the map varies along an axis on which f mixes values;
               NEEDS_NON_NEGATIVE_SCALE: f is no mean, but a maximum or a ramp, and a scale is negative;
               SHIFT_CANNOT_PASS: f keeps no shift, such as Relu, or padding with zeros
@@ -32,8 +33,11 @@ def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
     Before::  x -- affine(s, t) -- f -- y
     After::   x -- f -- affine(s, k * t) -- y
     Law:      f(s * x + t) == s * f(x) + k * t
-    Shapes:   s, t: of the rank of x; axes that f removes vanish
-    Refuses:  WRONG_AXIS, NEEDS_NON_NEGATIVE_SCALE, SHIFT_CANNOT_PASS: as in the other direction
+    Shapes:   x: (d_1, ..., d_r); s, t: (1 or d_1, ..., 1 or d_r), 1 on the axes that f mixes, and without those that
+              it removes behind it; k: a number
+    Refuses:  WRONG_AXIS: the map varies along an axis on which f mixes values;
+              NEEDS_NON_NEGATIVE_SCALE: f is no mean, but a maximum or a ramp, and a scale is negative;
+              SHIFT_CANNOT_PASS: f keeps no shift, such as Relu, or padding with zeros
     Source:   ONNX Relu-14, LeakyRelu-16, PRelu-16, MaxPool-22, AveragePool-22, ReduceMean-18, Pad-24, Resize-19, Neg-13
     """
     moved = _carry(node, affine, _factor(node))

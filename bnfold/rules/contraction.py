@@ -16,7 +16,8 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
     Before::  x -- contract(weight, bias) -- affine -- y
     After::   x -- contract(weight', bias') -- y
     Law:      s * (W x + b) + t == (s * W) x + (s * b + t)
-    Shapes:   s, t: one per output channel; weight: (groups, outputs, inputs, *kernel)
+    Shapes:   W: (groups, outputs, inputs, *kernel); b: of the rank of y; s, t: (groups * outputs,), one number for each
+              channel of y
     Refuses:  WRONG_AXIS: the map varies along another axis than that of the output channels;
               NOT_FINITE: the weight or the bias holds NaN or infinity;
               OVERFLOW: a folded parameter exceeds float64
@@ -37,7 +38,8 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
     Before::  x -- affine(s, t) -- contract(weight, bias) -- y
     After::   x -- contract(weight', bias') -- y
     Law:      W (s * x + t) + b == (W * s) x + (b + W t)
-    Shapes:   s, t: one per input channel; W t: summed over the input channels and the kernel
+    Shapes:   W: (groups, outputs, inputs, *kernel); s, t: (groups * inputs,), one number for each channel of x; W t:
+              (groups * outputs,), summed over the inputs of a group and the kernel
     Refuses:  WRONG_AXIS: the map varies along another axis than that of the input channels;
               SHIFT_CANNOT_PASS: zero padding, or a transposed kernel, gives border places less of the shift;
               NOT_FINITE: the weight or the bias holds NaN or infinity;
@@ -66,8 +68,9 @@ def push_shift_through_contraction(node: Contraction, affine: Affine) -> Moved |
     Before::  x -- shift t -- contract(weight) -- y
     After::   x -- contract(weight) -- shift W t -- y
     Law:      W (x + t) == W x + W t
-    Shapes:   t: one per input channel; W t: one per output channel
-    Refuses:  as absorb_input_into_contraction; NOT_LINEAR: there is a scale, which the weight takes
+    Shapes:   W: (groups, outputs, inputs, *kernel); t: (groups * inputs,); W t: (groups * outputs,)
+    Refuses:  NOT_LINEAR: there is a scale, which the weight takes;
+              what absorb_input_into_contraction refuses
     Source:   ONNX MatMul-13, Einsum-12
     """
     if affine.has_scale:
@@ -98,7 +101,7 @@ def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refu
     Before::  x -- affine(s, t) -- recurrent(W, B) -- y
     After::   x -- recurrent(W * s, B + W t) -- y
     Law:      W (s * x + t) + b == (W * s) x + (b + W t), in every gate of every direction
-    Shapes:   s, t: one per input; W: (directions, gates * hidden, inputs)
+    Shapes:   W: (directions, gates * hidden, inputs); B: (directions, gates * hidden); s, t: (inputs,)
     Refuses:  WRONG_AXIS: the map varies along the sequence or the batch;
               NOT_FINITE: the weight or the bias holds NaN or infinity;
               OVERFLOW: a folded parameter exceeds float64

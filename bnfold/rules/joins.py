@@ -16,7 +16,8 @@ def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
     Before::  a, b -- a + b -- affine(s, t) -- y
     After::   a -- affine(s, t); b -- scale s; a + b -- y
     Law:      s * (a + b) + t == (s * a + t) + s * b
-    Shapes:   s, t: of the rank of y
+    Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; s, t:
+              (1 or d_1, ..., 1 or d_r), of length 1 where a branch is repeated
     Refuses:  WRONG_AXIS: s varies along an axis on which a branch is repeated, or t does so for every branch;
               UNKNOWN_SHAPE: whether it does is not known before run time
     Source:   ONNX Add-14, Sub-14, Sum-13
@@ -47,7 +48,7 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
     Before::  a -- shift t; b; a + b -- y
     After::   a, b -- a + b -- shift t -- y
     Law:      (a + t) + b == (a + b) + t; s * a + s * b == s * (a + b)
-    Shapes:   t: of the rank of a
+    Shapes:   a, b, s, t: aligned with y at their last axes, each length 1 or that of y
     Refuses:  OTHER_BRANCH: another branch does not have the same scale
     Source:   ONNX Add-14, Sub-14, Sum-13
     """
@@ -74,9 +75,11 @@ def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
     Before::  a, b -- a * b -- scale s -- y
     After::   a -- scale s; a * b -- y
     Law:      s * (a * b) == (s * a) * b
-    Shapes:   s: of the rank of y
+    Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; s:
+              (1 or d_1, ..., 1 or d_r), of length 1 where the factor is repeated
     Refuses:  SHIFT_CANNOT_PASS: a shift belongs to no factor;
-              WRONG_AXIS, UNKNOWN_SHAPE: as for a sum, for every factor
+              WRONG_AXIS: s varies along an axis on which every factor is repeated;
+              UNKNOWN_SHAPE: whether it does is not known before run time
     Source:   ONNX Mul-14
     """
     if affine.has_shift:
@@ -98,7 +101,7 @@ def push_through_product(node: Product, inputs: Mapping[int, Affine]) -> Moved |
     Before::  a -- scale s; b; a * b -- y
     After::   a, b -- a * b -- scale s -- y
     Law:      (s * a) * b == s * (a * b)
-    Shapes:   s: of the rank of a
+    Shapes:   a, b, s: aligned with y at their last axes, each length 1 or that of y
     Refuses:  SHIFT_CANNOT_PASS: (a + t) * b is not a * b plus a constant
     Source:   ONNX Mul-14
     """

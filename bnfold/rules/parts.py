@@ -19,7 +19,8 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
     Before::  a, c -- concat -- affine(s, t) -- y
     After::   a -- affine(s1, t1); concat(a, s2 * c + t2) -- y
     Law:      s * concat(a, c) + t == concat(s1 * a + t1, s2 * c + t2), where s = concat(s1, s2), t = concat(t1, t2)
-    Shapes:   s, t: of the rank of y
+    Shapes:   a: (..., l_1, ...), c: (..., l_2, ...), y: (..., l_1 + l_2, ...); s, t: of the rank of y; s1, t1, s2, t2:
+              what lies at the places of a and c, of length 1 where they do not vary
     Refuses:  UNKNOWN_SHAPE: the map varies along the joined axis, and the length of an input there is not known;
               NOT_FINITE: a constant holds NaN or infinity; OVERFLOW: it exceeds float64 then;
               what the steps of a Stack refuse
@@ -65,8 +66,9 @@ def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]
 
     Before::  a -- affine(s1, t1); b; concat -- y
     After::   a, b -- concat -- affine(concat(s1, 1), concat(t1, 0)) -- y
-    Law:      as in the other direction
-    Shapes:   s1, t1: of the rank of a
+    Law:      concat(s1 * a + t1, b) == concat(s1, 1) * concat(a, b) + concat(t1, 0)
+    Shapes:   a: (..., l_1, ...), b: (..., l_2, ...), y: (..., l_1 + l_2, ...); s1, t1: of the rank of a, each length
+              1 or that of a
     Refuses:  UNKNOWN_SHAPE: the length of an input on the joined axis is not known;
               what the steps of a Stack refuse
     Source:   ONNX Concat-13, torch.stack
@@ -90,7 +92,7 @@ def pull_through_split(node: Split, outputs: Mapping[int, Affine]) -> Moved:
     Before::  x -- split -- a -- affine(s1, t1); b
     After::   x -- affine(concat(s1, 1), concat(t1, 0)) -- split -- a, b
     Law:      split(concat(s1, 1) * x + concat(t1, 0)) == s1 * a + t1, b
-    Shapes:   s1, t1: of the rank of x
+    Shapes:   x: (..., l, ...); a: (..., l_1, ...); s1, t1: of the rank of a, each length 1 or that of a
     Refuses:  nothing
     Source:   ONNX Split-18
     """
@@ -105,7 +107,8 @@ def push_through_split(node: Split, affine: Affine) -> Moved:
     Before::  x -- affine(s, t) -- split -- a, b
     After::   x -- split -- a -- affine(s1, t1); b -- affine(s2, t2)
     Law:      split(s * x + t) == s1 * a + t1, s2 * b + t2
-    Shapes:   s, t: of the rank of x
+    Shapes:   x: (d_1, ..., l, ..., d_r); s, t: (1 or d_1, ..., 1 or l, ..., 1 or d_r); s1, t1, s2, t2: what lies at
+              the places of a and b
     Refuses:  nothing
     Source:   ONNX Split-18
     """

@@ -13,7 +13,8 @@ def pull_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | R
     Before::  x -- move -- affine(s, t) -- y
     After::   x -- affine(unmove(s), unmove(t)) -- move -- y
     Law:      s * move(x) + t == move(unmove(s) * x + unmove(t))
-    Shapes:   s, t: of the rank of y; unmove(s): of the rank of x
+    Shapes:   y: (d_1, ..., d_r); s, t: (1 or d_1, ..., 1 or d_r); unmove(s), unmove(t): of the rank of x, each length
+              1 or that of x
     Refuses:  UNKNOWN_SHAPE: the map varies along an axis that is regrouped with lengths not known before run time,
               or along which values may be repeated;
               WRONG_AXIS: the map varies along an axis along which values are repeated
@@ -29,8 +30,9 @@ def push_through_rearrangement(node: Rearrangement, affine: Affine) -> Moved | R
     Before::  x -- affine(s, t) -- move -- y
     After::   x -- move -- affine(move(s), move(t)) -- y
     Law:      move(s * x + t) == move(s) * move(x) + move(t)
-    Shapes:   s, t: of the rank of x; move(s): of the rank of y
-    Refuses:  UNKNOWN_SHAPE: as in the other direction
+    Shapes:   x: (d_1, ..., d_r); s, t: (1 or d_1, ..., 1 or d_r); move(s), move(t): of the rank of y, each length 1 or
+              that of y
+    Refuses:  UNKNOWN_SHAPE: the map varies along an axis that is regrouped with lengths not known before run time
     Source:   ONNX Transpose-24, Reshape-24, Flatten-24, Squeeze-24, Unsqueeze-24, Slice-13, Expand-13, Identity-24
     """
     moved = push_through_steps(node.steps, affine)
