@@ -106,7 +106,8 @@ def _fold(
     found = fold_what_holds(attempt) if reverts else attempt(())
     folded, candidate = found.result
     # Of the last attempt, but that those which were dropped before have their reason.
-    report = replace(_report(source, name, output, folded, candidate.size, found.verdict, watch), outcome=found.outcome)
+    report = _report(source, name, output, folded, candidate.size, found.verdict, watch)
+    report = replace(report, outcome=found.outcome, warnings=(*report.warnings, *candidate.warnings))
     raise_if_failed(report)
     return _Done(report, folded, candidate)
 

@@ -215,6 +215,7 @@ class OnnxCandidate:
     result: Path | bytes
     files: tuple[Path, ...]
     size: int
+    warnings: tuple[str, ...] = ()
 
     @readable_text()
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:

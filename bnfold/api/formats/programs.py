@@ -68,8 +68,12 @@ class ProgramFormat(ABC, Generic[P]):
         """The program in a file, of which torch is given checked parts only."""
 
     @abstractmethod
-    def write_like(self, source: Path, program: P, path: Path, options: FoldOptions) -> None:
-        """Write a folded program with all that the file of its original holds beside it."""
+    def write_like(self, source: Path, program: P, path: Path, options: FoldOptions) -> Sequence[str]:
+        """Write a folded program with all that the file of its original holds beside it.
+
+        Returns:
+            Names of parts of the original that the new file does not have.
+        """
 
     @abstractmethod
     def fold(self, program: P, options: FoldOptions, without: Collection[int], *, learns: bool) -> Lowered[P]:
@@ -237,8 +241,8 @@ class ProgramFolded(Generic[P]):
         if not self.outcome.changes and not self.read_as_inference:
             shutil.copyfile(file, staged)
             return UnchangedFile((staged,), size_of([staged]), self.source.program)
-        kind.write_like(file, self.lowered.program, staged, options)
-        return SavedProgram((staged,), size_of([staged]), self.lowered.reference, kind, options)
+        left_out = kind.write_like(file, self.lowered.program, staged, options)
+        return SavedProgram((staged,), size_of([staged]), self.lowered.reference, kind, options, _told(left_out))
 
     def keep(self) -> "KeptProgram":
         """See Folded."""
@@ -252,6 +256,14 @@ class ProgramFolded(Generic[P]):
         return self.source.file
 
 
+def _told(left_out: Sequence[str]) -> tuple[str, ...]:
+    """Of many parts the first."""
+    if not left_out:
+        return ()
+    more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+    return (f"not carried over from the file: {', '.join(repr(name[:80]) for name in left_out[:3])}{more}",)
+
+
 @dataclass(frozen=True)
 class UnchangedFile:
     """A copy of the original's file; see `bnfold.api.formats.protocol.Candidate`."""
@@ -259,6 +271,7 @@ class UnchangedFile:
     files: tuple[Path, ...]
     size: int
     program: object
+    warnings: tuple[str, ...] = ()
 
     def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
         """There is nothing to prove; but that the options fit the program is looked at as ever."""
@@ -278,6 +291,7 @@ class SavedProgram(Generic[P]):
     reference: P
     kind: ProgramFormat[P]
     options: FoldOptions
+    warnings: tuple[str, ...] = ()
 
     def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
         """See Candidate."""
@@ -294,6 +308,7 @@ class KeptProgram:
     size: int
     reference: object
     program: object
+    warnings: tuple[str, ...] = ()
 
     def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
         """See Candidate."""

@@ -26,6 +26,10 @@ class Candidate(Protocol):
     def size(self) -> int:
         """Bytes of the model and its data."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What its user should know of it beside the checks."""
+
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """Whether it computes what the original does.
 

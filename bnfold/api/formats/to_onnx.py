@@ -52,6 +52,7 @@ class ExportedFile(Generic[P]):
     files: tuple[Path, ...]
     size: int
     folded: ExportedToOnnx[P]
+    warnings: tuple[str, ...] = ()
 
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """The programs under torch, and then the file against an export of the original."""

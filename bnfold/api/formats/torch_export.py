@@ -28,9 +28,9 @@ class ExportFormat(ProgramFormat[ExportedProgram]):
         """See ProgramFormat."""
         return open_program(path, options.imports)
 
-    def write_like(self, source: Path, program: ExportedProgram, path: Path, options: FoldOptions) -> None:
+    def write_like(self, source: Path, program: ExportedProgram, path: Path, options: FoldOptions) -> Sequence[str]:
         """See ProgramFormat."""
-        save_program_like(source, program, path, options.imports)
+        return save_program_like(source, program, path, options.imports)
 
     def fold(
         self,

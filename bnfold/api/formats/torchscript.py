@@ -29,9 +29,11 @@ class ScriptFormat(ProgramFormat[torch.jit.ScriptModule]):
         """See ProgramFormat."""
         return open_script(path, options.imports)
 
-    def write_like(self, source: Path, program: torch.jit.ScriptModule, path: Path, options: FoldOptions) -> None:
+    def write_like(
+        self, source: Path, program: torch.jit.ScriptModule, path: Path, options: FoldOptions
+    ) -> Sequence[str]:
         """See ProgramFormat."""
-        save_script_like(source, program, path, options.imports)
+        return save_script_like(source, program, path, options.imports)
 
     def fold(
         self,

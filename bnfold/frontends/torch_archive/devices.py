@@ -74,6 +74,6 @@ def rewrite(path: Path, change: Callable[[Mapping[str, Buffer]], Mapping[str, Bu
     path.write_bytes(content)
 
 
-def with_extra_files(extra: Mapping[str, bytes], parts: Mapping[str, Buffer]) -> dict[str, Buffer]:
-    """The parts of an archive, and the files that the user had put beside the original, by their name."""
-    return {**parts, **{f"extra/{name}": content for name, content in extra.items()}}
+def with_parts(beside: Mapping[str, bytes], parts: Mapping[str, Buffer]) -> dict[str, Buffer]:
+    """The parts of an archive, and those of the original that torch does not read."""
+    return {**parts, **beside}

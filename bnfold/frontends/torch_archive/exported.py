@@ -29,6 +29,9 @@ _SAMPLES = "data/sample_inputs/model.pt"
 _WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
 _PREFIXES = {_WEIGHTS: "weight_", _CONSTANTS: "tensor_"}
 _CONFIGS = {_WEIGHTS: f"{_WEIGHTS}model_weights_config.json", _CONSTANTS: f"{_CONSTANTS}model_constants_config.json"}
+_LEGACY = {folder: f"{folder}model.pt" for folder in _CONFIGS}
+_NOTES: Mapping[str, bytes] = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
+_WRITTEN_ANEW = re.compile(r"version|\.data/\w+|\.format_version|\.storage_alignment")
 _OBJECT = re.compile(r"(custom|opaque)_obj_\d+")
 _EXTRA = "extra/"
 
@@ -41,13 +44,15 @@ class CleanProgram:
         program: the JSON of the program; it may be changed before it is loaded.
         payloads: the JSON of its weights and of its constants, by the folder that holds them.
         blobs: the bytes of weights, constants and sample inputs, by their path.
-        extra: files that the user put beside the program, by their name.
+        beside: files that the user put beside the program, which go into a folded file as they are, by their path.
+        left_out: names of parts that neither torch reads nor a folded file gets.
     """
 
     program: dict[str, Any]
     payloads: dict[str, dict[str, Any]] = field(default_factory=dict)
     blobs: dict[str, Buffer] = field(default_factory=dict)
-    extra: dict[str, bytes] = field(default_factory=dict)
+    beside: dict[str, bytes] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def archive(self) -> CleanArchive:
         """A file for torch.export.load."""
@@ -55,11 +60,8 @@ class CleanProgram:
             **self.blobs,
             **{_CONFIGS[folder]: _json(config) for folder, config in self.payloads.items()},
             _MODEL: _json(self.program),
-            **{f"{_EXTRA}{name}": content for name, content in self.extra.items()},
-            "archive_format": b"pt2",
-            "archive_version": b"0",
+            **_NOTES,
             ".data/version": b"6\n",
-            "byteorder": b"little",
         }
         return CleanArchive({f"archive/{name}": content for name, content in parts.items()})
 
@@ -98,8 +100,10 @@ class _Reader:
         clean = CleanProgram(self._program(_MODEL))
         self._read_payloads(clean, _WEIGHTS)
         self._read_payloads(clean, _CONSTANTS)
-        clean.blobs[_SAMPLES] = self._samples(_SAMPLES)
-        clean.extra = self._extra(_EXTRA)
+        self._read_samples(clean, _SAMPLES)
+        clean.beside = self._extra(_EXTRA)
+        read = {*_NOTES, _MODEL, *_CONFIGS.values(), *_LEGACY.values(), *clean.blobs, *clean.beside}
+        clean.left_out += tuple(name for name in self._parts if name not in read and not _WRITTEN_ANEW.fullmatch(name))
         return clean
 
     def _content(self, name: str) -> Buffer:
@@ -109,9 +113,8 @@ class _Reader:
 
     def _check_notes(self) -> None:
         """Of the few bytes that say what the archive is."""
-        notes = {"archive_format": (b"pt2",), "archive_version": (b"0",), "byteorder": (b"little",)}
-        for name, known in notes.items():
-            if name in self._parts and bytes(self._content(name)) not in known:
+        for name, known in _NOTES.items():
+            if name in self._parts and bytes(self._content(name)) != known:
                 raise UnsupportedModelError(f"has another {name} than this version of torch reads")
 
     def _program(self, name: str) -> dict[str, Any]:
@@ -130,24 +133,22 @@ class _Reader:
                     raise ModelFormatError(
                         f"holds {name!r}, which is no text: torch.export.load reads texts"
                     ) from error
-                found[name.removeprefix(folder)] = content
+                found[f"{_EXTRA}{name.removeprefix(folder)}"] = content
         return found
 
-    def _samples(self, name: str) -> bytes:
+    def _read_samples(self, clean: CleanProgram, name: str) -> None:
         """Sample inputs, pickled anew; none where the program was traced with tensors that have no values."""
+        clean.blobs[_SAMPLES] = b""
         if name not in self._parts or not self._parts[name].size:
-            return b""
+            return
         saved = read_saved(name, self._content(name), self._imports)
         if saved.is_fake:
-            return b""
-        if _is_foreign(saved):
-            return _copied(saved)
-        buffer = io.BytesIO()
-        torch.save(rebuilt(saved), buffer)
-        return buffer.getvalue()
+            clean.left_out += (name,)
+        else:
+            clean.blobs[_SAMPLES] = _pickled_anew(saved)
 
     def _read_payloads(self, clean: CleanProgram, folder: str) -> None:
-        legacy = f"{folder}model.pt"
+        legacy = _LEGACY[folder]
         if legacy in self._parts:
             self._take_saved(clean, folder, legacy)
             return
@@ -186,12 +187,7 @@ class _Reader:
 
     def _pickled(self, path: str, content: Buffer) -> bytes:
         """A tensor that is pickled because it is of a subclass: allowed where the user named its package."""
-        saved = read_saved(path, content, self._imports)
-        if _is_foreign(saved):
-            return _copied(saved)
-        buffer = io.BytesIO()
-        torch.save(rebuilt(saved), buffer)
-        return buffer.getvalue()
+        return _pickled_anew(read_saved(path, content, self._imports))
 
     def _take_saved(self, clean: CleanProgram, folder: str, name: str) -> None:
         """All weights or constants out of one pickle, as older versions wrote them."""
@@ -219,9 +215,18 @@ class _OldReader(_Reader):
             if found is None:
                 raise ModelFormatError(f"has no {name}.pt, which torch.export.save writes")
             self._take_saved(clean, folder, found)
-        clean.blobs[_SAMPLES] = self._samples("serialized_example_inputs.pt")
-        clean.extra = self._extra("extra_files/")
+        self._read_samples(clean, "serialized_example_inputs.pt")
+        clean.beside = self._extra("extra_files/")
         return clean
+
+
+def _pickled_anew(saved: Saved) -> bytes:
+    """A file of torch.save with the same values; a copy where a package of the user has to make them."""
+    if _is_foreign(saved):
+        return _copied(saved)
+    buffer = io.BytesIO()
+    torch.save(rebuilt(saved), buffer)
+    return buffer.getvalue()
 
 
 def _is_foreign(saved: Saved) -> bool:

@@ -17,6 +17,7 @@ _COMPILED = re.compile(r"data/(aotinductor|executorch|mtia)\b|\.(so|dll|dylib|pt
 
 _OF_SCRIPTS = re.compile(
     r"data\.pkl|constants\.pkl|traced_inputs\.pkl|bytecode\.pkl|mobile_debug_handles\.pkl|"
+    r"delegated_backends\.debug_pkl|callstack_debug_map\.pkl|"
     r"(data|constants|traced_inputs|bytecode|extra)/.+|code/.+\.py(\.debug_pkl)?|"
     r"attributes\.pkl|attributes/.+|version|byteorder|\.data/\w+|\.format_version|\.storage_alignment"
 )

@@ -20,7 +20,7 @@ _TYPE = re.compile(r"[\w.,\[\]() ]{1,2000}", re.ASCII)
 _DEEPEST_TYPE = 20
 
 
-def check_pickle(name: str, data: Buffer, sizes: Mapping[str, int], imports: Iterable[str]) -> None:
+def check_pickle(name: str, data: Buffer, sizes: Mapping[str, int], imports: Iterable[str]) -> set[str]:
     """A pickle of objects and constants.
 
     Args:
@@ -28,6 +28,9 @@ def check_pickle(name: str, data: Buffer, sizes: Mapping[str, int], imports: Ite
         data: the pickle.
         sizes: the bytes of each storage beside it, by its key.
         imports: packages that the user named.
+
+    Returns:
+        The keys of the storages that it refers to.
 
     Raises:
         ModelFormatError: it is damaged, or its tensors do not fit into their storages.
@@ -40,11 +43,14 @@ def check_pickle(name: str, data: Buffer, sizes: Mapping[str, int], imports: Ite
         raise UnsupportedModelError(
             f"holds a pickle in {name!r} that torch.jit.save does not write (it {error}): nothing in it was executed"
         ) from error
+    keys = set()
     for part in walk(value):
         if isinstance(part, Persistent):
-            storage_of(part, sizes)
+            key, _, _ = storage_of(part, sizes)
+            keys.add(key)
         elif isinstance(part, Call):
             _check_call(part, sizes)
+    return keys
 
 
 def _is_known(one: Global, imports: tuple[str, ...]) -> bool:

@@ -12,11 +12,18 @@ from bnfold.frontends.torch_archive.layout import parts_of_script
 from bnfold.frontends.torch_archive.operators import check_operator
 from bnfold.frontends.torch_archive.script_code import check_code
 from bnfold.frontends.torch_archive.script_pickles import check_pickle
+from bnfold.frontends.torch_archive.traced_inputs import parts_of_trace
 from bnfold.frontends.torch_archive.zip_reader import Buffer, Entry
 
 _EXTRA = "extra/"
 _STORED_BY = {"data/": "data.pkl", "constants/": "constants.pkl"}
 _FOR_PHONES = re.compile(r"bytecode(\.pkl|/.+)|mobile_debug_handles\.pkl")
+_PHONES_DEBUG = "mobile_debug_handles.pkl"
+# torch writes these anew, for the code that a folded file has.
+_WRITTEN_ANEW = re.compile(
+    r"code/.+\.debug_pkl|\.data/\w+|\.format_version|\.storage_alignment|bytecode(\.pkl|/.+)|mobile_debug_handles\.pkl|"
+    r"delegated_backends\.debug_pkl|callstack_debug_map\.pkl"
+)
 _OPERATOR = re.compile(r"\bops\.(\w+)\.(\w+)")
 
 
@@ -26,25 +33,26 @@ class CleanScript:
 
     Attributes:
         parts: what torch needs, by its name in the archive's folder.
-        extra: files that the user put beside the module, by their name.
+        beside: parts that torch does not read, and that go into a folded file as they are: files that the user put
+            beside the module, and what a trace was made with.
+        left_out: names of parts that neither torch reads nor a folded file gets.
         is_for_phones: whether it holds bytecode for the interpreter on phones as well, which is not loaded.
+        explains_bytecode: whether it says where each piece of the bytecode came from.
     """
 
     parts: dict[str, Buffer]
-    extra: dict[str, bytes]
+    beside: dict[str, bytes]
+    left_out: tuple[str, ...]
     is_for_phones: bool
+    explains_bytecode: bool
 
     def archive(self) -> CleanArchive:
         """A file for torch.jit.load."""
-        extra = {f"{_EXTRA}{name}": content for name, content in self.extra.items()}
-        return CleanArchive({f"archive/{name}": content for name, content in {**self.parts, **extra}.items()})
+        return CleanArchive({f"archive/{name}": content for name, content in self.parts.items()})
 
 
 def clean_script(entries: Mapping[str, Entry], imports: Iterable[str]) -> CleanScript:
     """Check a TorchScript file.
-
-    What only helps to find errors in the original Python, and the inputs of a trace, whose values torch does not write,
-    are left out.
 
     Args:
         entries: of the file.
@@ -58,21 +66,25 @@ def clean_script(entries: Mapping[str, Entry], imports: Iterable[str]) -> CleanS
     parts = parts_of_script(entries)
     _check_version(parts)
     kept: dict[str, Buffer] = {name: entry.content() for name, entry in parts.items() if _is_needed(name)}
+    unread = set(parts) - {name for name in kept if not name.startswith(tuple(_STORED_BY))}
     for folder, name in _STORED_BY.items():
         sizes = {part.removeprefix(folder): len(content) for part, content in kept.items() if part.startswith(folder)}
         if name not in kept:
             raise ModelFormatError(f"has no {name}, which torch.jit.save writes")
-        check_pickle(name, kept[name], sizes, named)
+        unread -= {f"{folder}{key}" for key in check_pickle(name, kept[name], sizes, named)}
     code = {name: _decoded(name, content) for name, content in kept.items() if name.endswith(".py")}
     check_code(code)
     for text in code.values():
         for namespace, operator in set(_OPERATOR.findall(text)):
             check_operator(f"{namespace}::{operator}", named)
-    extra = {name: bytes(entry.content()) for name, entry in parts.items() if name.startswith(_EXTRA)}
+    beside = {name: bytes(entry.content()) for name, entry in parts.items() if name.startswith(_EXTRA)}
+    beside |= parts_of_trace(parts)
     return CleanScript(
         kept,
-        {name.removeprefix(_EXTRA): content for name, content in extra.items()},
+        beside,
+        tuple(name for name in parts if name in unread - set(beside) and not _WRITTEN_ANEW.fullmatch(name)),
         any(_FOR_PHONES.fullmatch(name) for name in parts),
+        _PHONES_DEBUG in parts,
     )
 
 

@@ -15,6 +15,7 @@ from bnfold.frontends.torch_archive.pickles import Call, Global, PickleRefusedEr
 from bnfold.frontends.torch_archive.tensors import STORAGES
 from bnfold.frontends.torch_archive.zip_reader import Entry
 
+_PICKLE = "traced_inputs.pkl"
 # A file may claim any size: one that no trial run should be made for is not taken at its word.
 _MOST_ELEMENTS = 2**26
 
@@ -36,15 +37,33 @@ def traced_inputs(entries: Mapping[str, Entry]) -> list[Recorded]:
     Args:
         entries: of a TorchScript file.
     """
-    entry = parts_of_script(entries).get("traced_inputs.pkl")
-    if entry is None:
-        return []
-    try:
-        value = _untagged(read_pickle(entry.content(), _is_known))
-        forward = _recorded(value["forward"]) if isinstance(value, dict) and "forward" in value else []
-    except (PickleRefusedError, ModelFormatError):
-        return []
+    forward = _recorded(_by_method(parts_of_script(entries)).get("forward"))
     return forward if isinstance(forward, list) else []
+
+
+def parts_of_trace(parts: Mapping[str, Entry]) -> dict[str, bytes]:
+    """The parts that say with what a trace was made, for another file of the same signature.
+
+    Args:
+        parts: of a TorchScript file, by their names in its folder.
+
+    Returns:
+        Nothing where they do not say it as torch does.
+    """
+    if not _by_method(parts):
+        return {}
+    return {name: bytes(entry.content()) for name, entry in parts.items() if name.startswith("traced_inputs")}
+
+
+def _by_method(parts: Mapping[str, Entry]) -> dict[Any, Any]:
+    """Inert arguments by the method that was traced."""
+    if _PICKLE not in parts:
+        return {}
+    try:
+        value = _untagged(read_pickle(parts[_PICKLE].content(), _is_known))
+    except (PickleRefusedError, ModelFormatError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _is_known(one: Global) -> bool:

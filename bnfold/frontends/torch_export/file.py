@@ -13,7 +13,7 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.errors import ModelFormatError, UsageError, first_line
-from bnfold.frontends.torch_archive.devices import rewrite, with_extra_files
+from bnfold.frontends.torch_archive.devices import rewrite, with_parts
 from bnfold.frontends.torch_archive.exported import CleanProgram, clean_program
 from bnfold.frontends.torch_archive.program_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.zip_reader import opened
@@ -64,7 +64,9 @@ def save_program(program: ExportedProgram, path: Path) -> None:
         raise UsageError(f"{path.name} cannot be written: {error.strerror or error}") from error
 
 
-def save_program_like(source: Path, program: ExportedProgram, path: Path, imports: Iterable[str] = ()) -> None:
+def save_program_like(
+    source: Path, program: ExportedProgram, path: Path, imports: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Write a folded program with all that the file of its original holds beside it.
 
     Its tensors live where those of the original do, and extra files are carried over.
@@ -75,6 +77,9 @@ def save_program_like(source: Path, program: ExportedProgram, path: Path, import
         path: of the new file.
         imports: as for `open_program`.
 
+    Returns:
+        Names of parts of the original that the new file does not have.
+
     Raises:
         UsageError: as `save_program`.
     """
@@ -84,8 +89,9 @@ def save_program_like(source: Path, program: ExportedProgram, path: Path, import
     save_program(program, path)
     if devices is not None:
         rewrite(path, devices.restored)
-    if clean.extra:
-        rewrite(path, partial(with_extra_files, clean.extra))
+    if clean.beside:
+        rewrite(path, partial(with_parts, clean.beside))
+    return clean.left_out
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError, first_line
 from bnfold.frontends.torch_archive.clean import CleanArchive
-from bnfold.frontends.torch_archive.devices import rewrite, with_extra_files
+from bnfold.frontends.torch_archive.devices import rewrite, with_parts
 from bnfold.frontends.torch_archive.operators import reaches_outside
 from bnfold.frontends.torch_archive.script_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.scripts import CleanScript, clean_script
@@ -70,36 +70,45 @@ def _load(archive: CleanArchive) -> torch.jit.ScriptModule:
         return read_module(str(copy), "cpu")
 
 
-def save_script(module: torch.jit.ScriptModule, path: Path, *, for_phones: bool = False) -> None:
+def save_script(module: torch.jit.ScriptModule, path: Path) -> None:
     """Write a module.
-
-    Args:
-        module: the module.
-        path: of the file.
-        for_phones: with bytecode for the interpreter on phones as well.
 
     Raises:
         UsageError: the disk is full, or the folder refuses.
     """
+    with _no_disk_errors(path):
+        write_module(module, str(path))
+
+
+def _save_for_phones(module: torch.jit.ScriptModule, path: Path, *, explained: bool) -> None:
+    with _no_disk_errors(path):
+        module._c._save_for_mobile(str(path), {}, explained)  # without the Python around it, which warns
+
+
+@contextmanager
+def _no_disk_errors(path: Path) -> Iterator[None]:
     try:
-        if for_phones:
-            module._c._save_for_mobile(str(path))  # without the Python around it, which warns
-        else:
-            write_module(module, str(path))
+        yield
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{path.name} cannot be written: {first_line(error)}") from error
 
 
-def save_script_like(source: Path, module: torch.jit.ScriptModule, path: Path, imports: Iterable[str] = ()) -> None:
+def save_script_like(
+    source: Path, module: torch.jit.ScriptModule, path: Path, imports: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Write a folded module with all that the file of its original holds beside it.
 
-    Its tensors live where those of the original do, extra files are carried over, and a file for phones stays one.
+    Its tensors live where those of the original do, extra files and what a trace was made with are carried over, and a
+    file for phones stays one.
 
     Args:
         source: the file of the original.
         module: on the CPU.
         path: of the new file.
         imports: as for `open_script`.
+
+    Returns:
+        Names of parts of the original that the new file does not have.
 
     Raises:
         UnsupportedModelError: nothing says where a new constant is to live, or the bytecode is for another device.
@@ -110,11 +119,15 @@ def save_script_like(source: Path, module: torch.jit.ScriptModule, path: Path, i
         devices = devices_of(script)
     if devices is not None and script.is_for_phones:
         raise UnsupportedModelError("holds bytecode for phones with tensors on another device than the CPU")
-    save_script(module, path, for_phones=script.is_for_phones)
+    if script.is_for_phones:
+        _save_for_phones(module, path, explained=script.explains_bytecode)
+    else:
+        save_script(module, path)
     if devices is not None:
         rewrite(path, devices.restored)
-    if script.extra:
-        rewrite(path, partial(with_extra_files, script.extra))
+    if script.beside:
+        rewrite(path, partial(with_parts, script.beside))
+    return script.left_out
 
 
 def duplicate(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
