@@ -24,6 +24,7 @@ from bnfold.frontends.torchscript.ir import (
 _DROPOUTS = frozenset(
     f"aten::{name}" for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 )
+_LOOKS_UP = frozenset({"aten::__contains__", "aten::__getitem__", "aten::len"})
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ def fix_to_inference(graph: IrGraph, root: ModuleObject) -> None:
     for node in list(all_nodes(graph)):
         if node.kind() in ("aten::eq", "aten::ne") and any(map(_is_enum, node.inputs())):
             _read_comparison_of_enums(graph, node, attributes, set_somewhere)
+    changed = set_somewhere | _tables_used_otherwise(root)
+    for node in list(all_nodes(graph)):
+        if node.kind() == "aten::__contains__":
+            _read_lookup(graph, node, attributes, changed)
     _drop_idle_dropouts(graph)
     passes: Any = torch._C
     passes._jit_pass_constant_propagation_immutable_types(graph)
@@ -123,6 +128,26 @@ def _read_comparison_of_enums(graph: IrGraph, node: IrNode, attributes: Attribut
         )
     _replace(graph, node, (left == right) == (node.kind() == "aten::eq"))
     node.destroy()
+
+
+def _read_lookup(graph: IrGraph, node: IrNode, attributes: Attributes, changed: set[str]) -> None:
+    """Replace `key in self.table` by its value, where nobody changes the table: layers are collected so."""
+    attribute, key = attributes.behind(node.inputsAt(0)), node.inputsAt(1).toIValue()
+    table = None if attribute is None or attribute.name in changed else attribute.value
+    if isinstance(table, dict) and isinstance(key, (str, int)):
+        _replace(graph, node, key in table)
+        node.destroy()
+
+
+def _tables_used_otherwise(root: ModuleObject) -> set[str]:
+    """Names of the attributes that are dicts, and with which some method does more than look something up."""
+    nodes = (node for method in methods_of(root) for node in all_nodes(method.graph))
+    tables = (node for node in nodes if node.kind() == "prim::GetAttr" and node.output().type().kind() == "DictType")
+    return {
+        node.s("name")
+        for node in tables
+        if any(use.offset != 0 or use.user.kind() not in _LOOKS_UP for use in node.output().uses())
+    }
 
 
 def _is_enum(value: IrValue) -> bool:
