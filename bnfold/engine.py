@@ -6,19 +6,21 @@ open the way for a neighbour that was refused before.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import Generic
 
 import numpy as np
 
 from bnfold import rules
 from bnfold.errors import InternalError
+from bnfold.int8 import weight_range
 from bnfold.label import Label
 from bnfold.merging import Merger
-from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome
+from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome, Quantization
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Absorber, AffineMap, Form, Meaning, Opaque
+from bnfold.semantics import Absorber, AffineMap, Contraction, Form, Meaning, Opaque
 
 
 def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True, merge_branches: bool = True) -> Outcome:
@@ -248,8 +250,23 @@ def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E],
         into=tuple(Label(target.label, target.op) for target in plan.into),
         through=tuple(Label(target.label, target.op) for target in plan.through if target not in plan.into),
         amplification=max(growth, default=1.0),
+        quantization=_quantization(planner, plan),
         dead_channels=dead,
     )
+
+
+def _quantization(planner: Planner[N, V, E], plan: Plan[N, V]) -> Quantization | None:
+    """Of the weight that is worst for int8 afterwards."""
+    found = [
+        Quantization(weight_range([before.weight], before.weight), weight_range([after.weight], after.weight))
+        for target, after in plan.meanings.items()
+        if isinstance(after, Contraction) and isinstance(before := planner.meaning(target), Contraction)
+    ]
+    return min((entry for entry in found if not isnan(entry.after.per_tensor)), key=_per_tensor, default=None)
+
+
+def _per_tensor(entry: Quantization) -> float:
+    return entry.after.per_tensor
 
 
 def _of_both_directions(refusal: Refusal) -> Refusal:

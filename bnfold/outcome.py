@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from bnfold.int8 import WeightRange
 from bnfold.refusal import Refusal
 
 Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed", "branch"]
@@ -14,6 +15,14 @@ class Change:
 
     before: int
     after: int
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What quantising to int8 would do to a weight before and after it took something."""
+
+    before: WeightRange
+    after: WeightRange
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Fold:
         dead_channels: how many output channels of the absorbing weights became 0, because what they could still add to
             their bias is lost in rounding.
         number: of the node among all nodes of the model before any fold, from 0.
+        quantization: of the weight that int8 suits least of those that took the map; None where none did.
     """
 
     node: str
@@ -46,6 +56,7 @@ class Fold:
     amplification: float
     dead_channels: int = 0
     number: int = -1
+    quantization: Quantization | None = None
 
     @property
     def is_identity(self) -> bool:
@@ -83,6 +94,7 @@ class Merge:
         multiply_adds: for one place of that tensor.
         parameters: numbers in their weights.
         operators: how many there were, and are.
+        quantization: of the weights of all branches, whose errors add up, and of the one that they became.
         number: of `node` among all nodes of the model before any fold, from 0.
     """
 
@@ -94,6 +106,7 @@ class Merge:
     multiply_adds: Change
     parameters: Change
     operators: Change
+    quantization: Quantization
     number: int = -1
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from bnfold.int8 import WeightRange
 from bnfold.label import Label
-from bnfold.outcome import Fold, Kept, Outcome
+from bnfold.outcome import Apart, Fold, Kept, Merge, Outcome, Quantization
 from bnfold.refusal import Reason, Refusal
 from bnfold.report.model import Change, Report, Seconds
 from bnfold.verification import OutputCheck, Verification
@@ -24,16 +25,38 @@ def refusal(reason=Reason.NEEDS_NON_NEGATIVE_SCALE, evidence="3 of 64 channels h
     return Refusal(reason, evidence, path, hint)
 
 
+QUANTIZATION = Quantization(WeightRange(0.2, 1.5, 38.4, 44.6), WeightRange(0.4, 2.0, 27.9, 33.5))
+
+
+def merge(node="add", into="conv_3x3", branches=3, quantization=QUANTIZATION):
+    return Merge(
+        Label(node, "Add"),
+        Label(into, "Conv"),
+        (Label("conv_1x1", "Conv"), Label(node, "Add")),
+        f"{node}_out",
+        branches,
+        multiply_adds=Change(1152, 1024),
+        parameters=Change(1152, 1024),
+        operators=Change(3, 1),
+        quantization=quantization,
+    )
+
+
+def apart(node="add_2"):
+    because = refusal(Reason.BRANCHES_DIFFER, "branches differ in stride: 1 and 2", ("conv_a", "conv_b"))
+    return Apart(Label(node, "Add"), (because,))
+
+
 def kept(node="bn3", *refusals, op="BatchNormalization"):
     return Kept(node, op, op == "BatchNormalization", refusals or (refusal(path=(node, "pool2")),))
 
 
-def report(folds=(), stays=(), **changes):
+def report(folds=(), stays=(), merges=(), branches=(), **changes):
     made = Report(
         input="net.onnx",
         output="net.folded.onnx",
         format="onnx",
-        outcome=Outcome(tuple(folds), tuple(stays)),
+        outcome=Outcome(tuple(folds), tuple(stays), merges=tuple(merges), apart=tuple(branches)),
         nodes=Change(910, 668),
         parameters=Change(8_062_504, 8_020_000),
         bytes=Change(32_600_000, 32_600_000),

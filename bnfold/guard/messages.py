@@ -26,6 +26,7 @@ _MODULES = frozenset(
         "bnfold.errors",
         "bnfold.verifier.programs.result",
         "bnfold.verification",
+        "bnfold.int8",
         "bnfold.label",
         "bnfold.outcome",
         "bnfold.refusal",

@@ -9,13 +9,14 @@ from typing import Generic
 
 import numpy as np
 
+from bnfold.int8 import weight_range
 from bnfold.label import Label
 from bnfold.merging.branches import Branch, BranchFinder, SumTree
 from bnfold.merging.choice import Choice, choose, choose_chain
 from bnfold.merging.commit import Commit
 from bnfold.merging.linear import Linear, compute
 from bnfold.merging.pruning import prune
-from bnfold.outcome import Apart, Change, Merge
+from bnfold.outcome import Apart, Change, Merge, Quantization
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.merge import multiply_adds
@@ -156,6 +157,7 @@ class Merger(Generic[N, V, E]):
     def _merged(self, choice: Choice[N, V], node: N, gone: list[N], edit: E) -> Merged[N]:
         """What will have been done; `node` makes the tensor that keeps its values."""
         added, output = self._port.added_nodes(edit), self._port.outputs(node)[0]
+        after = choice.after.weight
         merge = Merge(
             node=_label(node),
             into=_label(choice.host),
@@ -165,6 +167,7 @@ class Merger(Generic[N, V, E]):
             multiply_adds=Change(choice.multiply_adds, multiply_adds(choice.after)),
             parameters=Change(choice.parameters, multiply_adds(choice.after)),
             operators=Change(len(gone) + 1, 1 + added),
+            quantization=Quantization(weight_range(choice.weights, after), weight_range([after], after)),
             number=self._port.number(node),
         )
         maps = tuple(node for branch in choice.branches for node in branch.maps)

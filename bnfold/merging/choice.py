@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
+from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.merging.linear import Linear, times
@@ -42,6 +43,12 @@ class Choice(Generic[N, V]):
     def parameters(self) -> int:
         """Of all branches as they are."""
         return sum(branch.parameters for branch in self.branches)
+
+    @property
+    def weights(self) -> list[Array]:
+        """Of each branch that has any, as far as it is one contraction."""
+        meanings = [branch.meaning for branch in self.branches if branch.weights]
+        return [meaning.weight for meaning in meanings if isinstance(meaning, Contraction)]
 
     def with_sign(self, sign: float) -> "Choice[N, V] | Refusal":
         """The same where the host is added with a sign already."""

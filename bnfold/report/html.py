@@ -4,18 +4,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
-from bnfold.outcome import Fold, Kept
+from bnfold.outcome import Apart, Fold, Kept, Merge
 from bnfold.report.checks import fold_checks, reference, unchanged
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
 from bnfold.report.labels import all_called, called
 from bnfold.report.model import Failure, Report
+from bnfold.report.quantization import ADVICE, suffering
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
 from bnfold.verification import OutputCheck, TensorCheck
 from bnfold.version import __version__
 
 _OPEN_ROWS = 20
+_WHEN = ("before", "after")
 
 
 def render_html(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
@@ -42,7 +44,7 @@ def _model(report: Report) -> str:
         f"<article>\n{_summary(report)}{_check(report)}{_sizes(report)}"
         f"{_kept('BatchNorms that stay', [node for node in kept if node.is_batch_norm])}"
         f"{_kept('Other affine nodes that stay', [node for node in kept if not node.is_batch_norm])}"
-        f"{_folds(report)}</article>\n"
+        f"{_folds(report)}{_merges(report.outcome.merges)}{_apart(report.outcome.apart)}{_int8(report)}</article>\n"
     )
 
 
@@ -159,6 +161,64 @@ def _measures(check: TensorCheck | None) -> Sequence[str]:
     if check is None:
         return "-", "", "-"
     return measured(check.max_rel), times(check.max_rel, check.noise_floor), measured(check.excess)
+
+
+def _merges(merges: Sequence[Merge]) -> str:
+    columns = (
+        ("tensor", "name"),
+        ("into", "name"),
+        ("gone", "name"),
+        ("branches", "number"),
+        *((f"{what} {when}", "number") for what in ("operators", "multiply-adds", "parameters") for when in _WHEN),
+    )
+    rows = [
+        (
+            merge.tensor,
+            called(merge.into),
+            all_called(merge.gone),
+            whole(merge.branches),
+            *(
+                whole(size)
+                for change in (merge.operators, merge.multiply_adds, merge.parameters)
+                for size in (change.before, change.after)
+            ),
+        )
+        for merge in merges
+    ]
+    return _foldable(f"Merged: {whole(len(rows))}", _table(columns, rows), len(rows)) if rows else ""
+
+
+def _apart(apart: Sequence[Apart]) -> str:
+    columns = (("sum", "name"), ("code", "code"), ("path", "name"), ("because", ""))
+    rows = [
+        (called(entry.node), refusal.reason.code, all_called(refusal.path), refusal.evidence)
+        for entry in apart
+        for refusal in entry.refusals
+    ]
+    return _foldable(f"Branches that stay apart: {whole(len(apart))}", _table(columns, rows), len(rows)) if rows else ""
+
+
+def _int8(report: Report) -> str:
+    """The weights that int8 suits much less than before."""
+    found = suffering(report.outcome.folds, report.outcome.merges)
+    if not found:
+        return ""
+    columns = (
+        ("weight of", "name"),
+        ("to exclude", "name"),
+        *((f"channels' max |W| {when}", "number") for when in _WHEN),
+        *((f"dB {when}", "number") for when in _WHEN),
+        *((f"dB per channel {when}", "number") for when in _WHEN),
+    )
+    rows = []
+    for entry in found:
+        both = (entry.quantization.before, entry.quantization.after)
+        ranges = [f"{weights.smallest:.3g} to {weights.largest:.3g}" for weights in both]
+        per_tensor = [f"{weights.per_tensor:.1f}" for weights in both]
+        per_channel = [f"{weights.per_channel:.1f}" for weights in both]
+        rows.append((called(entry.weight), called(entry.node), *ranges, *per_tensor, *per_channel))
+    content = f"<p>{_text(ADVICE)}</p>\n{_table(columns, rows)}"
+    return _foldable(f"Weights that would lose much in int8: {whole(len(rows))}", content, len(rows))
 
 
 def _foldable(heading: str, content: str, rows: int) -> str:

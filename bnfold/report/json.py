@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bnfold.outcome import Fold, Kept
+from bnfold.int8 import WeightRange
+from bnfold.outcome import Apart, Fold, Kept, Merge, Quantization
 from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
@@ -50,6 +51,8 @@ def to_dict(report: Report) -> dict[str, Any]:
         "affine_nodes": _tally(report.affine_nodes),
         "unmatched": list(report.outcome.unmatched),
         "folds": [_fold(fold) for fold in report.outcome.folds],
+        "merges": [_merge(merge) for merge in report.outcome.merges],
+        "apart": [_apart(apart) for apart in report.outcome.apart],
         "kept": [_kept(kept) for kept in report.outcome.kept if kept.is_batch_norm],
         "kept_affine": [_kept(kept) for kept in report.outcome.kept if not kept.is_batch_norm],
         "nodes": asdict(report.nodes),
@@ -78,6 +81,45 @@ def _fold(fold: Fold) -> dict[str, Any]:
         "through_ops": list(map(operator_of, fold.through)),
         "amplification": _number(fold.amplification),
         "dead_channels": fold.dead_channels,
+        "quantization": None if fold.quantization is None else _quantization(fold.quantization),
+    }
+
+
+def _merge(merge: Merge) -> dict[str, Any]:
+    return {
+        "node": merge.node,
+        "op": operator_of(merge.node),
+        "into": merge.into,
+        "into_op": operator_of(merge.into),
+        "gone": list(merge.gone),
+        "gone_ops": list(map(operator_of, merge.gone)),
+        "tensor": merge.tensor,
+        "branches": merge.branches,
+        "operators": asdict(merge.operators),
+        "multiply_adds": asdict(merge.multiply_adds),
+        "parameters": asdict(merge.parameters),
+        "quantization": _quantization(merge.quantization),
+    }
+
+
+def _apart(apart: Apart) -> dict[str, Any]:
+    return {
+        "node": apart.node,
+        "op": operator_of(apart.node),
+        "refusals": [_refusal(refusal) for refusal in apart.refusals],
+    }
+
+
+def _quantization(quantization: Quantization) -> dict[str, Any]:
+    return {"before": _weight_range(quantization.before), "after": _weight_range(quantization.after)}
+
+
+def _weight_range(weights: WeightRange) -> dict[str, Any]:
+    return {
+        "smallest_channel": _number(weights.smallest),
+        "largest_channel": _number(weights.largest),
+        "sqnr_per_tensor": _number(weights.per_tensor),
+        "sqnr_per_channel": _number(weights.per_channel),
     }
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from bnfold.report.checks import reference, unchanged
 from bnfold.report.model import Report
 from bnfold.report.tensors import tensor_lines
+from bnfold.report.text_merges import branches_apart, merged_branches, quantized_weights
 from bnfold.report.text_nodes import folded_nodes, kept_nodes
 from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
 from bnfold.verification import OutputCheck
@@ -51,7 +52,10 @@ def render_text(report: Report, *, width: int = 80, color: bool = False, verbose
     sections = [
         _headline(report),
         folded_nodes(report.outcome.folds, width=width, verbose=verbose),
+        merged_branches(report.outcome.merges, verbose=verbose),
         kept_nodes(report.outcome.kept, verbose=verbose),
+        branches_apart(report.outcome.apart, verbose=verbose),
+        quantized_weights(report.outcome.folds, report.outcome.merges, verbose=verbose),
         _sizes(report),
         _check(report),
         _ending(report),

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from bnfold.report.model import Tally
 
 
-def counted(count: int, noun: str) -> str:
-    """A count and its noun: 1 node, 2 nodes."""
-    return f"{whole(count)} {noun}" if count == 1 else f"{whole(count)} {noun}s"
+def counted(count: int, noun: str, plural: str = "s") -> str:
+    """A count and its noun: 1 node, 2 nodes; 2 branches with the ending "es"."""
+    return f"{whole(count)} {noun}" if count == 1 else f"{whole(count)} {noun}{plural}"
 
 
 def whole(value: int) -> str:

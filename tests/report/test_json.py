@@ -57,6 +57,7 @@ def test_folds_say_where_each_node_went():
         "through_ops": ["Flatten"],
         "amplification": 1.7,
         "dead_channels": 0,
+        "quantization": None,
     }
     assert second["op"] == "Mul"
 

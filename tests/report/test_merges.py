@@ -1,0 +1,63 @@
+"""What the reports for people say of branches, and of weights in int8."""
+
+import math
+from dataclasses import replace
+
+from bnfold.int8 import WeightRange
+from bnfold.outcome import Quantization
+from bnfold.report.html import render_html
+from bnfold.report.quantization import suffering
+from bnfold.report.text import render_text
+from tests.reports import QUANTIZATION, apart, fold, merge, report
+
+
+def test_merges_are_listed():
+    text = render_text(report(merges=[merge()]), width=120)
+    assert "Merged\n  3 parallel branches into 1: 3 operators became 1\n" in text
+    assert "    add_out: 3 branches into conv_3x3, 1,024 multiply-adds a place, not 1,152\n" in text
+
+
+def test_many_merges_are_listed_where_somebody_asks():
+    many = report(merges=[merge(f"add{index}") for index in range(7)])
+    assert "    and 4 more (-v names them)" in render_text(many)
+    assert all(f"add{index}_out" in render_text(many, verbose=True) for index in range(7))
+
+
+def test_rows_of_operators_are_no_branches():
+    text = render_text(report(merges=[merge(branches=1)]), width=120)
+    assert "  1 row of operators into one each: 3 operators became 1\n" in text
+    assert "add_out: 3 operators in a row into conv_3x3" in text
+
+
+def test_branches_that_stay_apart_say_why():
+    text = render_text(report(branches=[apart()]), width=120)
+    assert "Branches that stay apart\n  BNF108 add_2: branches differ in stride: 1 and 2\n" in text
+
+
+def test_weights_that_int8_does_not_suit_are_named():
+    text = render_text(report(merges=[merge()]), width=120)
+    assert "In int8, 1 weight would lose much\n" in text
+    assert "--exclude" in text
+    assert "    conv_3x3: 38 dB before, 28 dB after, 34 dB with a scale for each channel\n" in text
+
+
+def test_weights_that_int8_suits_as_before_are_not():
+    fine = Quantization(QUANTIZATION.before, replace(QUANTIZATION.after, per_tensor=36.0))
+    zeros = Quantization(QUANTIZATION.before, WeightRange(0.0, 0.0, math.nan, math.nan))
+    for quantization in (fine, zeros):
+        assert suffering([], [merge(quantization=quantization)]) == []
+    assert "In int8" not in render_text(report(merges=[merge(quantization=fine)]))
+
+
+def test_of_several_changes_of_a_weight_the_last_counts():
+    folds = [replace(fold(into=("conv_3x3",)), quantization=QUANTIZATION)]
+    assert len(suffering(folds, [])) == 1
+    fine = Quantization(QUANTIZATION.before, QUANTIZATION.before)
+    assert suffering(folds, [merge(quantization=fine)]) == []
+
+
+def test_html_has_the_same():
+    page = render_html([report(merges=[merge("<add>")], branches=[apart()])])
+    assert "&lt;add&gt;_out" in page
+    assert "branches differ in stride: 1 and 2" in page
+    assert "Weights that would lose much in int8: 1" in page
