@@ -56,3 +56,19 @@ def test_every_rule_is_listed():
 def test_every_code_is_on_the_page():
     page = (ROOT / "docs" / "refusals.md").read_text()
     assert [reason.code for reason in Reason if f"| {reason.code} |" not in page] == []
+
+
+def test_the_picture_of_the_layers_is_the_contract_of_the_imports():
+    contract = re.search(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)[1]
+    layers = [line.replace("bnfold.", "") for line in re.findall(r'"(.*)",', contract)]
+    picture = (ROOT / "CONTRIBUTING.md").read_text().split("<!-- layers -->\n```\n")[1].split("```")[0]
+    assert [re.split(r"\s{2,}", line)[0].strip() for line in picture.splitlines()] == layers
+
+
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md")} - {ROOT / "CHANGELOG.md"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
