@@ -16,8 +16,7 @@ from bnfold.report.model import FormatName
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"  # no ONNX model begins like that: its first byte is the number of a protobuf field
-_NOTHING_RUN = "nothing in it was executed"
-_EXPORT_IT = "write a program instead, with torch.export.save or torch.jit.save"
+_READ_OF_PICKLES = 2**20
 _EXPECTED = "a path, an onnx.ModelProto, an onnx_ir.Model, a torch.jit.ScriptModule or a torch.export.ExportedProgram"
 
 
@@ -110,29 +109,29 @@ def format_of_file(path: Path) -> FormatRow:
         check_regular(path)
         with path.open("rb") as file:
             start = file.read(4)
+            if start[:1] == _PICKLE_MAGIC:
+                from bnfold.frontends.torch_archive.checkpoints import refusal_of_pickle
+
+                raise refusal_of_pickle(start + file.read(_READ_OF_PICKLES))
     except OSError as error:
         raise ModelFormatError(f"cannot be read: {error.strerror or error}") from error
-    if start[:1] == _PICKLE_MAGIC:
-        raise ModelFormatError(
-            f"is a Python pickle, as old versions of torch.save wrote it: {_EXPORT_IT}; {_NOTHING_RUN}"
-        )
     return ONNX if start != _ZIP_MAGIC else _format_of_zip(path)
 
 
 def _format_of_zip(path: Path) -> FormatRow:
+    from bnfold.frontends.torch_archive.checkpoints import refusal_of_archive
     from bnfold.frontends.torch_archive.zip_reader import opened
 
     with opened(path) as entries:
         names = list(entries)
-    found = next((row for row in FORMATS if row.is_in_zip(names)), None)
-    if found is not None:
-        return found
+        found = next((row for row in FORMATS if row.is_in_zip(names)), None)
+        if found is not None:
+            return found
+        refusal = refusal_of_archive(entries)
     if any(name.rpartition("/")[2] == "archive_format" for name in names):
         raise UnsupportedModelError("is a PT2 archive without an exported program: a compiled one cannot be folded")
-    if any(name.rpartition("/")[2] == "data.pkl" for name in names):
-        raise ModelFormatError(
-            f"is a pickle of torch.save (a state dict or a whole module), not a program: {_EXPORT_IT}; {_NOTHING_RUN}"
-        )
+    if refusal is not None:
+        raise refusal
     raise UnsupportedModelError("is a zip archive, but neither TorchScript nor torch.export")
 
 

@@ -20,6 +20,8 @@ expressions     symbolic sizes and the conditions on inputs
 treespecs       nested inputs and outputs
 saved           files of torch.save in it: sample inputs, and weights of older versions
 
+checkpoints     files of torch.save, which hold no program: what they are
+
 devices         where tensors live, by their names, and what torch wrote on the CPU written back
 script_devices  the same for a TorchScript file
 program_devices the same for an exported program

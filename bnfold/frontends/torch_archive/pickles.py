@@ -90,6 +90,13 @@ def read_pickle(data: Buffer, allows: Callable[[Global], bool]) -> Any:  # noqa:
         PickleRefusedError: it asks for something that is not allowed.
         ModelFormatError: it is damaged, or larger than any that torch writes.
     """
+    value = peek_pickle(data, allows)
+    _check_extent(value)
+    return value
+
+
+def peek_pickle(data: Buffer, allows: Callable[[Global], bool]) -> Any:  # noqa: ANN401 - any inert value
+    """As `read_pickle`, for who only looks at the first levels: the value may hold itself, or be nested without end."""
     if len(data) > _MOST_BYTES:
         raise ModelFormatError(f"holds a pickle of {len(data):,} bytes, of which {_MOST_BYTES:,} are read")
     machine = _Machine(allows)
@@ -99,9 +106,23 @@ def read_pickle(data: Buffer, allows: Callable[[Global], bool]) -> Any:  # noqa:
         raise ModelFormatError("holds a damaged pickle") from error
     if len(machine.stack) != 1 or machine.marks:
         raise ModelFormatError("holds a damaged pickle")
-    value = machine.stack[0]
-    _check_extent(value)
-    return value
+    return machine.stack[0]
+
+
+def pickles_in(data: Buffer) -> list[bytes]:
+    """The whole pickles that data begin with, one behind the other; the instructions in them are not carried out."""
+    found: list[bytes] = []
+    whole, start = bytes(data), 0
+    while start < len(whole):
+        try:
+            end = next((place for opcode, _, place in pickletools.genops(whole[start:]) if opcode.name == "STOP"), None)
+        except ValueError:  # cut off, or no pickle
+            break
+        if end is None:
+            break
+        found.append(whole[start : start + end + 1])
+        start += end + 1
+    return found
 
 
 def _carry_out(machine: _Machine, data: bytes) -> None:
