@@ -1,11 +1,13 @@
-"""Write docs/rules.md from the rules' docstrings and docs/refusals.md from the codes.
+"""Write docs/rules.md from the rules' docstrings, docs/refusals.md from the codes, and the layers in CONTRIBUTING.md.
 
-python docs/generate.py            # rewrite both
-python docs/generate.py --check    # exit 1 if either is out of date
+python docs/generate.py            # rewrite them
+python docs/generate.py --check    # exit 1 if one is out of date
 """
 
 import argparse
+import ast
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from bnfold import rules
 from bnfold.refusal import Reason
 
 DOCS = Path(__file__).parent
+PROJECT = DOCS.parent / "pyproject.toml"
+CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
 FAMILIES = {
     "BNF0": "The node is not a constant affine map",
     "BNF1": "The algebra forbids the move",
@@ -48,7 +52,33 @@ def render_refusals() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"rules.md": render_rules, "refusals.md": render_refusals}
+def render_contributing() -> str:
+    """CONTRIBUTING.md with the layers as import-linter holds them, and the first sentence of each package."""
+    contract = re.search(r"^layers = \[\n(.*?)^\]", PROJECT.read_text(), re.MULTILINE | re.DOTALL)
+    assert contract is not None
+    layers = [line.split(" | ") for line in re.findall(r'"(.*)",', contract[1])]
+    width = 2 + max(len(module) for layer in layers for module in layer) - len("bnfold.")
+    picture = "\n".join("\n".join(_render_module(module, width) for module in layer) + "\n" for layer in layers)
+    return re.sub(
+        r"(<!-- layers -->\n```\n).*?(?=```)",
+        lambda found: found[1] + picture,
+        CONTRIBUTING.read_text(),
+        flags=re.DOTALL,
+    )
+
+
+def _render_module(module: str, width: int) -> str:
+    path = PROJECT.parent / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    sentence, *_ = re.split(r"(?<=\.)\s", ast.get_docstring(ast.parse(file.read_text())) or "")
+    return f"{module.removeprefix('bnfold.'):{width}}{sentence.rstrip('.')}".rstrip()
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "rules.md": render_rules,
+    "refusals.md": render_refusals,
+    "../CONTRIBUTING.md": render_contributing,
+}
 
 
 def _render_rule(rule: Callable[..., object]) -> str:
@@ -57,7 +87,7 @@ def _render_rule(rule: Callable[..., object]) -> str:
 
 
 def main() -> int:
-    """Write or check both pages."""
+    """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     check = parser.parse_args().check

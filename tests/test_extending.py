@@ -66,9 +66,10 @@ def extended(tmp_path_factory):
     """A copy of the repository with all the examples."""
     root = tmp_path_factory.mktemp("extended")
     left_out = shutil.ignore_patterns("__pycache__")
-    for name in ("bnfold", "tests", "docs"):
+    for name in ("bnfold", "tests", "docs", "examples", "benchmarks"):
         shutil.copytree(ROOT / name, root / name, ignore=left_out)
-    shutil.copy(ROOT / "pyproject.toml", root)
+    for file in (*ROOT.glob("*.md"), ROOT / "pyproject.toml", ROOT / "LICENSE"):
+        shutil.copy(file, root)
     for section in SECTIONS.values():
         for path, changes in diffs_of(section).items():
             apply(root, path, changes)
