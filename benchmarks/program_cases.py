@@ -109,14 +109,14 @@ def _drawn(port: Any, kind: str, rng: Any) -> Any:  # noqa: ANN401 - a port of t
     if not port.is_tensor:
         return port.constant
     values = {
-        "normal": lambda: rng.standard_normal(port.shape),
-        "large": lambda: 50 * rng.standard_normal(port.shape),
-        "negative": lambda: -np.abs(rng.standard_normal(port.shape)),
-        "zeros": lambda: np.zeros(port.shape),
-        "constant": lambda: np.full(port.shape, 0.7),
+        "normal": lambda: rng.standard_normal(port.sizes),
+        "large": lambda: 50 * rng.standard_normal(port.sizes),
+        "negative": lambda: -np.abs(rng.standard_normal(port.sizes)),
+        "zeros": lambda: np.zeros(port.sizes),
+        "constant": lambda: np.full(port.sizes, 0.7),
     }[kind]()
     if port.dtype.kind in "iub":
-        values = rng.integers(0, 2, port.shape)
+        values = rng.integers(0, 2, port.sizes)
     return torch.from_numpy(np.asarray(values).astype(np.float32 if port.dtype.kind == "V" else port.dtype))
 
 

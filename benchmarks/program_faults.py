@@ -9,6 +9,7 @@ the parts of the programs are compared here, not their outputs: a fault has to b
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 import torch
 
@@ -30,15 +31,16 @@ def main() -> int:
             for seed in range(max(arguments.seeds, arguments.correct)):
                 for way in WAYS:
                     original = network(name, seed, dtype)
+                    passes = check_of(original, way, seed)
                     where = f"{name}, {str(dtype)[6:]}, {way}, seed {seed}"
                     if name != "padded" and seed < arguments.correct:
                         correct += 1
-                        if not passes(original, folded(original), way, seed):
+                        if not passes(folded(original)):
                             wrong += 1
                             print(f"called wrong: {where}", flush=True)
                     for kind, faulty in faults(original, seed) if seed < arguments.seeds else ():
                         injected[kind, way] += 1
-                        if passes(original, faulty, way, seed):
+                        if passes(faulty):
                             print(f"missed: {kind} in {where}", flush=True)
                         else:
                             caught[kind, way] += 1
@@ -47,13 +49,18 @@ def main() -> int:
     return int(wrong > 0 or injected != caught)
 
 
-def passes(original: Network, new: Network, way: str, seed: int) -> bool:
-    """Whether the check finds nothing wrong in any part."""
-    ours, theirs = (open_program(role, compiled(of, way)) for role, of in (("a", original), ("b", new)))
-    graphs = ours.graph(), theirs.graph()
+def check_of(original: Network, way: str, seed: int) -> Callable[[Network], bool]:
+    """Whether the check finds nothing wrong in any part of a new network."""
+    ours = open_program("a", compiled(original, way))
+    graph = ours.graph()
     sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
-    found = Prover(*graphs, ours.seen(graphs[0], [sample]), seed).run()
-    return not found.unread and all(check.passed for check in found.checks)
+    seen = ours.seen(graph, [sample])
+
+    def passes(new: Network) -> bool:
+        found = Prover(graph, open_program("b", compiled(new, way)).graph(), seen, seed).run()
+        return not found.unread and all(check.passed for check in found.checks)
+
+    return passes
 
 
 def table(injected: Counter[tuple[str, str]], caught: Counter[tuple[str, str]]) -> list[str]:

@@ -12,8 +12,8 @@ import onnx
 
 from bnfold.api.endings import check_ending
 from bnfold.api.formats.onnx import require_serialisable
-from bnfold.api.formats.protocol import Format, Progress
-from bnfold.api.formats.registry import ONNX, format_of_file, format_of_object
+from bnfold.api.formats.protocol import Format, Progress, Source
+from bnfold.api.formats.registry import ONNX, FormatRow, format_of_file, format_of_object
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options
 from bnfold.api.pipeline import fold_in_memory, plan, stage
 from bnfold.api.places import Staged, publish
@@ -83,31 +83,63 @@ def explain(model: Any, **options: Any) -> Report:  # noqa: ANN401 - as fold
         return plan(source, str(model), watch)
 
 
-def verify(
-    a: "ModelSource | onnx.ModelProto",
-    b: "ModelSource | onnx.ModelProto",
-    **options: Any,  # noqa: ANN401
-) -> Verification:
-    """Whether two ONNX models compute the same.
+def verify(a: Any, b: Any, **options: Any) -> Verification:  # noqa: ANN401 - as fold, and bytes
+    """Whether two models compute the same.
 
     Args:
-        a: the reference: a path, serialised bytes or a ModelProto.
+        a: the reference: a path, serialised bytes of ONNX, an onnx.ModelProto, a torch.jit.ScriptModule or a
+            torch.export.ExportedProgram. Where neither the caller nor a script says the shapes of its inputs, they are
+            found as for `fold`, and a warning names them.
         b: the model to judge.
         **options: the fields of `VerifyOptions`.
 
     Raises:
-        UsageError: an option is unknown or out of range.
+        UsageError: an option is unknown or out of range; a model of ONNX cannot be compared with a program of PyTorch.
         InvalidOriginalError: the reference is no valid model.
         UncheckedError: the reference does not run, or memory ran out.
     """
-    from bnfold.verifier import check, verdict_if_identical
-
-    ours, theirs = map(_serialised, (a, b))
     try:
         chosen = VerifyOptions(**options)
     except TypeError as error:
         raise UsageError(f"unknown option: {error}") from error
+    rows = [_row_of(model) for model in (a, b)]
+    if ONNX not in rows:
+        return _verify_programs((a, rows[0]), (b, rows[1]), chosen)
+    if rows != [ONNX, ONNX]:
+        raise UsageError(f"cannot compare {rows[0].called} with {rows[1].called}: export both to ONNX, with to='onnx'")
+    from bnfold.verifier import check, verdict_if_identical
+
+    ours, theirs = map(_serialised, (a, b))
     return verdict_if_identical(ours, theirs, chosen) or check(ours, theirs, chosen)
+
+
+def _row_of(model: Any) -> FormatRow:  # noqa: ANN401 - as verify
+    """Of what is to be compared; what cannot be read is told by ONNX's reader."""
+    if isinstance(model, (str, os.PathLike)):
+        path = Path(model)
+        with _naming(path):
+            return format_of_file(path) if path.is_file() else ONNX
+    return ONNX if isinstance(model, (bytes, onnx.ModelProto)) else format_of_object(model)
+
+
+def _verify_programs(a: tuple[Any, FormatRow], b: tuple[Any, FormatRow], how: VerifyOptions) -> Verification:
+    from bnfold.api.formats.programs import verify_programs
+
+    with ExitStack() as stack:
+        reference = stack.enter_context(_held(*a, FoldOptions(verify=how)))
+        return verify_programs(reference, stack.enter_context(_held(*b, reference.options)))
+
+
+@contextmanager
+def _held(model: Any, row: FormatRow, options: FoldOptions) -> Iterator[Source]:  # noqa: ANN401 - as verify
+    if not isinstance(model, (str, os.PathLike)):
+        yield row.format().hold(model, options)
+        return
+    path = Path(model)
+    with ExitStack() as stack:
+        with _naming(path):
+            source = stack.enter_context(_format_for(path, options).load(path, options))
+        yield source
 
 
 def fold_file(

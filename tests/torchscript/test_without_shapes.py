@@ -96,3 +96,24 @@ def test_a_guard_in_a_branch_fixes_nothing_outside():
     program = ScriptProgram(compiled(Branches(), "scripted"))
     (conv,) = (node for node in program.graph.nodes if node.op == "aten::conv2d")
     assert conv.outputs[0].shape is None
+
+
+def test_verify_finds_the_shapes_that_folding_finds(tmp_path):
+    module = compiled(network(), "scripted")
+    folded = bnfold.fold(module).model
+    paths = [tmp_path / "model.pt", tmp_path / "folded.pt"]
+    with deprecations_silenced():
+        for program, path in zip((module, folded), paths, strict=True):
+            torch.jit.save(program, path)
+    verdict = bnfold.verify(*paths)
+    assert verdict.passed
+    assert "was fed as (" in verdict.warnings[0]
+    with torch.no_grad():
+        dict(folded.named_parameters())["0.weight"][1] *= 1.01
+    wrong = bnfold.verify(module, folded, samples=1)
+    assert wrong.status == "failed"
+
+
+def test_verify_does_not_compare_a_program_with_an_onnx_model():
+    with pytest.raises(UsageError, match="export both to ONNX"):
+        bnfold.verify(compiled(network(), "scripted"), b"")

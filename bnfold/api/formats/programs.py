@@ -4,14 +4,14 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 
 from bnfold.api.formats.packages import import_packages
-from bnfold.api.formats.protocol import Progress
+from bnfold.api.formats.protocol import Progress, Source
 from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.api.stopwatch import Stopwatch
@@ -194,6 +194,20 @@ class ProgramSource(Generic[P]):
 
             return ExportedToOnnx(self, lowered)
         return ProgramFolded(self, lowered)
+
+
+def verify_programs(reference: Source, candidate: Source) -> Verification:
+    """Whether two programs compute the same, fed as the options of the first one say.
+
+    Raises:
+        UsageError, UncheckedError: as `bnfold.verifier.programs.check.check_torch`.
+    """
+    from bnfold.verifier.programs.check import check_torch
+
+    if not isinstance(reference, ProgramSource) or not isinstance(candidate, ProgramSource):
+        raise InternalError("other models than programs were to be compared as such")
+    verdict = check_torch(reference.program, candidate.program, reference.options.verify)
+    return replace(verdict, warnings=(*reference.warnings, *verdict.warnings))
 
 
 @dataclass(frozen=True)

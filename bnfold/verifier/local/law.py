@@ -74,6 +74,7 @@ class Finding:
         scale: the largest |a| of that channel.
         channel: which; None where there are none.
         values: there, of the original and of the new subgraph.
+        group: which of several.
     """
 
     excess: float
@@ -81,6 +82,7 @@ class Finding:
     scale: float = 0.0
     channel: int | None = None
     values: tuple[float, float] = (0.0, 0.0)
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class Comparator:
         if isinstance(made, Finding):
             return made
         with np.errstate(all="ignore"):
-            if quick and made.rows.far:
-                return made.rows.finding(np.where(made.rows.largest == made.rows.largest.max(), math.inf, 0.0))
+            if quick and made.rows.far.any():
+                return made.rows.finding(np.where(made.rows.far, math.inf, 0.0))
             return _doubted(made)
 
     def compare_singles(self, given: Sequence[Any], *, groups: int = 1) -> Finding:
@@ -136,7 +138,7 @@ class Comparator:
             return unlike
         if expected.size == 0:
             return Finding(0.0)
-        rows = _Rows.of(_rows(expected, groups), _rows(got, groups), expected.shape[1] if expected.ndim > 1 else 0)
+        rows = _Rows.of(_rows(expected, groups), _rows(got, groups), expected.shape[1] if expected.ndim > 1 else 1)
         return _Made(self, given, theirs, groups, rows)
 
 
@@ -225,7 +227,7 @@ class _Rows:
         a: of the original, (rows, places), finite.
         b: of the new subgraph, likewise.
         error: b - a, infinite where only one of the two is.
-        channels: how many rows a group has; 0 where there is no axis for them.
+        channels: how many rows a group has; 1 where there is no axis for them.
     """
 
     a: Array
@@ -252,9 +254,10 @@ class _Rows:
         return np.asarray(_WIDE * np.abs(self.a).max(1))
 
     @property
-    def far(self) -> bool:
-        """Whether no rounding explains an error."""
-        return bool(self.largest.max() > _FAR * np.abs(self.a).max())
+    def far(self) -> Array:
+        """Where an error is larger than any rounding of what its group holds, (rows,)."""
+        scale = np.abs(self.a).max(1).reshape(-1, self.channels).max(1)
+        return np.asarray(self.largest > _FAR * np.repeat(scale, self.channels))
 
     def only(self, chosen: Array) -> "_Rows":
         """Some of the rows."""
@@ -295,6 +298,7 @@ class _Rows:
             float(np.abs(self.a[worst]).max()),
             worst % self.channels if self.channels > 1 else None,
             (float(self.a[worst, place]), float(self.b[worst, place])),
+            worst // self.channels,
         )
 
 

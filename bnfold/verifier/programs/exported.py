@@ -122,10 +122,13 @@ def _port(name: str, node: Any, example: object) -> TorchPort:  # noqa: ANN401 -
     """From the example where there is one, else from the graph; a size that is not fixed gets its hint."""
     import torch
 
-    held = example if example is not None or node is None else node.meta.get("val")
+    traced = None if node is None else node.meta.get("val")
+    held = traced if example is None else example
     if not isinstance(held, torch.Tensor):
         return TorchPort(name, type(held).__name__, constant=held, is_optional=True)
-    return TorchPort(name, "Tensor", numpy_dtype(held.dtype), tuple(map(_size, held.shape)))
+    fixed = traced.shape if isinstance(traced, torch.Tensor) else held.shape
+    shape = tuple(size if isinstance(size, int) else None for size in fixed)
+    return TorchPort(name, "Tensor", numpy_dtype(held.dtype), tuple(map(_size, held.shape)), shape)
 
 
 def _size(size: Any) -> int:  # noqa: ANN401 - an int or a torch.SymInt

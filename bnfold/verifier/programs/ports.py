@@ -17,7 +17,9 @@ class TorchPort:
         name: the path to it: "x", "pair.0", "inputs.image".
         type: for people: "Tensor", "int", "Optional[Tensor]".
         dtype: of a tensor, None where nothing says it.
-        shape: of a tensor, None where nothing says it.
+        sizes: what to feed a tensor with, None where nothing says it.
+        shape: what is fixed of it: None stands for a free size, and () for all of it. An array of k * D rows holds k
+            samples where the first size is D.
         constant: what is passed where the caller says nothing: a default, or a number that the program was made with.
         is_optional: whether `constant` may be passed.
         alias: another name that the caller may use: "pair_0" for "pair.0".
@@ -26,10 +28,16 @@ class TorchPort:
     name: str
     type: str
     dtype: "np.dtype[Any] | None" = None
-    shape: tuple[int, ...] | None = None
+    sizes: tuple[int, ...] | None = None
+    shape: tuple[int | None, ...] = ()
     constant: object = None
     is_optional: bool = False
     alias: str = ""
+
+    @property
+    def is_sequence(self) -> bool:
+        """Sequences are taken apart into their tensors."""
+        return False
 
     @property
     def is_tensor(self) -> bool:
@@ -64,11 +72,11 @@ def _of_type(name: str, kind: Any, value: Any, named: Collection[str]) -> Argume
     unfold = _CONTAINERS.get(kind.kind())
     if unfold is not None:
         return unfold(name, kind, value, named)
-    shape = dtype = None
+    sizes = dtype = None
     if kind.kind() == "TensorType" and value is not None and value.type().kind() == "TensorType":
         sizes, dtype = value.type().sizes(), value.type().dtype()
-        shape = None if sizes is None else tuple(sizes)
-    return [TorchPort(name, str(kind), None if dtype is None else numpy_dtype(dtype), shape)], next
+    sizes = None if sizes is None else tuple(sizes)
+    return [TorchPort(name, str(kind), None if dtype is None else numpy_dtype(dtype), sizes, sizes or ())], next
 
 
 def _optional(name: str, kind: Any, value: Any, named: Collection[str]) -> Argument:  # noqa: ANN401

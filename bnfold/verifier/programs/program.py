@@ -153,7 +153,7 @@ class TorchProgram:
         return {dtype for dtype in found if dtype is not None}
 
     @contextmanager
-    def moved_weights(self, seed: int, step: int) -> Iterator[None]:
+    def perturbed(self, seed: int, step: int) -> Iterator[None]:
         """For a while, every number in a weight over two axes and more is moved up or down, in place.
 
         Args:
@@ -195,14 +195,27 @@ class TorchProgram:
         import torch
 
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+            with torch.no_grad(), same_random_numbers(seed):
                 yield
         except Exception as error:  # whatever the program raises
             raise UncheckedError(f"torch cannot run {self.role}: {_one_line(error)}") from error
         finally:
             with torch.no_grad():
                 self._backend.leave()
+
+
+@contextmanager
+def same_random_numbers(seed: int = 0) -> Iterator[None]:
+    """Let programs draw the same numbers every time, and the caller those that were next before."""
+    import torch
+
+    generator = torch.default_generator  # torch.manual_seed asks every kind of device, and takes longer than most runs
+    before = generator.get_state()
+    try:
+        generator.manual_seed(seed)
+        yield
+    finally:
+        generator.set_state(before)
 
 
 def _state_of(instance: Instance) -> dict[str, object]:

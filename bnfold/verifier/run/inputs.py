@@ -1,14 +1,13 @@
 """Seeded input draws that reach both sides of every branch: never only [0, 1)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UsageError
 from bnfold.verifier.compare.arrays import FLOATS
-from bnfold.verifier.models.signature import Port
 from bnfold.verifier.options import VerifyOptions
 from bnfold.verifier.run.shapes import Setting, Shape, one_sample
 
@@ -28,13 +27,37 @@ DISTRIBUTIONS: tuple[tuple[str, Draw], ...] = (
 _SEQUENCE_LENGTH = 2
 
 
-def name_of_draw(ports: Sequence[Port], options: VerifyOptions, sample: int) -> str:
+class Drawable(Protocol):
+    """An input of a model or of a program, as far as drawing it goes."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def type(self) -> str:
+        """How messages call what it takes."""
+
+    @property
+    def dtype(self) -> "np.dtype[Any] | None":
+        """Of its elements; None where nothing says it, or such cannot be drawn."""
+
+    @property
+    def shape(self) -> Sequence[int | str | None]:
+        """The declared sizes; anything but an int is free."""
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it is a sequence of tensors."""
+
+
+def name_of_draw(ports: Sequence[Drawable], options: VerifyOptions, sample: int) -> str:
     """How messages call the sample: its number, counted from 0, and its distribution where that is a choice."""
-    drawn = any(port.dtype in FLOATS and port.name not in options.inputs for port in ports)
+    drawn = any(_is_varied(port.dtype) and port.name not in options.inputs for port in ports)
     return f"sample {sample} ({DISTRIBUTIONS[sample % len(DISTRIBUTIONS)][0]})" if drawn else f"sample {sample}"
 
 
-def draw(ports: Sequence[Port], setting: Setting, options: VerifyOptions, sample: int) -> dict[str, Any]:
+def draw(ports: Sequence[Drawable], setting: Setting, options: VerifyOptions, sample: int) -> dict[str, Any]:
     """The values of every input in one sample: the caller's where there are any, else drawn.
 
     Integers of 32 bits and more are small and not negative, for they may be an index, a count or a length; shorter
@@ -48,7 +71,7 @@ def draw(ports: Sequence[Port], setting: Setting, options: VerifyOptions, sample
     return {port.name: _value(rng, port, setting, options, sample) for port in ports}
 
 
-def _value(rng: np.random.Generator, port: Port, setting: Setting, options: VerifyOptions, sample: int) -> Any:  # noqa: ANN401
+def _value(rng: np.random.Generator, port: Drawable, setting: Setting, options: VerifyOptions, sample: int) -> Any:  # noqa: ANN401
     """An array, or a list of them."""
     if port.name in options.inputs:
         given = _given(port, options.inputs[port.name], sample)
@@ -58,29 +81,34 @@ def _value(rng: np.random.Generator, port: Port, setting: Setting, options: Veri
     return _drawn(rng, _dtype(port), setting, port.name, sample)
 
 
-def distinct_samples(ports: Sequence[Port], options: VerifyOptions) -> int:
+def distinct_samples(ports: Sequence[Drawable], options: VerifyOptions) -> int:
     """How many samples are worth comparing: no more than the caller's values hold where nothing is drawn."""
     if any(port.name not in options.inputs for port in ports):
         return options.samples
     return min(options.samples, max((_count(port, options.inputs) for port in ports), default=1))
 
 
-def _dtype(port: Port) -> "np.dtype[Any]":
+def _is_varied(dtype: "np.dtype[Any] | None") -> bool:
+    """Whether numbers of this type come from another distribution in every sample."""
+    return dtype in FLOATS or (dtype is not None and dtype.kind == "c")
+
+
+def _dtype(port: Drawable) -> "np.dtype[Any]":
     assert port.dtype is not None, "settings() lets no other port through"
     return port.dtype
 
 
-def _count(port: Port, inputs: Mapping[str, npt.NDArray[Any]]) -> int:
+def _count(port: Drawable, inputs: Mapping[str, npt.NDArray[Any]]) -> int:
     shape = inputs[port.name].shape
-    rows = one_sample(port, shape)
+    rows = one_sample(port.shape, shape)
     return shape[0] // rows[0] if rows and rows[0] else 1
 
 
-def _given(port: Port, array: npt.NDArray[Any], sample: int) -> npt.NDArray[Any]:
+def _given(port: Drawable, array: npt.NDArray[Any], sample: int) -> npt.NDArray[Any]:
     dtype = _dtype(port)
     if not np.can_cast(array.dtype, dtype, "same_kind") or (dtype.kind == "O" and array.dtype.kind not in "OU"):
         raise UsageError(f"input {port.name!r} takes {port.type}, got values of dtype {array.dtype}: convert them")
-    rows = one_sample(port, array.shape)
+    rows = one_sample(port.shape, array.shape)
     if rows == array.shape or port.is_sequence:
         return array.astype(dtype)
     start = sample % (array.shape[0] // rows[0]) * rows[0]
@@ -104,4 +132,5 @@ def _drawn(
         limits = np.iinfo(dtype)
         return np.asarray(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))
     _, distribution = DISTRIBUTIONS[sample % len(DISTRIBUTIONS)]
-    return np.asarray(distribution(rng, shape), dtype)
+    values = distribution(rng, shape)
+    return np.asarray(values + 1j * distribution(rng, shape) if dtype.kind == "c" else values, dtype)

@@ -25,7 +25,7 @@ _MOST_FREE, _MOST_SAID_TOGETHER = 5, 3
 # A wrong guess should fail in a moment: no more values than this in an input whose shape is a guess.
 _MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
-_INTEGERS_BELOW = (8, 2, 1)
+INTEGERS_BELOW = (8, 2, 1)
 # onnxruntime does not say of which rank the tensors of a sequence are.
 _ELEMENT_RANKS = (2, 4, 3, 1, 0)
 # A second setting: a batch that is not 1, and extents that are not the first ones.
@@ -79,7 +79,7 @@ def settings(
     wanted = _with_wants(inputs, sizes, wants or {})
     integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)
     for shapes in _guesses(wanted, given, sizes):
-        for bound in _INTEGERS_BELOW if integral else _INTEGERS_BELOW[:1]:
+        for bound in INTEGERS_BELOW if integral else INTEGERS_BELOW[:1]:
             yield Setting(shapes, bound, bounds or {})
 
 
@@ -109,7 +109,7 @@ def further_settings(
             chosen = dict(zip(free, choice, strict=True))
             shapes = {port.name: _chosen(port, sizes, chosen) for port in ports} | given
             if max(map(prod, shapes.values()), default=0) <= _MOST_VALUES:
-                yield Setting(shapes, _INTEGERS_BELOW[0], bounds)
+                yield Setting(shapes, INTEGERS_BELOW[0], bounds)
 
 
 _Key = str | tuple[str, int]
@@ -205,7 +205,7 @@ def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, S
     given = {name: tuple(shape) for name, shape in options.shapes.items()}
     for name, array in options.inputs.items():
         port = ports.get(name)
-        shape = one_sample(port, array.shape) if port is not None else array.shape
+        shape = one_sample(port.shape, array.shape) if port is not None else array.shape
         shape = shape[1:] if port is not None and port.is_sequence else shape
         if given.setdefault(name, shape) != shape:
             raise UsageError(f"the shape {given[name]} given for input {name!r} is not that of its values, {shape}")
@@ -216,10 +216,10 @@ def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, S
     return given
 
 
-def one_sample(port: Port, shape: Shape) -> Shape:
+def one_sample(declared: Sequence[int | str | None], shape: Shape) -> Shape:
     """The shape of one sample in an array of several: its first size is the declared one where that divides it."""
-    first = port.shape[0] if port.shape else None
-    if isinstance(first, int) and first > 0 and len(shape) == len(port.shape) and shape[0] and shape[0] % first == 0:
+    first = declared[0] if declared else None
+    if isinstance(first, int) and first > 0 and len(shape) == len(declared) and shape[0] and shape[0] % first == 0:
         return (first, *shape[1:])
     return shape
 

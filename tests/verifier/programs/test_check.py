@@ -13,6 +13,7 @@ from bnfold.frontends.torchscript.program import ScriptProgram  # noqa: E402
 from bnfold.verification import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from bnfold.verifier.programs.inputs import example_arguments  # noqa: E402
+from bnfold.verifier.programs.opening import open_program as program_opened  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript import modules  # noqa: E402
 from tests.torchscript.folding import compiled, reloaded  # noqa: E402
@@ -144,3 +145,30 @@ def test_programs_that_nothing_can_be_said_of_are_not_called_different():
         check_torch(other, compiled(Chaos(0.4, 3.1), "scripted"), VerifyOptions(inputs={"x": values})).status
         == "failed"
     )
+
+
+@pytest.mark.parametrize("shape", [{}, {"x": (2, 3, 6, 7)}])
+def test_an_array_of_several_batches_holds_several_samples(shape):
+    """Where the trace or the caller says how long one is, as for ONNX."""
+    values = np.random.default_rng(0).standard_normal((8, 3, 6, 7)).astype(np.float32)
+    module = script() if shape else compiled(network(), "traced", IMAGE)
+    name = program_opened("a", module).ports[0].name
+    verdict = check_torch(
+        module, module, VerifyOptions(inputs={name: values}, shapes=dict.fromkeys(shape and [name], (2, 3, 6, 7)))
+    )
+    assert verdict.passed
+    assert verdict.samples == 4
+
+
+def test_an_array_is_one_batch_where_the_first_size_is_free():
+    values = np.random.default_rng(0).standard_normal((8, 3, 6, 7)).astype(np.float32)
+    free = torch.export.export(network(), (IMAGE,), dynamic_shapes={"x": {0: torch.export.Dim("n")}})
+    assert check_torch(free, free, VerifyOptions(inputs={"x": values})).samples == 1
+    fixed = torch.export.export(network(), (IMAGE,))
+    assert check_torch(fixed, fixed, VerifyOptions(inputs={"x": values})).samples == 4
+
+
+def test_values_of_a_type_that_an_input_cannot_take_are_refused():
+    fixed = torch.export.export(network(), (IMAGE,))
+    with pytest.raises(UsageError, match="convert them"):
+        check_torch(fixed, fixed, VerifyOptions(inputs={"x": np.ones((2, 3, 6, 7), complex)}))

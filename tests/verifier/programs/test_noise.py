@@ -20,7 +20,7 @@ def test_weights_of_a_copy_move_for_a_while_and_are_then_what_they_were():
     expected = program.run(leaves)["output"]
 
     def use_and_fail():
-        with program.moved_weights(0, 4):
+        with program.perturbed(0, 4):
             relative = (weight / before["0.weight"] - 1).abs()
             assert torch.all((relative > 3 * 2**-23) & (relative < 5 * 2**-23))
             assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())

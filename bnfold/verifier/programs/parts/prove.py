@@ -26,7 +26,8 @@ from bnfold.verifier.local.law import Comparator, Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
 from bnfold.verifier.programs.parts.graph import Function, ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.parts.matching import Keys, candidates, content
-from bnfold.verifier.programs.parts.probes import bears_corner, impulses, probes
+from bnfold.verifier.programs.parts.probes import PROBES, bears_crop, cropped_probes, impulses, probes
+from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
 from bnfold.verifier.result import TensorCheck
 
@@ -41,10 +42,12 @@ class Proof:
     Attributes:
         checks: one for each value that the programs make in different ways, in the order of the original.
         unread: why some results could not be looked at alone; empty where all were.
+        equal: the results that are equal, as `ProgramGraph.results` calls them.
     """
 
     checks: tuple[TensorCheck, ...]
     unread: tuple[str, ...] = ()
+    equal: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -162,22 +165,29 @@ class Prover:
         for name, a in self.original.results.items():
             b = self.new.results.get(name)
             if b is None:
-                unread.append(f"{name} is no result of the new program")
+                unread.append(f"not run alone: {name} is no result of the new program")
                 continue
-            if self._partner.get(a) is b or (a in self._partner and self._keys[0][a] == self._keys[1].get(b)):
+            if self._is_equal(a, b):
                 continue
             try:
                 check = self._look(a, b, math.inf)
             except Unreadable as error:
-                unread.append(f"{name}: {error}")
+                unread.append(f"not run alone: {name}: {error}")
                 continue
-            if check is not None:
+            if check is None:
+                self._learn(a, b)
+            else:
                 self._take(a, b, check)
                 first = None if check.passed else self._first_wrong(a, checks)
                 found[a if first is None else first] = check if first is None else checks[first]
         kept = {value: check for value, check in checks.items() if check.passed or value in self._wrong} | found
         ordered = sorted(kept, key=self._cutters[0].place)
-        return Proof(tuple(kept[value] for value in ordered), tuple(unread))
+        pairs = {name: (a, self.new.results.get(name)) for name, a in self.original.results.items()}
+        equal = frozenset(name for name, (a, b) in pairs.items() if b is not None and self._is_equal(a, b))
+        return Proof(tuple(kept[value] for value in ordered), tuple(unread), equal)
+
+    def _is_equal(self, a: Value, b: Value) -> bool:
+        return self._partner.get(a) is b or (a in self._partner and self._keys[0][a] == self._keys[1].get(b))
 
     def _first_wrong(self, result: Value, checks: Mapping[Value, TensorCheck]) -> Value | None:
         """Of the values that were not equal, the first near one that the result is made of."""
@@ -230,36 +240,39 @@ class Prover:
         )
         given = list(dict.fromkeys((*begins[0], *begins[1])))
         seen = [self.seen[value] for value in given]
-        small = bears_corner((*ours.nodes, *theirs.nodes), seen)
         comparator = self._comparator(ours, theirs, [[given.index(value) for value in side] for side in begins])
-        try:
-            return self._on_probes(comparator, seen, small=small, quick=quick)
-        except RuntimeError:
-            if not small:
-                raise
-            return self._on_probes(comparator, seen, small=False, quick=quick)
+        if bears_crop((*ours.nodes, *theirs.nodes), seen):
+            try:
+                return self._on_crop(comparator, seen, quick=quick)
+            except RuntimeError:
+                pass  # too small after all
+        return self._on_all(comparator, seen, quick=quick)
 
-    def _on_probes(
-        self, comparator: Comparator, seen: Sequence[Any], *, small: bool, quick: bool
+    def _on_crop(self, comparator: Comparator, seen: Sequence[Any], *, quick: bool) -> tuple[Finding, str]:
+        found = comparator.compare(cropped_probes(seen, seed=self.seed), groups=len(PROBES), quick=quick)
+        return self._with_singles(comparator, seen, (found, PROBES[found.group][0]), crop=True)
+
+    def _on_all(self, comparator: Comparator, seen: Sequence[Any], *, quick: bool) -> tuple[Finding, str]:
+        worst = Finding(0.0), ""
+        for (name, _), values in zip(PROBES, probes(seen, seed=self.seed), strict=True):
+            worst = max(worst, (comparator.compare(as_arrays(values), quick=quick), name), key=_excess)
+            if _excess(worst) > 1:
+                return worst
+        return self._with_singles(comparator, seen, worst, crop=False)
+
+    def _with_singles(
+        self, comparator: Comparator, seen: Sequence[Any], worst: tuple[Finding, str], *, crop: bool
     ) -> tuple[Finding, str]:
-        worst, where = Finding(0.0), ""
-        for name, values in probes(seen, small=small, seed=self.seed):
-            found = comparator.compare(as_arrays(values), quick=quick)
-            if found.excess > worst.excess or not where:
-                worst, where = found, name
-            if worst.excess > 1:
-                return worst, where
+        """Where numbers of narrow types have changed, look at each of them as well."""
         narrow = any(
             changed and is_narrow(held) for changed, held in zip(comparator.changed, comparator.stored[1], strict=True)
         )
         kernel = max((max(held.shape[2:], default=1) for held in comparator.stored[1] if np.ndim(held) > 2), default=1)
-        for values in impulses(seen, small=small, kernel=kernel) if narrow else ():
-            found = comparator.compare_singles(as_arrays(values))
-            if found.excess > worst.excess:
-                worst, where = found, "single values"
-            if worst.excess > 1:
+        for values in impulses(seen, crop=crop, kernel=kernel) if narrow else ():
+            if _excess(worst) > 1:
                 break
-        return worst, where
+            worst = max(worst, (comparator.compare_singles(as_arrays(values)), "single values"), key=_excess)
+        return worst
 
     def _same(self, value: Value) -> Value:
         """The first value of the original that is equal to this one: equal values are fed with the same."""
@@ -284,6 +297,10 @@ class Prover:
         return Comparator(runs[0], runs[1], (stored[0], stored[1]), changed)
 
 
+def _excess(found: tuple[Finding, str]) -> float:
+    return found[0].excess
+
+
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
     """What is stored, as all that read it have it: rounded to half precision first, if nobody sees more of it."""
     readers = {node.converts_to for node in part.nodes if value in node.operands}
@@ -296,6 +313,5 @@ def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or wh
 def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
     """Run a part on copies: it may write to what it is given."""
     beat()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.no_grad(), same_random_numbers():
         return as_arrays(function([*(as_tensors(given[place]) for place in places), *map(as_tensors, stored)])[0])

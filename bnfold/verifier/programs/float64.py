@@ -1,0 +1,139 @@
+"""The float64 reference of results in doubt: both programs as wholes, where only their stored numbers are rounded.
+
+In its own precision, a deep network may move by more than its noise lets one expect, or by so much that nothing can be
+said. A result is the same for all that where
+
+- it was found equal part by part (`bnfold.verifier.programs.parts`),
+- in float64 it is no further from the original's than the ceiling of its type, and
+- in its own precision the new program is as near to the original in float64 as the original in its own is, times the
+  factor that any two roundings have; and the original is near enough for that to say something.
+
+Slow: it is asked only in doubt.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from bnfold.pulse import beat
+from bnfold.verifier.compare.arrays import FLOATS, Array, differences
+from bnfold.verifier.compare.tolerance import NOISE_FACTOR, Limits
+from bnfold.verifier.local.half_units import wide
+from bnfold.verifier.programs.parts.cutting import Cutter
+from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.program import TorchProgram
+from bnfold.verifier.programs.tensors import as_arrays, as_tensors, comparable, named_leaves
+
+_RESEMBLES = 0.05
+"""Of max |a|: further from what it is in float64, a result is noise, and so is whatever is compared with it."""
+
+Exact: TypeAlias = Callable[[Sequence[Any]], object]
+"""A result in float64, of arguments in float64."""
+
+
+class Float64Reference:
+    """Two programs in float64.
+
+    Args:
+        original: the one that is right.
+        new: the other.
+        equal: the results that were found equal part by part, as `ProgramGraph.results` calls them.
+    """
+
+    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Collection[str]) -> None:
+        self._original = original
+        self._new = new
+        self._equal = equal
+
+    @cached_property
+    def _graphs(self) -> tuple[ProgramGraph, ProgramGraph]:
+        return self._original.graph(), self._new.graph()
+
+    def doubt(
+        self, name: str, names: Sequence[str], leaves: Sequence[Any], values: tuple[object, object], limits: Limits
+    ) -> str:
+        """Why float64 does not show that one result of a first call is the same; "" where it does.
+
+        Args:
+            name: of what the call returned, or of the state or the input that it left.
+            names: of all that it returned.
+            leaves: of its arguments.
+            values: of the original and of the new program, in their own precision.
+            limits: of a result of its type.
+        """
+        try:
+            graph = self._graphs[0]
+            ours, theirs = (_exact(graph, name, names) for graph in self._graphs)
+            if _result(graph, name, names) not in self._equal:
+                return "it was not found equal part by part in float64"
+            arguments = pytree.tree_map(wide, as_arrays(self._original.arguments(leaves)))
+            return _doubt(ours(arguments), theirs(arguments), values, limits)
+        except Exception as error:  # whatever torch raises where a program does not run in float64
+            lines = str(error).strip().splitlines()
+            return f"float64 has no word: {lines[-1][:200] if lines else type(error).__name__}"
+
+
+def _result(graph: ProgramGraph, name: str, names: Sequence[str]) -> str:
+    """What a graph calls a result: of a script all that it returns is one value, or each result has its own."""
+    if name not in names:
+        _, _, rest = name.partition(" ")
+        found = next((path for path in (name, f"state {rest}") if path in graph.results), "")
+    else:
+        outputs = [path for path in graph.results if path.startswith("output ")]
+        of_its_own = len(outputs) == len(names)
+        found = outputs[names.index(name)] if of_its_own else outputs[0] if len(outputs) == 1 else ""
+    if not found:
+        raise Unreadable(f"it is not known how {name!r} is made")
+    return found
+
+
+def _exact(graph: ProgramGraph, name: str, names: Sequence[str]) -> Exact:
+    """A result of one program as a function of its arguments.
+
+    Raises:
+        Unreadable: it is not known how the program makes it, or it draws random numbers.
+    """
+    target: Value = graph.results[_result(graph, name, names)]
+    part = Cutter(graph).cut(target, ())
+    if any(node.is_random for node in part.nodes):
+        raise Unreadable("random numbers are others in float64")
+    function = graph.function([*graph.inputs, *part.stored], [target], part.nodes)
+    stored = [wide(as_arrays(value.tensor)) for value in part.stored]
+
+    def run(arguments: Sequence[Any]) -> object:
+        beat()
+        with torch.no_grad():
+            leaves = named_leaves(function(as_tensors([*arguments, *stored]))[0])
+        return comparable(next(iter(leaves.values())) if len(leaves) == 1 else leaves[name])
+
+    return run
+
+
+def _doubt(exact: object, folded: object, values: tuple[object, object], limits: Limits) -> str:
+    """Of a result in float64, by both programs, and in their own precision, by both."""
+    apart = _error(exact, folded)
+    if not apart <= limits.ceiling:
+        return f"in float64, it differs by {apart:.2g} of max |a|"
+    own, new = (_error(exact, value) for value in values)
+    if not own <= _RESEMBLES:
+        return f"the original is {own:.2g} of max |a| off what it is in float64"
+    if not new <= max(limits.floor, NOISE_FACTOR * own):
+        return f"it is {new:.2g} of max |a| off what it is in float64, and the original {own:.2g}"
+    return ""
+
+
+def _error(exact: object, value: object) -> float:
+    """The largest difference, in units of what `compare.arrays` takes; infinite where there is more to it."""
+    found = differences(exact, _in_float64(value))
+    return max((np.inf if entry.problem else entry.error for entry in found), default=0.0)
+
+
+def _in_float64(value: object) -> object:
+    if not isinstance(value, np.ndarray):
+        return value
+    array: Array = value.astype(np.float64) if value.dtype in FLOATS else value
+    return array
