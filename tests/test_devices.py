@@ -156,9 +156,9 @@ def test_each_parameter_stays_where_its_module_is(tmp_path):
 
 
 def places_in(pickle):
-    from bnfold.frontends.torch_archive.script_devices import _held
+    from bnfold.frontends.torch_archive.script_devices import storages_in
 
-    return {name: location for name, (_, location) in _held(pickle).items()}
+    return {name: location for name, (_, location) in storages_in(pickle).items()}
 
 
 def test_a_file_of_the_cpu_is_written_as_torch_writes_it(tmp_path):
@@ -192,7 +192,7 @@ def test_a_text_of_the_model_that_reads_like_a_location_is_left_alone(tmp_path):
 
 
 def test_a_new_parameter_in_memory_lives_where_its_weight_lives():
-    from bnfold.frontends.aten.editor import _device_of
+    from bnfold.frontends.aten.editor import device_of
     from bnfold.frontends.aten.graph import AtenNode, AtenValue
     from bnfold.frontends.aten.operators import operator_of
 
@@ -200,5 +200,5 @@ def test_a_new_parameter_in_memory_lives_where_its_weight_lives():
         values = {f"a{place}": AtenValue(f"a{place}", parameter=tensor) for place, tensor in enumerate(tensors)}
         return AtenNode(operator_of("aten::conv2d"), values, [], "")
 
-    assert _device_of(node(torch.zeros(()), torch.zeros(2, device="meta"))) == torch.device("meta")
-    assert _device_of(node()) == torch.device("cpu")
+    assert device_of(node(torch.zeros(()), torch.zeros(2, device="meta"))) == torch.device("meta")
+    assert device_of(node()) == torch.device("cpu")

@@ -107,7 +107,7 @@ class AtenEditor:
 
     def _new(self, name: str, parameter: NewParameter, node: AtenNode) -> AtenValue:
         """A parameter for a node, beside those that it has."""
-        value = self._graph.new_parameter(name, to_torch(parameter.rounded).to(_device_of(node)))
+        value = self._graph.new_parameter(name, to_torch(parameter.rounded).to(device_of(node)))
         self._constants.remember(value, np.array(parameter.exact))
         return value
 
@@ -131,7 +131,7 @@ def _stored(value: AtenValue) -> AtenValue:
     return value
 
 
-def _device_of(node: AtenNode) -> torch.device:
+def device_of(node: AtenNode) -> torch.device:
     """Where the parameters of a node live; numbers that are stored without an axis may live anywhere."""
     stored = [_stored(value).parameter for value in node.inputs]
     devices = [tensor.device for tensor in stored if tensor is not None and tensor.dim() > 0]

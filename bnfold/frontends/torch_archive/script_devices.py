@@ -44,7 +44,7 @@ class ScriptDevices:
         new = {
             name: _with_devices(content, _original) if _is_code(name) else content for name, content in parts.items()
         }
-        names = {key: name for name, (key, _) in _held(parts[_OBJECTS]).items()}
+        names = {key: name for name, (key, _) in storages_in(parts[_OBJECTS]).items()}
         new[_OBJECTS] = relocated(bytes(parts[_OBJECTS]), lambda key: self.objects.of(names[key]))
         contents = _contents(parts)
         new[_CONSTANTS] = relocated(bytes(parts[_CONSTANTS]), lambda key: self._constant(contents[key]))
@@ -61,8 +61,8 @@ class ScriptDevices:
 
 def devices_of(script: CleanScript) -> ScriptDevices | None:
     """The devices of a file; None where it knows the CPU alone."""
-    objects = Locations({name: location for name, (_, location) in _held(script.parts[_OBJECTS]).items()})
-    located = dict(_held(script.parts[_CONSTANTS]).values())
+    objects = Locations({name: location for name, (_, location) in storages_in(script.parts[_OBJECTS]).items()})
+    located = dict(storages_in(script.parts[_CONSTANTS]).values())
     constants = Locations({_contents(script.parts)[key]: location for key, location in located.items()})
     names = any(_is_code(name) and _names_device(content) for name, content in script.parts.items())
     if not (objects.are_elsewhere or constants.are_elsewhere or names):
@@ -75,7 +75,7 @@ def on_the_cpu(script: CleanScript) -> CleanScript:
     return replace(script, parts=_with_code(script.parts, _stand_in))
 
 
-def _held(pickle: Buffer) -> dict[str, tuple[str, str]]:
+def storages_in(pickle: Buffer) -> dict[str, tuple[str, str]]:
     """The storage's key and location of each tensor, by its dotted name."""
     return dict(_tensors(read_pickle(pickle, lambda _: True), ()))
 
