@@ -1,6 +1,6 @@
 """The value that bnfold moves: an affine map, one scale and one shift for every place of a tensor.
 
-A map is never inverted: a scale of zero is common after pruning.
+A scale of zero is common after pruning: `Affine.inverse` is the one place that divides by scales, and refuses it.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from bnfold.refusal import Reason, Refusal
 
 Array = npt.NDArray[np.float64]
 
@@ -55,6 +57,26 @@ class Affine:
     def then(self, other: "Affine") -> "Affine":
         """The map that applies this one first and `other` to its result."""
         return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
+
+    def inverse(self) -> "Affine | Refusal":
+        """The map that undoes this one.
+
+        Law: (x - shift) / scale
+
+        Returns:
+            The inverse; ZERO_SCALE where a scale is 0, and OVERFLOW where a number exceeds float64.
+        """
+        zero = np.flatnonzero(self.scale == 0)
+        if zero.size:
+            return Refusal(
+                Reason.ZERO_SCALE,
+                f"{zero.size} of {self.scale.size} channels have scale 0 (the first is channel {zero[0]})",
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            inverse = Affine(1.0 / self.scale, -self.shift / self.scale)
+        if not np.isfinite(inverse.scale).all() or not np.isfinite(inverse.shift).all():
+            return Refusal(Reason.OVERFLOW, "the inverse of the map exceeds the largest float64")
+        return inverse
 
     def scale_alone(self) -> "Affine":
         """The same scale without the shift."""

@@ -12,6 +12,7 @@ from typing import Generic
 import numpy as np
 
 from bnfold import rules
+from bnfold.crossing import Crossing, amplification
 from bnfold.errors import InternalError
 from bnfold.int8 import weight_range
 from bnfold.label import Label
@@ -23,18 +24,21 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, AffineMap, Contraction, Form, Meaning, Opaque
 
 
-def fold_graph(port: GraphPort[N, V, E], *, affine_nodes: bool = True, merge_branches: bool = True) -> Outcome:
+def fold_graph(
+    port: GraphPort[N, V, E], *, affine_nodes: bool = True, merge_branches: bool = True, across: bool = True
+) -> Outcome:
     """Fold every affine node that can be folded, and merge parallel branches.
 
     Args:
         port: the graph; it is changed in place.
         affine_nodes: fold Mul, Add, Sub and Div by constants as well, not BatchNorms alone.
         merge_branches: merge parallel branches that are linear in one tensor.
+        across: fold BatchNorms across tensors that others read, too.
 
     Returns:
         Every BatchNorm, and every other affine node where those were asked for, in the order of the graph.
     """
-    return _Engine(port, affine_nodes, merge_branches).run()
+    return _Engine(port, affine_nodes, merge_branches, across).run()
 
 
 @dataclass(frozen=True)
@@ -48,20 +52,21 @@ class _Move(Generic[N, V, E]):
 
 
 class _Engine(Generic[N, V, E]):
-    def __init__(self, port: GraphPort[N, V, E], affine_nodes: bool, merge_branches: bool) -> None:
+    def __init__(self, port: GraphPort[N, V, E], affine_nodes: bool, merge_branches: bool, across: bool) -> None:
         self._port = port
         self._affine_nodes = affine_nodes
         self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
+        self._crossing = Crossing(port, port.nodes()) if across else None
 
     def run(self) -> Outcome:
         order = self._candidates()
         results: dict[N, Fold | Kept] = {}
         merges: list[Merge] = []
-        self._fold_all(results)
-        while self._merger is not None and (merged := self._merger.run()):
-            merges += [entry.merge for entry in merged]
-            results |= {node: self._gone_with(node, entry.merge.into) for entry in merged for node in entry.maps}
-            self._fold_all(results)  # what is behind a sum can fold into what the sum has become
+        progress = True
+        while progress:
+            self._fold_all(results)
+            self._merge_all(results, merges)
+            progress = self._fold_across(results)
         left = set(self._port.nodes())
         found = [
             replace(
@@ -89,6 +94,32 @@ class _Engine(Generic[N, V, E]):
             progress = any(isinstance(entry, Fold) for entry in new.values())
             # Asked anew, because a fold can leave an addition behind that the next pass moves on.
             waiting = self._candidates()
+
+    def _merge_all(self, results: dict[N, Fold | Kept], merges: list[Merge]) -> None:
+        """Merge parallel branches; what is behind a sum can fold into what the sum has become."""
+        while self._merger is not None and (merged := self._merger.run()):
+            merges += [entry.merge for entry in merged]
+            results |= {node: self._gone_with(node, entry.merge.into) for entry in merged for node in entry.maps}
+            self._fold_all(results)
+
+    def _fold_across(self, results: dict[N, Fold | Kept]) -> bool:
+        """Fold BatchNorms across tensors that others read. Where one stays, what stops that is its last reason."""
+        if self._crossing is None:
+            return False
+        progress = False
+        self._crossing.begin_pass()
+        for node in self._candidates():
+            kept = results[node]
+            if not node.is_batch_norm or not isinstance(kept, Kept) or self._port.why_it_stays(node) is not None:
+                continue
+            meaning = self._port.decode(node)
+            if not isinstance(meaning, AffineMap):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = self._crossing.fold(node, meaning)
+            progress = progress or isinstance(found, Fold)
+            results[node] = found if isinstance(found, Fold) else replace(kept, refusals=(*kept.refusals, found))
+        return progress
 
     def _gone_with(self, node: N, host: str) -> Fold:
         """A node that was part of a branch."""
@@ -240,7 +271,7 @@ class _Engine(Generic[N, V, E]):
 
 def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E], dead: int) -> Fold:
     plan = move.plan
-    growth = [_amplification(planner.meaning(target), after) for target, after in plan.meanings.items()]
+    growth = [amplification(planner.meaning(target), after) for target, after in plan.meanings.items()]
     return Fold(
         node=Label(node.label, node.op),
         op=node.op,
@@ -299,10 +330,3 @@ def _additions(count: int) -> str:
 
 def _needs_node_for_bias(meaning: Meaning) -> bool:
     return isinstance(meaning, Absorber) and meaning.needs_node_for_bias
-
-
-def _amplification(before: Meaning, after: Meaning) -> float:
-    """max|W'| / max|W|, or 1 where nothing can grow."""
-    if not isinstance(before, Absorber) or not isinstance(after, Absorber) or before.largest_factor == 0:
-        return 1.0
-    return after.largest_factor / before.largest_factor

@@ -6,7 +6,7 @@ from typing import Literal
 from bnfold.int8 import WeightRange
 from bnfold.refusal import Refusal
 
-Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed", "branch"]
+Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed", "branch", "across"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Fold:
         tensor: name of the tensor that held the node's output and, folded upstream, still holds the same values.
         direction: where the map went; "removed" where there was none: x * 1 and x + 0; "computed" where the node only
             helped to compute a weight that took the map of another; "branch" where it was one of several parallel
-            branches that became one operator.
+            branches that became one operator; "across" where the map crossed tensors that others read, and those took
+            its inverse.
         into: labels of the nodes whose parameters took it.
         through: labels of the nodes that it passed on the way.
         amplification: max|W'| / max|W|, the largest over the absorbing weights.
@@ -44,6 +45,8 @@ class Fold:
             their bias is lost in rounding.
         number: of the node among all nodes of the model before any fold, from 0.
         quantization: of the weight that int8 suits least of those that took the map; None where none did.
+        zero_point: across tensors that others read: how far the node's zero lies from the mean of its input, in its
+            deviations, in the worst channel. So far from zero are the values that the others read now.
     """
 
     node: str
@@ -57,6 +60,7 @@ class Fold:
     dead_channels: int = 0
     number: int = -1
     quantization: Quantization | None = None
+    zero_point: float = 0.0
 
     @property
     def is_identity(self) -> bool:

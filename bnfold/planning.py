@@ -7,6 +7,7 @@ from typing import Generic, TypeAlias
 
 from bnfold import rules
 from bnfold.affine import Affine, identity
+from bnfold.choices import Picks
 from bnfold.errors import InternalError
 from bnfold.label import Label, named
 from bnfold.port import E, GraphPort, N, V
@@ -85,7 +86,7 @@ class Planner(Generic[N, V, E]):
 
         Where the algebra leaves a choice, other choices are tried until one holds; the refusal is that of the first.
         """
-        picks = _Picks()
+        picks = Picks()
         first: Refusal | None = None
         for _ in range(_MOST_ATTEMPTS):
             attempt = plan.copy()
@@ -111,7 +112,7 @@ class Planner(Generic[N, V, E]):
         attempt = plan.copy()
         return self._push_once(attempt, origin, affine, rule) or attempt
 
-    def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: "_Picks") -> Refusal | None:
+    def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: Picks) -> Refusal | None:
         start = _present(self._port.inputs(origin), source)
         front = _Front[N, V]({start: {(origin, source): affine}}, {start: _Path(Label(origin.label, origin.op), None)})
         picks.restart()
@@ -121,7 +122,7 @@ class Planner(Generic[N, V, E]):
             refusal = self._pull_node(plan, front, node, picks)
         return refusal
 
-    def _pull_node(self, plan: Plan[N, V], front: "_Front[N, V]", node: N, picks: "_Picks") -> Refusal | None:
+    def _pull_node(self, plan: Plan[N, V], front: "_Front[N, V]", node: N, picks: Picks) -> Refusal | None:
         outputs: dict[int, Affine] = {}
         path = _Path("", None)
         for index, value in enumerate(self._port.outputs(node)):
@@ -242,35 +243,6 @@ class _Front(Generic[N, V]):
 
     def pop(self) -> N:
         return heapq.heappop(self.queue)[2]
-
-
-@dataclass
-class _Picks:
-    """Which choice to take at each place that has one: counts through all combinations, the last place fastest."""
-
-    taken: list[int] = field(default_factory=list)
-    available: list[int] = field(default_factory=list)
-    _place: int = 0
-
-    def restart(self) -> None:
-        self._place = 0
-
-    def choose(self, choices: list[Mapping[int, Affine]]) -> Mapping[int, Affine]:
-        if len(choices) == 1:
-            return choices[0]
-        if self._place == len(self.taken):
-            self.taken.append(0)
-            self.available.append(len(choices))
-        self._place += 1
-        return choices[self.taken[self._place - 1]]
-
-    def advance(self) -> bool:
-        while self.taken and self.taken[-1] + 1 == self.available[-1]:
-            self.taken.pop()
-            self.available.pop()
-        if self.taken:
-            self.taken[-1] += 1
-        return bool(self.taken)
 
 
 def _together(maps: Sequence[Affine]) -> Affine:

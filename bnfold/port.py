@@ -103,6 +103,9 @@ class GraphPort(Protocol[N, V, E]):
     def added_nodes(self, edit: E) -> int:
         """How many nodes an edit adds to the graph."""
 
+    def significand(self, node: N) -> int:
+        """How many bits the significand has of the numbers that an affine node reads; 0 where that is not known."""
+
     def dead_channels(self, edit: E) -> int:
         """How many output channels an edit makes 0, because their bias alone was left of them."""
 

@@ -45,6 +45,13 @@ class Reason(Enum):
     NEEDS_NON_NEGATIVE_SCALE = ("BNF104", "needs-non-negative-scale", "only a scale >= 0 commutes with the operator")
     OTHER_BRANCH = ("BNF106", "other-branch", "another branch of a sum does not carry the same scale")
     PARAMETER_GROWS = ("BNF107", "parameter-grows", "a constant would become larger than it and the map are")
+    ZERO_SCALE = ("BNF110", "zero-scale", "other readers would need the inverse of the map, and a scale is 0")
+    CYCLE = ("BNF111", "cycle", "two ways through the graph ask for different maps of one tensor")
+    ZERO_POINT = (
+        "BNF112",
+        "zero-point",
+        "other readers would see values far from zero, whose rounding is larger than the type's noise",
+    )
     NO_BIAS = ("BNF105", "no-bias", "the operator has nowhere to put a shift and another node would cost as much")
     BRANCHES_DIFFER = ("BNF108", "branches-differ", "no one kernel reads what parallel branches read of their input")
     COSTS_MORE = ("BNF109", "costs-more", "one operator for parallel branches would take more multiply-adds or weights")

@@ -5,7 +5,7 @@ frontend does not fully understand is `Opaque`. Parameters are float64 and exact
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -67,6 +67,19 @@ def _largest(values: Array) -> float:
     return float(np.abs(values).max(initial=0.0))
 
 
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What a norm knows of the values that it reads.
+
+    Attributes:
+        mean: (C,), in units of x.
+        deviation: (C,), the root of variance + epsilon.
+    """
+
+    mean: Array
+    deviation: Array
+
+
 class Form(Enum):
     """What the parameters of an affine node can express."""
 
@@ -89,12 +102,14 @@ class AffineMap(Absorber):
         form: which part of the map the node's parameters can express.
         source: index of the input that holds x.
         channel_axis: the one axis along which the parameters may vary, or None where any axis may.
+        statistics: of x, where the file has them; they are those of x as the file was read.
     """
 
     affine: Affine
     form: Form
     source: int = 0
     channel_axis: int | None = None
+    statistics: Statistics | None = None
 
     @property
     def absorbs_output(self) -> bool:
@@ -187,6 +202,8 @@ class Commuting:
         removed_axes: those of the mixed axes that y does not have any more.
         needs_non_negative_scale: whether the law holds for s >= 0 only.
         shift_factor: k, or why there is none.
+        of_constants: f itself, where it works on every number by itself: a channel with scale 0 is a constant, and f of
+            it as well.
     """
 
     rank: int
@@ -195,6 +212,7 @@ class Commuting:
     needs_non_negative_scale: bool = False
     shift_factor: float | NoShift = 1.0
     source: int = 0
+    of_constants: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class FoldOptions:
     Attributes:
         affine: fold Mul, Add, Sub and Div by constants as well, not BatchNorms alone.
         merge_branches: merge parallel branches that are linear in one tensor into one operator.
+        across: fold BatchNorms across tensors that others read; those readers take the inverse.
         exclude: glob patterns of node names to leave alone.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
@@ -35,6 +36,7 @@ class FoldOptions:
 
     affine: bool = True
     merge_branches: bool = True
+    across: bool = True
     exclude: tuple[str, ...] = ()
     assume_inference: bool = False
     keep_overridable: bool = False

@@ -170,6 +170,12 @@ _CHECK_OPTIONS = (
     help="Merge parallel branches that are linear in one tensor into one operator.",
 )
 @click.option(
+    "--across/--no-across",
+    default=True,
+    show_default=True,
+    help="Fold BatchNorms across tensors that others read, which take the inverse.",
+)
+@click.option(
     "--assume-inference", is_flag=True, help="Treat BatchNorms and Dropouts that say training as inference ones."
 )
 @click.option("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well.")

@@ -39,6 +39,7 @@ class Request:
         on_mismatch: what to do if the check fails, "fail" or "revert".
         affine: fold Mul, Add, Sub and Div by constants as well.
         merge_branches: merge parallel branches into one operator.
+        across: fold BatchNorms across tensors that others read.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
         freeze_initializers: take initializers off the inputs of ONNX graphs.
@@ -62,6 +63,7 @@ class Request:
     on_mismatch: Literal["fail", "revert"]
     affine: bool
     merge_branches: bool
+    across: bool
     assume_inference: bool
     keep_overridable: bool
     freeze_initializers: bool

@@ -92,6 +92,7 @@ def _options(request: Request) -> "FoldOptions":
     return FoldOptions(
         affine=request.affine,
         merge_branches=request.merge_branches,
+        across=request.across,
         exclude=request.exclude,
         imports=request.imports,
         assume_inference=request.assume_inference,

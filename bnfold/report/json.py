@@ -81,6 +81,7 @@ def _fold(fold: Fold) -> dict[str, Any]:
         "through_ops": list(map(operator_of, fold.through)),
         "amplification": _number(fold.amplification),
         "dead_channels": fold.dead_channels,
+        "zero_point": _number(fold.zero_point),
         "quantization": None if fold.quantization is None else _quantization(fold.quantization),
     }
 

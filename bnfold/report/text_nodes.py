@@ -26,6 +26,7 @@ _WHERE: dict[Direction, str] = {
     "downstream": "into the operators behind",
     "both": "into the operators before and behind",
     "merged": "merged into one operator",
+    "across": "across tensors that others read",
     "removed": "removed, as it changes nothing",
     "branch": "merged with the branches beside it",
     "computed": "computed once, with the weight that it was for",
@@ -53,6 +54,9 @@ def folded_nodes(folds: Sequence[Fold], *, width: int, verbose: bool) -> list[Re
 
 def _fold(fold: Fold, width: int) -> str:
     """Such as "bn1 into conv1", on two lines where it is too long for one; the node alone where it went nowhere."""
+    if fold.direction == "across":
+        nodes = counted(len(fold.into), "node")
+        return f"{printable(fold.node)}: {nodes} changed, zero point {fold.zero_point:.2g} deviations from the mean"
     if not fold.into:
         return printable(fold.node)
     target = "into " + all_called(fold.into)

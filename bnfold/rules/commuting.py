@@ -1,6 +1,7 @@
 """Operators without weights that a map passes: activations, pooling, padding, resampling, reductions."""
 
 import numpy as np
+import numpy.typing as npt
 
 from bnfold.affine import Affine, Array, varying_axes
 from bnfold.refusal import Reason, Refusal
@@ -32,7 +33,7 @@ def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
 
     Before::  x -- affine(s, t) -- f -- y
     After::   x -- f -- affine(s, k * t) -- y
-    Law:      f(s * x + t) == s * f(x) + k * t
+    Law:      f(s * x + t) == s * f(x) + k * t, and f(0 * x + t) == 0 * f(x) + f(t)
     Shapes:   x: (d_1, ..., d_r); s, t: (1 or d_1, ..., 1 or d_r), 1 on the axes that f mixes, and without those that
               it removes behind it; k: a number
     Refuses:  WRONG_AXIS: the map varies along an axis on which f mixes values;
@@ -40,10 +41,13 @@ def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
               SHIFT_CANNOT_PASS: f keeps no shift, such as Relu, or padding with zeros
     Source:   ONNX Relu-14, LeakyRelu-16, PRelu-16, MaxPool-22, AveragePool-22, ReduceMean-18, Pad-24, Resize-19, Neg-13
     """
-    moved = _carry(node, affine, _factor(node))
+    constant = _constants(node, affine)
+    moved = _carry(node, Affine(affine.scale, np.where(constant, 0.0, affine.shift)), _factor(node))
     if isinstance(moved, Refusal):
         return moved
     (carried,) = moved.requirements.values()
+    if node.of_constants is not None and constant.any():
+        carried = Affine(carried.scale, np.where(constant, node.of_constants(affine.shift), carried.shift))
     reduced = [np.squeeze(values, axis=node.removed_axes) for values in (carried.scale, carried.shift)]
     return Moved(None, {0: Affine(*reduced)})
 
@@ -51,6 +55,13 @@ def push_through_commuting(node: Commuting, affine: Affine) -> Moved | Refusal:
 def _factor(node: Commuting) -> float:
     """k; any number where no shift passes, since none is left to multiply."""
     return 1.0 if isinstance(node.shift_factor, NoShift) else node.shift_factor
+
+
+def _constants(node: Commuting, affine: Affine) -> npt.NDArray[np.bool_]:
+    """Where the map makes a constant that no shift can follow, but f can be asked of; all False where there is none."""
+    if not isinstance(node.shift_factor, NoShift) or node.of_constants is None or node.mixed_axes:
+        return np.zeros((1,) * affine.rank, np.bool_)
+    return np.asarray((affine.scale == 0) & (affine.shift != 0))
 
 
 def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:

@@ -49,17 +49,27 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
     channels = _vectors(node, affine, node.input_axis, node.input_channels, "input channels")
     if isinstance(channels, Refusal):
         return channels
-    if affine.has_shift and node.no_shift is not None:
-        largest = int(np.argmax(np.abs(channels.shift)))
-        return Refusal(
-            Reason.SHIFT_CANNOT_PASS,
-            f"{node.no_shift.why}; max |shift| {abs(channels.shift[largest]):.3g}, channel {largest}",
-        )
+    stays = why_shift_stays(node, affine)
+    if stays is not None:
+        return stays
     bias = node.bias
     if affine.has_shift:
         on_output = _behind(node, channels)
         bias = on_output if bias is None else bias + on_output
     return _finite(replace(node, weight=node.weight * _per_input(node, channels.scale), bias=bias))
+
+
+def why_shift_stays(node: Contraction, affine: Affine) -> Refusal | None:
+    """Why a contraction takes no shift in front of it; None where it does, or where there is none."""
+    if not affine.has_shift or node.no_shift is None:
+        return None
+    channels = affine.along(node.input_axis)
+    shift = affine.shift.reshape(-1) if channels is None else channels.shift
+    largest = int(np.argmax(np.abs(shift)))
+    return Refusal(
+        Reason.SHIFT_CANNOT_PASS,
+        f"{node.no_shift.why}; max |shift| {abs(shift[largest]):.3g}, channel {largest}",
+    )
 
 
 def push_shift_through_contraction(node: Contraction, affine: Affine) -> Moved | Refusal:

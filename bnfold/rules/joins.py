@@ -25,13 +25,13 @@ def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
     scales: dict[int, Affine] = {}
     if affine.has_scale:
         for index, operand in enumerate(node.operands):
-            scale = _on_operand(affine.scale, operand)
+            scale = on_operand(affine.scale, operand)
             if isinstance(scale, Refusal):
                 return scale
             scales[index] = Affine(scale, np.zeros((1,) * operand.rank))
     if not affine.has_shift:
         return Moved(None, scales)
-    shifts = [_on_operand(affine.shift, operand) for operand in node.operands]
+    shifts = [on_operand(affine.shift, operand) for operand in node.operands]
     choices = []
     for index, (shift, operand) in enumerate(zip(shifts, node.operands, strict=True)):
         if not isinstance(shift, Refusal):
@@ -52,10 +52,8 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
     Refuses:  OTHER_BRANCH: another branch does not have the same scale
     Source:   ONNX Add-14, Sub-14, Sum-13
     """
-    aligned = {index: _aligned(affine, node.rank) for index, affine in inputs.items()}
-    scales = [
-        aligned[index].scale if index in aligned else np.ones((1,) * node.rank) for index in range(len(node.operands))
-    ]
+    maps = {index: aligned(affine, node.rank) for index, affine in inputs.items()}
+    scales = [maps[index].scale if index in maps else np.ones((1,) * node.rank) for index in range(len(node.operands))]
     other = next((index for index, scale in enumerate(scales) if np.any(scale != scales[0])), None)
     if other is not None:
         furthest = np.abs(scales[other] - scales[0]).max()
@@ -64,7 +62,7 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
             f"branch {other} of the sum does not have the scale of branch 0: they differ by {furthest:.3g}",
         )
     shift: Array = np.zeros((1,) * node.rank)
-    for index, affine in aligned.items():
+    for index, affine in maps.items():
         shift = shift + node.operands[index].sign * affine.shift
     return Moved(None, {0: Affine(scales[0], shift)})
 
@@ -84,7 +82,7 @@ def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
     """
     if affine.has_shift:
         return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
-    scales = [_on_operand(affine.scale, operand) for operand in node.operands]
+    scales = [on_operand(affine.scale, operand) for operand in node.operands]
     choices = [
         {index: Affine(scale, np.zeros((1,) * scale.ndim))}
         for index, scale in enumerate(scales)
@@ -109,16 +107,17 @@ def push_through_product(node: Product, inputs: Mapping[int, Affine]) -> Moved |
     for affine in inputs.values():
         if affine.has_shift:
             return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
-        scale = scale * _aligned(affine, node.rank).scale
+        scale = scale * aligned(affine, node.rank).scale
     return Moved(None, {0: Affine(scale, np.zeros((1,) * node.rank))})
 
 
-def _aligned(affine: Affine, rank: int) -> Affine:
+def aligned(affine: Affine, rank: int) -> Affine:
+    """The same map with axes of length 1 in front, up to this rank."""
     shape = (1,) * (rank - affine.rank)
     return Affine(affine.scale.reshape(shape + affine.scale.shape), affine.shift.reshape(shape + affine.shift.shape))
 
 
-def _on_operand(values: Array, operand: Operand) -> Array | Refusal:
+def on_operand(values: Array, operand: Operand) -> Array | Refusal:
     """Parameters for the result, as parameters for one operand of it."""
     for axis in range(values.ndim):
         if values.shape[axis] == 1 or values.shape[axis] == operand.aligned_shape[axis]:

@@ -138,7 +138,12 @@ class OnnxSource:
             keep_overridable=self.options.keep_overridable,
         )
         outcome = replace(
-            fold_graph(port, affine_nodes=self.options.affine, merge_branches=self.options.merge_branches),
+            fold_graph(
+                port,
+                affine_nodes=self.options.affine,
+                merge_branches=self.options.merge_branches,
+                across=self.options.across,
+            ),
             unmatched=port.unmatched,
         )
         watch.lap("plan")

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+import torch
+
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
@@ -12,6 +14,8 @@ from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_va
 from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
+
+_SIGNIFICANDS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
 
 
 class AtenPort:
@@ -130,6 +134,11 @@ class AtenPort:
     def added_nodes(self, edit: AtenEdit) -> int:
         """An addition, where the node has no room for a bias."""
         return int(edit.bias_behind is not None)
+
+    def significand(self, node: AtenNode) -> int:
+        """Of the type of what the node makes."""
+        made = node.outputs[0]
+        return 0 if made is None or made.dtype is None else _SIGNIFICANDS.get(made.dtype, 0)
 
     def dead_channels(self, edit: AtenEdit) -> int:
         """Of all weights that the edit changes."""

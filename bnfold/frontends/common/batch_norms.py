@@ -9,7 +9,7 @@ from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim
 from bnfold.refusal import Refusal
 from bnfold.rules.affine_map import read_batch_norm_as_affine
-from bnfold.semantics import AffineMap, Form
+from bnfold.semantics import AffineMap, Form, Statistics
 
 _CHANNEL_AXIS = 1
 
@@ -37,7 +37,8 @@ def read_batch_norm(
     affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon, rank=len(shape))
     if isinstance(affine, Refusal):
         raise Undecodable(affine.reason, affine.evidence)
-    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS)
+    statistics = Statistics(mean, np.sqrt(variance + epsilon))
+    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS, statistics=statistics)
 
 
 def read_batch_norm_of_one_channel(

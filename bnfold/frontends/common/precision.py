@@ -14,6 +14,11 @@ _WORST_RELATIVE_LOSS = 2.0**-6
 _LARGEST_FLOAT16 = 65504.0
 
 
+def significand(dtype: np.dtype[np.generic]) -> int:
+    """How many bits the significand of a floating-point type has, the first one included: 24 of float32."""
+    return int(ml_dtypes.finfo(dtype).nmant) + 1
+
+
 def round_parameter(values: Array, dtype: np.dtype[np.generic]) -> AnyArray | Refusal:
     """Round a parameter to its stored type, once.
 

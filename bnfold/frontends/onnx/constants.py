@@ -152,11 +152,11 @@ class OnnxConstants:
         return None
 
     def _evaluate(self, value: OnnxValue, known: Mapping[OnnxValue, AnyArray | Refusal]) -> AnyArray | Refusal:
+        if value in self._changed:
+            return self._changed[value].rounded
         node = value.producer
         if node is None:
-            return (
-                self._store.read(value.initializer) if value.initializer is not None else self._changed[value].rounded
-            )
+            return _required(value, None if value.initializer is None else self._store.read(value.initializer))
         operands = []
         for source in _sources(node):
             operand = known[source]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 import onnx
 
 from bnfold.frontends.common.left_alone import LeftAlone
+from bnfold.frontends.common.precision import significand
 from bnfold.frontends.onnx import branches
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
@@ -164,6 +165,13 @@ class OnnxPort:
     def added_nodes(self, edit: OnnxEdit) -> int:
         """An Add, where the node has no room for a bias."""
         return int(edit.bias_behind is not None)
+
+    def significand(self, node: OnnxNode) -> int:
+        """Of the type of the node's constants: the operator asks for the same type as that of what it reads."""
+        for value in node.inputs:
+            if value is not None and self._constants.is_fixed(value):
+                return significand(self._constants.require(value).dtype)
+        return 0
 
     def dead_channels(self, edit: OnnxEdit) -> int:
         """Of all weights that the edit changes."""

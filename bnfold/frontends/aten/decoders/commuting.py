@@ -1,8 +1,13 @@
 """Activations, pooling, padding, resampling and reductions: operators without weights that scales or shifts pass."""
 
 import re
+from collections.abc import Callable
 
+import numpy as np
+
+from bnfold.affine import Array
 from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.common.ramps import leaky_relu, relu
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
@@ -21,7 +26,19 @@ def decode_ramp(call: AtenCall) -> Commuting:
         needs_non_negative_scale=True,
         shift_factor=NoShift(f"{call.node.op} bends at zero, and a shift moves the bend"),
         source=call.source("self"),
+        of_constants=_of_constants(call),
     )
+
+
+def _of_constants(call: AtenCall) -> Callable[[Array], Array] | None:
+    name = call.node.op.removeprefix("aten::").rstrip("_")
+    if name == "relu":
+        return relu
+    if name == "abs":
+        return np.abs
+    if name == "leaky_relu":
+        return leaky_relu(float(call.fixed("negative_slope")))
+    return None  # the slopes of a prelu are a tensor
 
 
 def decode_neg(call: AtenCall) -> Commuting:

@@ -1,9 +1,15 @@
 """Activations, pooling, resampling and reductions: operators without weights that scales or shifts pass."""
 
+from collections.abc import Callable
+
+import numpy as np
+
+from bnfold.affine import Array
+from bnfold.frontends.common.ramps import leaky_relu, relu
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.graph import Traits
+from bnfold.frontends.onnx.graph import OnnxNode, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, pooled
@@ -30,7 +36,19 @@ def decode_ramp(context: OnnxContext) -> Commuting:
         len(context.shape(0)),
         needs_non_negative_scale=True,
         shift_factor=NoShift(f"{context.node.op} bends at zero, and a shift moves the bend"),
+        of_constants=_of_constants(context.node),
     )
+
+
+def _of_constants(node: OnnxNode) -> Callable[[Array], Array] | None:
+    match node.proto.op_type:
+        case "Relu":
+            return relu
+        case "Abs":
+            return np.abs
+        case "LeakyRelu":
+            return leaky_relu(attribute(node, "alpha", 0.01))
+    return None  # the slopes of a PRelu are a tensor
 
 
 @FAMILY.operator("Neg", (6, 13))

@@ -1,0 +1,241 @@
+"""Maps that cross tensors which others read: those readers take the inverse.
+
+`planning` moves a map along a path on which every tensor has one reader that matters. Here a plan says what the readers
+of every tensor of a region have to apply, old value = map(new value), and every node of the region is settled with the
+maps on its sides. A tensor gets one map; a tensor that gets a map tells its producer and all its readers.
+docs/theory.md has the view behind it.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic
+
+from bnfold.affine import Affine
+from bnfold.choices import Picks
+from bnfold.errors import InternalError
+from bnfold.label import Label
+from bnfold.port import E, GraphPort, N, V
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.carry import Sides, agree, settle, spread
+from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning, Product, Sum
+
+# How many ways to send shifts through sums, or scales through products, are tried before the first failure counts.
+_MOST_ATTEMPTS = 16
+
+
+@dataclass
+class Region(Generic[N, V]):
+    """A set of maps that holds together.
+
+    Attributes:
+        maps: of tensors: what they hold now, of what they will hold.
+        meanings: what nodes will mean; those that a map only passes stay as they are.
+        passed: nodes that a map only passes.
+    """
+
+    maps: dict[V, Affine] = field(default_factory=dict)
+    meanings: dict[N, Meaning] = field(default_factory=dict)
+    passed: dict[N, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Why there is no region.
+
+    Attributes:
+        refusal: what one node, or one tensor, said.
+        reach: how many questions were answered before: the further a plan came, the more its end says.
+    """
+
+    refusal: Refusal
+    reach: int
+
+
+class Compensator(Generic[N, V, E]):
+    """Plans regions on one graph as it is now; it reads meanings once, so it must not outlive a change of the graph.
+
+    Args:
+        port: the graph.
+    """
+
+    def __init__(self, port: GraphPort[N, V, E]) -> None:
+        self._port = port
+        self._meanings: dict[N, Meaning] = {}
+
+    def meaning(self, node: N) -> Meaning:
+        """What a node means now."""
+        if node not in self._meanings:
+            self._meanings[node] = self._port.decode(node)
+        return self._meanings[node]
+
+    def plan(self, origin: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
+        """The region in which these tensors have these maps, and all that is outside sees what it sees now.
+
+        Where the algebra leaves a choice, other choices are tried until one holds; what is said is of the first.
+
+        Args:
+            origin: the affine node that goes: nothing is asked of it.
+            seeds: of its input and its output, so that the two hold the same then.
+        """
+        picks = Picks()
+        first: Stopped | None = None
+        for _ in range(_MOST_ATTEMPTS):
+            picks.restart()
+            attempt: _Attempt[N, V, E] = _Attempt(self._port, self.meaning, origin, picks)
+            found = attempt.run(seeds)
+            if not isinstance(found, Refusal):
+                return found
+            first = first or Stopped(found, attempt.reach)
+            if not picks.advance():
+                break
+        assert first is not None
+        return first
+
+
+class _Attempt(Generic[N, V, E]):
+    """One run through all choices that were picked."""
+
+    def __init__(self, port: GraphPort[N, V, E], meaning: Callable[[N], Meaning], origin: N, picks: Picks) -> None:
+        self._port, self._meaning, self._origin, self._picks = port, meaning, origin, picks
+        self._region: Region[N, V] = Region()
+        self._up: list[tuple[tuple[int, ...], int, N]] = []
+        self._down: list[tuple[tuple[int, ...], int, N]] = []
+        self._waiting: set[N] = set()
+        self._touched: dict[N, None] = {}
+        self._count = 0
+
+    @property
+    def reach(self) -> int:
+        """How many questions were asked; 0 where the seeds themselves, or their readers, refuse."""
+        return self._count
+
+    def run(self, seeds: Mapping[V, Affine]) -> Region[N, V] | Refusal:
+        for value, affine in seeds.items():
+            refusal = self._assign(value, affine)
+            if refusal is not None:
+                self._count = 0
+                return refusal.along(Label(self._origin.label, self._origin.op))
+        refusal = self._refused_at_once(seeds)
+        if refusal is not None:
+            self._count = 0
+            return refusal
+        for node in self._visits():
+            refusal = self._spread(node)
+            if refusal is not None:
+                return self._along(refusal, node)
+        for node in self._touched:
+            refusal = self._settle(node)
+            if refusal is not None:
+                return self._along(refusal, node)
+        return self._region
+
+    def _refused_at_once(self, seeds: Mapping[V, Affine]) -> Refusal | None:
+        """What the nearest readers refuse whatever lies behind them: most plans fail here, before a region is made."""
+        for value, affine in seeds.items():
+            for reader, slot in [] if affine.is_identity else self._port.readers(value):
+                if reader is self._origin or isinstance(self._meaning(reader), (Sum, Product, Concatenation)):
+                    continue
+                found = spread(self._meaning(reader), Sides(inputs={slot: affine}))
+                if isinstance(found, Refusal):
+                    return self._along(found, reader)
+        return None
+
+    def _visits(self) -> Iterator[N]:
+        """Producers first, the last of them first: what lies behind is asked when all that is in front is known."""
+        while self._up or self._down:
+            _, _, node = heapq.heappop(self._up or self._down)
+            if node in self._waiting:
+                self._waiting.remove(node)
+                yield node
+
+    def _assign(self, value: V, affine: Affine) -> Refusal | None:
+        if affine.is_identity:
+            return None
+        known = self._region.maps.get(value)
+        if known is not None:
+            if agree(known, affine):
+                return None
+            return Refusal(Reason.CYCLE, f"two ways through the graph ask for different maps of {value.name!r}")
+        pinned = self._port.pinned(value)
+        if pinned is not None:
+            return pinned
+        producer = self._port.producer(value)
+        if isinstance(producer, Refusal):
+            return producer
+        self._region.maps[value] = affine
+        self._ask(producer, self._up, tuple(-step for step in self._port.position(producer)))
+        for reader, _ in self._port.readers(value):
+            self._ask(reader, self._down, self._port.position(reader))
+        return None
+
+    def _ask(self, node: N, queue: list[tuple[tuple[int, ...], int, N]], position: tuple[int, ...]) -> None:
+        if node is self._origin:
+            return
+        self._touched[node] = None
+        self._waiting.add(node)
+        self._count += 1
+        heapq.heappush(queue, (position, self._count, node))
+
+    def _spread(self, node: N) -> Refusal | None:
+        choices = spread(self._meaning(node), self._sides(node))
+        if isinstance(choices, Refusal):
+            return choices
+        chosen = self._picks.choose(self._absorbers_first(node, choices))
+        for index, affine in chosen.inputs.items():
+            refusal = self._assign(self._present(self._port.inputs(node), index), affine)
+            if refusal is not None:
+                return refusal
+        outputs = self._port.outputs(node)
+        for index, affine in chosen.outputs.items():
+            value = outputs[index] if index < len(outputs) else None
+            refusal = None if value is None else self._assign(value, affine)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _settle(self, node: N) -> Refusal | None:
+        before = self._meaning(node)
+        after = settle(before, self._sides(node))
+        if isinstance(after, Refusal):
+            return after
+        if after is None:
+            self._region.passed[node] = None
+        else:
+            self._region.meanings[node] = after
+        return None
+
+    def _sides(self, node: N) -> Sides:
+        maps = self._region.maps
+        inputs, outputs = self._port.inputs(node), self._port.outputs(node)
+        return Sides(
+            {index: maps[value] for index, value in enumerate(inputs) if value is not None and value in maps},
+            {index: maps[value] for index, value in enumerate(outputs) if value is not None and value in maps},
+        )
+
+    def _absorbers_first(self, node: N, choices: Sequence[Sides]) -> list[Sides]:
+        """Shifts and scales go where they end at once, if they can."""
+        if len(choices) == 1:
+            return list(choices)
+        return sorted(choices, key=lambda choice: not self._ends(node, choice))
+
+    def _ends(self, node: N, choice: Sides) -> bool:
+        inputs = self._port.inputs(node)
+        moved = [index for index, affine in choice.inputs.items() if affine.has_shift] or list(choice.inputs)
+        return bool(moved) and all(self._ends_at(self._present(inputs, index)) for index in moved)
+
+    def _ends_at(self, value: V) -> bool:
+        producer = self._port.producer(value)
+        if isinstance(producer, Refusal) or value in self._region.maps:
+            return False
+        return isinstance(self._meaning(producer), (Contraction, AffineMap)) and len(self._port.readers(value)) == 1
+
+    def _along(self, refusal: Refusal, node: N) -> Refusal:
+        return refusal.along(Label(self._origin.label, self._origin.op), Label(node.label, node.op))
+
+    @staticmethod
+    def _present(values: Sequence[V | None], index: int) -> V:
+        value = values[index] if index < len(values) else None
+        if value is None:
+            raise InternalError(f"a map was sent to tensor {index} of a node that has none there")
+        return value

@@ -1,0 +1,196 @@
+"""Folding a BatchNorm across tensors that others read, where neither direction alone is free."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Generic
+
+import numpy as np
+
+from bnfold.affine import Affine, Array
+from bnfold.compensation import Compensator, Region, Stopped
+from bnfold.label import Label
+from bnfold.outcome import Fold
+from bnfold.port import E, GraphPort, N, V
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Absorber, AffineMap, Meaning
+
+# How many deviations the zero of a BatchNorm may lie from the mean that it knows, by the bits of the significand of the
+# type: so far from zero are the values that the tensor's readers see then. docs/theory.md has the measurement.
+_FARTHEST_ZERO = {53: 1e6, 24: 64.0, 11: 1.0, 8: 0.0}
+
+
+class Crossing(Generic[N, V, E]):
+    """Folds one BatchNorm after the other across the tensors of one graph.
+
+    Args:
+        port: the graph; it is changed in place.
+        nodes: those that may have to be folded, before anything is.
+    """
+
+    def __init__(self, port: GraphPort[N, V, E], nodes: Iterable[N]) -> None:
+        self._port = port
+        self._compensator: Compensator[N, V, E] = Compensator(port)
+        # Where the zeros lie is asked now: what a BatchNorm knows of its input is in units of the file.
+        self._zeros = {node: _distance_of_zero(port.decode(node)) for node in nodes if node.is_batch_norm}
+
+    def begin_pass(self) -> None:
+        """Read the graph anew: it has changed since the last pass."""
+        self._compensator = Compensator(self._port)
+
+    def fold(self, node: N, meaning: AffineMap) -> Fold | Refusal:
+        """Fold one BatchNorm, or say why it stays: what stopped the plan that came furthest."""
+        far = Stopped(Refusal(Reason.NO_READER, "it reads or makes nothing"), -1)
+        for seeds in self._seeds(node, meaning):
+            region = self._plan(node, seeds)
+            edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region)
+            if isinstance(region, Region) and not isinstance(edits, Stopped):
+                fold = self._folded(node, region, edits)
+                self._commit(node, meaning, region, edits)
+                return fold
+            if isinstance(edits, Stopped) and edits.reach > far.reach:
+                far = edits
+        return far.refusal
+
+    def _seeds(self, node: N, meaning: AffineMap) -> Iterator[Mapping[V, Affine]]:
+        """Maps with which the node's input and output hold the same, so that it can go."""
+        before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
+        if before is None or behind is None:
+            return
+        for own, others in _halves(meaning.affine):
+            yield {before: own, behind: others}
+
+    def _plan(self, node: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
+        if any(affine.has_shift for affine in seeds.values()):
+            refusal = self._too_far(node)
+            if refusal is not None:
+                return Stopped(refusal.along(Label(node.label, node.op)), 0)
+        return self._compensator.plan(node, seeds)
+
+    def _too_far(self, node: N) -> Refusal | None:
+        """Whether the readers of the tensor would see values far from zero where it holds the BatchNorm's output."""
+        farthest = _FARTHEST_ZERO.get(self._port.significand(node), 0.0)
+        distance = self._zeros.get(node)
+        if distance is None:
+            return Refusal(Reason.ZERO_POINT, "nothing says how far its zero lies from the values that it reads")
+        worst = int(np.argmax(distance))
+        if distance[worst] <= farthest:
+            return None
+        return Refusal(
+            Reason.ZERO_POINT,
+            f"its zero lies {distance[worst]:.3g} deviations from the mean in channel {worst}, more than {farthest:g}",
+        )
+
+    def _encoded(self, origin: N, meaning: AffineMap, region: Region[N, V]) -> list[E] | Stopped:
+        edits: list[E] = []
+        for node, after in region.meanings.items():
+            edit = self._encode(node, meaning, after)
+            if isinstance(edit, Refusal):
+                path = (Label(origin.label, origin.op), Label(node.label, node.op))
+                return Stopped(edit.along(*path), len(region.maps))
+            edits.append(edit)
+        return edits
+
+    def _encode(self, node: N, origin: AffineMap, after: Meaning) -> E | Refusal:
+        if _grows(origin, self._compensator.meaning(node), after):
+            return Refusal(Reason.PARAMETER_GROWS, "a constant would become larger than it and the map are")
+        edit = self._port.encode(node, after)
+        if not isinstance(edit, Refusal) and self._port.added_nodes(edit):
+            return Refusal(Reason.NO_BIAS, f"{node.op} has no bias, and another node would cost as much")
+        return edit
+
+    def _folded(self, node: N, region: Region[N, V], edits: list[E]) -> Fold:
+        behind = self._port.outputs(node)[0]
+        assert behind is not None
+        growth = [amplification(self._compensator.meaning(other), after) for other, after in region.meanings.items()]
+        distance = self._zeros.get(node)
+        return Fold(
+            node=Label(node.label, node.op),
+            op=node.op,
+            is_batch_norm=node.is_batch_norm,
+            tensor=behind.name,
+            direction="across",
+            into=tuple(Label(other.label, other.op) for other in region.meanings),
+            through=tuple(Label(other.label, other.op) for other in region.passed),
+            amplification=max(growth, default=1.0),
+            dead_channels=sum(self._port.dead_channels(edit) for edit in edits),
+            zero_point=0.0 if distance is None else float(distance.max(initial=0.0)),
+        )
+
+    def _commit(self, node: N, meaning: AffineMap, region: Region[N, V], edits: list[E]) -> None:
+        before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
+        assert before is not None
+        assert behind is not None
+        for other in region.meanings:
+            if other in self._zeros:
+                self._zeros[other] = self._moved_zero(other, region)
+        for edit in edits:
+            self._port.apply(edit)
+        if behind in region.maps:
+            self._port.bypass_downstream(node, meaning.source)
+            gone: V = behind
+        else:
+            self._port.bypass_upstream(node, meaning.source)
+            gone = before
+        for value in region.maps:
+            if value is not gone:
+                self._port.rename(value)
+        self.begin_pass()
+
+    def _moved_zero(self, node: N, region: Region[N, V]) -> Array | None:
+        """A BatchNorm's zero stays where it is while its output does; a shift of that moves it."""
+        behind = self._port.outputs(node)[0]
+        moved = region.maps.get(behind) if behind is not None else None
+        return None if moved is not None and moved.has_shift else self._zeros[node]
+
+
+def _halves(affine: Affine) -> Iterator[tuple[Affine, Affine]]:
+    """Ways to part y = s x + t between its two tensors: x = m(z) and y = n(z) with n = (s, t) after m.
+
+    The first puts the zero of the map on x and leaves its scale to y; the second the signs as well. The third and the
+    fourth are the inverse on x alone, and its scale alone; the last leaves all to y. A channel of scale 0 is a constant
+    for the readers of y, and x is left alone there.
+    """
+    live = affine.scale != 0
+    divisor = np.where(live, affine.scale, 1.0)
+    one, none = np.ones((1,) * affine.rank), np.zeros((1,) * affine.rank)
+    zero = np.where(live, -affine.shift / divisor, 0.0)
+    constant = np.where(live, 0.0, affine.shift)
+    sign = np.where(live, np.sign(affine.scale), 1.0)
+    yield Affine(one, zero), Affine(affine.scale, constant)
+    if np.any(sign < 0):
+        yield Affine(sign, zero), Affine(np.abs(affine.scale), constant)
+    yield Affine(1.0 / divisor, zero), Affine(np.where(live, 1.0, 0.0), constant)
+    yield Affine(1.0 / divisor, none), Affine(np.where(live, 1.0, 0.0), affine.shift)
+    yield Affine(one, none), affine
+
+
+def _distance_of_zero(meaning: Meaning) -> Array | None:
+    """How far the x with scale * x + shift = 0 lies from the mean, in deviations of x; 0 where there is none."""
+    if not isinstance(meaning, AffineMap) or meaning.statistics is None or meaning.channel_axis is None:
+        return None
+    channels = meaning.affine.along(meaning.channel_axis)
+    if channels is None:
+        return None
+    mean, deviation = meaning.statistics.mean, meaning.statistics.deviation
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gamma = channels.scale * deviation
+        beta = channels.shift + channels.scale * mean
+        distance: Array = np.where(gamma == 0, 0.0, np.abs(beta / gamma))
+    return distance
+
+
+def _grows(origin: AffineMap, before: Meaning, after: Meaning) -> bool:
+    """Whether a constant would become larger than it and the map were."""
+    if not isinstance(before, AffineMap) or not isinstance(after, AffineMap):
+        return False
+    return _size(after) > max(_size(before), _size(origin))
+
+
+def _size(node: AffineMap) -> int:
+    return max(node.affine.scale.size, node.affine.shift.size)
+
+
+def amplification(before: Meaning, after: Meaning) -> float:
+    """max|W'| / max|W|, or 1 where nothing can grow."""
+    if not isinstance(before, Absorber) or not isinstance(after, Absorber) or before.largest_factor == 0:
+        return 1.0
+    return after.largest_factor / before.largest_factor

@@ -1,0 +1,361 @@
+"""Maps on tensors that others read: what a node makes of them on its other sides, and how it lives with them.
+
+A map says what a tensor's readers have to apply to it: old value = map(new value). A node is given the maps of some of
+its tensors. `spread` says which maps its other tensors must have then; `settle` says what the node must mean so that it
+makes new outputs of new inputs. `pull` and `push` move a map from one side to the other; here both sides may have some.
+An operator with weights applies the maps of its inputs, and undoes that of its output: only there is a scale of 0 in
+the way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from bnfold.affine import Affine, Array
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.contraction import why_shift_stays
+from bnfold.rules.dispatch import pull, push, refuse
+from bnfold.rules.joins import aligned, on_operand
+from bnfold.semantics import (
+    AffineMap,
+    Concatenation,
+    Contraction,
+    Embedding,
+    Form,
+    Meaning,
+    Normalisation,
+    Opaque,
+    Operand,
+    Product,
+    Recurrent,
+    Sum,
+)
+
+Maps: TypeAlias = Mapping[int, Affine]
+
+# What float64 may lose where a map is divided by another, relative to the larger of two that should be equal.
+_LOST = 2.0**-48
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Maps on the tensors of one node, by index; a tensor without one keeps its values.
+
+    Attributes:
+        inputs: on what it reads.
+        outputs: on what it makes.
+    """
+
+    inputs: Maps = field(default_factory=dict)
+    outputs: Maps = field(default_factory=dict)
+
+
+def agree(one: Affine, other: Affine) -> bool:
+    """Whether two maps of one rank are the same, but for the last bits of float64."""
+    return _close(one.scale, other.scale) and _close(one.shift, other.shift)
+
+
+def spread(node: Meaning, known: Sides) -> Sequence[Sides] | Refusal:
+    """The maps that a node's other tensors must have, given those of some.
+
+    Law: see the operator's rule in `pull` and `push`. An operator that absorbs asks for nothing.
+
+    Args:
+        node: the meaning.
+        known: at least one map.
+
+    Returns:
+        Choices of which one is enough, each with the further maps alone.
+    """
+    match node:
+        case Opaque():
+            return refuse(node)
+        case Contraction():
+            stays = [why_shift_stays(node, affine) for affine in known.inputs.values()]
+            return next((refusal for refusal in stays if refusal is not None), (Sides(),))
+        case Recurrent() | Normalisation() | Embedding() | AffineMap(form=Form.SCALE_AND_SHIFT):
+            return (Sides(),)
+        case AffineMap():
+            return _spread_over_arithmetic(node, known)
+        case Sum():
+            return _spread_over_sum(node, known)
+        case Product():
+            return _spread_over_product(node, known)
+        case _:
+            return _spread_over_passing(node, known)
+
+
+def settle(node: Meaning, sides: Sides) -> Meaning | Refusal | None:
+    """What a node must mean so that its tensors can hold the values that go with these maps.
+
+    Law: outputs(new meaning(x)) == old meaning(inputs(x))
+
+    Args:
+        node: the meaning now.
+        sides: the maps of all its tensors; those that are not there keep their values.
+
+    Returns:
+        The new meaning; None where the node stays as it is.
+    """
+    match node:
+        case Opaque():
+            return refuse(node)
+        case Sum():
+            return _settle_sum(node, sides)
+        case Product():
+            return _settle_product(node, sides)
+        case Contraction() | Recurrent() | Normalisation() | Embedding() | AffineMap(form=Form.SCALE_AND_SHIFT):
+            return _settle_absorber(node, sides)
+        case AffineMap():
+            return _settle_arithmetic(node, sides)
+        case _:
+            return _settle_passing(node, sides)
+
+
+def _settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
+    """The map of the input goes in, and so does the inverse of that of the output.
+
+    Before::  x -- node -- y
+    After::   x', x = m(x') -- node' -- y', y = n(y')
+    Law:      node' = inverse of n after node after m
+    Refuses:  ZERO_SCALE: n cannot be undone; what the operator refuses as an absorber on either side
+    """
+    after: Meaning = node
+    if sides.inputs:
+        moved = push(after, sides.inputs)
+        if isinstance(moved, Refusal):
+            return moved
+        after = moved.meaning or after
+    if sides.outputs:
+        inverses: dict[int, Affine] = {}
+        for index, affine in sides.outputs.items():
+            inverse = affine.inverse()
+            if isinstance(inverse, Refusal):
+                return inverse
+            inverses[index] = inverse
+        moved = pull(after, inverses)
+        if isinstance(moved, Refusal):
+            return moved
+        after = moved.meaning or after
+    return after
+
+
+def _spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refusal:
+    """Activations, pooling, data movement, Concat, Split: a map on one side is a map on the other."""
+    inputs: Maps = known.inputs
+    if not inputs or (known.outputs and isinstance(node, Concatenation)):
+        pulled = pull(node, known.outputs)
+        if isinstance(pulled, Refusal):
+            return pulled
+        inputs = pulled.requirements
+    pushed = push(node, inputs)
+    if isinstance(pushed, Refusal):
+        return pushed
+    return (Sides(_without(inputs, known.inputs), _without(pushed.requirements, known.outputs)),)
+
+
+def _settle_passing(node: Meaning, sides: Sides) -> Refusal | None:
+    made: Maps = {}
+    if sides.inputs:
+        pushed = push(node, sides.inputs)
+        if isinstance(pushed, Refusal):
+            return pushed
+        made = pushed.requirements
+    for index in made.keys() | sides.outputs.keys():
+        if not _same(made.get(index), sides.outputs.get(index)):
+            return Refusal(Reason.CYCLE, "what reaches the operator from one side is not what the other side asks for")
+    return None
+
+
+def _spread_over_arithmetic(node: AffineMap, known: Sides) -> Sequence[Sides] | Refusal:
+    """A Mul takes scales, and a shift acts on both of its sides; an Add takes shifts, and a scale acts on both."""
+    if set(known.inputs) - {node.source}:
+        return Refusal(Reason.NOT_LINEAR, "the operator reads the tensor as one of its parameters")
+    before, behind = known.inputs.get(node.source), known.outputs.get(0)
+    if before is not None and behind is None:
+        passed = before.scale_alone() if node.form is Form.SHIFT else _shifted(node.affine.scale * before.shift)
+        return (Sides(outputs=_proper({0: passed})),)
+    if behind is not None and before is None:
+        if node.form is Form.SHIFT:
+            return (Sides(inputs=_proper({node.source: behind.scale_alone()})),)
+        if behind.has_shift and not np.all(node.affine.scale):
+            return Refusal(Reason.ZERO_SCALE, "a shift behind a multiplication by 0 has no counterpart in front of it")
+        shift = behind.shift / node.affine.scale if behind.has_shift else behind.shift
+        return (Sides(inputs=_proper({node.source: _shifted(shift)})),)
+    return (Sides(),)
+
+
+def _settle_arithmetic(node: AffineMap, sides: Sides) -> AffineMap | Refusal:
+    """Mul, Div, Add and Sub by a constant c, y = c x or y = r x + c with r of 1 or -1; x = a x' + b, y = p y' + q.
+
+    Law:      Mul: c' = c a / p, where q = c b; Add: c' = (c + r b - q) / p, where a = p
+    Refuses:  CYCLE: the condition does not hold; ZERO_SCALE: p is 0
+    """
+    rank = node.affine.rank
+    before = sides.inputs.get(node.source, _nothing(rank))
+    behind = sides.outputs.get(0, _nothing(rank))
+    undone = behind.scale_alone().inverse()
+    if isinstance(undone, Refusal):
+        return undone
+    c = node.affine.shift if node.form is Form.SHIFT else node.affine.scale
+    holds = _close(before.scale, behind.scale) if node.form is Form.SHIFT else _close(behind.shift, c * before.shift)
+    if not holds:
+        return Refusal(Reason.CYCLE, "what reaches the operator from one side is not what the other side asks for")
+    if node.form is Form.SHIFT:
+        constant = (c + node.affine.scale * before.shift - behind.shift) * undone.scale
+        return replace(node, affine=Affine(node.affine.scale, constant))
+    return replace(node, affine=Affine(c * before.scale * undone.scale, np.zeros((1,) * rank)))
+
+
+def _spread_over_sum(node: Sum, known: Sides) -> Sequence[Sides] | Refusal:
+    """All tensors of a sum have the same scale; what is left of the shifts goes to one that has no map yet.
+
+    Law:      y = sum r_i x_i, with x_i = a x_i' + b_i and y = a y' + b, where b = sum r_i b_i
+    Refuses:  OTHER_BRANCH: two known scales differ; what `on_operand` refuses for a branch that is repeated
+    """
+    scale = _common_scale(node, known)
+    if isinstance(scale, Refusal):
+        return scale
+    inputs: dict[int, Affine] = {}
+    for index, operand in enumerate(node.operands):
+        if index in known.inputs:
+            continue
+        own = on_operand(scale, operand)
+        if isinstance(own, Refusal):
+            return own
+        inputs[index] = Affine(own, np.zeros((1,) * operand.rank))
+    missing = _missing_shift(node, known)
+    outputs = {} if 0 in known.outputs else {0: Affine(scale, np.zeros((1,) * node.rank))}
+    if not np.any(missing):
+        return (Sides(_proper(inputs), _proper(outputs)),)
+    choices = [
+        Sides(
+            _proper({**inputs, index: Affine(inputs[index].scale, node.operands[index].sign * own)}), _proper(outputs)
+        )
+        for index in inputs
+        if not isinstance(own := on_operand(missing, node.operands[index]), Refusal)
+    ]
+    if outputs:
+        choices.append(Sides(_proper(inputs), {0: Affine(scale, -missing)}))
+    return choices or Refusal(Reason.SHIFT_CANNOT_PASS, "no tensor of the sum is left that could take the shift")
+
+
+def _settle_sum(node: Sum, sides: Sides) -> Refusal | None:
+    complete = Sides(_completed(node.operands, sides.inputs), _with_output(node.rank, sides.outputs))
+    scale = _common_scale(node, complete)
+    if isinstance(scale, Refusal):
+        return scale
+    missing = _missing_shift(node, sides)
+    largest = max([_largest(affine.shift) for affine in (*sides.inputs.values(), *sides.outputs.values())], default=0.0)
+    if _largest(missing) > _LOST * largest:
+        return Refusal(Reason.CYCLE, f"shifts of {_largest(missing):.3g} are left over at a sum")
+    return None
+
+
+def _common_scale(node: Sum, known: Sides) -> Array | Refusal:
+    found = [aligned(affine, node.rank).scale for affine in (*known.outputs.values(), *known.inputs.values())]
+    for other in found[1:]:
+        if not _close(found[0], other):
+            furthest = float(np.abs(found[0] - other).max())
+            return Refusal(
+                Reason.OTHER_BRANCH, f"two tensors of a sum need different scales: they differ by {furthest:.3g}"
+            )
+    return found[0]
+
+
+def _missing_shift(node: Sum, known: Sides) -> Array:
+    """What the shift of the output is larger than those of the inputs together."""
+    missing: Array = np.zeros((1,) * node.rank)
+    for affine in known.outputs.values():
+        missing = missing + affine.shift
+    for index, affine in known.inputs.items():
+        missing = missing - node.operands[index].sign * aligned(affine, node.rank).shift
+    return missing
+
+
+def _spread_over_product(node: Product, known: Sides) -> Sequence[Sides] | Refusal:
+    """A scale on one tensor of a product of activations is on the result, too, or another factor has its inverse.
+
+    Law:      (a x) (b y) == (a b) (x y)
+    Refuses:  SHIFT_CANNOT_PASS: any map has a shift; ZERO_SCALE: a scale that must be undone is 0
+    """
+    scale = _left_of_product(node, known)
+    if isinstance(scale, Refusal):
+        return scale
+    choices = [] if 0 in known.outputs else [Sides(outputs=_proper({0: _scaled(scale)}))]
+    undone = _scaled(scale).inverse()
+    for index, operand in enumerate(node.operands):
+        if index in known.inputs or isinstance(undone, Refusal):
+            continue
+        own = on_operand(undone.scale, operand)
+        if not isinstance(own, Refusal):
+            choices.append(Sides(inputs=_proper({index: _scaled(own)})))
+    return choices or (Sides(),)
+
+
+def _settle_product(node: Product, sides: Sides) -> Refusal | None:
+    scale = _left_of_product(node, sides)
+    if isinstance(scale, Refusal):
+        return scale
+    if not _close(scale, np.ones((1,) * node.rank)):
+        return Refusal(Reason.CYCLE, "the scales of the factors do not make the scale of the product")
+    return None
+
+
+def _left_of_product(node: Product, known: Sides) -> Array | Refusal:
+    """The scales of the inputs together, over that of the output."""
+    if any(affine.has_shift for affine in (*known.inputs.values(), *known.outputs.values())):
+        return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
+    scale: Array = np.ones((1,) * node.rank)
+    for affine in known.outputs.values():
+        undone = affine.inverse()
+        if isinstance(undone, Refusal):
+            return undone
+        scale = undone.scale
+    for affine in known.inputs.values():
+        scale = scale * aligned(affine, node.rank).scale
+    return scale
+
+
+def _completed(operands: Sequence[Operand], maps: Maps) -> Maps:
+    return {index: maps.get(index, _nothing(operand.rank)) for index, operand in enumerate(operands)}
+
+
+def _with_output(rank: int, maps: Maps) -> Maps:
+    return {0: maps.get(0, _nothing(rank))}
+
+
+def _nothing(rank: int) -> Affine:
+    return Affine(np.ones((1,) * rank), np.zeros((1,) * rank))
+
+
+def _scaled(scale: Array) -> Affine:
+    return Affine(scale, np.zeros((1,) * scale.ndim))
+
+
+def _shifted(shift: Array) -> Affine:
+    return Affine(np.ones((1,) * shift.ndim), shift)
+
+
+def _proper(maps: Maps) -> Maps:
+    return {index: affine for index, affine in maps.items() if not affine.is_identity}
+
+
+def _without(maps: Maps, known: Maps) -> Maps:
+    return {index: affine for index, affine in _proper(maps).items() if index not in known}
+
+
+def _same(one: Affine | None, other: Affine | None) -> bool:
+    if one is None or other is None:
+        return all(affine is None or affine.is_identity for affine in (one, other))
+    return agree(one, other)
+
+
+def _close(one: Array, other: Array) -> bool:
+    return bool(np.all(np.abs(one - other) <= _LOST * np.maximum(np.abs(one), np.abs(other))))
+
+
+def _largest(values: Array) -> float:
+    return float(np.abs(values).max(initial=0.0))
