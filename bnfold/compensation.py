@@ -99,6 +99,7 @@ class _Attempt(Generic[N, V, E]):
     def __init__(self, port: GraphPort[N, V, E], meaning: Callable[[N], Meaning], origin: N, picks: Picks) -> None:
         self._port, self._meaning, self._origin, self._picks = port, meaning, origin, picks
         self._region: Region[N, V] = Region()
+        self._known: dict[V, Affine] = {}
         self._up: list[tuple[tuple[int, ...], int, N]] = []
         self._down: list[tuple[tuple[int, ...], int, N]] = []
         self._waiting: set[N] = set()
@@ -116,6 +117,7 @@ class _Attempt(Generic[N, V, E]):
             if refusal is not None:
                 self._count = 0
                 return refusal.along(Label(self._origin.label, self._origin.op))
+        self._known.update(seeds)  # also where they change nothing: the origin goes only if that stays so
         refusal = self._refused_at_once(seeds)
         if refusal is not None:
             self._count = 0
@@ -150,20 +152,20 @@ class _Attempt(Generic[N, V, E]):
                 yield node
 
     def _assign(self, value: V, affine: Affine) -> Refusal | None:
-        if affine.is_identity:
-            return None
-        known = self._region.maps.get(value)
+        known = self._known.get(value)
         if known is not None:
             if agree(known, affine):
                 return None
             return Refusal(Reason.CYCLE, f"two ways through the graph ask for different maps of {value.name!r}")
+        if affine.is_identity:
+            return None
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned
         producer = self._port.producer(value)
         if isinstance(producer, Refusal):
             return producer
-        self._region.maps[value] = affine
+        self._region.maps[value] = self._known[value] = affine
         self._ask(producer, self._up, tuple(-step for step in self._port.position(producer)))
         for reader, _ in self._port.readers(value):
             self._ask(reader, self._down, self._port.position(reader))

@@ -15,7 +15,7 @@ from bnfold.semantics import Absorber, AffineMap, Meaning
 
 # How many deviations the zero of a BatchNorm may lie from the mean that it knows, by the bits of the significand of the
 # type: so far from zero are the values that the tensor's readers see then. docs/theory.md has the measurement.
-_FARTHEST_ZERO = {53: 1e6, 24: 64.0, 11: 1.0, 8: 0.0}
+FARTHEST_ZERO = {53: 1e6, 24: 64.0, 11: 1.0, 8: 0.0}
 
 
 class Crossing(Generic[N, V, E]):
@@ -59,15 +59,15 @@ class Crossing(Generic[N, V, E]):
             yield {before: own, behind: others}
 
     def _plan(self, node: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
-        if any(affine.has_shift for affine in seeds.values()):
-            refusal = self._too_far(node)
-            if refusal is not None:
-                return Stopped(refusal.along(Label(node.label, node.op)), 0)
-        return self._compensator.plan(node, seeds)
+        region = self._compensator.plan(node, seeds)
+        if isinstance(region, Stopped) or not any(affine.has_shift for affine in region.maps.values()):
+            return region
+        refusal = self._too_far(node)
+        return region if refusal is None else Stopped(refusal.along(Label(node.label, node.op)), len(region.maps))
 
     def _too_far(self, node: N) -> Refusal | None:
         """Whether the readers of the tensor would see values far from zero where it holds the BatchNorm's output."""
-        farthest = _FARTHEST_ZERO.get(self._port.significand(node), 0.0)
+        farthest = FARTHEST_ZERO.get(self._port.significand(node), 0.0)
         distance = self._zeros.get(node)
         if distance is None:
             return Refusal(Reason.ZERO_POINT, "nothing says how far its zero lies from the values that it reads")

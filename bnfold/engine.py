@@ -118,7 +118,7 @@ class _Engine(Generic[N, V, E]):
             with np.errstate(over="ignore", invalid="ignore"):
                 found = self._crossing.fold(node, meaning)
             progress = progress or isinstance(found, Fold)
-            results[node] = found if isinstance(found, Fold) else replace(kept, refusals=(*kept.refusals, found))
+            results[node] = found if isinstance(found, Fold) else _with_last_reason(kept, found)
         return progress
 
     def _gone_with(self, node: N, host: str) -> Fold:
@@ -330,3 +330,12 @@ def _additions(count: int) -> str:
 
 def _needs_node_for_bias(meaning: Meaning) -> bool:
     return isinstance(meaning, Absorber) and meaning.needs_node_for_bias
+
+
+def _with_last_reason(kept: Kept, refusal: Refusal) -> Kept:
+    """A node that others keep is told what keeps it even where these take the inverse, if that is something else."""
+    said = {(entry.reason, entry.evidence) for entry in kept.refusals}
+    of_others = any(reason in {Reason.OTHER_CONSUMERS, Reason.OTHER_BRANCH} for reason, _ in said)
+    if not of_others or (refusal.reason, refusal.evidence) in said:
+        return kept
+    return replace(kept, refusals=(*kept.refusals, refusal))

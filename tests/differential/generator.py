@@ -35,6 +35,25 @@ def _same_mat_mul(g: Builder, x: Tensor) -> Tensor:
     return g.add("MatMul", [x, weight], x.shape)
 
 
+def stream(g: Builder, x: Tensor) -> Tensor | None:
+    """Blocks that normalise before they compute, and add to what they read or join it: others read every tensor."""
+    begun = weighted.same_conv(g, x) if g.chance(0.8) else x
+    if begun is None or begun.rank < 3:
+        return None
+    for _ in range(g.pick([1, 2, 2, 3])):
+        y = weighted.batch_norm(g, begun)
+        if y is None:
+            return None
+        for step in g.pick([(unweighted.ramp,), (unweighted.ramp,), (), (unweighted.activation,)]):
+            y = step(g, y) or y
+        y = weighted.same_conv(g, y) or y
+        op_type = g.pick(["Add", "Add", "Add", "Sub", "Mul"])
+        begun = g.add(op_type, [begun, y], begun.shape)
+        if g.chance(0.2):
+            begun = unweighted.pool(g, begun) or begun
+    return weighted.batch_norm(g, begun) if g.chance(0.5) else begun
+
+
 def projections(g: Builder, x: Tensor) -> Tensor:
     """Several MatMuls read one tensor, as the q, k and v of attention do."""
     results = [weighted.mat_mul(g, x) for _ in range(g.pick([2, 3]))]
@@ -197,6 +216,7 @@ STEPS: dict[_Step, int] = {
     unweighted.shape_query: 2,
     unweighted.branch: 1,
     residual: 8,
+    stream: 8,
     projections: 2,
 }
 _CHANCES = np.array(list(STEPS.values())) / sum(STEPS.values())

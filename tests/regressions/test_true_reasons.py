@@ -30,7 +30,7 @@ def test_the_third_direction_has_its_reason_too():
     for name in ("y", "z"):
         network.node("MatMul", ["s", network.weight(f"{name}.w", 4, 3)], name)
     model = network.model({"x": (2, 5, 3), "other": (2, 5, 4)}, ["y", "z"])
-    upstream, downstream, both = refusals(model)
+    upstream, downstream, both, *_ = refusals(model)
     assert (upstream.reason, downstream.reason) == (Reason.SHIFT_CANNOT_PASS, Reason.OTHER_BRANCH)
     assert both.reason is Reason.NO_BIAS
     assert both.evidence.startswith("with the scale in front and the shift behind, MatMul has no bias, and 2 additions")
@@ -51,7 +51,7 @@ def test_a_second_reader_gets_no_advice_that_would_change_the_network():
     network.batch_norm("c", "n", 3)
     network.node("Sigmoid", ["n"], "y")
     network.node("Sigmoid", ["c"], "z")
-    first, _ = refusals(network.model({"x": SHAPE}, ["y", "z"]))
+    first, *_ = refusals(network.model({"x": SHAPE}, ["y", "z"]))
     assert (first.reason, first.hint) == (Reason.OTHER_CONSUMERS, "")
 
 
@@ -164,7 +164,7 @@ def test_many_readers_are_counted(readers, said):
     network.batch_norm("c", "n", 3)
     outputs = [network.node("Sigmoid", ["n"], "y")]
     outputs += [network.node("Relu", ["c"], f"z{number}", name=f"r{number}") for number in range(readers)]
-    first, _ = refusals(network.model({"x": SHAPE}, outputs))
+    first, *_ = refusals(network.model({"x": SHAPE}, outputs))
     assert first.evidence == f"'c' is also read by 'r0' (Relu), 'r1' (Relu), {said}"
 
 

@@ -56,6 +56,7 @@ def test_folds_say_where_each_node_went():
         "through": ["flatten_3"],
         "through_ops": ["Flatten"],
         "amplification": 1.7,
+        "zero_point": 0.0,
         "dead_channels": 0,
         "quantization": None,
     }
