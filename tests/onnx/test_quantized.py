@@ -241,3 +241,20 @@ def test_the_input_side_is_refused():
     folded = fold(network.model({"x": [2, 3, 6, 6]}, ["c"]))
     assert isinstance(folded.model, onnx.ModelProto)
     assert Reason.QUANTIZED in [refusal.reason for refusal in folded.kept[0].refusals]
+
+
+def test_a_fold_into_a_bias_sees_the_weight_as_the_fold_before_left_it():
+    """The second BatchNorm goes first, into scales per channel; the first one's shift meets these, not the old one."""
+    network = Network()
+    for source, output, channels in (("x", "n", 1), ("c", "y", CHANNELS)):
+        network.batch_norm(source, output, channels)
+        network.constant(f"{output}.scale", network.random.uniform(0.5, 2, channels))
+        if output == "n":
+            network.node("Sub", ["n", network.constant("k", 2.5)], "s")
+            network.initializers["q"] = network.random.integers(0, 255, size=(CHANNELS, 1, 1, 1)).astype(np.uint8)
+            network.constant("q.scale", 0.01)
+            network.constant("q.zero", 3, dtype="uint8")
+            network.node("DequantizeLinear", ["q", "q.scale", "q.zero"], "w", axis=0)
+            network.node("Conv", ["s", "w"], "c")
+    folded = fold_and_compare(network.model({"x": [2, 1, 5, 5]}, ["y"]))
+    assert [node.op_type for node in folded.model.graph.node] == ["DequantizeLinear", "Conv"]
