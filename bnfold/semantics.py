@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -64,7 +65,8 @@ class Absorber(ABC):
 
 
 def _largest(values: Array) -> float:
-    return float(np.abs(values).max(initial=0.0))
+    """The largest absolute value, NaN where one is NaN; without a copy of them."""
+    return float(np.maximum(values.max(initial=0.0), -values.min(initial=0.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +168,7 @@ class Contraction(Absorber):
         """See Absorber."""
         return True
 
-    @property
+    @cached_property
     def largest_factor(self) -> float:
         """See Absorber."""
         return _largest(self.weight)
@@ -430,7 +432,7 @@ class Recurrent(Absorber):
         """Gates are not linear."""
         return False
 
-    @property
+    @cached_property
     def largest_factor(self) -> float:
         """See Absorber."""
         return _largest(self.weight)

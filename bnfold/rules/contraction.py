@@ -26,10 +26,13 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
     channels = _vectors(node, affine, node.output_axis, node.output_channels, "output channels")
     if isinstance(channels, Refusal):
         return channels
+    bias = _moved_bias(node, channels)
+    if not affine.has_scale:
+        return _finite(replace(node, bias=bias))
     scale = np.broadcast_to(channels.scale, (node.output_channels,))
     groups, outputs = node.weight.shape[:2]
     weight = node.weight * scale.reshape(groups, outputs, *(1,) * (node.weight.ndim - 2))
-    return _finite(replace(node, weight=weight, bias=_moved_bias(node, channels)))
+    return _finite(replace(node, weight=weight, bias=bias))
 
 
 def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | Refusal:
@@ -56,7 +59,8 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
     if affine.has_shift:
         on_output = _behind(node, channels)
         bias = on_output if bias is None else bias + on_output
-    return _finite(replace(node, weight=node.weight * _per_input(node, channels.scale), bias=bias))
+    weight = node.weight * _per_input(node, channels.scale) if affine.has_scale else node.weight
+    return _finite(replace(node, weight=weight, bias=bias))
 
 
 def why_shift_stays(node: Contraction, affine: Affine) -> Refusal | None:
@@ -124,7 +128,8 @@ def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refu
     if affine.has_shift:
         gained = (node.weight * channels.shift).sum(axis=2)
         bias = gained if bias is None else bias + gained
-    return _finite(replace(node, weight=node.weight * channels.scale, bias=bias))
+    weight = node.weight * channels.scale if affine.has_scale else node.weight
+    return _finite(replace(node, weight=weight, bias=bias))
 
 
 def _vectors(node: Contraction | Recurrent, affine: Affine, axis: int, length: int, what: str) -> PerChannel | Refusal:
@@ -155,4 +160,4 @@ def _finite(moved: Contraction | Recurrent) -> Moved | Refusal:
 
 
 def _all_finite(node: Contraction | Recurrent) -> bool:
-    return bool(np.isfinite(node.weight).all()) and (node.bias is None or bool(np.isfinite(node.bias).all()))
+    return bool(np.isfinite(node.largest_factor)) and (node.bias is None or bool(np.isfinite(node.bias).all()))

@@ -9,7 +9,7 @@ import numpy as np
 from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.common.precision import AnyArray, dead_channels, round_parameter, round_weight
-from bnfold.refusal import Refusal
+from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Form, Recurrent
 
 Layout: TypeAlias = Callable[[AnyArray], AnyArray]
@@ -44,12 +44,17 @@ def new_weight(meaning: Contraction | Recurrent, dtype: np.dtype[np.generic], la
     channels = weight.shape[0] * weight.shape[1]
     # A Gemm may have another bias in each row.
     fits = bias is not None and bias.size in (1, channels)
-    rounded = round_weight(weight, dtype, dead_channels(weight, bias if fits else None, dtype))
-    if isinstance(rounded, Refusal):
-        return rounded
-    inner = tuple(range(2, weight.ndim))
-    gone = np.any(weight != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)
-    return NewParameter(layout(weight).astype(np.float64), layout(rounded), int(gone.sum()))
+    rounded, gone = round_weight(weight, dtype), 0
+    if isinstance(rounded, Refusal) and rounded.reason is Reason.UNDERFLOW:
+        rounded = round_weight(weight, dtype, dead_channels(weight, bias if fits else None, dtype))
+        inner = tuple(range(2, weight.ndim))
+        if not isinstance(rounded, Refusal):
+            gone = int((np.any(weight != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)).sum())
+    return (
+        rounded
+        if isinstance(rounded, Refusal)
+        else NewParameter(np.asarray(layout(weight), np.float64), layout(rounded), gone)
+    )
 
 
 def new_operand(exact: Array, dtype: np.dtype[np.generic], form: Form) -> NewParameter | Refusal:

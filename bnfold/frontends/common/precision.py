@@ -12,6 +12,7 @@ AnyArray = npt.NDArray[np.generic]
 # A channel whose largest weight is known to less than six bits has lost what training put there.
 _WORST_RELATIVE_LOSS = 2.0**-6
 _LARGEST_FLOAT16 = 65504.0
+_NUMBERS_IN_CACHE = 2**15
 
 
 def significand(dtype: np.dtype[np.generic]) -> int:
@@ -30,13 +31,19 @@ def round_parameter(values: Array, dtype: np.dtype[np.generic]) -> AnyArray | Re
         The rounded array, or OVERFLOW where a value exceeds the largest finite number of the type.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        source = _to_odd_float32(values) if dtype == ml_dtypes.bfloat16 else values
-        rounded = source.astype(dtype)
-    if not np.isfinite(rounded.astype(np.float64)).all():
-        limit = float(ml_dtypes.finfo(dtype).max)
-        worst = float(np.abs(values).max())
-        return Refusal(Reason.OVERFLOW, f"the folded parameter reaches {worst:.4g}, the largest {dtype} is {limit:.4g}")
-    return rounded
+        rounded = _nearest(values, dtype)
+    return rounded if np.isfinite(rounded.astype(np.float64)).all() else _overflow(values, dtype)
+
+
+def _nearest(values: Array, dtype: np.dtype[np.generic]) -> AnyArray:
+    """The nearest numbers of a type."""
+    return (_to_odd_float32(values) if dtype == ml_dtypes.bfloat16 else values).astype(dtype)
+
+
+def _overflow(values: Array, dtype: np.dtype[np.generic]) -> Refusal:
+    limit = float(ml_dtypes.finfo(dtype).max)
+    worst = float(np.abs(values).max())
+    return Refusal(Reason.OVERFLOW, f"the folded parameter reaches {worst:.4g}, the largest {dtype} is {limit:.4g}")
 
 
 def _to_odd_float32(values: Array) -> npt.NDArray[np.float32]:
@@ -89,16 +96,13 @@ def round_weight(
         The rounded array; OVERFLOW as above; or UNDERFLOW where a whole output channel is so small that its weights
         would be stored with less than six bits. Such channels become 0 where they are dead.
     """
-    rounded = round_parameter(weight, dtype)
-    if isinstance(rounded, Refusal):
-        return rounded
-    inner = tuple(range(2, weight.ndim))
-    error = np.abs(weight - rounded.astype(np.float64)).max(axis=inner, initial=0.0).reshape(-1)
-    largest = np.abs(weight).max(axis=inner, initial=0.0).reshape(-1)
+    channels = weight.reshape(weight.shape[0] * weight.shape[1], *weight.shape[2:])
+    rounded, error, largest = _round_channels(channels, dtype)
+    if not np.isfinite(error).all():
+        return _overflow(weight, dtype)
     is_lost = error > _WORST_RELATIVE_LOSS * largest
     if dead is not None:
-        cleared = (is_lost & dead).reshape(weight.shape[:2] + (1,) * len(inner))
-        rounded = np.where(cleared, np.zeros((), dtype), rounded) if cleared.any() else rounded
+        rounded[is_lost & dead] = 0
         is_lost &= ~dead
     lost = np.flatnonzero(is_lost)
     if lost.size:
@@ -108,4 +112,22 @@ def round_weight(
             f"{lost.size} of {largest.size} channels fall far below {smallest:.3g}, the smallest normal {dtype}: "
             f"max |weight| {largest[lost[0]]:.3g} in channel {lost[0]}",
         )
-    return rounded
+    return rounded.reshape(weight.shape)
+
+
+def _round_channels(channels: Array, dtype: np.dtype[np.generic]) -> tuple[AnyArray, Array, Array]:
+    """Channels in this type; of each one the largest error, infinite or NaN where a value does not fit, and the
+    largest value. As many channels at a time as stay in the processor's cache.
+    """
+    rounded = np.empty_like(channels, dtype=dtype)
+    error, largest = np.empty(len(channels)), np.empty(len(channels))
+    together = max(1, _NUMBERS_IN_CACHE // max(1, channels[:1].size))
+    inner = tuple(range(1, channels.ndim))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for start in range(0, len(channels), together):
+            some = slice(start, start + together)
+            rounded[some] = _nearest(channels[some], dtype)
+            lost = channels[some] - rounded[some].astype(np.float64)
+            error[some] = np.abs(lost, out=lost).max(axis=inner, initial=0.0)
+            largest[some] = np.abs(channels[some], out=lost).max(axis=inner, initial=0.0)
+    return rounded, error, largest
