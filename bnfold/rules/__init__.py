@@ -8,6 +8,13 @@ from bnfold.rules.affine_map import (
     absorb_output_into_affine_map,
     read_batch_norm_as_affine,
 )
+from bnfold.rules.carry import (
+    settle_absorber,
+    settle_arithmetic,
+    settle_passing,
+    settle_product,
+    settle_sum,
+)
 from bnfold.rules.commuting import pull_through_commuting, push_through_commuting
 from bnfold.rules.contraction import (
     absorb_input_into_contraction,
@@ -68,5 +75,10 @@ ALL: tuple[Callable[..., object], ...] = (
     read_map_as_contraction,
     chain_contractions,
     merge_branches,
+    settle_absorber,
+    settle_passing,
+    settle_arithmetic,
+    settle_sum,
+    settle_product,
 )
 """Every rule, in the order of docs/rules.md."""

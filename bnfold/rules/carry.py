@@ -103,24 +103,26 @@ def settle(node: Meaning, sides: Sides) -> Meaning | Refusal | None:
         case Opaque():
             return refuse(node)
         case Sum():
-            return _settle_sum(node, sides)
+            return settle_sum(node, sides)
         case Product():
-            return _settle_product(node, sides)
+            return settle_product(node, sides)
         case Contraction() | Recurrent() | Normalisation() | Embedding() | AffineMap(form=Form.SCALE_AND_SHIFT):
-            return _settle_absorber(node, sides)
+            return settle_absorber(node, sides)
         case AffineMap():
-            return _settle_arithmetic(node, sides)
+            return settle_arithmetic(node, sides)
         case _:
-            return _settle_passing(node, sides)
+            return settle_passing(node, sides)
 
 
-def _settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
-    """The map of the input goes in, and so does the inverse of that of the output.
+def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
+    """An operator with parameters takes the map of its input, and the inverse of that of its output.
 
     Before::  x -- node -- y
-    After::   x', x = m(x') -- node' -- y', y = n(y')
-    Law:      node' = inverse of n after node after m
+    After::   x' -- node' -- y', where x = m(x') and y = n(y')
+    Law:      node' == inverse(n) after node after m
+    Shapes:   m: of the rank of x; n: of the rank of y
     Refuses:  ZERO_SCALE: n cannot be undone; what the operator refuses as an absorber on either side
+    Source:   ONNX Conv-22, Gemm-13, BatchNormalization-15; the rules for pull and push
     """
     after: Meaning = node
     if sides.inputs:
@@ -156,7 +158,16 @@ def _spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refus
     return (Sides(_without(inputs, known.inputs), _without(pushed.requirements, known.outputs)),)
 
 
-def _settle_passing(node: Meaning, sides: Sides) -> Refusal | None:
+def settle_passing(node: Meaning, sides: Sides) -> Refusal | None:
+    """Activations, pooling, data movement, Concat and Split stay as they are: what they make of m must be n.
+
+    Before::  x -- f -- y
+    After::   x' -- f -- y', where x = m(x') and y = n(y')
+    Law:      f(m(x')) == n(f(x'))
+    Shapes:   m: of the rank of x; n: of the rank of y
+    Refuses:  CYCLE: another map is asked for behind; what f refuses to let pass
+    Source:   ONNX Relu-14, MaxPool-22, Concat-13, Split-18, Transpose-24; the rules for push
+    """
     made: Maps = {}
     if sides.inputs:
         pushed = push(node, sides.inputs)
@@ -187,11 +198,15 @@ def _spread_over_arithmetic(node: AffineMap, known: Sides) -> Sequence[Sides] | 
     return (Sides(),)
 
 
-def _settle_arithmetic(node: AffineMap, sides: Sides) -> AffineMap | Refusal:
-    """Mul, Div, Add and Sub by a constant c, y = c x or y = r x + c with r of 1 or -1; x = a x' + b, y = p y' + q.
+def settle_arithmetic(node: AffineMap, sides: Sides) -> AffineMap | Refusal:
+    """Mul, Div, Add and Sub by a constant c take of both maps what their constant can express.
 
-    Law:      Mul: c' = c a / p, where q = c b; Add: c' = (c + r b - q) / p, where a = p
+    Before::  x -- c * x, or r * x + c with r of 1 or -1 -- y
+    After::   x' -- c' * x', or r * x' + c' -- y', where x = a x' + b and y = p y' + q
+    Law:      Mul: c' == c a / p, where q == c b; Add: c' == (c + r b - q) / p, where a == p
+    Shapes:   a, b, p, q, c: of the rank of x
     Refuses:  CYCLE: the condition does not hold; ZERO_SCALE: p is 0
+    Source:   ONNX Mul-14, Div-14, Add-14, Sub-14
     """
     rank = node.affine.rank
     before = sides.inputs.get(node.source, _nothing(rank))
@@ -242,7 +257,16 @@ def _spread_over_sum(node: Sum, known: Sides) -> Sequence[Sides] | Refusal:
     return choices or Refusal(Reason.SHIFT_CANNOT_PASS, "no tensor of the sum is left that could take the shift")
 
 
-def _settle_sum(node: Sum, sides: Sides) -> Refusal | None:
+def settle_sum(node: Sum, sides: Sides) -> Refusal | None:
+    """All tensors of a sum have one scale, and their shifts add up.
+
+    Before::  x_1, x_2, ... -- sum of r_i x_i -- y
+    After::   x_1', x_2', ... -- sum of r_i x_i' -- y', where x_i = a x_i' + b_i and y = a y' + b
+    Law:      b == sum of r_i b_i
+    Shapes:   a, b: of the rank of y; b_i: of the rank of x_i
+    Refuses:  OTHER_BRANCH: two scales differ; CYCLE: shifts are left over
+    Source:   ONNX Add-14, Sub-14, Sum-13
+    """
     complete = Sides(_completed(node.operands, sides.inputs), _with_output(node.rank, sides.outputs))
     scale = _common_scale(node, complete)
     if isinstance(scale, Refusal):
@@ -295,7 +319,17 @@ def _spread_over_product(node: Product, known: Sides) -> Sequence[Sides] | Refus
     return choices or (Sides(),)
 
 
-def _settle_product(node: Product, sides: Sides) -> Refusal | None:
+def settle_product(node: Product, sides: Sides) -> Refusal | None:
+    """The scales of the factors make that of a product.
+
+    Before::  x_1, x_2, ... -- product of x_i -- y
+    After::   x_1', x_2', ... -- product of x_i' -- y', where x_i = a_i x_i' and y = a y'
+    Law:      a == product of a_i
+    Shapes:   a: of the rank of y; a_i: of the rank of x_i
+    Refuses:  SHIFT_CANNOT_PASS: a map has a shift; CYCLE: the scales do not make that of the product;
+              ZERO_SCALE: a is 0
+    Source:   ONNX Mul-14
+    """
     scale = _left_of_product(node, sides)
     if isinstance(scale, Refusal):
         return scale
