@@ -6,7 +6,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from torch import nn  # noqa: E402
 
 from bnfold.refusal import Reason  # noqa: E402
-from tests.torchscript.folding import compiled, fold_and_compare, randomised  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled, fold_and_compare  # noqa: E402
 
 X = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 

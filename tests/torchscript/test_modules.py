@@ -105,7 +105,7 @@ def test_parameters_stay_parameters():
 
 def test_a_branch_of_run_time():
     found = folded(modules.Branches(), FOUR)
-    assert found.batch_norms_folded == 1
+    assert found.batch_norms_folded == 2
     assert_same(found.original, found.module, -FOUR.abs())
     assert_same(found.original, found.module, FOUR.abs())
 

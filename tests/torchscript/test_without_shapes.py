@@ -44,6 +44,16 @@ def test_a_rank_that_nothing_fixes_is_not_assumed():
     assert result.report.batch_norms.folded == 0
     (kept,) = result.report.outcome.kept
     assert "not known before run time" in kept.refusals[0].evidence
+    assert kept.refusals[0].hint == "say what it runs on, such as --shape input=1,3 or --shape input=1,32,3"
+
+
+def test_what_a_shape_cannot_help_asks_for_none():
+    class Product(nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.batch_norm(x, x[0], x[1])
+
+    result = bnfold.fold(compiled(Product(), "scripted"), verify=None)
+    assert not result.report.outcome.kept[0].refusals[0].hint
 
 
 def test_a_guard_of_rank_stands_for_a_scripted_conv_that_takes_two_ranks():

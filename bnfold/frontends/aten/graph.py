@@ -24,6 +24,7 @@ from bnfold.frontends.aten.journal import (
 from bnfold.frontends.aten.row import Operator
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.rearrange import Dim
+from bnfold.semantics import Opaque
 
 Shape: TypeAlias = tuple[Dim, ...]
 Argument: TypeAlias = Any
@@ -90,7 +91,7 @@ class AtenNode:
         position: smaller than that of every node that reads what it makes.
         writes: names of the arguments whose memory it writes to.
         views: names of the arguments whose memory its outputs may share, those of `writes` included.
-        sealed: why nothing in the body that it stands in may change; "" where that is not so.
+        sealed: why it is not read, because of the body that it stands in; None where that is not so.
         normalises_instances: whether it is a part of an instance normalisation, whatever its operator.
         within: the branch or loop whose body it stands in; None outside of all.
         origin: what the program calls it; None for nodes that bnfold added.
@@ -103,7 +104,7 @@ class AtenNode:
     position: tuple[int, int] = (0, 0)
     writes: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
-    sealed: str = ""
+    sealed: Opaque | None = None
     normalises_instances: bool = False
     within: "AtenNode | None" = None
     origin: Any = None
@@ -148,11 +149,13 @@ class AtenGraph:
         inputs: what the caller gives and the parameters, in the program's order.
         names: every name that a value ever had, so that a new one never collides.
         journal: the changes since the program was lifted, the first first.
+        asks_for_shapes: how to say shapes that the program leaves open; "" where nothing would help.
     """
 
     inputs: list[AtenValue] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     journal: list[JournalEntry] = field(default_factory=list)
+    asks_for_shapes: str = ""
     _nodes: dict[AtenNode, None] = field(default_factory=dict)
 
     @property

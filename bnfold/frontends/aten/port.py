@@ -1,6 +1,7 @@
 """The neutral graph of aten operators behind the engine's protocol."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -51,9 +52,10 @@ class AtenPort:
         left_alone = self._left_alone.why(node)
         if left_alone is not None:
             return left_alone
-        if node.sealed:
-            return Opaque(Reason.FOREIGN_DOMAIN, node.sealed)
-        return decode(node, self._constants)
+        meaning = node.sealed or decode(node, self._constants)
+        if isinstance(meaning, Opaque) and meaning.reason is Reason.UNKNOWN_SHAPE and not meaning.hint:
+            return replace(meaning, hint=self._graph.asks_for_shapes)
+        return meaning
 
     def why_it_stays(self, _node: AtenNode) -> Refusal | None:
         """Programs of PyTorch have operators of their own for what ONNX spells out."""

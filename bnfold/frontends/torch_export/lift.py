@@ -28,7 +28,8 @@ from bnfold.frontends.aten.schema import traits
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
 from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
-from bnfold.refusal import Refusal
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Opaque
 
 _UNBIND = "aten::unbind"
 _AT_THE_END = "the end of the program"
@@ -47,7 +48,7 @@ class _Lift:
         self._labels = _Labels(self._values)
         self._region: Region = {}
         self._states_types = True
-        self._sealed = ""
+        self._sealed: Opaque | None = None
         self._within: AtenNode | None = None
         self.graph.names.update(program.state_dict, program.constants)
         self.graph.names.update(node.name for node in program.graph.nodes)
@@ -96,7 +97,10 @@ class _Lift:
         around, outside, self._within = self._sealed, self._within, outer
         shared = [*_flat(list(arguments.values())), *(value for value in outer.outputs if value is not None)]
         if call.spelling is None:
-            self._sealed = f"it stands in a body of {outer.label!r}, and bnfold does not know how {op} runs it"
+            self._sealed = Opaque(
+                Reason.FOREIGN_DOMAIN,
+                f"it stands in a body of {outer.label!r}, and bnfold does not know how {op} runs it",
+            )
         for body, reading in zip(call.bodies, call.readings, strict=True):
             for inner, operand in call.pairs(body):
                 argument = self._argument(operand.argument)

@@ -6,14 +6,14 @@ shape that this accepts is carried back to the leaf.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 
-from bnfold.frontends.aten.accepted_shapes import Accepted, Pattern
+from bnfold.frontends.aten.accepted_shapes import BATCH, FREE, Accepted, Pattern
 from bnfold.frontends.torch_archive.traced_inputs import Recorded, Sizes
 from bnfold.frontends.torchscript.accepted_shapes import Inverse, inverse_of, one_of, taken_out, weighted_call
 from bnfold.frontends.torchscript.ir import Attributes, IrBlock, IrNode, IrValue
@@ -21,6 +21,8 @@ from bnfold.frontends.torchscript.prepare import Prepared, prepare
 from bnfold.frontends.torchscript.shapes import fixed_types
 
 Shape: TypeAlias = tuple[int, ...]
+
+_EXAMPLE: Mapping[int | str, int] = {BATCH: 1, FREE: 32}
 
 
 def recorded_shapes(module: torch.jit.ScriptModule, recorded: Sequence[Recorded]) -> dict[str, Shape]:
@@ -135,7 +137,23 @@ def wanted_shapes(module: torch.jit.ScriptModule, *, assume_inference: bool = Fa
     Raises:
         UnsupportedModelError: as `prepare`.
     """
-    prepared = prepare(module, assume_inference=assume_inference)
+    return _wanted(prepare(module, assume_inference=assume_inference))
+
+
+def question_for_shapes(prepared: Prepared) -> str:
+    """How to say what the program runs on, where its weights accept several ranks: "" where they do not."""
+    examples = [
+        " or ".join(
+            f"--shape {wanted.leaf}=" + ",".join(str(_EXAMPLE.get(axis, axis)) for axis in shape)
+            for shape in wanted.shapes
+        )
+        for wanted in _wanted(prepared)
+        if not wanted.is_certain
+    ]
+    return f"say what it runs on, such as {', and '.join(examples)}" if examples else ""
+
+
+def _wanted(prepared: Prepared) -> list[WantedShape]:
     walk = _Walk(prepared)
     walk.through(prepared.graph)
     return list(walk.wanted.values())

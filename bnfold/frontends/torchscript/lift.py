@@ -21,6 +21,7 @@ from bnfold.frontends.aten.graph import (
 )
 from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.row import Keeps
 from bnfold.frontends.aten.schema import Traits, traits
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torchscript.flattening import Lists, taken_block
@@ -37,6 +38,8 @@ from bnfold.frontends.torchscript.ir import (
 from bnfold.frontends.torchscript.parameters import HeldValues
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.shapes import TensorType
+from bnfold.refusal import Reason
+from bnfold.semantics import Opaque
 
 # They give back what they were given, of a narrower type.
 _PASSED_ON = frozenset({"prim::unchecked_cast", "aten::_unwrap_optional"})
@@ -118,6 +121,7 @@ class _Lifting:
         self.graph = AtenGraph()
         self._source = graph
         self._types = types
+        self._seen: set[AtenValue] = set()
         attributes = Attributes(root, graph)
         self._held = HeldValues(self.graph, attributes, written)
         self._labels = _Labels(attributes)
@@ -193,8 +197,27 @@ class _Lifting:
             join([*shown, *self._held.set_by(node)])
         return self._append(lifted)
 
+    def _why_sealed(self, node: AtenNode) -> Opaque | None:
+        """In a branch that no example takes, what comes from outside may have another rank than it was seen with.
+
+        A branch may run where x.dim() is 3, and the examples have two axes. Only an operator that keeps the rank, and
+        whose result has one that the program fixes, says that it is the same.
+        """
+        results = [value for value in node.outputs if value is not None]
+        if node.within is None or any(value in self._seen for value in results):
+            return None
+        for place, value in enumerate(node.inputs):
+            keeps_rank = place == 0 and Keeps.RANK in node.operator.keeps
+            if value in self._seen and not (keeps_rank and _are_of_one_rank(value, *results[:1])):
+                return Opaque(
+                    Reason.UNKNOWN_SHAPE,
+                    f"no sample takes the branch that it stands in, where {value.name!r} may have another rank",
+                )
+        return None
+
     def _append(self, node: AtenNode) -> AtenNode:
         node.within = self._within
+        node.sealed = self._why_sealed(node)
         return self.graph.append(node)
 
     def _outputs(self, node: IrNode, label: str) -> list[AtenValue | None]:
@@ -223,6 +246,8 @@ class _Lifting:
             label = self._labels.node(node)
             output = self._output([value], label)
             output.shape, output.dtype = argument.shape, argument.dtype
+            if argument in self._seen:
+                self._seen.add(output)
             passed = AtenNode(
                 operator_of("aten::alias"), {"self": argument}, [output], label, views=frozenset({"self"}), origin=node
             )
@@ -274,9 +299,12 @@ class _Lifting:
         return self._held.parameter(self.graph.fresh_name(self._labels.constant(node)), constant, node.output())
 
     def _new_value(self, value: IrValue, wanted: str, *, is_input: bool = False) -> AtenValue:
-        known = self._types.get(value.debugName(), TensorType(None, None))
+        known = self._types.get(value.debugName(), TensorType(None, None, was_seen=False))
         name = self.graph.fresh_name(wanted)
-        return AtenValue(name, is_input=is_input, shape=known.shape, dtype=known.dtype, origin=value)
+        made = AtenValue(name, is_input=is_input, shape=known.shape, dtype=known.dtype, origin=value)
+        if known.was_seen:
+            self._seen.add(made)
+        return made
 
     def _argument(self, value: IrValue) -> Argument:
         return self._values[value.debugName()]
@@ -378,3 +406,8 @@ def _capture(branch: AtenNode, inner: Sequence[AtenNode]) -> None:
     branch.arguments["captured"] = list(captured)
     for place, value in enumerate(captured):
         value.readers.append((branch, ("captured", place)))
+
+
+def _are_of_one_rank(*values: AtenValue) -> bool:
+    shapes = [value.shape for value in values]
+    return None not in shapes and len({len(shape) for shape in shapes if shape is not None}) == 1

@@ -7,6 +7,7 @@ import torch
 
 from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.torchscript.file import duplicate
+from bnfold.frontends.torchscript.inputs import question_for_shapes
 from bnfold.frontends.torchscript.ir import (
     Attribute,
     AttributeKey,
@@ -28,8 +29,8 @@ class ScriptProgram:
 
     Args:
         module: left as it is.
-        examples: arguments of forward that it runs on; empty where nobody knows any, and then only those ranks are
-            known that the program fixes.
+        examples: arguments of forward that it runs on; empty where nobody knows any. Of what they do not reach, only
+            those ranks are known that the program fixes.
         assume_inference: fold the module as it is in evaluation mode.
 
     Attributes:
@@ -44,8 +45,11 @@ class ScriptProgram:
     ) -> None:
         self._module = module
         prepared = prepare(module, assume_inference=assume_inference)
-        types = observe(prepared, examples) if examples else fixed_types(prepared)
+        types = fixed_types(prepared)  # also of what stands in branches that no example takes
+        if examples:
+            types |= observe(prepared, examples)
         self._lifted = lift(prepared, types, _written_attributes(prepared))
+        self._lifted.graph.asks_for_shapes = "" if examples else question_for_shapes(prepared)
 
     @property
     def graph(self) -> AtenGraph:

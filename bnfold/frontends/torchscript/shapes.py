@@ -3,9 +3,10 @@
 With example inputs, the program is run on them, and again with other sizes of every axis that it accepts: what changes
 has a name, what stays the same has a number. So no fold rests on a size that the program does not insist on.
 
-Without, those ranks and types are known that the program fixes: a scripted nn.BatchNorm2d raises unless its input has
-four axes; the convolution of a trace takes as many axes as its weight has, and any convolution takes and gives the type
-of its weight. From there, both are carried on through operators that keep them.
+Without, and in branches that no example takes, those ranks and types are known that the program fixes: a scripted
+nn.BatchNorm2d raises unless its input has four axes; the convolution of a trace takes as many axes as its weight has;
+convolutions and linear maps take and give the type of their weight. From there, both are carried on through operators
+that keep them.
 """
 
 import re
@@ -33,7 +34,8 @@ _NUMBERED_DTYPES = {
 _DTYPES = {number: dtype for dtype, number in _NUMBERED_DTYPES.items()}
 _Fact = TypeVar("_Fact", int, torch.dtype)
 
-_CONVOLUTIONS = frozenset(
+# They take and give the type of their weight.
+_OF_ONE_TYPE = frozenset(
     f"aten::{name}"
     for name in (
         "_convolution",
@@ -43,6 +45,7 @@ _CONVOLUTIONS = frozenset(
         "conv_transpose1d",
         "conv_transpose2d",
         "conv_transpose3d",
+        "linear",
     )
 )
 _BATCH_NORM = re.compile(r"__torch__\.torch\.nn\.modules\.batchnorm\.(___torch_mangle_\d+\.)?BatchNorm\dd")
@@ -55,10 +58,12 @@ class TensorType:
     Attributes:
         shape: a number for a size that never changed, a name for one that did; None where the rank changed.
         dtype: None where it is not one that bnfold knows.
+        was_seen: whether examples showed it; else the program fixes it.
     """
 
     shape: tuple[Dim, ...] | None
     dtype: torch.dtype | None
+    was_seen: bool = True
 
 
 def observe(prepared: Prepared, examples: Sequence[Any]) -> dict[str, TensorType]:
@@ -154,19 +159,26 @@ def fixed_types(prepared: Prepared) -> dict[str, TensorType]:
         for value, rank in (*_guarded(node), *_guarded_by_class(node, attributes)):
             if _is_always_met(node, value):
                 ranks.setdefault(value.debugName(), rank)
-        weight = attributes.tensor(node.inputsAt(1)) if node.kind() in _CONVOLUTIONS else None
-        if weight is not None and _is_always_met(node, node.inputsAt(0)):
-            types.setdefault(node.inputsAt(0).debugName(), weight.dtype)
-            if node.kind() == "aten::_convolution":  # unlike conv2d, it takes no input without a batch axis
-                ranks.setdefault(node.inputsAt(0).debugName(), weight.dim())
+        weight = attributes.tensor(node.inputsAt(1)) if node.kind() in _OF_ONE_TYPE else None
+        if weight is not None:
+            for value in _tied(node):
+                types.setdefault(value.debugName(), weight.dtype)
+                if node.kind() == "aten::_convolution":  # unlike conv2d, it takes no input without a batch axis
+                    ranks.setdefault(value.debugName(), weight.dim())
     _carry_on(nodes, ranks)
     _carry_on(nodes, types)
     numbers = count()
     return {
-        name: TensorType(tuple(f"size_{next(numbers)}" for _ in range(ranks[name])), types[name])
+        name: TensorType(tuple(f"fixed_{next(numbers)}" for _ in range(ranks[name])), types[name], was_seen=False)
         for name in ranks
         if name in types
     }
+
+
+def _tied(node: IrNode) -> list[IrValue]:
+    """Of the first input and the first result, those of which it says something wherever they are used."""
+    before, behind = node.inputsAt(0), node.outputsAt(0)
+    return [before, behind] if _is_always_met(node, before) else [behind]
 
 
 def _guarded(node: IrNode) -> Iterator[tuple[IrValue, int]]:
