@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
 import bnfold
+from bnfold.cli.main import main
 from bnfold.errors import InvalidOriginalError, UncheckedError, UsageError
 from bnfold.verifier import VerifyOptions, check
 from tests.verifier.small_models import BOOL, DOUBLE, FLOAT, INT64, model_proto, node
@@ -231,6 +233,36 @@ def test_a_library_is_registered_in_every_session(tmp_path):
     verdict = compare(original, bnfold.fold(original, verify=None).model, custom_ops=(str(library),))
     assert verdict.status == "passed"
     assert len(log.read_text()) >= 1 + 2 + 2 + 1, "asked for, both models, both models' parts, and deployment"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """A library that has com.acme:MyOp, y = x * |x|; onnxruntime-extensions or a user's own look like that."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no compiler")
+    path = tmp_path_factory.mktemp("library") / "ops.so"
+    source = Path(__file__).parents[1] / "custom_operator.c"
+    subprocess.run(
+        ["gcc", "-std=gnu11", "-w", "-shared", "-fPIC", "-o", str(path), str(source)], check=True, timeout=120
+    )
+    return str(path)
+
+
+def test_with_the_library_of_its_operators_the_whole_model_is_compared(library, tmp_path):
+    original = Network(custom("n0", "h0"), custom("n1", "h1")).proto()
+    assert bnfold.fold(original).report.verification.status == "partial"
+    result = bnfold.fold(original, verify=VerifyOptions(custom_ops=(library,)))
+    assert (result.report.batch_norms.folded, result.report.verification.status) == (3, "passed")
+    assert not result.report.verification.warnings
+    onnx.save(original, tmp_path / "model.onnx")
+    assert main([str(tmp_path / "model.onnx"), "--custom-ops", library, "-q"]) == 0
+
+
+def test_what_is_wrong_behind_such_an_operator_shows_in_the_outputs(library):
+    original = Network(custom("n0", "h0"), custom("n1", "h1")).proto()
+    verdict = compare(original, spoiled(original, "n1"), custom_ops=(library,))
+    assert verdict.status == "failed"
+    assert not verdict.outputs[0].passed
 
 
 def behind(*nodes, inputs, folded=False, **parameters):
