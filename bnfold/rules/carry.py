@@ -30,6 +30,7 @@ from bnfold.semantics import (
     Operand,
     Product,
     Recurrent,
+    Statistics,
     Sum,
 )
 
@@ -129,7 +130,7 @@ def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
         moved = push(after, sides.inputs)
         if isinstance(moved, Refusal):
             return moved
-        after = moved.meaning or after
+        after = _with_moved_statistics(moved.meaning or after, sides.inputs)
     if sides.outputs:
         inverses: dict[int, Affine] = {}
         for index, affine in sides.outputs.items():
@@ -142,6 +143,18 @@ def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
             return moved
         after = moved.meaning or after
     return after
+
+
+def _with_moved_statistics(node: Meaning, inputs: Maps) -> Meaning:
+    """What a norm knows of its input, in units of what that holds now: a mean far from it would swallow its digits."""
+    if not isinstance(node, AffineMap) or node.statistics is None or node.channel_axis is None:
+        return node
+    channels = inputs[node.source].along(node.channel_axis)
+    if channels is None:
+        return node
+    scale = np.where(channels.scale == 0, 1.0, channels.scale)
+    known = node.statistics
+    return replace(node, statistics=Statistics((known.mean - channels.shift) / scale, known.deviation / np.abs(scale)))
 
 
 def _spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refusal:
@@ -158,26 +171,27 @@ def _spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refus
     return (Sides(_without(inputs, known.inputs), _without(pushed.requirements, known.outputs)),)
 
 
-def settle_passing(node: Meaning, sides: Sides) -> Refusal | None:
-    """Activations, pooling, data movement, Concat and Split stay as they are: what they make of m must be n.
+def settle_passing(node: Meaning, sides: Sides) -> Meaning | Refusal | None:
+    """Activations, pooling, padding, data movement, Concat and Split: what they make of m must be n.
 
     Before::  x -- f -- y
-    After::   x' -- f -- y', where x = m(x') and y = n(y')
-    Law:      f(m(x')) == n(f(x'))
+    After::   x' -- f' -- y', where x = m(x') and y = n(y')
+    Law:      f(m(x')) == n(f'(x')), with f' other than f only in a number that f itself holds
     Shapes:   m: of the rank of x; n: of the rank of y
     Refuses:  CYCLE: another map is asked for behind; what f refuses to let pass
-    Source:   ONNX Relu-14, MaxPool-22, Concat-13, Split-18, Transpose-24; the rules for push
+    Source:   ONNX Relu-14, MaxPool-22, Pad-25, Concat-13, Split-18, Transpose-24; the rules for push
     """
     made: Maps = {}
+    after: Meaning | None = None
     if sides.inputs:
         pushed = push(node, sides.inputs)
         if isinstance(pushed, Refusal):
             return pushed
-        made = pushed.requirements
+        made, after = pushed.requirements, pushed.meaning
     for index in made.keys() | sides.outputs.keys():
         if not _same(made.get(index), sides.outputs.get(index)):
             return Refusal(Reason.CYCLE, "what reaches the operator from one side is not what the other side asks for")
-    return None
+    return after
 
 
 def _spread_over_arithmetic(node: AffineMap, known: Sides) -> Sequence[Sides] | Refusal:

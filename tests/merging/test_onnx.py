@@ -384,3 +384,14 @@ def test_numbers_that_cancel():
     exact = network.initializers["w"].astype(np.float64) + network.initializers["v"].astype(np.float64)
 
     assert np.array_equal(numpy_helper.to_array(weight), exact.astype(np.float32))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+@pytest.mark.parametrize("second", ["MatMul", "Gemm"])
+def test_rows_of_products_keep_no_bias_that_a_factor_had_silenced(second, beta):
+    """The node that stays had a C of another length, times beta."""
+    network = Network()
+    network.node("Gemm", ["x", network.weight("w", 2, 6), network.weight("c", 6)], "g", alpha=0.5, beta=beta)
+    network.node(second, ["g", network.weight("v", 6, 3)], "y")
+    folded = merged(network, inputs={"x": (4, 2)})
+    assert len(folded.model.graph.node) == 1

@@ -18,6 +18,7 @@ from bnfold.semantics import (
     NoShift,
     Opaque,
     Operand,
+    Padding,
     Product,
     Rearrangement,
     Split,
@@ -195,3 +196,19 @@ def test_maps_that_have_no_inverse():
     tiny = Affine(np.array([[1e-320]]), np.ones((1, 1))).inverse()
     assert isinstance(tiny, Refusal)
     assert tiny.reason is Reason.OVERFLOW
+
+
+@given(seed=SEEDS, scale=st.sampled_from([0.5, -2.0, 3.0]), shift=st.sampled_from([0.0, 1.5, -0.25]))
+def test_padding_holds_a_number_that_takes_the_map(seed, scale, shift):
+    node = Padding(rank=3, axes=(2,), value=1.5)
+    uniform = per_channel(scale, shift, rank=3)
+    (choice,) = spread(node, Sides({0: uniform}))
+    x = np.random.default_rng(seed).normal(size=SHAPE)
+
+    def padded(values, number):
+        return np.pad(values, ((0, 0), (0, 0), (1, 2)), constant_values=number)
+
+    after = settle(node, Sides({0: uniform}, choice.outputs))
+    assert isinstance(after, Padding)
+    old, new = padded(apply(uniform, x), node.value), padded(x, after.value)
+    np.testing.assert_allclose(old, apply(choice.outputs[0], new), rtol=1e-12)

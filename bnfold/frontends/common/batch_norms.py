@@ -54,8 +54,15 @@ def read_batch_norm_of_one_channel(
     return replace(rows, affine=Affine(rows.affine.scale[0], rows.affine.shift[0]))
 
 
+def moved_mean(meaning: AffineMap, mean: Array) -> Array | None:
+    """The mean that the norm is to store, where its input holds other values than it did; None where it stays."""
+    if meaning.statistics is None or np.array_equal(meaning.statistics.mean, mean):
+        return None
+    return meaning.statistics.mean
+
+
 def scale_and_bias(vectors: PerChannel, mean: Array, variance: Array, epsilon: float) -> tuple[Array, Array]:
-    """What gives a BatchNorm this map while its mean and variance stay.
+    """What gives a BatchNorm this map with this mean and variance.
 
     Law: gamma = scale * sqrt(variance + epsilon), beta = shift + scale * mean
     """

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine
+from bnfold.affine import Affine, Array
 from bnfold.frontends.common.convolutions import ZEROS_PADDED
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
@@ -84,8 +84,17 @@ def encode_merged(
             return Refusal(Reason.WRONG_AXIS, "the biases of the branches vary along another axis than the channels")
         bias = channels.on_axis(after.output_rank, after.output_axis).shift
         after = replace(after, bias=bias)
+    elif before.bias is not None:  # the node keeps its input, with numbers that fit what it is to mean
+        after = replace(after, bias=_no_bias(after))
     edit = encode(node, after, constants)
     return edit if isinstance(edit, Refusal) else replace(edit, attributes=_geometry(before, after))
+
+
+def _no_bias(node: Contraction) -> Array:
+    """A zero for each output channel."""
+    shape = [1] * node.output_rank
+    shape[node.output_axis] = node.output_channels
+    return np.zeros(shape)
 
 
 def _geometry(before: Contraction, after: Contraction) -> Mapping[str, int | Sequence[int] | None]:

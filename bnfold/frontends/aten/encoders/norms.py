@@ -10,7 +10,7 @@ from bnfold.frontends.aten.decoders.norms import first_layer
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.encoders.parameters import edit_of, parameter_like, rounded, type_of
 from bnfold.frontends.aten.graph import Slot
-from bnfold.frontends.common.batch_norms import scale_and_bias
+from bnfold.frontends.common.batch_norms import moved_mean, scale_and_bias
 from bnfold.frontends.common.parameters import NewParameter, new_weight
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Embedding, Normalisation, Recurrent
@@ -65,13 +65,21 @@ def _normalisation(call: AtenCall, meaning: Normalisation, shape: tuple[int, ...
 
 
 def _statistics(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
-    """Mean and variance stay; weight and bias take the change."""
+    """The variance stays, and the mean where the statistics do; weight and bias take the change."""
     mean, variance = (
         call.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
     )
+    exact_mean = moved_mean(meaning, mean)
+    moved = None if exact_mean is None else rounded(exact_mean, type_of(call, "running_mean"))
+    if isinstance(moved, Refusal):
+        return moved
+    mean = mean if moved is None else moved.rounded.astype(np.float64)
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {call.node.label!r}")
     gamma, beta = scale_and_bias(vectors, mean, variance, epsilon(call))
     dtype = type_of(call, "weight", "bias", "running_mean")
-    return edit_of(call, {("weight", None): rounded(gamma, dtype), ("bias", None): rounded(beta, dtype)})
+    return edit_of(
+        call,
+        {("weight", None): rounded(gamma, dtype), ("bias", None): rounded(beta, dtype), ("running_mean", None): moved},
+    )

@@ -6,6 +6,7 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.common.batch_norms import (
+    moved_mean,
     read_batch_norm,
     read_batch_norm_of_one_channel,
     require_channels,
@@ -36,15 +37,19 @@ _IF_MEANT = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 @encodes(AffineMap)
 def encode_batch_norm(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) -> OnnxEdit | Refusal:
-    """Mean and variance stay; scale and bias take the change."""
+    """The variance stays, and the mean where the statistics do; scale and bias take the change."""
     mean, variance = (constants.require(node.inputs[slot]).astype(np.float64) for slot in (3, 4))
+    exact_mean = moved_mean(meaning, constants.require_exact(node.inputs[3]))
+    moved = None if exact_mean is None else parameter_for(node, 3, exact_mean, constants)
+    if isinstance(moved, Refusal):
+        return moved
+    mean = mean if moved is None else moved.rounded.astype(np.float64)
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {node.label!r}")
     gamma, beta = scale_and_bias(vectors, mean, variance, attribute(node, "epsilon", DEFAULT_EPSILON))
-    return edit_of(
-        node, {slot: parameter_for(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))}, constants
-    )
+    new = {slot: parameter_for(node, slot, exact, constants) for slot, exact in ((1, gamma), (2, beta))}
+    return edit_of(node, {**new, 3: moved}, constants)
 
 
 @FAMILY.operator(
