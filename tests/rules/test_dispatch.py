@@ -10,6 +10,7 @@ from bnfold import rules
 from bnfold.affine import identity, per_channel
 from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
+from bnfold.rules import carry
 from bnfold.rules.dispatch import ROWS
 from bnfold.semantics import (
     Absorber,
@@ -89,6 +90,7 @@ def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
     taken = {inspect.unwrap(rule) for row in ROWS for rule in (row.pull, row.push)}
     taken |= {rules.read_batch_norm_as_affine, rules.push_shift_through_contraction}
     taken |= {rules.read_map_as_contraction, rules.chain_contractions, rules.merge_branches}
+    taken |= {rule for name, rule in vars(carry).items() if name.startswith("settle_")}
     assert len(set(rules.ALL)) == len(rules.ALL)
     assert set(rules.ALL) == {rule for rule in taken if not rule.__qualname__.endswith("<lambda>")}
 
