@@ -12,6 +12,8 @@ from bnfold.frontends.onnx.operators.table import operator_of
 from bnfold.refusal import Reason
 from bnfold.semantics import Meaning, Opaque
 
+_DOMAINS_OF_ONNX = ("", "ai.onnx.ml")
+
 
 def decode(node: OnnxNode, constants: OnnxConstants) -> Meaning:
     """What a node means.
@@ -51,8 +53,12 @@ def _without_decoder(node: OnnxNode, operator: Operator | None) -> Opaque:
 
 
 def _version(node: OnnxNode) -> int | None:
+    """Version of a node's operator; of domains whose schemas onnx does not have, that of the domain."""
     domain = canonical_domain(node.proto.domain)
+    imported = node.scope.opsets.get(domain, 1)
+    if domain not in _DOMAINS_OF_ONNX:
+        return imported
     try:
-        return int(onnx.defs.get_schema(node.proto.op_type, node.scope.opsets.get(domain, 1), domain).since_version)
+        return int(onnx.defs.get_schema(node.proto.op_type, imported, domain).since_version)
     except onnx.defs.SchemaError:
         return None

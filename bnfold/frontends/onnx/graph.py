@@ -28,6 +28,7 @@ class Traits:
         commutative: whether two operands may change places.
         keeps_numbers: whether the output has the numbers of the first input, in their order.
         holds_values: whether the node itself, and no input, says which numbers it makes.
+        dequantizes: whether it makes numbers of integers or 8-bit floats, scales and zero points, its three inputs.
         shaped_by_values: whether the values of an input, not its shape, tell the rank of the output.
         is_unknown_to_inference: whether ONNX infers no shape for it, although the output has that of the first input.
         value_inputs: how many inputs, from the first on, are read for their values; None for all.
@@ -43,6 +44,7 @@ class Traits:
     commutative: bool = False
     keeps_numbers: bool = False
     holds_values: bool = False
+    dequantizes: bool = False
     shaped_by_values: bool = False
     is_unknown_to_inference: bool = False
     value_inputs: int | None = None

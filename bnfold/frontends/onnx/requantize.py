@@ -48,7 +48,7 @@ class Requantized:
 def dequantizer(value: OnnxValue | None) -> OnnxNode | None:
     """The DequantizeLinear that makes a tensor, if one does."""
     node = value.producer if value is not None else None
-    return node if node is not None and node.is_standard and node.proto.op_type == "DequantizeLinear" else None
+    return node if node is not None and node.traits.dequantizes else None
 
 
 def requantized(
@@ -103,7 +103,7 @@ class _Stored:
     def granularities(self) -> Iterator[tuple[int | None, npt.NDArray[np.intp], tuple[int, ...]]]:
         """Ways to share scales: the axis if it is a new one, for each value the number of its scale, their shape."""
         yield None, scale_cells(self.node, self.scale.shape, self.integers.shape), self.scale.shape
-        if self.scale.size == 1 and not attribute(self.node, "block_size", 0) and self.node.opset >= _FIRST_WITH_AXIS:
+        if self.scale.size == 1 and not attribute(self.node, "block_size", 0) and _has_axis(self.node):
             for axis, length in enumerate(self.integers.shape):
                 along = np.arange(length).reshape(-1, *(1,) * (self.integers.ndim - axis - 1))
                 yield axis, np.broadcast_to(along, self.integers.shape), (length,)
@@ -118,6 +118,11 @@ class _Stored:
         if self.zero_point is None:
             return np.zeros((), np.int64)
         return np.broadcast_to(self.zero_point.astype(np.int64), shape).reshape(-1)[cells]
+
+
+def _has_axis(node: OnnxNode) -> bool:
+    """Whether the operator can have one scale for each index of an axis; that of com.microsoft always can."""
+    return not node.is_standard or node.opset >= _FIRST_WITH_AXIS
 
 
 def _factors(old: Array, new: Array, cells: npt.NDArray[np.intp], shape: tuple[int, ...]) -> Array | None:

@@ -69,9 +69,17 @@ class Family:
 
         return declare
 
-    def without_decoder(self, *op_types: str, why_not_linear: str = "", traits: Traits = Traits()) -> None:  # noqa: B008
+    def without_decoder(
+        self,
+        *op_types: str,
+        domain: str = "",
+        why_not_linear: str = "",
+        traits: Traits = Traits(),  # noqa: B008 - frozen
+    ) -> None:
         """Declare operators that no map passes."""
-        self.operators += [Operator(op_type, why_not_linear=why_not_linear, traits=traits) for op_type in op_types]
+        self.operators += [
+            Operator(op_type, domain, why_not_linear=why_not_linear, traits=traits) for op_type in op_types
+        ]
 
 
 def encodes(

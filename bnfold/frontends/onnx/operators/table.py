@@ -14,6 +14,7 @@ from bnfold.frontends.onnx.operators import (
     norms,
     padding,
     parts,
+    quantization,
     recurrent,
     without_decoder,
 )
@@ -30,6 +31,7 @@ _FAMILIES: Sequence[Family] = (
     norms.FAMILY,
     padding.FAMILY,
     parts.FAMILY,
+    quantization.FAMILY,
     recurrent.FAMILY,
     without_decoder.FAMILY,
 )

@@ -23,14 +23,6 @@ FAMILY.without_decoder(
     why_not_linear="is not linear",
 )
 
-_ROUNDS = "rounds to integers: a map in front of it would change what is rounded, one behind it has no weights to go to"
-FAMILY.without_decoder("DynamicQuantizeLinear", "QuantizeLinear", why_not_linear=_ROUNDS)
-FAMILY.without_decoder(
-    "DequantizeLinear",
-    why_not_linear="reads what was rounded to integers, and in front of the rounding a map would change it",
-    traits=Traits(evaluate=constant_ops.dequantize_linear),
-)
-
 FAMILY.without_decoder(
     "CastLike",
     traits=Traits(
