@@ -107,6 +107,14 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
+class Widening(Affine):
+    """A scale for a tensor that is broadcast, along axes that it does not have: it would have to grow.
+
+    It has the rank of what the tensor is broadcast to. Only a node that makes the tensor with a constant can take it.
+    """
+
+
+@dataclass(frozen=True, eq=False)
 class PerChannel:
     """An affine map over one axis: two float64 vectors, each of length 1 or of the axis."""
 

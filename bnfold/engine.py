@@ -4,7 +4,7 @@ Every commit removes one affine node, so the process ends; passes repeat until o
 open the way for a neighbour that was refused before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Generic
@@ -21,7 +21,7 @@ from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome, Quantization
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Absorber, AffineMap, Contraction, Form, Meaning, Opaque
+from bnfold.semantics import Absorber, AffineMap, BroadcastScale, Contraction, Form, Meaning, Opaque
 
 
 def fold_graph(
@@ -89,7 +89,7 @@ class _Engine(Generic[N, V, E]):
         while waiting and progress:
             # Numbers beyond float64 become infinite here, and are refused when they are rounded.
             with np.errstate(over="ignore", invalid="ignore"):
-                new = {node: self._fold(node) for node in waiting}
+                new = self._fold_each(waiting)
             results.update(new)
             progress = any(isinstance(entry, Fold) for entry in new.values())
             # Asked anew, because a fold can leave an addition behind that the next pass moves on.
@@ -121,6 +121,24 @@ class _Engine(Generic[N, V, E]):
             results[node] = found if isinstance(found, Fold) else _with_last_reason(kept, found)
         return progress
 
+    def _fold_each(self, nodes: list[N]) -> dict[N, Fold | Kept]:
+        """One attempt for each node; what would go into a BatchNorm comes after it, which may fold into the node."""
+        untried = {node for node in nodes if node.is_batch_norm}
+        results: dict[N, Fold | Kept] = {}
+        late: list[N] = []
+        for node in nodes:
+            untried.discard(node)
+            result = self._fold(node, untried)
+            if result is None:
+                late.append(node)
+            else:
+                results[node] = result
+        for node in late:
+            result = self._fold(node, set())
+            if result is not None:
+                results[node] = result
+        return results
+
     def _gone_with(self, node: N, host: str) -> Fold:
         """A node that was part of a branch."""
         label, tensor = Label(node.label, node.op), self._output(node).name
@@ -141,7 +159,8 @@ class _Engine(Generic[N, V, E]):
             return False
         return isinstance(self._port.decode(node), AffineMap) or self._port.why_it_stays(node) is not None
 
-    def _fold(self, node: N) -> Fold | Kept:
+    def _fold(self, node: N, untried: Set[N]) -> Fold | Kept | None:
+        """Fold a node, or say why it stays; None, and nothing done, if it would go into a BatchNorm of `untried`."""
         planner: Planner[N, V, E] = Planner(self._port)
         stays = self._port.why_it_stays(node)
         if stays is not None:
@@ -164,6 +183,8 @@ class _Engine(Generic[N, V, E]):
                 break
         if best is None:
             return _kept(node, refusals)
+        if not node.is_batch_norm and any(target in untried for target in best.plan.into):
+            return None
         dead = sum(self._port.dead_channels(edit) for edit in best.edits)
         fold = _folded(planner, node, self._output(node), best, dead)
         self._commit(node, meaning, best)
@@ -311,6 +332,10 @@ def _kept(node: N, refusals: list[Refusal]) -> Kept:
 def _why_not_affine(meaning: Meaning) -> Refusal:
     if isinstance(meaning, Opaque):
         return rules.refuse(meaning)
+    if isinstance(meaning, BroadcastScale):
+        return Refusal(
+            Reason.BROADCASTS_ACTIVATION, "its constant has taken a map along axes that the tensor does not have"
+        )
     raise InternalError(f"a BatchNorm was decoded as {type(meaning).__name__}")
 
 

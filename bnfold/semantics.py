@@ -130,6 +130,33 @@ class AffineMap(Absorber):
 
 
 @dataclass(frozen=True, eq=False)
+class BroadcastScale(Absorber):
+    """A constant times a tensor that is broadcast along it: what is measured at run time, for each channel.
+
+    Equation: y = c * x
+    Symbols:  c: of the rank of y; x: of the same or a smaller rank, with length 1 along axes that c has
+    Source:   ONNX Mul-14
+
+    Attributes:
+        values: c.
+        source: index of the input that holds x.
+    """
+
+    values: Array
+    source: int = 0
+
+    @property
+    def absorbs_output(self) -> bool:
+        """A shift goes nowhere."""
+        return False
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return _largest(self.values)
+
+
+@dataclass(frozen=True, eq=False)
 class Contraction(Absorber):
     """A linear operator over channels: Conv, ConvTranspose, Gemm, or MatMul and Einsum with a constant.
 
@@ -441,6 +468,7 @@ class Recurrent(Absorber):
 Meaning: TypeAlias = (
     Opaque
     | AffineMap
+    | BroadcastScale
     | Contraction
     | Commuting
     | Padding

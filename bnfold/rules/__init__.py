@@ -8,6 +8,11 @@ from bnfold.rules.affine_map import (
     absorb_output_into_affine_map,
     read_batch_norm_as_affine,
 )
+from bnfold.rules.broadcast_scale import (
+    absorb_input_into_broadcast_scale,
+    absorb_output_into_broadcast_scale,
+    absorb_widening,
+)
 from bnfold.rules.carry import (
     settle_absorber,
     settle_arithmetic,
@@ -58,6 +63,9 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_output_into_embedding,
     absorb_output_into_affine_map,
     absorb_input_into_affine_map,
+    absorb_output_into_broadcast_scale,
+    absorb_input_into_broadcast_scale,
+    absorb_widening,
     pull_through_commuting,
     push_through_commuting,
     pull_through_padding,

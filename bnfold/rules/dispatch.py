@@ -7,11 +7,16 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from bnfold.affine import Affine
+from bnfold.affine import Affine, Widening
 from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.absorbers import absorb_output_into_embedding, absorb_output_into_normalisation
 from bnfold.rules.affine_map import absorb_input_into_affine_map, absorb_output_into_affine_map
+from bnfold.rules.broadcast_scale import (
+    absorb_input_into_broadcast_scale,
+    absorb_output_into_broadcast_scale,
+    absorb_widening,
+)
 from bnfold.rules.commuting import pull_through_commuting, push_through_commuting
 from bnfold.rules.contraction import (
     absorb_input_into_contraction,
@@ -31,6 +36,7 @@ from bnfold.rules.parts import (
 from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
 from bnfold.semantics import (
     AffineMap,
+    BroadcastScale,
     Commuting,
     Concatenation,
     Contraction,
@@ -114,6 +120,7 @@ _INTO_AN_INDEX = _never("the tensor is an index")
 
 ROWS: tuple[Row[Any], ...] = (
     Row(AffineMap, _on_output(absorb_output_into_affine_map), _on_source(absorb_input_into_affine_map)),
+    Row(BroadcastScale, _on_output(absorb_output_into_broadcast_scale), _on_source(absorb_input_into_broadcast_scale)),
     Row(Commuting, _on_output(pull_through_commuting), _on_source(push_through_commuting)),
     Row(Concatenation, _on_output(pull_through_concatenation), push_through_concatenation),
     Row(Contraction, _on_output(absorb_output_into_contraction), _on_source(absorb_input_into_contraction)),
@@ -141,6 +148,9 @@ def pull(meaning: Meaning, outputs: Maps) -> Moved | Refusal:
         meaning: of the node.
         outputs: the maps by output index, at least one.
     """
+    wide = outputs.get(0)
+    if isinstance(wide, Widening):
+        return absorb_widening(meaning, wide)
     return _BY_MEANING[type(meaning)].pull(meaning, outputs)
 
 

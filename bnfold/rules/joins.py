@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bnfold.affine import Affine, Array
+from bnfold.affine import Affine, Array, Widening
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Operand, Product, Sum
@@ -68,7 +68,7 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
 
 
 def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
-    """A scale behind a product goes to any one factor.
+    """A scale behind a product goes to any one factor; to one that is broadcast along its axes, as a `Widening`.
 
     Before::  a, b -- a * b -- scale s -- y
     After::   a -- scale s; a * b -- y
@@ -87,6 +87,12 @@ def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
         {index: Affine(scale, np.zeros((1,) * scale.ndim))}
         for index, scale in enumerate(scales)
         if not isinstance(scale, Refusal)
+    ]
+    wide = Widening(affine.scale, np.zeros((1,) * affine.rank))
+    choices += [
+        {index: wide}
+        for index, scale in enumerate(scales)
+        if isinstance(scale, Refusal) and scale.reason is Reason.WRONG_AXIS
     ]
     if not choices:
         return next(scale for scale in scales if isinstance(scale, Refusal))

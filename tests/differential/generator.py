@@ -78,6 +78,13 @@ def resampled(g: Builder, x: Tensor) -> Tensor | None:
     return None if wide is None else weighted.batch_norm(g, _one_of(g, wide, steps))
 
 
+def quantized_product(g: Builder, _x: Tensor) -> Tensor | None:
+    """An affine node behind a dynamically quantised product of one of the graph's inputs."""
+    inputs = [tensor for tensor in g.tensors if tensor.name in g.inputs]
+    made = weighted.dynamic_product(g, g.pick(inputs)) if inputs else None
+    return None if made is None else g.pick([weighted.batch_norm, weighted.arithmetic])(g, made)
+
+
 def cut_apart(g: Builder, x: Tensor) -> Tensor | None:
     """Affine nodes behind each of two slices of what an operator with weights makes."""
     parts = unweighted.halves(g, _one_of(g, x, _ABSORBERS))
@@ -183,6 +190,7 @@ STEPS: dict[_Step, int] = {
     weighted.conv_transpose: 5,
     weighted.deform_conv: 2,
     weighted.scaler: 6,
+    quantized_product: 6,
     weighted.gemm: 12,
     weighted.mat_mul: 7,
     weighted.einsum: 4,

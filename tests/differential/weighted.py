@@ -128,6 +128,33 @@ def deform_conv(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("DeformConv", inputs, shape, along=1, group=groups, pads=[pad] * 4, kernel_shape=kernel)
 
 
+def dynamic_product(g: Builder, x: Tensor) -> Tensor | None:
+    """Integers of an input times integers of a weight, then their scales, as onnxruntime quantises dynamically.
+
+    What another node makes may change by a rounding, which a quantizer makes a whole step of.
+    """
+    if x.rank not in (2, 4) or x.dtype != "float32" or g.opset < 11 or x.name not in g.inputs:
+        return None
+    names = [g.name("c") for _ in range(8)]
+    g.node("DynamicQuantizeLinear", [x.name], names[:3])
+    outputs = g.between(1, 5)
+    kernel = tuple(g.between(1, min(2, n)) for n in x.shape[2:])
+    is_product = x.rank == 2
+    shape = (x.shape[1], outputs) if is_product else (outputs, x.shape[1], *kernel)
+    weight = g.constant(g.random.integers(0, 256, size=shape), "uint8")
+    zero = g.constant(128, "uint8")
+    g.node("MatMulInteger" if is_product else "ConvInteger", [names[0], weight, names[2], zero], [names[3]])
+    g.node("Cast", [names[3]], [names[4]], to=1)
+    aligned = (outputs,) if is_product else (outputs, 1, 1)
+    factor = g.constant(g.random.uniform(0.3, 2.0, size=aligned if g.chance(0.5) else ()) / 200, "float32")
+    g.node("Mul", [names[1], factor], [names[5]])
+    result = (x.shape[0], outputs, *(n - k + 1 for n, k in zip(x.shape[2:], kernel, strict=True)))
+    made = Tensor(names[6], result, "float32", 1)
+    g.node("Mul", [names[4], names[5]], [made.name])
+    g.keep(made)
+    return g.add("Add", [made, g.vector("float32", aligned)], result, along=1) if g.chance(0.7) else made
+
+
 def scaler(g: Builder, x: Tensor) -> Tensor | None:
     if x.rank != 2 or x.dtype != "float32":
         return None

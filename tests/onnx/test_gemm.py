@@ -5,6 +5,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from bnfold.refusal import Reason
+from tests.folding import fold_and_compare
 from tests.networks import Network
 from tests.onnx.checks import assert_folds_to, assert_stays, initializer_shapes
 
@@ -104,3 +105,13 @@ def test_what_the_caller_gives_does_not_fold(slot):
     model = network.model({"x": (ROWS, INNER), parameters[slot]: shape}, ["y"])
     reason = {1: Reason.DYNAMIC_WEIGHT, 2: Reason.DYNAMIC_BIAS}[slot]
     assert_stays(model, reason, f"{parameters[slot]!r} is an input of graph")
+
+
+@pytest.mark.parametrize("shape_of_c", [(), (1,), (4,), (1, 4), (2, 4)], ids=str)
+def test_a_bias_that_does_not_count_is_gone_with_the_product_behind(shape_of_c):
+    """With beta 0 there is none; the two products become one, whose C is 0 and as wide as the new result."""
+    network = Network()
+    network.node("Gemm", ["x", network.weight("w", 6, 4), network.weight("c", *shape_of_c)], "g", alpha=0.5, beta=0.0)
+    network.node("MatMul", ["g", network.weight("v", 4, 3)], "y")
+    folded = fold_and_compare(network.model({"x": (2, 6)}, ["y"]), merge=True)
+    assert [node.op_type for node in folded.model.graph.node] == ["Gemm"]

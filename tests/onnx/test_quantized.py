@@ -258,3 +258,16 @@ def test_a_fold_into_a_bias_sees_the_weight_as_the_fold_before_left_it():
             network.node("Conv", ["s", "w"], "c")
     folded = fold_and_compare(network.model({"x": [2, 1, 5, 5]}, ["y"]))
     assert [node.op_type for node in folded.model.graph.node] == ["DequantizeLinear", "Conv"]
+
+
+def test_a_second_fold_sees_the_weight_as_the_first_one_left_it():
+    """The shift in front of it makes W t behind it, of the scales that the weight has by then."""
+    network = Network()
+    network.initializers["q"] = network.random.integers(-127, 128, size=(5, 3)).astype(np.int8)
+    network.node("DequantizeLinear", ["q", network.constant("q.scale", 0.02)], "w")
+    network.node("Sub", ["x", network.weight("m", 5)], "s")
+    network.node("MatMul", ["s", "w"], "p")
+    network.node("Mul", ["p", network.constant("k", -3.0)], "r")
+    network.node("Add", ["r", network.weight("b", 3)], "y")
+    folded = fold_and_compare(network.model({"x": [2, 4, 5]}, ["y"]))
+    assert [node.op_type for node in folded.model.graph.node] == ["DequantizeLinear", "MatMul", "Add"]

@@ -6,10 +6,11 @@ from operator import mul
 
 import numpy as np
 
-from bnfold.affine import Affine
+from bnfold.affine import Affine, Widening
 from bnfold.rearrange import Regrouping, Repetition, Selection, Taking, Transposition
 from bnfold.semantics import (
     AffineMap,
+    BroadcastScale,
     Commuting,
     Concatenation,
     Contraction,
@@ -25,7 +26,10 @@ from bnfold.semantics import (
 
 
 def apply(affine, x):
-    """scale * x + shift; a map that would change the shape of x is no map for x."""
+    """scale * x + shift; a map that would change the shape of x is no map for x, unless that is what it is for."""
+    if isinstance(affine, Widening):
+        assert not affine.has_shift
+        return affine.scale * x
     assert affine.rank == x.ndim
     y = affine.scale * x + affine.shift
     assert y.shape == x.shape, f"a map of shape {affine.scale.shape} widened a tensor of shape {x.shape} to {y.shape}"
@@ -44,6 +48,11 @@ def evaluate(meaning, inputs, core=None):  # noqa: ARG001
 @evaluate.register
 def _(meaning: AffineMap, inputs, core=None):  # noqa: ARG001
     return (apply(meaning.affine, inputs[meaning.source]),)
+
+
+@evaluate.register
+def _(meaning: BroadcastScale, inputs, core=None):  # noqa: ARG001
+    return (meaning.values * inputs[meaning.source],)
 
 
 @evaluate.register
@@ -210,6 +219,11 @@ def _(value):
 @absolute.register(Recurrent)
 def _(value):
     return replace(value, weight=np.abs(value.weight), bias=None if value.bias is None else np.abs(value.bias))
+
+
+@absolute.register
+def _(value: BroadcastScale):
+    return replace(value, values=np.abs(value.values))
 
 
 @absolute.register

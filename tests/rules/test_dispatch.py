@@ -9,12 +9,14 @@ import pytest
 from bnfold import rules
 from bnfold.affine import identity, per_channel
 from bnfold.errors import InternalError
+from bnfold.rearrange import Taking, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import carry
 from bnfold.rules.dispatch import ROWS
 from bnfold.semantics import (
     Absorber,
     AffineMap,
+    BroadcastScale,
     Commuting,
     Contraction,
     Embedding,
@@ -80,6 +82,20 @@ def test_only_a_split_has_several_outputs(outputs):
         rules.pull(CONTRACTION, dict.fromkeys(outputs, SCALE))
 
 
+@pytest.mark.parametrize("places", [(0, 1), (2, 3)])
+def test_who_shows_some_places_of_a_tensor_sees_no_map_on_others(places):
+    """Slices and splits of other places make the same of both; whatever else reads the tensor may not."""
+    nothing = identity(2)
+    affine = per_channel(np.where(np.isin(range(4), places), -2.0, 1.0), 0.0, rank=2)
+    first = Rearrangement((Taking(1, 0, 1, 2, 4),))
+    assert rules.shows_a_difference(first, 0, affine, nothing) == (0 in places)
+    assert rules.shows_a_difference(Split(1, 2, ((0, 2),), 4), 0, affine, nothing) == (0 in places)
+    assert rules.shows_a_difference(Rearrangement((Transposition((1, 0)),)), 0, affine, nothing)
+    assert rules.shows_a_difference(Commuting(2), 0, affine, nothing)
+    assert rules.shows_a_difference(first, 1, affine, nothing)
+    assert not rules.shows_a_difference(Commuting(2), 0, affine, affine)
+
+
 def test_every_meaning_has_one_row():
     meanings = [row.meaning for row in ROWS]
     assert len(set(meanings)) == len(meanings)
@@ -89,7 +105,7 @@ def test_every_meaning_has_one_row():
 def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
     taken = {inspect.unwrap(rule) for row in ROWS for rule in (row.pull, row.push)}
     taken |= {rules.read_batch_norm_as_affine, rules.push_shift_through_contraction}
-    taken |= {rules.read_map_as_contraction, rules.chain_contractions, rules.merge_branches}
+    taken |= {rules.absorb_widening, rules.read_map_as_contraction, rules.chain_contractions, rules.merge_branches}
     taken |= {rule for name, rule in vars(carry).items() if name.startswith("settle_")}
     assert len(set(rules.ALL)) == len(rules.ALL)
     assert set(rules.ALL) == {rule for rule in taken if not rule.__qualname__.endswith("<lambda>")}
@@ -97,6 +113,7 @@ def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
 
 ABSORBERS = [
     (AffineMap(SCALE, Form.SCALE), 3.0),
+    (BroadcastScale(np.array([[2.0, -3.0]])), 3.0),
     (CONTRACTION, 1.0),
     (Normalisation(SCALE, (1,)), 3.0),
     (RECURRENT, 1.0),

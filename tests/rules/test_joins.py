@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnfold.affine import Affine, identity, per_channel
+from bnfold.affine import Affine, Widening, identity, per_channel
 from bnfold.refusal import Reason
-from bnfold.rules import pull, push
+from bnfold.rules import Moved, pull, push
 from bnfold.semantics import Operand, Product, Sum
 from tests.rules import values
 from tests.rules.laws import assert_pull_one, assert_push_law, assert_refused
@@ -204,8 +204,14 @@ def test_a_product_refuses_a_shift(index):
     assert_refused(push(node, {index: shift}), Reason.SHIFT_CANNOT_PASS, NO_SHIFT)
 
 
-def test_a_product_refuses_a_scale_that_no_factor_has():
+def test_a_scale_that_no_factor_has_would_make_one_grow():
+    """Whether it can is said by the node that makes it."""
     node = branches(Product, (4, 1), (1, 5))
     places = Affine(np.arange(20.0).reshape(4, 5), np.zeros((1, 1)))
-    expected = "the map varies along axis 1, on which a branch is repeated"
-    assert_refused(pull(node, {0: places}), Reason.WRONG_AXIS, expected)
+    moved = pull(node, {0: places})
+    assert isinstance(moved, Moved)
+    assert [list(choice) for choice in moved.choices] == [[0], [1]]
+    for choice in moved.choices:
+        (wide,) = choice.values()
+        assert isinstance(wide, Widening)
+        assert wide.equals(places)

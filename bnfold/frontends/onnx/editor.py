@@ -31,6 +31,7 @@ class ModelEditor:
         stored_anew: tensors whose data must be written.
         frozen: initializers that the caller could replace before and cannot any more.
         renamed: tensors with another name than in the file, and the name there.
+        reshaped: tensors with another shape than in the file.
     """
 
     index: GraphIndex
@@ -41,6 +42,7 @@ class ModelEditor:
     stored_anew: dict[OnnxValue, None] = field(default_factory=dict)
     frozen: dict[OnnxValue, None] = field(default_factory=dict)
     renamed: dict[OnnxValue, str] = field(default_factory=dict)
+    reshaped: set[OnnxValue] = field(default_factory=set)
 
     def nodes(self) -> Iterator[OnnxNode]:
         """The nodes that are there now, scope by scope, in the order of the file."""
@@ -61,6 +63,8 @@ class ModelEditor:
             self._add_behind(node, edit.bias_behind)
         if edit.op_type:
             node.proto.op_type = edit.op_type
+        if edit.widens_output:
+            self._reshape_output(node)
         for name, value in edit.float_attributes.items():
             set_float_attribute(node.proto, name, value)
         for name, numbers in edit.attributes.items():
@@ -191,6 +195,12 @@ class ModelEditor:
         self._connect(reader, slot, output)
         self.added_nodes.setdefault(node, []).append(copy)
         return copy
+
+    def _reshape_output(self, node: OnnxNode) -> None:
+        output, tell = node.outputs[0], node.traits.tell_output_shape
+        if output is not None:
+            output.shape = None if tell is None else tell(node)
+            self.reshaped.add(output)
 
     def _freeze(self, value: OnnxValue) -> None:
         """The fold has used these values for one reader: the caller can no longer replace them for the others."""

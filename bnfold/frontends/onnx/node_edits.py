@@ -30,6 +30,7 @@ class OnnxEdit:
         op_type: what the operator becomes; "" leaves it.
         float_attributes: new values of float attributes, where the node has them.
         bias_behind: what an Add right behind the node adds; None where there is none.
+        widens_output: whether the node's first output gets another shape, which its readers broadcast as before.
         requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
         attributes: integer attributes to set, whether the node has them or not; None removes one.
     """
@@ -41,6 +42,7 @@ class OnnxEdit:
     bias_behind: NewParameter | None = None
     requantized: Sequence[Requantized] = ()
     attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)
+    widens_output: bool = False
 
 
 def edit_of(

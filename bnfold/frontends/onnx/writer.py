@@ -33,7 +33,8 @@ def write(editor: ModelEditor) -> list[onnx.TensorProto]:
                 moved_inside += _write_initializer(scope, value, parameter)
             else:
                 scope.proto.node.insert(0, _constant_node(value, parameter))
-        _drop_entries(scope.proto.value_info, removed | {value.name for value in stored})
+        undescribed = {value.name for value in (*stored, *editor.reshaped) if value.scope is scope}
+        _drop_entries(scope.proto.value_info, removed | undescribed)
         if isinstance(scope.proto, onnx.GraphProto):
             _drop_entries(scope.proto.initializer, removed)
             _write_inputs(editor, scope, stored, removed)

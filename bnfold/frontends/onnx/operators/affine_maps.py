@@ -1,5 +1,7 @@
 """BatchNormalization, and Mul, Add, Sub, Div by a constant, read as affine maps."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from bnfold.affine import Array
@@ -13,8 +15,8 @@ from bnfold.frontends.common.batch_norms import (
     require_vectors,
     scale_and_bias,
 )
-from bnfold.frontends.common.broadcasting import with_rank_of
-from bnfold.frontends.common.parameters import new_operand, without_leading_ones
+from bnfold.frontends.common.broadcasting import with_leading_ones, with_rank_of
+from bnfold.frontends.common.parameters import new_operand, new_parameter, without_leading_ones
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
@@ -25,7 +27,7 @@ from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family, encodes
 from bnfold.frontends.onnx.told_shapes import broadcast, like_first_output, normalised
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Form
+from bnfold.semantics import AffineMap, BroadcastScale, Form, Meaning
 
 FAMILY = Family()
 
@@ -140,16 +142,44 @@ def _operand(node: OnnxNode, meaning: AffineMap) -> Array:
     return -meaning.affine.shift if subtracts_constant else meaning.affine.shift
 
 
-def decode_mul(context: OnnxContext) -> AffineMap:
+@encodes(BroadcastScale)
+def _encode_broadcast_scale(node: OnnxNode, meaning: BroadcastScale, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    slot = 1 - meaning.source
+    old = constants.require(node.inputs[slot])
+    values = without_leading_ones(meaning.values, old.ndim)
+    op_type = "Mul" if node.proto.op_type == "Div" else ""
+    edit = edit_of(node, {slot: new_parameter(values, old.dtype)}, constants, op_type=op_type)
+    return edit if isinstance(edit, Refusal) else replace(edit, widens_output=values.shape != old.shape)
+
+
+def encode_factor(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Mul or Div by a constant, whichever of the two is broadcast."""
+    encode = _encode_broadcast_scale if isinstance(meaning, BroadcastScale) else encode_arithmetic
+    return encode(node, meaning, constants)
+
+
+def decode_mul(context: OnnxContext) -> AffineMap | BroadcastScale:
     """Mul by a constant, on either side. Source: ONNX Mul-7, -13, -14."""
-    source, constant = _operands(context)
+    try:
+        source, constant = _operands(context)
+    except Undecodable as stop:
+        if stop.opaque.reason is not Reason.BROADCASTS_ACTIVATION:
+            raise
+        return _broadcast_scale(context)
     return scaled(constant, source)
+
+
+def _broadcast_scale(context: OnnxContext) -> BroadcastScale:
+    source = 0 if context.constant(0) is None else 1
+    constant = context.parameter(1 - source, dynamic=Reason.DYNAMIC_PARAMETER)
+    require_finite(constant)
+    return BroadcastScale(with_leading_ones(constant, max(constant.ndim, len(context.shape(source)))), source)
 
 
 @FAMILY.operator(
     "Div",
     (7, 13, 14),
-    encode=encode_arithmetic,
+    encode=encode_factor,
     traits=Traits(may_be_affine=True, per_number=True, multiplies=True, tell_output_shape=broadcast),
 )
 def decode_div(context: OnnxContext) -> AffineMap:

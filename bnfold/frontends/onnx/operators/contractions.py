@@ -1,5 +1,7 @@
 """Conv, ConvTranspose, DeformConv, Gemm, MatMul and Einsum, read as contractions with one layout of the weight."""
 
+import numpy as np
+
 from bnfold.affine import Array
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
@@ -145,9 +147,9 @@ def encode_gemm(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) 
 
 
 def _gemm_bias(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> Array | None:
-    """C keeps rank 2 where it had it; otherwise it is a vector over the columns."""
+    """C keeps rank 2 where it had it; otherwise it is a vector over the columns. One that must go becomes 0."""
     if meaning.bias is None:
-        return None
+        return np.zeros(meaning.output_channels) if node.has_input(2) else None
     had_rank_2 = node.has_input(2) and constants.require(node.inputs[2]).ndim == 2
     return meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
 

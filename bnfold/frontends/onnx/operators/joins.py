@@ -7,7 +7,7 @@ from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import broadcast
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Product, Sum
+from bnfold.semantics import AffineMap, BroadcastScale, Product, Sum
 
 FAMILY = Family()
 
@@ -37,10 +37,10 @@ def decode_sub(context: OnnxContext) -> AffineMap | Sum:
 @FAMILY.operator(
     "Mul",
     (7, 13, 14),
-    encode=affine_maps.encode_arithmetic,
+    encode=affine_maps.encode_factor,
     traits=Traits(may_be_affine=True, per_number=True, multiplies=True, commutative=True, tell_output_shape=broadcast),
 )
-def decode_mul(context: OnnxContext) -> AffineMap | Product:
+def decode_mul(context: OnnxContext) -> AffineMap | BroadcastScale | Product:
     """Source: ONNX Mul-7, -13, -14."""
     return product_of(_shapes(context, 2)) if _joins(context) else affine_maps.decode_mul(context)
 

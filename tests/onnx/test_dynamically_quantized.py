@@ -1,0 +1,136 @@
+"""Products of integers with scales that are measured at run time: a map goes into the constant factor and the Add."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from bnfold.refusal import Reason
+from tests.folding import assert_equal_outputs, fold, fold_and_compare
+from tests.networks import Network
+from tests.onnx.checks import assert_stays, operators
+
+SCALES = {"positive": [0.5, 2.0, 1e-3, 7.0], "any": [0.5, -2.0, 0.0, 7.0]}
+ANY_SCALES = pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES.keys())
+
+
+def quantized(network, source="x"):
+    return network.node("DynamicQuantizeLinear", [source], ["xq", "xs", "xz"])
+
+
+def product(network, op_type, weight_shape, per_channel, *, bias=True, output="c"):
+    """(integers of x times integers of w) to float, times their scales, plus a bias."""
+    channels = weight_shape[0] if op_type == "ConvInteger" else weight_shape[-1]
+    network.initializers["wq"] = network.random.integers(0, 256, size=weight_shape).astype(np.uint8)
+    network.initializers["wz"] = np.array(128, np.uint8)
+    network.node(op_type, ["xq", "wq", "xz", "wz"], "i")
+    network.node("Cast", ["i"], "f", to=onnx.TensorProto.FLOAT)
+    aligned = (channels, 1, 1) if op_type == "ConvInteger" else (channels,)
+    cells = aligned if per_channel else ()
+    network.constant("ws", network.random.uniform(0.5, 2.0, size=cells) / 100)
+    network.node("Mul", ["xs", "ws"], "scales")
+    network.node("Mul", ["f", "scales"], "p" if bias else output)
+    if bias:
+        network.node("Add", ["p", network.weight("b", *aligned)], output)
+
+
+def batch_norm(network, scale, output="y"):
+    network.batch_norm("c", output, len(scale))
+    network.constant(f"{output}.scale", scale)
+
+
+@ANY_SCALES
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("opset", [11, 17, 21])
+def test_a_convolution(opset, per_channel, scale):
+    network = Network(opset=opset)
+    quantized(network)
+    product(network, "ConvInteger", (4, 3, 3, 3), per_channel)
+    batch_norm(network, scale)
+    folded = fold_and_compare(network.model({"x": ("N", 3, 6, 6)}, ["y"]), {"x": (2, 3, 6, 6)})
+    assert operators(folded.model) == ["DynamicQuantizeLinear", "ConvInteger", "Cast", "Mul", "Mul", "Add"]
+
+
+@ANY_SCALES
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_product(per_channel, scale):
+    network = Network()
+    quantized(network)
+    product(network, "MatMulInteger", (5, 4), per_channel)
+    batch_norm(network, scale)
+    folded = fold_and_compare(network.model({"x": (3, 5)}, ["y"]))
+    assert operators(folded.model) == ["DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul", "Add"]
+
+
+def test_no_shape_is_told_of_a_factor_that_has_another():
+    """Shapes that exporters note between nodes: that of the scales is not so any more."""
+    network = Network()
+    quantized(network)
+    product(network, "ConvInteger", (4, 3, 3, 3), per_channel=False)
+    batch_norm(network, SCALES["any"])
+    model = network.model({"x": (2, 3, 6, 6)}, ["y"])
+    noted = onnx.shape_inference.infer_shapes(model)
+    assert "scales" in {entry.name for entry in noted.graph.value_info}
+    folded = fold_and_compare(noted)
+    assert folded.batch_norms_left == 0
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(folded.model, strict_mode=True), full_check=True)
+
+
+@pytest.mark.parametrize("reader", ["product", "output", "body"])
+def test_scales_that_others_see_keep_their_values(reader):
+    network = Network()
+    quantized(network)
+    product(network, "ConvInteger", (4, 3, 3, 3), per_channel=False)
+    batch_norm(network, SCALES["any"])
+    outputs = {"y": ("n", 4, "h", "w")}
+    if reader == "product":
+        network.node("Mul", ["f", "scales"], "q")
+        network.node("Sigmoid", ["q"], "z")
+        outputs["z"] = ("n", 4, "h", "w")
+    elif reader == "output":
+        outputs["scales"] = ()
+    else:
+        bodies = [
+            helper.make_graph(
+                [helper.make_node(op, ["scales"], ["r"])], op, [], [helper.make_empty_tensor_value_info("r")]
+            )
+            for op in ("Neg", "Abs")
+        ]
+        network.constant("condition", True, "bool")
+        network.node("If", ["condition"], "z", then_branch=bodies[0], else_branch=bodies[1])
+        outputs["z"] = ()
+    model = network.model({"x": (2, 3, 6, 6)}, outputs)
+    folded = fold(model, affine=False)
+    assert folded.folds == ()
+    assert folded.batch_norms_left == 1
+    assert_equal_outputs(model, fold(model).model)
+
+
+def test_without_an_addition_there_is_no_place_for_a_shift():
+    network = Network()
+    quantized(network)
+    product(network, "MatMulInteger", (5, 4), per_channel=True, bias=False)
+    batch_norm(network, SCALES["any"])
+    assert_stays(network.model({"x": (3, 5)}, ["y"]), Reason.SHIFT_CANNOT_PASS, affine=False)
+
+
+def test_a_scale_alone_needs_no_addition():
+    network = Network()
+    quantized(network)
+    product(network, "MatMulInteger", (5, 4), per_channel=True, bias=False)
+    network.node("Mul", ["c", network.constant("m", SCALES["any"])], "y")
+    folded = fold_and_compare(network.model({"x": (3, 5)}, ["y"]))
+    assert operators(folded.model) == ["DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"]
+
+
+@pytest.mark.parametrize("op_type", ["Mul", "Div"])
+def test_a_gate_of_one_number_takes_a_scale_for_each_channel(op_type):
+    """Not of integers alone: any factor that is made by a multiplication."""
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 1, 3, 6, 6)], "g")
+    network.node(op_type, ["g", network.constant("k", 0.3)], "h")
+    network.node("Sigmoid", ["x"], "s")
+    network.node("Mul", ["s", "h"], "p")
+    network.node("Mul", ["p", network.weight("m", 3, 1, 1)], "y")
+    folded = fold_and_compare(network.model({"x": (2, 3, 6, 6)}, ["y"]))
+    assert operators(folded.model) in (["Conv", "Mul", "Sigmoid", "Mul"], ["Conv", "Sigmoid", "Mul", "Mul"])
