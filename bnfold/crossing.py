@@ -16,6 +16,8 @@ from bnfold.semantics import Absorber, AffineMap, Meaning
 # How many deviations the zero of a BatchNorm may lie from the mean that it knows, by the bits of the significand of the
 # type: so far from zero are the values that the tensor's readers see then. docs/theory.md has the measurement.
 FARTHEST_ZERO = {53: 1e6, 24: 64.0, 11: 1.0, 8: 0.0}
+# By what the values of a tensor may be divided: float16 ends at 65504, and loses digits below 6e-5.
+LARGEST_FACTOR = {11: 16.0}
 
 
 class Crossing(Generic[N, V, E]):
@@ -28,6 +30,7 @@ class Crossing(Generic[N, V, E]):
 
     def __init__(self, port: GraphPort[N, V, E], nodes: Iterable[N]) -> None:
         self._port = port
+        self._sizes: dict[V, tuple[float, float]] = {}
         self._compensator: Compensator[N, V, E] = Compensator(port)
         # Where the zeros lie is asked now: what a BatchNorm knows of its input is in units of the file.
         self._zeros = {node: _distance_of_zero(port.decode(node)) for node in nodes if node.is_batch_norm}
@@ -60,22 +63,44 @@ class Crossing(Generic[N, V, E]):
 
     def _plan(self, node: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
         region = self._compensator.plan(node, seeds)
-        if isinstance(region, Stopped) or not any(affine.has_shift for affine in region.maps.values()):
+        if isinstance(region, Stopped):
             return region
-        refusal = self._too_far(node)
+        refusal = self._too_far(node, region) or self._too_coarse(node, region)
         return region if refusal is None else Stopped(refusal.along(Label(node.label, node.op)), len(region.maps))
 
-    def _too_far(self, node: N) -> Refusal | None:
-        """Whether the readers of the tensor would see values far from zero where it holds the BatchNorm's output."""
+    def _too_coarse(self, node: N, region: Region[N, V]) -> Refusal | None:
+        """Whether tensors would come near the ends of a narrow type, all maps taken together that they have had."""
+        most = LARGEST_FACTOR.get(self._port.significand(node), np.inf)
+        for value, affine in region.maps.items():
+            least, largest = self._sizes_with(value, affine)
+            if max(largest, 1 / least if least else np.inf) > most:
+                evidence = (
+                    f"{value.name!r} would hold its values times {1 / largest:.3g} to {1 / max(least, 1e-300):.3g}"
+                )
+                return Refusal(Reason.CONDITIONING, f"{evidence}, more than a factor of {most:g}")
+        return None
+
+    def _sizes_with(self, value: V, affine: Affine) -> tuple[float, float]:
+        """The least and the largest factor between what the file says and what the tensor would hold; not of zeros."""
+        least, largest = self._sizes.get(value, (1.0, 1.0))
+        sizes = np.abs(affine.scale[affine.scale != 0])
+        if not sizes.size:
+            return least, largest
+        return least * float(sizes.min()), largest * float(sizes.max())
+
+    def _too_far(self, node: N, region: Region[N, V]) -> Refusal | None:
+        """Whether readers would see values far from zero."""
+        if not any(affine.has_shift for affine in region.maps.values()):
+            return None
         farthest = FARTHEST_ZERO.get(self._port.significand(node), 0.0)
         distance = self._zeros.get(node)
         if distance is None:
-            return Refusal(Reason.ZERO_POINT, "nothing says how far its zero lies from the values that it reads")
+            return Refusal(Reason.CONDITIONING, "nothing says how far its zero lies from the values that it reads")
         worst = int(np.argmax(distance))
         if distance[worst] <= farthest:
             return None
         return Refusal(
-            Reason.ZERO_POINT,
+            Reason.CONDITIONING,
             f"its zero lies {distance[worst]:.3g} deviations from the mean in channel {worst}, more than {farthest:g}",
         )
 
@@ -122,6 +147,8 @@ class Crossing(Generic[N, V, E]):
         for other in region.meanings:
             if other in self._zeros:
                 self._zeros[other] = self._moved_zero(other, region)
+        for value, affine in region.maps.items():
+            self._sizes[value] = self._sizes_with(value, affine)
         for edit in edits:
             self._port.apply(edit)
         if behind in region.maps:

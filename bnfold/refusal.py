@@ -47,10 +47,10 @@ class Reason(Enum):
     PARAMETER_GROWS = ("BNF107", "parameter-grows", "a constant would become larger than it and the map are")
     ZERO_SCALE = ("BNF110", "zero-scale", "other readers would need the inverse of the map, and a scale is 0")
     CYCLE = ("BNF111", "cycle", "two ways through the graph ask for different maps of one tensor")
-    ZERO_POINT = (
+    CONDITIONING = (
         "BNF112",
-        "zero-point",
-        "other readers would see values far from zero, whose rounding is larger than the type's noise",
+        "conditioning",
+        "other readers would see numbers that the type rounds worse: far from zero, or much smaller or larger",
     )
     NO_BIAS = ("BNF105", "no-bias", "the operator has nowhere to put a shift and another node would cost as much")
     BRANCHES_DIFFER = ("BNF108", "branches-differ", "no one kernel reads what parallel branches read of their input")

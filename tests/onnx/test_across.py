@@ -136,7 +136,7 @@ def test_a_zero_far_from_the_mean_stays():
     kept = [entry for entry in folded.kept if entry.is_batch_norm]
     assert len(kept) == 2
     for entry in kept:
-        assert entry.refusals[-1].reason is Reason.ZERO_POINT
+        assert entry.refusals[-1].reason is Reason.CONDITIONING
         assert entry.refusals[-1].evidence == "its zero lies 500 deviations from the mean in channel 2, more than 64"
 
 
@@ -148,7 +148,7 @@ def test_half_precision_allows_little():
     network.node("Add", [x, y], "y")
     folded = fold(network.model({"x": SHAPE}, ["y"], dtype="float16"))
     (kept,) = (entry for entry in folded.kept if entry.is_batch_norm)
-    assert kept.refusals[-1].reason is Reason.ZERO_POINT
+    assert kept.refusals[-1].reason is Reason.CONDITIONING
     assert "more than 1" in kept.refusals[-1].evidence
 
 
@@ -209,3 +209,17 @@ def test_random_streams(seed):
             x = network.node(kind, [x], f"p{block}", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
     conv(network, tame_batch_norm(network, x, "last"), "y", kernel=1)
     fold_and_compare(network.model({"x": SHAPE}, outputs))
+
+
+def test_half_precision_keeps_away_from_the_ends_of_its_range():
+    """Two BatchNorms read one tensor, and one divides by 1000: the other would see numbers without digits."""
+    network = Network()
+    x = conv(network, "x", "stem", dtype="float16")
+    small = dict.fromkeys(range(CHANNELS), 1e-3)
+    none = dict.fromkeys(range(CHANNELS), 0.0)
+    tame_batch_norm(network, x, "y", dtype="float16", scale=small, bias=none, mean=none)
+    tame_batch_norm(network, x, "z", dtype="float16", bias=none, mean=none)
+    folded = fold_and_compare(network.model({"x": SHAPE}, ["y", "z"], dtype="float16"))
+    assert "z_node" in {entry.node for entry in folded.folds} | {entry.node for entry in folded.kept}
+    for entry in folded.folds:
+        assert entry.direction != "across" or entry.node == "z_node"
