@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils import _pytree as pytree
 
 from bnfold.pulse import beat
 from bnfold.verifier.local.half_units import is_narrow
@@ -239,6 +240,9 @@ class Prover:
             [self._same(self._origin[value]) for value in theirs.given],
         )
         given = list(dict.fromkeys((*begins[0], *begins[1])))
+        unset = next((value for value in given if value not in self.seen), None)
+        if unset is not None:
+            raise Unreadable(f"{unset.label!r}, which it begins with, has no value where code returns early")
         seen = [self.seen[value] for value in given]
         comparator = self._comparator(ours, theirs, [[given.index(value) for value in side] for side in begins])
         if bears_crop((*ours.nodes, *theirs.nodes), seen):
@@ -314,4 +318,7 @@ def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored
     """Run a part on copies: it may write to what it is given."""
     beat()
     with torch.no_grad(), same_random_numbers():
-        return as_arrays(function([*(as_tensors(given[place]) for place in places), *map(as_tensors, stored)])[0])
+        made = as_arrays(function([*(as_tensors(given[place]) for place in places), *map(as_tensors, stored)])[0])
+    if isinstance(made, (dict, list, tuple)) and any(isinstance(leaf, np.ndarray) for leaf in pytree.tree_leaves(made)):
+        raise Unreadable("several tensors in one value, which are compared with the results")
+    return made

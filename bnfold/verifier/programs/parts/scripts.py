@@ -180,13 +180,26 @@ class ScriptGraph(ProgramGraph):
 
     def observe(self, arguments: Sequence[Any]) -> Mapping[Value, Any]:
         """As in `ProgramGraph`."""
-        wanted = [output for node in self.nodes for output in node.outputs]
+        wanted = [
+            output
+            for node in self.nodes
+            for place, output in enumerate(node.outputs)
+            if not _may_be_unset(node.handle, place)
+        ]
         state = list(dict.fromkeys(value for value in self._values.values() if _is_attribute(value)))
         given = [value.tensor.clone() for value in state if value.tensor is not None]
         run = self.function([*self.inputs, *state], wanted, self.nodes)
         found = dict(zip(wanted, run([*arguments, *given]), strict=True))
         found.update(zip(self.inputs, arguments, strict=True))
         return {value: as_seen(held) for value, held in found.items()}
+
+
+def _may_be_unset(node: Any, place: int) -> bool:  # noqa: ANN401 - of torch._C
+    """Whether a result has no value where code returned early, or before it raised: Python cannot be given that."""
+    if node.kind() == "prim::Uninitialized":
+        return True
+    results = [list(block.outputs())[place - node.outputsSize()] for block in node.blocks()]
+    return any(_may_be_unset(value.node(), value.offset()) for value in results)
 
 
 def _is_attribute(value: Value) -> bool:
@@ -235,7 +248,7 @@ def _static(node: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of torch._C
         return numbers.setdefault(value.debugName(), len(numbers))
 
     def text(entry: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of torch._C
-        own = tuple((name, str(entry[name]) if name != "value" else "") for name in sorted(entry.attributeNames()))
+        own = tuple((name, _written(entry, name)) for name in sorted(entry.attributeNames()) if name != "value")
         inputs = tuple(map(called, entry.inputs()))
         bodies = tuple(
             (
@@ -249,6 +262,12 @@ def _static(node: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of torch._C
         return entry.kind(), own, inputs, bodies, outputs, tuple(map(called, entry.outputs()))
 
     return text(node)
+
+
+def _written(node: Any, name: str) -> str:  # noqa: ANN401 - of torch._C
+    """An attribute of a node; a graph without the lines of code that it came from."""
+    held: Any = getattr(node, node.kindOf(name))(name)
+    return str(held.str(False) if node.kindOf(name) == "g" else held)
 
 
 def _is_number(node: Any) -> bool:  # noqa: ANN401 - of torch._C

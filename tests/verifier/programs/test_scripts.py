@@ -1,0 +1,56 @@
+"""Scripts whose values are more than tensors: lists that grow, tasks of their own, results without a value."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
+from torch import Tensor, nn  # noqa: E402
+
+import bnfold  # noqa: E402
+from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from tests.torch_modules import randomised  # noqa: E402
+from tests.torchscript.folding import compiled  # noqa: E402
+
+
+class Base(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(4)
+
+
+class GrowingList(Base):
+    """An element of the list is read while the list still grows."""
+
+    def forward(self, x) -> list[Tensor]:
+        found: list[Tensor] = []
+        y = self.norm(self.conv(x))
+        found.append(y)
+        found.append(self.norm2(self.conv2(y)))
+        found.append(found[0] + found[1])
+        return found
+
+
+class OwnTask(Base):
+    def forward(self, x):
+        task: torch.jit.Future[Tensor] = torch.jit.fork(self.conv, x)
+        return self.norm2(self.conv2(torch.jit.wait(task)))
+
+
+class ReturnsEarly(Base):
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        if bool(x.sum() > 1e9):
+            return y
+        return self.norm2(self.conv2(y))
+
+
+@pytest.mark.parametrize(("kind", "folds"), [(GrowingList, 2), (OwnTask, 1), (ReturnsEarly, 2)])
+def test_correct_folds_pass(kind, folds):
+    torch.manual_seed(0)
+    module = compiled(randomised(kind()), "scripted")
+    report = bnfold.fold(module, verify=VerifyOptions(samples=1, shapes={"x": (2, 3, 8, 8)})).report
+    assert report.batch_norms.folded == folds
+    assert report.verification.passed
+    assert not [text for text in report.verification.warnings if "Uninitialized" in text]
