@@ -33,6 +33,8 @@ def _at_an_operator(fault: Callable[[Site, np.random.Generator], Wrong | NotHere
 KINDS: dict[str, Kind] = {
     "one channel's weight by 1 %": _at_an_operator(stored.weight_by_one_percent),
     "one channel's bias by 1 %": _at_an_operator(stored.bias_by_one_percent),
+    "one number of the weight by 0.01 %": _at_an_operator(stored.one_tap_off),
+    "two channels' biases exchanged": _at_an_operator(stored.biases_exchanged),
     "two channels swapped": _at_an_operator(stored.channels_swapped),
     "sign flipped": _at_an_operator(stored.sign_flipped),
     "bias dropped": _at_an_operator(stored.bias_dropped),

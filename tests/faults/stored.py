@@ -15,7 +15,7 @@ def weight_by_one_percent(site: Site, random: np.random.Generator) -> Wrong | No
 
 def bias_by_one_percent(site: Site, random: np.random.Generator) -> Wrong | NotHere:
     """One channel's bias is 1 % too large."""
-    channels = np.flatnonzero(site.right.full_bias)
+    channels = _large(site.right.full_bias)
     if not channels.size:
         return NotHere("no bias")
     channel = int(random.choice(channels))
@@ -56,6 +56,28 @@ def bias_dropped(site: Site, _random: np.random.Generator) -> Wrong | NotHere:
     return _wrong(site, replace(site.right, bias=None), "bias dropped")
 
 
+def biases_exchanged(site: Site, random: np.random.Generator) -> Wrong | NotHere:
+    """Two channels have each other's bias, and their own weights."""
+    bias = site.right.full_bias.copy()
+    if len(np.unique(bias)) < 2:
+        return NotHere("no two biases that differ")
+    one = int(random.integers(len(bias)))
+    other = int(random.choice(np.flatnonzero(bias != bias[one])))
+    bias[[one, other]] = bias[[other, one]]
+    return _wrong(site, replace(site.right, bias=bias), f"biases of output channels {one} and {other} exchanged")
+
+
+def one_tap_off(site: Site, random: np.random.Generator) -> Wrong | NotHere:
+    """A single number of the weight is larger by a ten thousandth."""
+    weight = site.right.weight.copy()
+    numbers = _large(weight)
+    if not numbers.size:
+        return NotHere("every weight is 0")
+    place = int(random.choice(numbers))
+    weight.reshape(-1)[place] *= 1.0001
+    return _wrong(site, replace(site.right, weight=weight), f"weight * 1.0001 in number {place}")
+
+
 def _channel_times(site: Site, random: np.random.Generator, factor: float, what: str) -> Wrong | NotHere:
     right = site.right
     others = tuple(range(2, right.weight.ndim)) if site.side == "output" else (1, *range(3, right.weight.ndim))
@@ -67,6 +89,12 @@ def _channel_times(site: Site, random: np.random.Generator, factor: float, what:
     factors[channel] = factor
     spread = right.per_output(factors) if site.side == "output" else right.per_input(factors)
     return _wrong(site, replace(right, weight=right.weight * spread), f"{what} in {site.side} channel {channel}")
+
+
+def _large(values: np.ndarray) -> np.ndarray:
+    """Places of numbers that others do not drown: of a smaller one, a part is less than the last bit of a sum."""
+    size = np.abs(values).reshape(-1)
+    return np.flatnonzero(size > 0.02 * size.max(initial=0))
 
 
 def _wrong(site: Site, parameters, what: str) -> Wrong:
