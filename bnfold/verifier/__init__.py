@@ -3,8 +3,7 @@
 from bnfold.verification import SKIPPED, OutputCheck, Verification, VerifyOptions
 from bnfold.verifier.models.identical import verdict_if_identical
 from bnfold.verifier.models.load import ModelSource
-from bnfold.verifier.pipeline import check
-from bnfold.verifier.run.comparison_run import Progress
+from bnfold.verifier.pipeline import Progress, check
 
 __all__ = [
     "SKIPPED",

@@ -1,29 +1,53 @@
-"""Whether two models compute the same, by running both: as a whole, and at every place where they part."""
+"""Whether two models compute the same, by running both: as a whole, and at every place where they part.
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+The steps stand in the order in which they are done: load, signature, changed tensors, inputs, run, compare, by
+themselves, deploy.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.intake.text import readable_text
 from bnfold.verification import Verification, VerifyOptions
-from bnfold.verifier.models.changed import Site, find_sites
+from bnfold.verifier.compare.arrays import differences
+from bnfold.verifier.compare.intermediate import Doubt, TensorRecord, compare_tensor, is_noise, noise_at
+from bnfold.verifier.compare.noise import NoiseLevel, measure, noise_of
+from bnfold.verifier.compare.statistics import OutputStatistics
+from bnfold.verifier.compare.tolerance import differ, noise_matters, own_tolerance
+from bnfold.verifier.local.check import check_alone, check_on_sample
+from bnfold.verifier.local.probes import Probes
+from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors, made_inside
 from bnfold.verifier.models.depth import is_deep
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.partly import compare_what_runs
 from bnfold.verifier.models.signature import signature_difference
 from bnfold.verifier.run.batches import batches
-from bnfold.verifier.run.comparison_run import Progress, Trial, failed
+from bnfold.verifier.run.comparison_run import (
+    ComparisonRun,
+    NewModelRefuses,
+    Pair,
+    Sample,
+    around,
+    boundary_values,
+    open_original,
+)
 from bnfold.verifier.run.complaints import RefusedError, of_original, out_of_memory
-from bnfold.verifier.run.feeding import choose_feeding
+from bnfold.verifier.run.deployment import Baseline, Deployed, check_deployment, deploy
+from bnfold.verifier.run.feeding import Feeding, choose_feeding
 from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.memory import Demand
-from bnfold.verifier.run.pair import NewModelRefuses, Pair, open_original
+from bnfold.verifier.run.parallel import ahead, begun
+from bnfold.verifier.run.runner import as_perturbed
 from bnfold.verifier.run.session import require_libraries, require_provider
 from bnfold.verifier.run.shapes import Shape, settings
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
+from bnfold.verifier.verdict import failed, put_together
+
+Progress = Callable[[str], None]
 
 
 @readable_text(InvalidOriginalError)
@@ -34,7 +58,7 @@ def check(
     options: VerifyOptions | None = None,
     progress: Progress = lambda _: None,
 ) -> Verification:
-    """Run both models on the same inputs, as they are written, and compare every output and every place of change.
+    """Run both models on the same inputs, as they are written, and compare every output and every changed tensor.
 
     Args:
         reference: the original, as a path or as a serialised ModelProto.
@@ -63,47 +87,51 @@ def _check(reference: ModelSource, candidate: ModelSource, options: VerifyOption
     require_provider(options.provider)
     require_libraries(options.custom_ops)
     try:
-        ours = Structure(Model.read("the original", reference, options.custom_ops))
-        Demand(ours, options.memory).require_a_session()
+        ours = _load("the original", reference, options)
     except RefusedError as error:
         raise of_original(error) from error
     try:
-        theirs = Structure(Model.read("the new model", candidate, options.custom_ops))
-        Demand(theirs, options.memory).require_a_session()
+        theirs = _load("the new model", candidate, options)
         progress("comparing the graphs")
-        sites = _places(ours, theirs)
+        tensors = _changed_tensors(ours, theirs)
     except RefusedError as error:
         open_original(ours)  # it may be the original that is broken
         return failed(options, str(error))
 
     def compare(a: Structure, b: Structure) -> Verification:
-        return _compare(a, b, sites if a is ours else _places(a, b), options, progress)
+        return _compare(a, b, tensors if a is ours else _changed_tensors(a, b), options, progress)
 
-    verdict = compare_what_runs(ours, theirs, sites, compare)
-    others = _other_tensors(sites, verdict) - {entry.name for entry in ours.model.proto.graph.output}
+    verdict = compare_what_runs(ours, theirs, tensors, compare)
+    others = _other_tensors(tensors, verdict) - {entry.name for entry in ours.model.proto.graph.output}
     if not others:
         return verdict
     if options.same_names:
         return _with_hint(verdict)
-    verdict = _compare(ours, theirs, _places(ours, theirs, others), options, progress)
+    verdict = _compare(ours, theirs, _changed_tensors(ours, theirs, others), options, progress)
     names = ", ".join(sorted(others)[:3])
     return replace(verdict, warnings=(*verdict.warnings, f"names of other tensors in the new model: {names}"))
 
 
-def _places(ours: Structure, theirs: Structure, reused: Collection[str] = ()) -> list[Site]:
+def _load(role: str, source: ModelSource, options: VerifyOptions) -> Structure:
+    graph = Structure(Model.read(role, source, options.custom_ops))
+    Demand(graph, options.memory).require_a_session()
+    return graph
+
+
+def _changed_tensors(ours: Structure, theirs: Structure, reused: Collection[str] = ()) -> list[ChangedTensor]:
     """Where the models part, but for outputs that whole networks lie before: these are compared as outputs."""
     outputs = {entry.name for entry in ours.model.proto.graph.output}
-    sites = find_sites(ours, theirs, reused)
-    return [site for site in sites if site.tensor not in outputs or not is_deep(site, ours, theirs)]
+    tensors = find_changed_tensors(ours, theirs, reused)
+    return [changed for changed in tensors if changed.name not in outputs or not is_deep(changed, ours, theirs)]
 
 
-def _other_tensors(sites: Sequence[Site], verdict: Verification) -> set[str]:
+def _other_tensors(tensors: Sequence[ChangedTensor], verdict: Verification) -> set[str]:
     """The tensors that are not what their names say, but for those that are made of such ones."""
     wrong = {tensor.name for tensor in verdict.tensors if not tensor.passed}
     others: set[str] = set()
-    for site in sites:
-        if site.tensor in wrong and others.isdisjoint(site.boundary):
-            others.add(site.tensor)
+    for changed in tensors:
+        if changed.name in wrong and others.isdisjoint(changed.boundary):
+            others.add(changed.name)
     return others
 
 
@@ -116,27 +144,173 @@ def _with_hint(verdict: Verification) -> Verification:
 
 
 def _compare(
-    ours: Structure, theirs: Structure, sites: Sequence[Site], options: VerifyOptions, progress: Progress
+    ours: Structure, theirs: Structure, tensors: Sequence[ChangedTensor], options: VerifyOptions, progress: Progress
 ) -> Verification:
+    """All that is done with two models that load: signature, inputs, run, compare, by themselves, deploy."""
     try:
-        pair = Pair(ours, theirs, sites)
+        pair = Pair.open(ours, theirs, tensors)
         problem = signature_difference(pair.original.signature, pair.new.signature)
         if problem:
             return failed(options, problem)
-        bounds = index_bounds(ours)
-        wants = wanted_sizes(ours)
-        likely = next(settings(pair.original.signature.inputs, options, bounds, wants))
-        groups = batches(sites, ours, likely.shapes, options.memory)
+        groups = _groups(pair, ours, options)
         if len(groups) > 1:  # too much to be seen at once
-            pair = Pair(ours, theirs, groups[0])
+            pair = Pair.open(ours, theirs, groups[0])
+        run = ComparisonRun(pair.original, _feeding(pair, ours, theirs, options), options)
+        state = _State(
+            ours, theirs, options, run, [OutputStatistics(p.name, options) for p in pair.original.signature.outputs]
+        )
+        with begun(lambda: deploy(theirs.model, run.feeds, options.provider)) as deployed:
+            for number, group in enumerate(groups, start=1):
+                progress(f"comparing, part {number} of {len(groups)}" if len(groups) > 1 else "comparing")
+                pair = pair if number == 1 else Pair.open(ours, theirs, group)
+                _compare_group(state, pair, compares_outputs=number == 1)
+            verdict = state.verdict()
+            return _with_deployment(verdict, deployed(), state) if verdict.passed else verdict
     except NewModelRefuses as refusal:
         return failed(options, str(refusal))
+
+
+@dataclass
+class _State:
+    """What a check knows so far."""
+
+    ours: Structure
+    theirs: Structure
+    options: VerifyOptions
+    run: ComparisonRun
+    outputs: list[OutputStatistics]
+    tensors: list[TensorRecord] = field(default_factory=list)
+
+    @property
+    def compares_alone(self) -> bool:
+        """A tolerance of the caller's speaks of values that occur, not of those that the verifier chooses."""
+        return self.options.probe and own_tolerance(self.options) is None
+
+    @property
+    def differs(self) -> bool:
+        """Whether some output does."""
+        return any(statistics.differs for statistics in self.outputs)
+
+    def verdict(self) -> Verification:
+        """On all that was compared."""
+        checks = [record.result() for record in self.tensors]
+        return put_together(self.run, self.outputs, checks, self.options, compared_alone=self.compares_alone)
+
+
+def _groups(pair: Pair, ours: Structure, options: VerifyOptions) -> list[list[ChangedTensor]]:
+    """Changed tensors that are looked at together."""
+    likely = next(settings(pair.original.signature.inputs, options, index_bounds(ours), wanted_sizes(ours)))
+    return batches(pair.tensors, ours, likely.shapes, options.memory)
+
+
+def _feeding(pair: Pair, ours: Structure, theirs: Structure, options: VerifyOptions) -> Feeding:
     demands = [Demand(graph, options.memory) for graph in (ours, theirs)]
 
     def require_room(shapes: Mapping[str, Shape]) -> None:
         for demand in demands:
             demand.require_a_run(shapes)
 
-    feeding = choose_feeding(pair.original, options, bounds, wants, require_room)
-    trial = Trial(ours, theirs, feeding, options, progress)
-    return trial.run(pair, groups[1:])
+    return choose_feeding(pair.original, options, index_bounds(ours), wanted_sizes(ours), require_room)
+
+
+def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None:
+    """Compare one group of changed tensors by themselves, then what both models make of the samples."""
+    records = [TensorRecord(changed, made_inside(changed, state.ours)) for changed in pair.tensors]
+    state.tensors += records
+    first = state.run.first(pair)
+    if first is not None:
+        if state.compares_alone:
+            _compare_alone(state, records, first)
+        _compare_sample(state, records, first, compares_outputs=compares_outputs)
+        for record in records:
+            name = record.changed.name
+            record.noise = noise_at(first.original.tensors[name], first.moved_tensor(name, once=True), record.channel)
+    open_records = [record for record in records if record.is_open]
+    if open_records or compares_outputs:
+        tensors = around([record.changed for record in open_records], state.ours)
+        for sample in ahead(state.run.others(pair, tensors)):
+            _compare_sample(state, open_records, sample, compares_outputs=compares_outputs)
+    if state.differs and not any(record.problem for record in records):
+        _look_for_the_cause(state, pair, records)
+
+
+def _look_for_the_cause(state: _State, pair: Pair, records: Sequence[TensorRecord]) -> None:
+    """Where outputs differ, and no changed tensor is known to be wrong: compare them all on the other samples."""
+    for sample in ahead(state.run.others(pair, pair.original.exposed)):
+        _compare_sample(state, records, sample, compares_outputs=False)
+        if any(record.problem for record in records):
+            return
+
+
+def _compare_alone(state: _State, records: Sequence[TensorRecord], first: Sample) -> None:
+    """Compare the subgraphs of changed tensors on values of the verifier's own choice."""
+    by_name = {record.changed.name: record for record in records}
+    tensors = [record.changed for record in records]
+    seen = boundary_values(tensors, first.arrays())
+    probes = Probes(state.options.seed, state.options.inputs)
+    for finding in check_alone(state.ours, state.theirs, tensors, seen, probes):
+        by_name[finding.tensor].see_local(finding)
+
+
+def _compare_sample(state: _State, records: Sequence[TensorRecord], sample: Sample, *, compares_outputs: bool) -> None:
+    if compares_outputs:
+        _compare_outputs(state, sample, is_wrong=any(record.problem for record in records))
+    tolerance = own_tolerance(state.options)
+    doubts = [
+        doubt
+        for record in records
+        for doubt in compare_tensor(
+            record,
+            sample.original.tensors[record.changed.name],
+            sample.new.tensors[record.changed.name],
+            sample.runner.precision,
+            tolerance,
+        )
+    ]
+    if tolerance is not None:
+        _fail(doubts, sample)
+    elif not any(record.problem for record in records):  # behind what is wrong, everything differs
+        _fail((doubt for doubt in doubts if not _is_rounding(doubt, sample, state)), sample)
+
+
+def _is_rounding(doubt: Doubt, sample: Sample, state: _State) -> bool:
+    """Whether a doubtful tensor is equal all the same: by itself, on this sample's values, or within the noise."""
+    name = doubt.record.changed.name
+    if doubt.extent is not None:
+        finding = check_on_sample(state.ours, state.theirs, doubt.record.changed, sample.arrays(), f"in {sample.where}")
+        if finding is not None:
+            if finding.what:
+                doubt.record.see_local(finding)
+            return True
+    return is_noise(doubt, sample.original.tensors[name], sample.moved_tensor(name))
+
+
+def _fail(doubts: Iterable[Doubt], sample: Sample) -> None:
+    for doubt in doubts:
+        doubt.record.fail(f"{doubt.what} in {sample.where}", doubt.channel)
+
+
+def _compare_outputs(state: _State, sample: Sample, *, is_wrong: bool) -> None:
+    """Compare the outputs; where something inside is known to be wrong, without the benefit of the doubt."""
+    options, expected = state.options, sample.original.outputs
+    found = [differences(a, b) for a, b in zip(expected, sample.new.outputs, strict=True)]
+    noise: Sequence[NoiseLevel | None] = [None] * len(found)
+    if any(noise_matters(difference, options) for output in found for difference in output):
+        moved = as_perturbed(sample.moved)
+        noise = measure(
+            sample.runner, sample.feeds, expected, moved, lambda levels: not is_wrong and differ(found, options, levels)
+        )
+    elif sample.number == 0:
+        noise = noise_of(expected, as_perturbed(sample.moved_once), sample.runner.precision)
+    for statistics, values, output, level in zip(state.outputs, expected, found, noise, strict=True):
+        statistics.see(values)
+        statistics.add(output, level, sample.where)
+
+
+def _with_deployment(verdict: Verification, deployed: Deployed, state: _State) -> Verification:
+    baseline = Baseline(state.ours.model, state.run.feeds, state.run.expected)
+    found = check_deployment(deployed, state.theirs.model, baseline, state.options)
+    if found.passed:
+        return replace(verdict, deployment=found)
+    problem = f"at onnxruntime's default settings ({found.provider}): {found.problem}"
+    return replace(verdict, status="failed", deployment=found, problem=problem)

@@ -17,7 +17,7 @@ SEEDS = 5
 @functools.cache
 def subject(name: str) -> Subject:
     model = NETWORKS[name](seed=0)
-    result = bnfold.fold(model, verify=None)
+    result = bnfold.fold(model, verify=None, merge_branches=False)
     return Subject(model, result.model, result.report.outcome.folds, result.report.outcome.kept)
 
 

@@ -1,10 +1,4 @@
-"""Two tensors channel by channel: how far they are apart, and whether one is systematically more than the other.
-
-A wrong fold is wrong in the same way in every place of a channel: a factor, or an offset. Rounding is not. So two
-figures are taken of each channel: the largest difference, and the slope of the difference against the value, the
-least-squares k in b - a = k * a + const. A factor of 1 + 1e-5, an epsilon forgotten, drowns in the largest rounding
-error of a channel of float32, and stands out in its slope, where the rounding errors of all places cancel.
-"""
+"""Two tensors channel by channel: how far they are apart, in units of what each channel's own values are."""
 
 import math
 from dataclasses import dataclass
@@ -72,44 +66,6 @@ def _extent(a: Array, b: Array, axis: int | None) -> Extent:
     return Extent(axis, scales(a), error, finite)
 
 
-@dataclass(frozen=True)
-class Slope:
-    """The systematic part of a difference, channel by channel.
-
-    Attributes:
-        value: k of the fit, (C,); 0 where the channel has too few places, or does not vary.
-        uncertainty: the standard error of k that the scatter around the fit leaves, (C,).
-    """
-
-    value: Array
-    uncertainty: Array
-
-
-def slopes(a: Array, b: Array) -> Slope:
-    """The slope of b - a against a in each channel.
-
-    Args:
-        a: (channels, places), finite.
-        b: the same.
-    """
-    places = a.shape[1]
-    nothing = np.zeros(a.shape[0])
-    if places < _FEWEST_PLACES:
-        return Slope(nothing, nothing)
-    centred = a - a.mean(axis=1, keepdims=True)
-    difference = b - a
-    difference -= difference.mean(axis=1, keepdims=True)
-    # Means of squares, because their sums could overflow float32.
-    variance = _mean_product(centred, centred)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = _mean_product(centred, difference) / variance
-        scatter = np.maximum(_mean_product(difference, difference) / variance - value**2, 0) / places
-    # What varies by no more than its own rounding has no slope.
-    noise = (8 * eps(a.dtype) * np.abs(a).max(axis=1, initial=0).astype(np.float64)) ** 2
-    varies = np.isfinite(value) & np.isfinite(scatter) & (variance > noise)
-    return Slope(np.where(varies, value, 0), np.where(varies, np.sqrt(scatter), 0))
-
-
 def eps(dtype: "np.dtype[Any]") -> float:
     """From 1 to the next number of a floating-point type."""
     one, two = np.ones((), dtype), np.full((), 2, dtype)
@@ -149,16 +105,7 @@ def scales(values: Array) -> Array:
     return np.maximum(own, math.sqrt(float(np.mean(np.square(values, dtype=np.float64)))))
 
 
-def _mean_product(a: Array, b: Array) -> Array:
-    return np.asarray(np.einsum("cp,cp->c", a, b) / a.shape[1], np.float64)
-
-
 def ratios(error: Array, allowed: Array) -> Array:
     """Error / allowed in float64; 0 / 0 is 0, and anything else / 0 is infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(error > 0, np.asarray(error, np.float64) / allowed, 0.0), np.float64)
-
-
-def finite(values: Array) -> Array:
-    """NaN and infinities as zeros, for tensors that have them in the same places."""
-    return values if np.isfinite(values).all() else np.asarray(np.where(np.isfinite(values), values, 0))

@@ -29,17 +29,6 @@ def coarsest_float(model: Model) -> "np.dtype[Any]":
     return next((dtype for element, dtype in _FLOATS.items() if element in found), np.dtype(np.float32))
 
 
-def coarsest_within(nodes: Iterable["NodeProto"], dtype: "np.dtype[Any]") -> "np.dtype[Any]":
-    """The coarsest dtype that a part of a model rounds to.
-
-    Args:
-        nodes: of the part.
-        dtype: of what the part makes.
-    """
-    found = _types_in_nodes(nodes)
-    return next((coarse for element, coarse in _FLOATS.items() if element in found or coarse == dtype), dtype)
-
-
 def _types_in_model(model: "ModelProto") -> set[int]:
     """Every TensorProto.DataType in the graph, its bodies and the functions."""
     return _types_in_graph(model.graph).union(*(_types_in_nodes(function.node) for function in model.functions))

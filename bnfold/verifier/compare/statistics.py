@@ -11,7 +11,7 @@ from bnfold.verifier.compare.noise import NoiseLevel
 from bnfold.verifier.compare.tolerance import EXACT, LIMITS, Verdict, explained_by_steps, judge, tolerated
 
 
-class Tally:
+class OutputStatistics:
     """One output over all samples, sample by sample.
 
     Args:
@@ -102,6 +102,11 @@ class Tally:
             f"max |a - b| is {difference.max_abs:.3g}, {difference.max_rel:.2g} of max |a|; "
             f"tolerated is {tolerated(difference, self._options):.3g}{own}"
         )
+
+    @property
+    def differs(self) -> bool:
+        """Whether it did in some sample."""
+        return bool(self._problem)
 
     @property
     def is_undecided(self) -> bool:

@@ -67,7 +67,7 @@ _ROUNDING_OF_STEPS = 1e-3
 
 @dataclass(frozen=True)
 class OwnTolerance:
-    """What the caller tolerates: |b - a| <= atol + rtol * max|a|, in every output and in every channel of a site."""
+    """What the caller tolerates: |b - a| <= atol + rtol * max|a|, in every output and in every changed channel."""
 
     rtol: float
     atol: float

@@ -1,102 +1,162 @@
-"""How much of a tensor a part has to be run on: where it treats all places alike, a corner of it.
+"""How much of a tensor a subgraph has to be run on: where it treats all samples or all places alike, a crop.
 
-Convolutions, BatchNorms and what works number by number do the same at every place of an image. What is wrong in
-their weights shows in a corner that is twice as long as what one output sees; its borders are padded like the image's.
+Convolutions, BatchNorms and what works number by number do the same at every place of an image. What is wrong in their
+weights shows in a crop that is twice as long as the receptive field of one output; its borders are padded like the
+image's. What treats samples alike can be run on as many as one likes.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bnfold.verifier.compare.channels import Array
-from bnfold.verifier.local.receptive_field import Window, windows
-from bnfold.verifier.models.changed import Site
+from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, is_standard
-from bnfold.verifier.models.subgraph import TO_SINGLE
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import NodeProto, TensorProto
 
-_CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
-_ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "Neg", "Sqrt", "Sub"))
-_ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
-# Enough of each channel to tell what is systematic.
-_FEWEST_PLACES = 64
+CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
+ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "Neg", "Sqrt", "Sub"))
+ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
+_PRODUCTS = frozenset(("Gemm", "MatMul"))
+_OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
+_OUTPUTS = 16
 _BEFORE_THE_PLACES = 2
+_MATRIX = 2
 
 
-def corners(seen: Mapping[str, Array], sites: Sequence[Site], original: Structure, new: Structure) -> dict[str, Array]:
-    """The tensors that parts begin with, each cut to a corner where all its parts treat places alike.
+@dataclass(frozen=True)
+class Window:
+    """The receptive field of the outputs of a convolution on one axis.
+
+    Attributes:
+        length: how many places one output sees, from the first to the last.
+        stride: how far the windows of neighbouring outputs are from each other.
+    """
+
+    length: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What both subgraphs of a changed tensor need.
+
+    Attributes:
+        any_samples: whether any number of samples will do.
+        side: how many places of each axis are enough; None where all are needed.
+        window: the largest receptive field on any axis, and the largest stride, where `side` is not None.
+    """
+
+    any_samples: bool = False
+    side: int | None = None
+    window: Window = Window(1, 1)
+
+
+def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes: Mapping[str, Sequence[int]]) -> Crop:
+    """What the subgraphs of a changed tensor need.
 
     Args:
-        seen: the whole tensors, by name.
-        sites: all sites that are fed with them.
-        original: the original.
-        new: the new model.
-
-    Returns:
-        Of each axis of places as much as the part that sees furthest needs; the others are whole.
+        changed: the changed tensor.
+        original: the one model.
+        new: the other one.
+        shapes: of the tensors in its boundary.
     """
-    needed: dict[str, list[int | None]] = {}
-    for site in sites:
-        for name in site.boundary:
-            needed.setdefault(name, []).append(_side(site, seen[name].ndim, original, new))
-    return {name: _corner(values, needed.get(name, [None])) for name, values in seen.items()}
-
-
-def _corner(values: Array, sides: Sequence[int | None]) -> Array:
-    known = [side for side in sides if side is not None]
-    if len(known) < len(sides):
-        return values
-    cut = (slice(max(known)),) * (values.ndim - _BEFORE_THE_PLACES)
-    return np.ascontiguousarray(values[(slice(None),) * _BEFORE_THE_PLACES + cut])
-
-
-def _side(site: Site, rank: int, original: Structure, new: Structure) -> int | None:
-    """How many places of each axis a site's parts need; None where they need all."""
-    axes = rank - _BEFORE_THE_PLACES
-    if len(site.boundary) != 1 or axes < 1:
-        return None
-    sides: list[int] = []
-    outputs = math.ceil(math.pow(_FEWEST_PLACES, 1 / axes))
-    for graph, part in ((original, site.original), (new, site.new)):
-        seen = _windows(graph, part, axes)
-        if seen is None:
-            return None
-        sides += [max(2 * window.length, window.length + window.stride * (outputs - 1)) for window in seen]
-    return max(sides, default=outputs)
-
-
-def _windows(graph: Structure, part: Sequence[int], axes: int) -> list[Window] | None:
-    """What one output of a part sees of each axis.
-
-    None where the part does not treat all places alike; and behind a second convolution, which may see little of what
-    the first one makes of a corner.
-    """
-    nodes = [graph.nodes[index] for index in part if graph.nodes[index].output[0] not in graph.constants]
-    convolutions = [node for node in nodes if node.op_type in _CONVOLUTIONS]
-    if len(convolutions) > 1 or not all(_treats_places_alike(node, graph, axes) for node in nodes):
-        return None
-    weights = [graph.parameter(node.input[1]) for node in convolutions]
-    pairs = zip(convolutions, weights, strict=True)
-    return [window for node, weight in pairs if weight is not None for window in windows(node, weight)]
-
-
-def _treats_places_alike(node: "NodeProto", graph: Structure, axes: int) -> bool:
-    parameters = [graph.parameter(name) for name in node.input if name in graph.constants]
-    if not is_standard(node) or any(tensor is None or tensor.data_type in TO_SINGLE for tensor in parameters):
-        return False
-    if node.op_type in _CONVOLUTIONS:
-        own_size = any(attribute.name in ("output_shape", "auto_pad") for attribute in node.attribute)
-        return not own_size and _has_one_variable(node, graph)
-    if node.op_type == "BatchNormalization":
-        return _has_one_variable(node, graph) and len(node.output) == 1
-    return node.op_type in _ARITHMETIC | _ACTIVATIONS and all(
-        tensor is not None and len(tensor.dims) <= axes + _BEFORE_THE_PLACES and set(tensor.dims[-axes:]) <= {1}
-        for tensor in parameters
+    if len(changed.boundary) != 1:
+        return Crop()
+    shape = shapes[changed.boundary[0]]
+    parts = [
+        [graph.nodes[index] for index in part if graph.nodes[index].output[0] not in graph.constants]
+        for graph, part in ((original, changed.original), (new, changed.new))
+    ]
+    both = list(zip((original, new), parts, strict=True))
+    least_rank = _MATRIX if any(node.op_type == "Flatten" for part in parts for node in part) else len(shape)
+    if least_rank < _MATRIX or not all(
+        _alike_in_samples(node, graph, least_rank) for graph, part in both for node in part
+    ):
+        return Crop()
+    axes = len(shape) - _BEFORE_THE_PLACES
+    if axes < 1 or not all(_alike_in_places(node, graph, axes) for graph, part in both for node in part):
+        return Crop(any_samples=True)
+    seen = [_windows(graph, part) for graph, part in both]
+    if any(
+        len(of_part) > 1 for of_part in seen
+    ):  # a second convolution may see little of what the first makes of a crop
+        return Crop(any_samples=True)
+    windows = [window for of_part in seen for windows in of_part for window in windows]
+    outputs = math.ceil(math.pow(_OUTPUTS, 1 / axes))
+    sides = [max(2 * window.length, window.length + window.stride * (outputs - 1)) for window in windows]
+    largest = Window(
+        max((window.length for window in windows), default=1), max((window.stride for window in windows), default=1)
     )
+    return Crop(any_samples=True, side=max(sides, default=outputs), window=largest)
+
+
+def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]]:
+    """Of each convolution, one for each axis. Every output of a ConvTranspose sees every place that is near enough."""
+    found = []
+    for node in part:
+        weight = graph.parameter(node.input[1]) if node.op_type in CONVOLUTIONS else None
+        if weight is not None:
+            kernel = [int(size) for size in weight.dims[2:]]
+            given = {entry.name: [int(size) for size in entry.ints] for entry in node.attribute}
+            ones = [1] * len(kernel)
+            dilations = given.get("dilations", ones)
+            strides = given.get("strides", ones) if node.op_type == "Conv" else ones
+            axes = zip(kernel, dilations, strides, strict=True)
+            found.append([Window((size - 1) * by + 1, step) for size, by, step in axes])
+    return found
+
+
+def _alike_in_samples(node: "NodeProto", graph: Structure, least_rank: int) -> bool:
+    """Whether what a node makes of a sample does not depend on the others.
+
+    Args:
+        node: the node.
+        graph: that it is in.
+        least_rank: that any tensor of the subgraph may have: parameters of fewer axes are the same for all samples.
+    """
+    if not is_standard(node):
+        return False
+    if node.op_type in CONVOLUTIONS | {"BatchNormalization"}:
+        return _has_one_variable(node, graph) and len(node.output) == 1 and not _fixes_its_size(node)
+    if node.op_type in _PRODUCTS:
+        weight = graph.parameter(node.input[1])
+        turned = any(entry.name == "transA" and entry.i for entry in node.attribute)
+        return weight is not None and len(weight.dims) == _MATRIX and _has_one_variable(node, graph) and not turned
+    if node.op_type == "Flatten":
+        return all(entry.i == 1 for entry in node.attribute)
+    if node.op_type == "Transpose":
+        return any(list(entry.ints)[:1] == [0] for entry in node.attribute)
+    if node.op_type in ("Concat", "Split", "Softmax"):
+        return any(entry.name == "axis" and entry.i >= 1 for entry in node.attribute)
+    if node.op_type in _OF_SAMPLES:
+        return True
+    return node.op_type in ARITHMETIC | ACTIVATIONS and all(
+        tensor is not None and (len(tensor.dims) < least_rank or tensor.dims[0] == 1)
+        for tensor in _parameters(node, graph)
+    )
+
+
+def _fixes_its_size(node: "NodeProto") -> bool:
+    return any(attribute.name == "output_shape" for attribute in node.attribute)
+
+
+def _alike_in_places(node: "NodeProto", graph: Structure, axes: int) -> bool:
+    if node.op_type in CONVOLUTIONS:
+        stored = graph.parameter(node.input[1]) is not None
+        return stored and not any(attribute.name == "auto_pad" for attribute in node.attribute)
+    if node.op_type == "BatchNormalization":
+        return True
+    return node.op_type in ARITHMETIC | ACTIVATIONS and all(
+        tensor is not None and len(tensor.dims) <= axes + _BEFORE_THE_PLACES and set(tensor.dims[-axes:]) <= {1}
+        for tensor in _parameters(node, graph)
+    )
+
+
+def _parameters(node: "NodeProto", graph: Structure) -> "list[TensorProto | None]":
+    return [graph.parameter(name) for name in node.input if name in graph.constants]
 
 
 def _has_one_variable(node: "NodeProto", graph: Structure) -> bool:

@@ -39,7 +39,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.verifier.local.half_units import is_number, moved, nudged, wide
+from bnfold.verifier.local.half_units import is_narrow, is_number, moved, moved_quickly, nudged, wide
 
 Array: TypeAlias = npt.NDArray[Any]
 Subgraph: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Any]
@@ -47,11 +47,14 @@ Subgraph: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Any]
 makes one array, or any other value. It must not write to what it takes."""
 
 # How many moves are looked at in turn.
+_QUICK_STAGES = (1, 4, 16)
 _STAGES = (4, 16, 64)
 _DRAWS_OF_SINGLES = 24
 _FEW = 4
 _DOUBT = 2.0
 _EXPONENT = 30.0
+# In units of that limit in doubt: no number of further moves makes up for it.
+_BEYOND = 100.0
 _SINGLE = 1.02
 # Two impulses of one part are as one number where no move changes their sum by more.
 _ALONE = 0.01
@@ -94,12 +97,17 @@ class Comparator:
         new: of the new one.
         stored: what either has stored, each array in its own type.
         changed: which of the new one's stored arrays the original subgraph has not.
+        units: by how many half units a number of float32 or float64 may be off: one where it was rounded once, more
+            where it may have been computed in its own type. Narrower ones were rounded once.
+        least: differences that say nothing.
     """
 
     original: Subgraph
     new: Subgraph
     stored: tuple[Sequence[Any], Sequence[Any]]
     changed: Sequence[bool]
+    units: float = 1.0
+    least: float = 0.0
 
     def compare(self, given: Sequence[Any], *, groups: int = 1, quick: bool = False) -> Finding:
         """Compare channel by channel.
@@ -138,7 +146,8 @@ class Comparator:
             return unlike
         if expected.size == 0:
             return Finding(0.0)
-        rows = _Rows.of(_rows(expected, groups), _rows(got, groups), expected.shape[1] if expected.ndim > 1 else 1)
+        channels = expected.shape[1] if expected.ndim > 1 else 1
+        rows = _Rows.of(_rows(expected, groups), _rows(got, groups), channels, self.least)
         return _Made(self, given, theirs, groups, rows)
 
 
@@ -162,10 +171,17 @@ class _Made:
 
     def move(self, draw: int) -> Array:
         """How far it moves with every changed number by half a unit of its last place up or down, (rows, places)."""
+        return self._moved(lambda stored, which, units: moved(stored, draw, which, units))
+
+    def quick_move(self, draw: int) -> Array:
+        """The same by signs that take no time to draw."""
+        return self._moved(lambda stored, which, units: moved_quickly(stored, draw, which, units))
+
+    def _moved(self, move: Callable[[Array, int, float], Array]) -> Array:
         pairs = zip(self.stored, self.of.stored[1], self.of.changed, strict=True)
         others = [
-            moved(narrow, draw, which) if changed and is_number(narrow) else held
-            for which, (held, narrow, changed) in enumerate(pairs)
+            move(own, which, 1.0 if is_narrow(own) else self.of.units) if changed and is_number(own) else held
+            for which, (held, own, changed) in enumerate(pairs)
         ]
         return self._apart(self.given, others)
 
@@ -183,40 +199,45 @@ class _Made:
 
 
 def _doubted(made: _Made) -> Finding:
-    """Look at more and more moves of the channels that are in doubt."""
-    rows, floor = made.rows, made.rows.floor
+    """Look at more and more moves of the channels that are in doubt: quick ones first, then those of the law."""
+    rows = made.rows
     excess, kept = np.full(len(rows.a), np.inf), np.arange(len(rows.a))
-    moves: list[Array] = []
-    for count in _STAGES:
-        if moves and floor is rows.floor:  # in doubt, and not asked before
-            floor = made.floor()
-        affordable = max(len(moves), _MOST_NUMBERS // rows.a[kept].size)
-        moves += [made.move(draw)[kept] for draw in range(len(moves), min(count, affordable))]
-        doubtful, seen = rows.only(kept), np.stack(moves)
-        judge = doubtful.limit_excess if count == _STAGES[-1] else doubtful.excess
-        excess[kept] = judge(seen, floor[kept])
-        wrong = excess[kept] > 1
-        if not wrong.any():
-            break
-        kept, moves = kept[wrong], [move[wrong] for move in moves]
+    if not rows.largest.any():
+        return rows.finding(np.zeros(len(rows.a)))
+    floor = rows.floor
+    for move, stages in ((made.quick_move, _QUICK_STAGES), (made.move, _STAGES)):
+        moves: list[Array] = []
+        for count in stages:
+            affordable = max(len(moves), _MOST_NUMBERS // rows.a[kept].size)
+            moves += [move(draw)[kept] for draw in range(len(moves), min(count, affordable))]
+            doubtful, seen = rows.only(kept), np.stack(moves)
+            judge = doubtful.limit_excess if count == _STAGES[-1] else doubtful.excess
+            excess[kept] = judge(seen, floor[kept])
+            wrong = excess[kept] > 1
+            if not wrong.any() or (count > 1 and (excess[kept] > _BEYOND).any()):
+                return rows.finding(excess)
+            kept, moves = kept[wrong], [rest[wrong] for rest in moves]
+            if floor is rows.floor:  # in doubt for the first time
+                floor = made.floor()
     return rows.finding(excess)
 
 
 def _by_singles(made: _Made) -> Finding:
-    """Look at moves until no place is in doubt, or it is known in which of them all moves are of one size."""
-    rows, floor = made.rows, made.rows.floor
-    most = np.zeros(rows.a.shape)
-    least = np.full(rows.a.shape, np.inf)
-    for draw in range(_DRAWS_OF_SINGLES):
-        if draw >= _FEW and not (_ratio(np.abs(rows.error), _SINGLE * most + floor[:, None]) > 1).any():
-            break
-        if draw == _FEW:
-            floor = made.floor()
-        size = np.abs(made.move(draw))
-        most, least = np.maximum(most, size), np.minimum(least, size)
-    alone = most - least <= _ALONE * most
-    ratios = _ratio(np.abs(rows.error), _SINGLE * most + floor[:, None])
-    return rows.finding(np.where(alone, ratios, 0.0).max(1))
+    """Look at moves until no place is in doubt, or it is known in which of them moves are of no more than two sizes."""
+    rows = made.rows
+    sizes = [np.abs(made.move(draw)) for draw in range(_FEW)]
+    ratios = _ratio(np.abs(rows.error), _SINGLE * np.max(sizes, axis=0) + rows.floor[:, None])
+    doubtful = ratios > 1
+    if not doubtful.any():
+        return rows.finding(ratios.max(1))
+    further = (np.abs(made.move(draw))[doubtful] for draw in range(_FEW, _DRAWS_OF_SINGLES))
+    seen = np.stack([*(size[doubtful] for size in sizes), *further])
+    most, least = seen.max(0), seen.min(0)
+    # One number moves a place by one size; two numbers by the sum of theirs, or by the difference.
+    known = np.all((most - seen <= _ALONE * most) | (seen - least <= _ALONE * most), axis=0)
+    floor = np.broadcast_to(made.floor()[:, None], rows.a.shape)[doubtful]
+    ratios[doubtful] = np.where(known, _ratio(np.abs(rows.error[doubtful]), _SINGLE * most + floor), 0.0)
+    return rows.finding(ratios.max(1))
 
 
 @dataclass(frozen=True)
@@ -236,10 +257,11 @@ class _Rows:
     channels: int
 
     @classmethod
-    def of(cls, a: Array, b: Array, channels: int) -> "_Rows":
-        """Of values that may be infinite or NaN."""
+    def of(cls, a: Array, b: Array, channels: int, least: float) -> "_Rows":
+        """Of values that may be infinite or NaN, with differences of which the least say nothing."""
         with np.errstate(invalid="ignore"):
             error = np.nan_to_num(b - a, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        error[np.abs(error) <= least] = 0
         a, b = (np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) for values in (a, b))
         return cls(a, b, error, channels)
 

@@ -1,42 +1,54 @@
-"""Values of the check's own choice for parts that were cut out of a graph.
+"""Values of the verifier's own choice for what subgraphs begin with.
 
 The samples decide what flows through a network: a channel that a Relu keeps at zero hides whatever is wrong behind it.
 A fold is an identity for all values, so that any values will do: symmetric ones of many magnitudes, which reach
-everything, and zeros, which leave the shift alone.
+everything, zeros, which leave the shift alone, and impulses, which bring out single weights.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 import numpy as np
 
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.local.crop import Crop, Window
+from bnfold.verifier.local.half_units import wide
 
 # Vectors and numbers may be scales, bounds or lengths: they stay what they were.
 _LOWEST_RANK = 2
+_MATRIX, _TOKENS = 2, 3
 # Powers of two: small values for what saturates, large ones for what drowns in a shift.
-_MAGNITUDES = (-2, 4)
+_MAGNITUDES = (-2, 8)
+_ROWS = 32
+"""Samples of a subgraph that makes one number per channel of each."""
+_HEIGHT = 2.0**20
+_MOST_IMPULSES = 2**14
+_MOST_RUNS = 64
+_MOST_NUMBERS = 2**22
+"""Of one run on impulses: 32 MB."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Values for the tensors that parts begin with.
+    """Values for all tensors that a subgraph begins with.
 
     Attributes:
         where: how messages call them.
-        values: by the name of the tensor.
-        random: the tensors whose values are independent of each other.
+        values: by the name of the tensor; floating-point numbers as float64.
+        groups: so many groups of samples, each of other magnitudes, lie one behind the other.
     """
 
     where: str
     values: Mapping[str, Array]
-    random: frozenset[str] = frozenset()
+    groups: int = 1
 
 
 @dataclass(frozen=True)
 class Probes:
-    """A way to choose values.
+    """A way to choose them.
 
     Attributes:
         seed: of the random ones.
@@ -46,25 +58,104 @@ class Probes:
     seed: int
     fixed: Container[str] = ()
 
-    def of(self, seen: Mapping[str, Array]) -> Iterator[Probe]:
-        """Values for all tensors.
+    def draws(self, seen: Mapping[str, Array], crop: Crop) -> Iterator[Probe]:
+        """Random values, and zeros.
 
         Args:
             seen: real values; the others have their types and shapes, and only floating-point tensors change.
+            crop: how much of them is needed.
         """
         rng = np.random.default_rng([self.seed, 1])
-        free = frozenset(name for name, values in seen.items() if name not in self.fixed and _is_free(values))
-        drawn = {name: _random(values, rng) if name in free else values for name, values in seen.items()}
-        yield Probe("on random values where it begins", drawn, free)
-        zeros = {name: np.zeros_like(values) if name in free else values for name, values in seen.items()}
-        yield Probe("on zeros where it begins", zeros)
+        free = [name for name, values in seen.items() if self.is_free(name, values)]
+        if crop.any_samples and len(free) == len(seen) == 1:
+            shape = _shape(seen[free[0]].shape, crop)
+            drawn = _random(shape, rng)
+            yield Probe("on random values and zeros where it begins", {free[0]: np.concatenate([drawn, 0 * drawn])}, 2)
+            return
+        others = {name: wide(values) for name, values in seen.items() if name not in free}
+        yield Probe("on random values where it begins", others | {n: _random(seen[n].shape, rng) for n in free})
+        yield Probe("on zeros where it begins", others | {name: np.zeros(seen[name].shape) for name in free})
+
+    def impulses(self, seen: Mapping[str, Array], crop: Crop) -> Iterator[Probe]:
+        """Single large numbers among zeros, so that each brings single weights to the outputs; nothing but zeros first.
+
+        Where single numbers cannot be told from each other, as in what has a tensor of another kind, there are none.
+        """
+        if not all(self.is_free(name, values) for name, values in seen.items()):
+            return
+        quiet = {name: np.zeros(_smallest_shape(values.shape, crop)) for name, values in seen.items()}
+        yield Probe("on zeros where it begins", quiet)
+        for name, values in quiet.items():
+            for places in _in_runs(_places(values.shape, crop), values.shape, crop):
+                length = len(places) if crop.any_samples else values.shape[0]
+                fed = np.zeros((length, *values.shape[1:]))
+                for sample, together in enumerate(places):
+                    for place in together:
+                        where: tuple[int, ...] = (sample, *place)
+                        fed[where] = _HEIGHT
+                others = {other: np.zeros_like(array) for other, array in quiet.items() if other != name}
+                yield Probe("on single numbers where it begins", {name: fed, **others})
+
+    def is_free(self, name: str, values: Array) -> bool:
+        """Whether a tensor may take any values."""
+        return name not in self.fixed and values.dtype in FLOATS and values.ndim >= _LOWEST_RANK
 
 
-def _is_free(values: Array) -> bool:
-    return values.dtype in FLOATS and values.ndim >= _LOWEST_RANK
+def _shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
+    """As much of a tensor as it takes to tell rounding from an error."""
+    if crop.side is not None:
+        return (1, shape[1], *(min(size, crop.side) for size in shape[2:]))
+    rows = _ROWS if len(shape) == _MATRIX else max(1, _ROWS // max(1, prod(shape[2:])))
+    return (rows, *shape[1:])
 
 
-def _random(values: Array, rng: np.random.Generator) -> Array:
-    drawn = rng.standard_normal(values.shape, np.float32)
-    drawn *= np.exp2(rng.integers(*_MAGNITUDES, values.shape[-1], endpoint=True)).astype(np.float32)
-    return drawn.astype(values.dtype, copy=False)
+def _smallest_shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
+    """As much of a tensor as every weight needs to meet a single number."""
+    if crop.side is not None:
+        length = 2 * (crop.window.length - 1) + crop.window.stride
+        return (1, shape[1], *(min(size, length) for size in shape[2:]))
+    return (1, *shape[1:]) if crop.any_samples else tuple(shape)
+
+
+def _random(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    drawn = rng.standard_normal(shape)
+    return np.asarray(drawn * np.exp2(rng.integers(*_MAGNITUDES, shape[-1], endpoint=True)))
+
+
+def _places(shape: Sequence[int], crop: Crop) -> list[list[tuple[int, ...]]]:
+    """Where impulses stand, sample by sample: every weight meets one, and no output sees two."""
+    if crop.side is not None:
+        around = list(product(*(_offsets(size, crop.window) for size in shape[2:])))
+        return _some([[(channel, *place)] for channel in range(shape[1]) for place in around])
+    if len(shape) == _TOKENS:  # the weights are along one axis, and the places of the other do not see each other
+        least, most = sorted(shape[1:])
+        pairs: list[list[tuple[int, ...]]]
+        pairs = [[(step, (step + begin) % most) for step in range(least)] for begin in range(0, most, least)]
+        return pairs if shape[1] <= shape[2] else [[(b, a) for a, b in together] for together in pairs]
+    everywhere = list(np.ndindex(*shape[1:]))
+    if not crop.any_samples and len(everywhere) > _MOST_RUNS * shape[0]:
+        channels, places = shape[1], everywhere[: prod(shape[2:])]
+        return [[((at + step) % channels, *place[1:]) for at, place in enumerate(places)] for step in range(channels)]
+    return _some([[place] for place in everywhere])
+
+
+def _offsets(size: int, window: Window) -> range:
+    """As many neighbouring places as outputs are apart, away from the border where there is room; else all."""
+    first = window.length - 1
+    return range(first, first + window.stride) if first + window.stride + first <= size else range(size)
+
+
+def _some(places: list[list[tuple[int, ...]]]) -> list[list[tuple[int, ...]]]:
+    return places[:: -(-len(places) // _MOST_IMPULSES)] if places else places
+
+
+def _in_runs(
+    places: list[list[tuple[int, ...]]], shape: Sequence[int], crop: Crop
+) -> Iterator[list[list[tuple[int, ...]]]]:
+    """As many samples at a time as one run takes."""
+    if crop.any_samples:
+        length, most = max(1, _MOST_NUMBERS // max(1, prod(shape[1:]))), len(places)
+    else:
+        length, most = max(1, shape[0]), _MOST_RUNS * max(1, shape[0])
+    for begin in range(0, min(len(places), most), length):
+        yield places[begin : begin + length]

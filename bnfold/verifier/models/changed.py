@@ -13,24 +13,24 @@ from bnfold.verifier.models.matching import Match
 
 
 @dataclass(frozen=True)
-class Site:
+class ChangedTensor:
     """One tensor that two models make in different ways.
 
     Attributes:
-        tensor: its name in both.
+        name: in both.
         original: indices of the original's nodes that make it out of the boundary.
         new: the same of the new model.
         boundary: names of the tensors before it that both models have and that either part reads.
     """
 
-    tensor: str
+    name: str
     original: tuple[int, ...]
     new: tuple[int, ...]
     boundary: tuple[str, ...]
 
 
-def find_sites(original: Structure, new: Structure, reused: Collection[str] = ()) -> list[Site]:
-    """Every site, in the order of the original's graph.
+def find_changed_tensors(original: Structure, new: Structure, reused: Collection[str] = ()) -> list[ChangedTensor]:
+    """Every changed tensor, in the order of the original's graph.
 
     Args:
         original: the original.
@@ -40,7 +40,7 @@ def find_sites(original: Structure, new: Structure, reused: Collection[str] = ()
     common = _common(original, new).difference(reused)
     match = Match(original, new, common)
     return [
-        _site(original, new, common, tensor)
+        _changed_tensor(original, new, common, tensor)
         for tensor in original.producers
         if tensor in common and not match.made_alike(tensor)
     ]
@@ -52,7 +52,7 @@ def _common(original: Structure, new: Structure) -> set[str]:
     return (made - original.constants - new.constants) | (original.inputs & new.inputs)
 
 
-def _site(original: Structure, new: Structure, common: set[str], tensor: str) -> Site:
+def _changed_tensor(original: Structure, new: Structure, common: set[str], tensor: str) -> ChangedTensor:
     """Walk back on both sides to tensors that both parts begin with, as near as possible."""
     stops = common - {tensor}
     while True:
@@ -61,7 +61,7 @@ def _site(original: Structure, new: Structure, common: set[str], tensor: str) ->
         # One side only begins there: the other side has it inside, or does without it. Both have to begin earlier.
         uneven = {name for name in before ^ behind if name in original.producers and name in new.producers}
         if not uneven:
-            return Site(tensor, ours, theirs, tuple(sorted(before | behind)))
+            return ChangedTensor(tensor, ours, theirs, tuple(sorted(before | behind)))
         stops -= uneven
 
 
@@ -80,11 +80,11 @@ def _part(graph: Structure, tensor: str, stops: set[str]) -> tuple[tuple[int, ..
     return tuple(sorted(nodes)), boundary
 
 
-def made_inside(site: Site, original: Structure) -> frozenset[str]:
-    """Names of all tensors that the original makes in a site, in bodies and in functions called there as well."""
+def made_inside(changed: ChangedTensor, original: Structure) -> frozenset[str]:
+    """Names of all that the original makes on the way to a tensor, in bodies and in functions called there as well."""
     functions = {(entry.domain, entry.name): entry for entry in original.model.proto.functions}
     names: set[str] = set()
-    waiting = [original.nodes[index] for index in site.original]
+    waiting = [original.nodes[index] for index in changed.original]
     called: set[tuple[str, str]] = set()
     while waiting:
         node = waiting.pop()

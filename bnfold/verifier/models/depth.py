@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bnfold.verifier.models.changed import Site
+from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 
 _SUMMING = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
@@ -10,19 +10,15 @@ _SUMMING = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm", "LST
 _DEEPEST = 3
 
 
-def is_deep(site: Site, original: Structure, new: Structure) -> bool:
-    """Whether many operators that sum products stand one behind the other in a part of a site."""
-    return any(_depth(graph, part) > _DEEPEST for graph, part in _parts(site, original, new))
+def is_deep(changed: ChangedTensor, original: Structure, new: Structure) -> bool:
+    """Whether many operators that sum products stand one behind the other in a part of a changed tensor."""
+    return any(_depth(graph, part) > _DEEPEST for graph, part in _parts(changed, original, new))
 
 
-def is_network(site: Site, original: Structure, new: Structure) -> bool:
-    """Whether a part of a site is deep, or has bodies or functions."""
-    inside = any(graph.is_network(index) for graph, part in _parts(site, original, new) for index in part)
-    return inside or is_deep(site, original, new)
-
-
-def _parts(site: Site, original: Structure, new: Structure) -> tuple[tuple[Structure, tuple[int, ...]], ...]:
-    return (original, site.original), (new, site.new)
+def _parts(
+    changed: ChangedTensor, original: Structure, new: Structure
+) -> tuple[tuple[Structure, tuple[int, ...]], ...]:
+    return (original, changed.original), (new, changed.new)
 
 
 def _depth(graph: Structure, part: Sequence[int]) -> int:

@@ -30,16 +30,6 @@ def is_external(tensor: "TensorProto") -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def in_memory(name: str, values: Array) -> "TensorProto":
-    """A tensor of which onnxruntime is given the values."""
-    from onnx import TensorProto, helper
-
-    element = helper.np_dtype_to_tensor_dtype(values.dtype)
-    tensor = TensorProto(name=name, dims=values.shape, data_type=element, data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value=_IN_MEMORY)
-    return tensor
-
-
 def lies_at(tensor: "TensorProto", location: str) -> bool:
     """Whether a tensor says that its values are at a location."""
     return is_external(tensor) and _entries(tensor).get("location") == location

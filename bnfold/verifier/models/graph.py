@@ -112,11 +112,6 @@ class Structure:
     def _may_be_other_than_zero(self, name: str) -> bool:
         return name not in self._stored or bool(np.any(self.array(name)))
 
-    def is_network(self, index: int) -> bool:
-        """Whether a node has graphs of its own: bodies, or a function of the model that it calls."""
-        node = self.nodes[index]
-        return (node.domain, node.op_type) in self.functions or any(bodies(node))
-
     def _find_constants(self) -> set[str]:
         constants = self._stored.keys() | self._sparse
         for index, node in enumerate(self.nodes):

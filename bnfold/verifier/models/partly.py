@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.verification import Verification
-from bnfold.verifier.models.changed import Site
+from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.stand_ins import are_inside, as_partial, lacking_nodes, opened, random_nodes, stood_in
@@ -13,13 +13,15 @@ from bnfold.verifier.run.complaints import GO_ON, Lacking, RefusedError
 Compare = Callable[[Structure, Structure], Verification]
 
 
-def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site], compare: Compare) -> Verification:
+def compare_what_runs(
+    ours: Structure, theirs: Structure, tensors: Sequence[ChangedTensor], compare: Compare
+) -> Verification:
     """The verdict on two models; where some of their nodes cannot be compared, on all the others.
 
     Args:
         ours: the original.
         theirs: the new model.
-        sites: where they part.
+        tensors: where they part.
         compare: gives the verdict on two models that onnxruntime takes.
 
     Raises:
@@ -27,7 +29,7 @@ def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site],
         UncheckedError: the original does not run, and would not without nodes that are the same in both.
     """
     random = random_nodes(ours)
-    if are_inside(random, sites, ours, theirs):
+    if are_inside(random, tensors, ours, theirs):
         random = []
     absent, lacked = set(random), list[str]()
     while True:
@@ -40,7 +42,7 @@ def compare_what_runs(ours: Structure, theirs: Structure, sites: Sequence[Site],
                 raise error.__cause__ from error
             lacking = _lacking(error)
             found = lacking_nodes(ours, lacking) if lacking else []
-            if not lacking or absent.issuperset(found) or are_inside(found, sites, ours, theirs):
+            if not lacking or absent.issuperset(found) or are_inside(found, tensors, ours, theirs):
                 raise
             absent.update(found)
             lacked.append(str(lacking))

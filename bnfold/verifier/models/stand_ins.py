@@ -12,7 +12,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from bnfold.verification import Verification
-from bnfold.verifier.models.changed import Site
+from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.dtypes import BOOL
 from bnfold.verifier.models.graph import Structure, is_standard
 from bnfold.verifier.models.load import Model
@@ -43,13 +43,13 @@ def random_nodes(graph: Structure) -> list[int]:
     return [index for index in range(len(graph.nodes)) if graph.is_random(index)]
 
 
-def are_inside(nodes: Collection[int], sites: Sequence[Site], original: Structure, new: Structure) -> bool:
+def are_inside(nodes: Collection[int], tensors: Sequence[ChangedTensor], original: Structure, new: Structure) -> bool:
     """Whether some of the original's nodes, or those that are to be the same in the new model, are in changed parts."""
     made = {name for index in nodes for name in original.nodes[index].output if name}
     if not made <= new.producers.keys():
         return True
     others = {new.producers[name] for name in made}
-    return any(not others.isdisjoint(site.new) or not set(nodes).isdisjoint(site.original) for site in sites)
+    return any(not others.isdisjoint(changed.new) or not set(nodes).isdisjoint(changed.original) for changed in tensors)
 
 
 def stood_in(graph: Structure, made: Collection[str]) -> Model | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bnfold.errors import UncheckedError
 from bnfold.verifier.compare.arrays import differences
-from bnfold.verifier.compare.statistics import Tally
+from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, is_open, limits_of, noise_matters, own_tolerance
 from bnfold.verifier.options import VerifyOptions
 from bnfold.verifier.programs.inputs import TorchFeed, choose_feed, inputs_named
@@ -77,7 +77,7 @@ class _Comparison:
 
     def __init__(self, original: TorchProgram, new: TorchProgram, feed: TorchFeed, options: VerifyOptions) -> None:
         self._original, self._new, self._feed, self._options = original, new, feed, options
-        self._outputs: dict[str, Tally] = {}
+        self._outputs: dict[str, OutputStatistics] = {}
 
     def run(self) -> TorchVerification:
         """Compare sample by sample. What the original refuses is left out; what only the new program refuses fails."""
@@ -145,7 +145,7 @@ class _Comparison:
 
     def _count(self, name: str, expected: object, got: object, sample: "_Sample", where: str) -> None:
         """Count one result; where something inside is known to be wrong, without the benefit of the doubt."""
-        tally = self._outputs.setdefault(name, Tally(name, self._options))
+        tally = self._outputs.setdefault(name, OutputStatistics(name, self._options))
         tally.see(expected)
         found = differences(expected, got)
         if not any(noise_matters(entry, self._options) for entry in found):

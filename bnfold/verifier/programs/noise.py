@@ -12,7 +12,8 @@ import numpy as np
 
 from bnfold.errors import UncheckedError
 from bnfold.verifier.compare.arrays import FLOATS, differences
-from bnfold.verifier.compare.noise import MOST_ROUNDINGS, NoiseLevel, moved_by_last_bit
+from bnfold.verifier.compare.noise import MOST_ROUNDINGS, NoiseLevel
+from bnfold.verifier.compare.perturbed_inputs import moved_by_last_bit
 from bnfold.verifier.compare.perturbed_weights import noise_of_step, step_of
 from bnfold.verifier.programs.program import Call, TorchProgram
 from bnfold.verifier.programs.rows import Row, names_of_calls

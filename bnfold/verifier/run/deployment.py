@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from bnfold.verification import DeploymentCheck, VerifyOptions
 from bnfold.verifier.compare.arrays import Difference, differences
-from bnfold.verifier.compare.noise import Noise, NoiseLevel
+from bnfold.verifier.compare.noise import NoiseLevel, measure
 from bnfold.verifier.compare.quantizers import BLAMED_OPTIMISERS
-from bnfold.verifier.compare.statistics import Tally
+from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, observe_moved
 from bnfold.verifier.run.session import Feeds, Level, Session
 
 
@@ -71,26 +72,33 @@ def check_deployment(deployed: Deployed, new: Model, baseline: Baseline, options
             return DeploymentCheck(provider, math.nan, passed=False, problem=deployed.problem)
         neither = f"neither model runs there: {deployed.problem}"
         return DeploymentCheck(provider, math.nan, passed=True, problem=neither)
-    tallies = _tallies(deployed, baseline, options)
-    results = [tally.result() for tally in tallies if not tally.is_undecided]
+    compared = _compared(deployed, baseline, options)
+    results = [entry.result() for entry in compared if not entry.is_undecided]
     wrong = next((result for result in results if not result.passed), None)
     problem = f"output {wrong.name!r}: {wrong.problem}" if wrong else ""
-    note = "" if wrong or not any(tally.by_steps for tally in tallies) else _note(new, baseline, options)
+    note = "" if wrong or not any(entry.by_steps for entry in compared) else _note(new, baseline, options)
     worst = max((result.max_rel for result in results), default=0.0)
     return DeploymentCheck(provider, worst, not wrong, problem, note)
 
 
-def _tallies(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[Tally]:
+def _compared(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[OutputStatistics]:
     """One per output, with the one sample in it."""
-    tallies = [Tally(name, options) for name in deployed.names]
+    compared = [OutputStatistics(name, options) for name in deployed.names]
     found = _differences(deployed, baseline, options)
     noise: Sequence[NoiseLevel | None] = [None] * len(found)
     if any(noise_matters(difference, options) for output in found for difference in output):
-        measured = Noise(baseline.original, Session(baseline.original), options.provider)
-        noise = measured.measure(baseline.feeds, baseline.expected, lambda levels: differ(found, options, levels))
-    for tally, output, level in zip(tallies, found, noise, strict=True):
-        tally.add(output, level, "the first sample")
-    return tallies
+        runner = OnnxRunner(baseline.original, provider=options.provider)
+        moved = [seen for way in (1, -1) for seen in observe_moved(runner, baseline.feeds, (), way)]
+        noise = measure(
+            runner,
+            baseline.feeds,
+            baseline.expected,
+            as_perturbed(moved),
+            lambda levels: differ(found, options, levels),
+        )
+    for statistics, output, level in zip(compared, found, noise, strict=True):
+        statistics.add(output, level, "the first sample")
+    return compared
 
 
 def _differences(deployed: Deployed, baseline: Baseline, options: VerifyOptions) -> list[list[Difference]]:
@@ -112,6 +120,6 @@ def _note(new: Model, baseline: Baseline, options: VerifyOptions) -> str:
     """What explains steps of quantizers: the optimiser without which there are none, if there is one."""
     for name in BLAMED_OPTIMISERS:
         without = deploy(new, baseline.feeds, options.provider, (name,))
-        if not without.problem and not any(tally.by_steps for tally in _tallies(without, baseline, options)):
+        if not without.problem and not any(entry.by_steps for entry in _compared(without, baseline, options)):
             return f"a step of its own quantizers away: onnxruntime's optimiser {name} quantizes the new bias"
     return "a step of its own quantizers away"

@@ -11,6 +11,7 @@ from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
 from bnfold.verifier.run.complaints import GO_ON, RefusedError
 from bnfold.verifier.run.inputs import draw
+from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
 from bnfold.verifier.run.shapes import Setting, Shape, further_settings, other_settings, settings
 from bnfold.verifier.run.wanted_sizes import Wants
@@ -39,7 +40,7 @@ class Feeding:
 
 
 def choose_feeding(
-    original: Session,
+    original: Session | OnnxRunner,
     options: VerifyOptions,
     bounds: Mapping[str, int],
     wants: Wants | None = None,
@@ -71,7 +72,11 @@ def choose_feeding(
 
 
 def _first_that_runs(
-    original: Session, options: VerifyOptions, bounds: Mapping[str, int], wants: Wants, require_room: RequireRoom
+    original: Session | OnnxRunner,
+    options: VerifyOptions,
+    bounds: Mapping[str, int],
+    wants: Wants,
+    require_room: RequireRoom,
 ) -> Feeding:
     refused: list[tuple[Setting, UncheckedError]] = []
     inputs = original.signature.inputs

@@ -6,8 +6,8 @@ from itertools import product
 from math import prod
 
 from bnfold.errors import UncheckedError, UsageError
+from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.options import VerifyOptions
 from bnfold.verifier.run.complaints import GO_ON
 from bnfold.verifier.run.wanted_sizes import Wants
 

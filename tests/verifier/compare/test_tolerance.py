@@ -9,12 +9,13 @@ import pytest
 from onnx import helper
 
 from bnfold.verifier import VerifyOptions, check, pipeline
-from bnfold.verifier.compare.noise import Noise, NoiseLevel
+from bnfold.verifier.compare.noise import NoiseLevel, measure
 from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.run.comparison_run import Trial
+from bnfold.verifier.run.comparison_run import ComparisonRun
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
+from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, observe_moved
 from bnfold.verifier.run.session import Session
 from tests.verifier.small_models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT64, UINT8, ConvBatchNorm, model, node
 
@@ -223,12 +224,15 @@ def test_the_coarsest_float_is_found_in_weights_constants_casts_bodies_and_funct
     )
 
 
-def noise(source: bytes, x) -> NoiseLevel:
-    session = Session(Model.read("the original", source))
-    (level,) = Noise(Model.read("the original", source), session).measure(
-        {"x": x}, session.run({"x": x}), lambda _: False
-    )
+def noise_on(source: bytes, feeds, in_doubt=lambda _: False) -> NoiseLevel:
+    runner = OnnxRunner(Model.read("the original", source))
+    moved = [seen for way in (1, -1) for seen in observe_moved(runner, feeds, (), way)]
+    (level,) = measure(runner, feeds, runner.run(feeds), as_perturbed(moved), in_doubt)
     return level
+
+
+def noise(source: bytes, x) -> NoiseLevel:
+    return noise_on(source, {"x": x})
 
 
 def test_noise_is_the_movement_under_one_rounding():
@@ -241,14 +245,13 @@ def test_in_doubt_the_weights_move_as_well():
     # Indices cannot move, and the optimised kernels do the same: without moved weights there is no noise at all.
     rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     source = model([node("Gather", "w x", "y")], {"x": (INT64, [2])}, {"y": (FLOAT, [2, 3])}, {"w": rows})
-    session, feeds = Session(Model.read("the original", source)), {"x": np.asarray([0, 3])}
     seen = []
 
     def in_doubt(levels):
         seen.append(levels[0].error)
         return levels[0].error == 0
 
-    (level,) = Noise(Model.read("the original", source), session).measure(feeds, session.run(feeds), in_doubt)
+    level = noise_on(source, {"x": np.asarray([0, 3])}, in_doubt)
     assert seen == [0, level.error]
     assert 2**-25 < level.error <= 2**-23
 
@@ -291,7 +294,7 @@ def test_a_check_without_a_single_sample_says_nothing(monkeypatch):
 
     chosen = choose_feeding(Session(Model.read("the original", scaled(1))), VerifyOptions(), {})
     monkeypatch.setattr(pipeline, "choose_feeding", lambda *_: chosen)
-    monkeypatch.setattr(Trial, "_take_first_observation", lambda _: None)
+    monkeypatch.setattr(ComparisonRun, "_take_first_observation", lambda _: None)
     monkeypatch.setattr(Session, "observe", refuse)
     verdict = check(scaled(1), scaled(1), VerifyOptions())
     assert verdict.status == "unchecked"

@@ -1,15 +1,14 @@
-"""Parts run on a corner of an image: how large it is, and that nothing wrong escapes it."""
+"""Subgraphs run on a crop of an image: how large it is, and that nothing wrong escapes it."""
 
 import numpy as np
 import pytest
 
 import bnfold
-from bnfold.verifier.local.crop import corners
-from bnfold.verifier.models.changed import find_sites
+from bnfold.verifier.local.crop import crop_of
+from bnfold.verifier.models.changed import find_changed_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from tests.networks import Network
-from tests.verifier.small_models import HALF, model_proto, node
 from tests.verifier.spoiling import of_shape, spoiled
 
 
@@ -23,30 +22,30 @@ def convolution(size, kernel, *, op="Conv", **attributes):
     return net.model({"x": [1, 4, *size]}, ["y"])
 
 
-def corner_of(original, new=None):
+def crop_around(original, new=None, tensor="y"):
     new = new or bnfold.fold(original, verify=None).model
     ours, theirs = Structure(Model("the original", original)), Structure(Model("the new model", new))
-    sizes = {entry.name: [dim.dim_value for dim in entry.type.tensor_type.shape.dim] for entry in original.graph.input}
-    seen = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
-    return {name: values.shape for name, values in corners(seen, find_sites(ours, theirs), ours, theirs).items()}
+    shapes = {entry.name: [dim.dim_value for dim in entry.type.tensor_type.shape.dim] for entry in original.graph.input}
+    (site,) = (site for site in find_changed_tensors(ours, theirs) if site.name in (tensor, "n"))
+    return crop_of(site, ours, theirs, dict.fromkeys(site.boundary, shapes["x"]))
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "attributes", "corner"),
+    ("kernel", "attributes", "side"),
     [
-        ([112, 112], [1, 1], {}, [8, 8]),
-        ([112, 112], [3, 3], {"pads": [1] * 4}, [10, 10]),
-        ([112, 7], [3, 3], {"pads": [1] * 4}, [10, 7]),
-        ([224, 224], [7, 7], {"strides": [2, 2], "pads": [3] * 4}, [21, 21]),
-        ([224, 224], [16, 16], {"strides": [16, 16]}, [128, 128]),
-        ([65, 65], [3, 3], {"dilations": [12, 12], "pads": [12] * 4}, [50, 50]),
-        ([500], [3], {}, [66]),
-        ([32, 32, 32], [3, 3, 3], {}, [6, 6, 6]),
-        ([64, 64], [4, 4], {"op": "ConvTranspose", "strides": [2, 2]}, [11, 11]),
+        ([1, 1], {}, 4),
+        ([3, 3], {"pads": [1] * 4}, 6),
+        ([7, 7], {"strides": [2, 2], "pads": [3] * 4}, 14),
+        ([16, 16], {"strides": [16, 16]}, 64),
+        ([3, 3], {"dilations": [12, 12], "pads": [12] * 4}, 50),
+        ([3], {}, 18),
+        ([3, 3, 3], {}, 6),
+        ([4, 4], {"op": "ConvTranspose", "strides": [2, 2]}, 8),
     ],
 )
-def test_a_corner_has_room_for_windows_and_for_enough_outputs(size, kernel, attributes, corner):
-    assert corner_of(convolution(size, kernel, **attributes)) == {"x": (1, 4, *corner)}
+def test_a_crop_has_room_for_two_receptive_fields_and_for_enough_outputs(kernel, attributes, side):
+    crop = crop_around(convolution([128] * len(kernel), kernel, **attributes))
+    assert (crop.any_samples, crop.side) == (True, side)
 
 
 def two_convolutions():
@@ -92,31 +91,27 @@ def pooled():
     ids=["two convolutions", "a bias by place", "a bias by column", "pooling", "auto_pad", "output_shape"],
 )
 def test_what_may_not_treat_places_alike_is_run_whole(models):
-    original, new = models
-    assert corner_of(original, new)["x"] == tuple(
-        dim.dim_value for dim in original.graph.input[0].type.tensor_type.shape.dim
-    )
+    assert crop_around(*models).side is None
 
 
-def test_half_precision_is_run_whole():
-    """Its rounding is told from an error by many places."""
-    weight, ones = np.ones((6, 4, 1, 1), np.float16), np.ones(6, np.float16)
-    names = dict.fromkeys(("gamma", "beta", "mean", "var"), ones)
-    nodes = [node("Conv", "x w", "c"), node("BatchNormalization", "c gamma beta mean var", "y")]
-    ports = {"x": (HALF, [1, 4, 32, 32])}, {"y": (HALF, [1, 6, 32, 32])}
-    assert corner_of(model_proto(nodes, *ports, {"w": weight, **names})) == {"x": (1, 4, 32, 32)}
+def rows(op, inputs, weight, **attributes):
+    net = Network(seed=2)
+    net.batch_norm("x", "n", 6)
+    net.constant("w", weight)
+    net.node(op, inputs, "y", **attributes)
+    return net.model({"x": [5, 6]}, ["y"])
 
 
-def test_a_tensor_is_as_large_as_the_furthest_seeing_of_its_readers_needs():
-    net = Network(seed=4)
-    for number, kernel in enumerate((1, 5)):
-        net.node("Conv", ["x", net.weight(f"w{number}", 4, 4, kernel, kernel)], f"c{number}")
-        net.batch_norm(f"c{number}", f"y{number}", 4)
-    assert corner_of(net.model({"x": [1, 4, 64, 64]}, ["y0", "y1"])) == {"x": (1, 4, 12, 12)}
-    net.node("Conv", ["x", net.weight("w2", 4, 4, 1, 1)], "c2")
-    net.node("AveragePool", ["c2"], "p", kernel_shape=[2, 2])
-    net.batch_norm("p", "y2", 4)
-    assert corner_of(net.model({"x": [1, 4, 64, 64]}, ["y0", "y1", "y2"])) == {"x": (1, 4, 64, 64)}
+def test_rows_of_a_matrix_are_samples_unless_it_is_turned():
+    def any_samples(weight, op="Gemm", **attributes):
+        models = (rows(op, ["n", "w"], factor * weight, **attributes) for factor in (1, 2))
+        return crop_around(*models).any_samples
+
+    weight = np.random.default_rng(0).normal(size=(6, 6))
+    assert any_samples(weight)
+    assert any_samples(weight[0], "Add")
+    assert not any_samples(weight[:5], "Add")
+    assert not any_samples(weight[:5], transA=1)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (0, 2), (1, 1), (2, 0), (2, 2)])

@@ -122,3 +122,55 @@ def test_complex_numbers_are_rounded_in_both_parts():
     x = rng.standard_normal((9, 30))
     assert comparator(exact, np.complex64).compare([x]).excess <= 1
     assert comparator(exact, np.complex64, error=1e-5j).compare([x]).excess > 1
+
+
+def times(given, stored):
+    return given[0] @ stored[0]
+
+
+def summed(given, stored):
+    return given[0] @ stored[0] + given[0] @ stored[1]
+
+
+def off_by(values, units):
+    """Every number larger by so many half units, in float64: what it was before it was rounded."""
+    return values.astype(np.float64) + units * half_unit(values)
+
+
+def normal(*shape, dtype=np.float64):
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("units", [1.0, 4.0])
+def test_where_numbers_may_be_computed_in_their_own_type_more_is_allowed(units):
+    weight = normal(200, 6, dtype=np.float32)
+    pair = Comparator(times, times, ([off_by(weight, 3.0)], [weight]), [True], units=units)
+    assert (pair.compare([normal(40, 200)]).excess <= 1) == (units > 3)
+
+
+def test_narrow_numbers_were_rounded_once_all_the_same():
+    weight = normal(200, 6, dtype=np.float16)
+    pair = Comparator(times, times, ([off_by(weight, 8.0)], [weight]), [True], units=8.0)
+    assert pair.compare([normal(40, 200)]).excess > 1
+
+
+def test_what_was_not_changed_may_not_be_off():
+    weight = normal(200, 6, dtype=np.float32)
+    pair = Comparator(times, times, ([off_by(weight, 0.01)], [weight]), [False])
+    assert pair.compare([normal(40, 200)]).excess > 1
+
+
+def test_differences_that_say_nothing_are_none():
+    weight = np.full((10, 2), 1e-42, np.float32)
+    dead = Comparator(times, times, ([weight], [0 * weight]), [True], least=1e-38)
+    assert dead.compare([normal(20, 10)]).excess <= 1
+
+
+@pytest.mark.parametrize(("units", "passes"), [(1.0, True), (1.1, False)])
+@pytest.mark.parametrize("subgraph", [times, summed], ids=lambda made: made.__name__)
+def test_a_single_number_and_a_sum_of_two_are_held_to_their_half_units(units, passes, subgraph):
+    stored = [(number + 1) * normal(30, 6, dtype=np.float16) for number in range(2 if subgraph is summed else 1)]
+    original = [off_by(values, 1.0) for values in stored]
+    original[0][17, 3] = off_by(stored[0], 1.0 + (units - 1.0) * len(stored) * 4)[17, 3]
+    pair = Comparator(subgraph, subgraph, (original, stored), [True] * len(stored))
+    assert (pair.compare_singles([2.0**20 * np.eye(30)]).excess <= 1) == passes

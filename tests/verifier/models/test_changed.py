@@ -6,7 +6,7 @@ import pytest
 
 import bnfold
 from bnfold.verifier import VerifyOptions, check
-from bnfold.verifier.models.changed import find_sites, made_inside
+from bnfold.verifier.models.changed import find_changed_tensors, made_inside
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from tests.networks import Network
@@ -33,7 +33,7 @@ def chain(seed=0):
 def test_a_fold_is_one_site_and_the_rest_is_none():
     original = chain()
     ours, theirs = structures(original, bnfold.fold(original, verify=None).model)
-    upstream, downstream = find_sites(ours, theirs)
+    upstream, downstream = find_changed_tensors(ours, theirs)
     assert (upstream.tensor, upstream.boundary) == ("n1", ("x",))
     assert [ours.nodes[index].op_type for index in upstream.original] == ["Conv", "BatchNormalization"]
     assert [theirs.nodes[index].op_type for index in upstream.new] == ["Conv"]
@@ -42,11 +42,17 @@ def test_a_fold_is_one_site_and_the_rest_is_none():
 
 
 def test_a_model_and_itself_part_nowhere():
-    assert find_sites(*structures(chain(), chain())) == []
+    assert find_changed_tensors(*structures(chain(), chain())) == []
 
 
 def test_other_weights_make_a_site_of_every_reader():
-    assert [site.tensor for site in find_sites(*structures(chain(0), chain(1)))] == ["c1", "n1", "c2", "n2", "y"]
+    assert [site.name for site in find_changed_tensors(*structures(chain(0), chain(1)))] == [
+        "c1",
+        "n1",
+        "c2",
+        "n2",
+        "y",
+    ]
 
 
 def test_a_weight_under_another_name_is_the_same_weight():
@@ -54,7 +60,7 @@ def test_a_weight_under_another_name_is_the_same_weight():
     for name in ("w2",):
         next(t for t in renamed.graph.initializer if t.name == name).name = "copy"
         next(n for n in renamed.graph.node if name in n.input).input[1] = "copy"
-    assert find_sites(*structures(chain(), renamed)) == []
+    assert find_changed_tensors(*structures(chain(), renamed)) == []
 
 
 def test_both_parts_begin_at_the_same_tensors():
@@ -63,8 +69,8 @@ def test_both_parts_begin_at_the_same_tensors():
     a = model([node("Neg", "x", "b"), node("Neg", "b", "c"), node("Relu", "c", "y")], *ports)
     other = [node("Neg", "x", "b"), node("Identity", "x", "c"), node("Add", "b c", "z"), node("Relu", "c", "y")]
     b = model(other, *ports)
-    (site,) = find_sites(Structure(Model.read("a", a)), Structure(Model.read("b", b)))
-    assert (site.tensor, site.boundary, len(site.original), len(site.new)) == ("c", ("x",), 2, 1)
+    (site,) = find_changed_tensors(Structure(Model.read("a", a)), Structure(Model.read("b", b)))
+    assert (site.name, site.boundary, len(site.original), len(site.new)) == ("c", ("x",), 2, 1)
     assert check(a, b).passed
 
 
@@ -81,8 +87,10 @@ def test_a_body_and_a_capture_belong_to_their_node():
         ports = {"x": (FLOAT, [2, 3]), "yes": (onnx.TensorProto.BOOL, [])}, {"y": (FLOAT, [2, 3])}
         return model([node("Relu", "x", "h"), branch], *ports)
 
-    (site,) = find_sites(Structure(Model.read("a", conditional(1))), Structure(Model.read("b", conditional(2))))
-    assert (site.tensor, site.boundary) == ("y", ("h", "yes"))
+    (site,) = find_changed_tensors(
+        Structure(Model.read("a", conditional(1))), Structure(Model.read("b", conditional(2)))
+    )
+    assert (site.name, site.boundary) == ("y", ("h", "yes"))
     assert check(conditional(2), conditional(2)).passed
     assert not check(conditional(1), conditional(1.001), VerifyOptions(samples=2)).passed
 

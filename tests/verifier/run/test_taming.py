@@ -13,7 +13,7 @@ def scaled(first, second, element=FLOAT, dtype=np.float32, folded=False):
     parameters = {"a": np.full((4, 1), first, dtype), "b": np.full((4, 1), second, dtype)}
     if folded:
         nodes = [node("Mul", "x ab", "n"), nodes[-1]]
-        parameters = {"ab": np.full((4, 1), np.float64(first) * second, dtype)}
+        parameters = {"ab": np.full((4, 1), np.float64(dtype(first)) * np.float64(dtype(second)), dtype)}
     return model(nodes, {"x": (element, [4, 16])}, {"y": (element, [4, 16])}, parameters)
 
 

@@ -34,12 +34,14 @@ class Float64Subgraph:
         stored: every tensor of numbers that the nodes read and the model stores, by name, in its own type; tensors in
             bodies and in functions that are called are among them, under names of their own.
         by_reference: operators that onnx's reference implementation computed in the last run.
+        made: by the last run.
     """
 
     def __init__(self, graph: Structure, nodes: Sequence[int], output: str) -> None:
         self.graph, self.output = graph, output
         self.nodes = [index for index in nodes if graph.parameter(graph.nodes[index].output[0]) is None]
         self.by_reference: set[str] = set()
+        self.made = np.empty(0)
         self._calls: dict[int, tuple[Call, Callable[..., Any] | None]] = {}
 
     @cached_property
@@ -66,6 +68,12 @@ class Float64Subgraph:
                 yield from self._inner(inner)
 
     @property
+    def operators(self) -> set[str]:
+        """What works on values that depend on the inputs."""
+        nodes = (self.graph.nodes[index] for index in self.nodes)
+        return {str(node.op_type) for node in nodes if node.output[0] not in self.graph.constants}
+
+    @property
     def has_quantizers(self) -> bool:
         """Whether values that depend on the inputs are rounded to integers."""
         return any(self._is_quantizer(index) for index in self.nodes)
@@ -79,7 +87,8 @@ class Float64Subgraph:
         """What the nodes make.
 
         Args:
-            given: the tensors that they begin with; floating-point numbers as float64.
+            given: the tensors that they begin with, and such as are not to be made here; floating-point numbers as
+                float64.
             stored: values in the place of `stored`, likewise.
             rounds: whether quantizers round. Without, they scale, shift and clip only, and are smooth.
 
@@ -91,10 +100,13 @@ class Float64Subgraph:
         with np.errstate(all="ignore"):
             for index in self.nodes:
                 node = self.graph.nodes[index]
+                if all(name in given for name in node.output if name):
+                    continue
                 inputs = [self._value(name, values, stored) for name in node.input]
                 made = self._compute(index, inputs, values, stored, rounds=rounds)
                 values |= {name: array for name, array in zip(node.output, made, strict=False) if name}
-        return values[self.output] if self.output in values else stored[self.output]
+        self.made = values[self.output] if self.output in values else stored[self.output]
+        return self.made
 
     @staticmethod
     def _value(name: str, values: Mapping[str, Array], stored: Mapping[str, Array]) -> Array | None:

@@ -68,6 +68,45 @@ def by_reference(
     return [next(places) if name else np.empty(0) for name in node.output]
 
 
+def computed_constants(graph: Structure, nodes: Sequence[int], output: str) -> dict[str, Array]:
+    """What nodes compute of stored tensors alone, rounded at every step as a runtime rounds it; then in float64.
+
+    Args:
+        graph: that they are in.
+        nodes: their indices, in order.
+        output: the tensor that they make in the end; it is left out.
+
+    Returns:
+        By name; nothing where there is no such tensor, or where onnx's reference implementation stumbles.
+    """
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    constant = [
+        graph.nodes[index] for index in nodes if set(filter(None, graph.nodes[index].output)) <= graph.constants
+    ]
+    made = [name for node in constant for name in node.output if name and name != output]
+    read = {name for node in constant for name in (*node.input, *captures(node)) if name} - set(made)
+    if not made:
+        return {}
+    stored = {name: graph.array(name) for name in read if graph.parameter(name) is not None}
+    ports = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in stored.items()
+    ]
+    proto = helper.make_model(
+        helper.make_graph(constant, "constants", ports, [helper.make_empty_tensor_value_info(name) for name in made]),
+        opset_imports=graph.model.proto.opset_import,
+        functions=graph.model.proto.functions,
+    )
+    try:
+        values = ReferenceEvaluator(proto).run(None, stored)
+    except Exception:  # onnx's implementations raise what they like
+        return {}
+    found = {name: array for name, array in zip(made, values, strict=True) if isinstance(array, np.ndarray)}
+    return {name: array if array.dtype.kind in "biuOU" else array.astype(np.float64) for name, array in found.items()}
+
+
 def _widened_function(function: Any, stored: Mapping[str, Array]) -> Any:  # noqa: ANN401 - a FunctionProto
     own = type(function)()
     own.CopyFrom(function)

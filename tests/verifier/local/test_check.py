@@ -6,8 +6,6 @@ import pytest
 
 import bnfold
 from bnfold.verifier import VerifyOptions, check
-from bnfold.verifier.local.laws import Seen
-from bnfold.verifier.local.limits import Places, Slopes
 from tests.networks import Network
 from tests.verifier.small_models import FLOAT, model, node
 from tests.verifier.spoiling import of_shape, spoiled
@@ -67,7 +65,7 @@ def test_an_epsilon_that_moves_a_scale_by_a_few_millionths_is_found(eps_factor):
     assert bnfold.verify(original, folded).passed
     verdict = bnfold.verify(original, spoiled(folded, of_shape([8, 16, 3, 3]), other_epsilon))
     assert not verdict.passed
-    assert " times what it was" in verdict.problem
+    assert " differs: " in verdict.problem
 
 
 def test_where_a_mean_cancels_float64_has_the_last_word():
@@ -81,18 +79,6 @@ def test_where_a_mean_cancels_float64_has_the_last_word():
     (tensor,) = result.report.verification.tensors
     assert tensor.passed
     assert tensor.max_rel > 1e-5
-
-
-def test_the_laws_see_a_factor_below_the_largest_rounding_error():
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((3, 10_000)).astype(np.float32)
-    noise = rng.standard_normal(a.shape).astype(np.float32) * np.float32(3e-7)
-    u = float(np.finfo(np.float32).eps)
-    equal, scaled = (Seen(a, (a * np.float32(factor) + noise), (a,), u) for factor in (1, 1 + 4e-6))
-    assert np.all(Places().excess(equal) < 1)
-    assert np.all(Places().excess(scaled) < 10)
-    assert np.all(Slopes().excess(equal) < 1)
-    assert np.all(Slopes().excess(scaled) > 3)
 
 
 def test_a_part_that_does_not_run_by_itself_spoils_no_other():
@@ -163,3 +149,72 @@ def test_sums_that_cancel_on_a_sample_are_no_difference(seed):
         weight[:, 3] *= 1.01
 
     assert not bnfold.verify(original, spoiled(folded, of_shape([1024, 200]), one_percent)).passed
+
+
+def weight_norm(precision, factor=1.0):
+    """A Conv whose weight is a product of constants, computed in the type of the graph, and its BatchNorm."""
+    net = Network(seed=6)
+    net.constant("g", factor * net.random.uniform(0.5, 2, (8, 1, 1, 1)), precision)
+    net.constant("v", net.random.normal(size=(8, 16, 3, 3)), precision)
+    net.node("ReduceL2", ["v"], "length", axes=[1, 2, 3])
+    net.node("Div", ["v", "length"], "direction")
+    net.node("Mul", ["g", "direction"], "w")
+    net.node("Conv", ["x", "w"], "c")
+    net.batch_norm("c", "n", 8, precision)
+    net.node("Relu", ["n"], "y")
+    return net.model({"x": [1, 16, 12, 12]}, ["y"], dtype=precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_constants_that_the_original_computes_may_be_rounded_as_a_runtime_rounds_them(precision):
+    original = weight_norm(precision)
+    result = bnfold.fold(original, verify=None)
+    assert result.report.batch_norms.kept == 0
+    verdict = bnfold.verify(original, result.model)
+    assert verdict.passed, verdict.problem
+    assert not np.isnan(verdict.tensors[0].excess)
+    wrong = bnfold.fold(weight_norm(precision, 1.01), verify=None).model
+    assert not bnfold.verify(original, wrong).passed
+
+
+def folded_in_float32(slip=1.0):
+    """A Conv and its BatchNorm, and what a tool makes of them that computes in float32."""
+    net = Network(seed=9)
+    net.node("Conv", ["x", net.weight("w", 16, 32, 3, 3)], "c")
+    net.batch_norm("c", "y", 16)
+    original = net.model({"x": [1, 32, 12, 12]}, ["y"])
+    one = np.float32(1)
+    stored = {name: np.asarray(values, np.float32) for name, values in net.initializers.items()}
+    scale = stored["y.scale"] / np.sqrt(stored["y.var"] + np.float32(1e-5)) * (one * np.float32(slip))
+    bias = stored["y.bias"] - stored["y.mean"] * scale
+    nodes = [node("Conv", "x w b", "y")]
+    weights = {"w": stored["w"] * scale.reshape(-1, 1, 1, 1), "b": bias}
+    return original.SerializeToString(), model(nodes, {"x": (FLOAT, [1, 32, 12, 12])}, {"y": (FLOAT, None)}, weights)
+
+
+def test_what_other_tools_fold_in_float32_is_equal():
+    assert check(*folded_in_float32()).passed
+    assert not check(*folded_in_float32(slip=1 + 2e-6)).passed
+
+
+def quantized(factor, step=1.0):
+    """A Conv in front of a quantizer, and of another one behind it without a name that both models have between."""
+    net = Network(seed=4)
+    net.constant("w", net.random.normal(size=(4, 3, 3, 3)) * factor)
+    net.constant("s", 0.05 * step)
+    net.initializers["z"] = np.asarray(0, np.int8)
+    net.node("Conv", ["x", "w"], f"c{factor}")
+    net.node("QuantizeLinear", [f"c{factor}", "s", "z"], f"q{factor}")
+    net.node("DequantizeLinear", [f"q{factor}", "s", "z"], f"d{factor}")
+    net.node("Mul", [f"d{factor}", net.constant("k", 1 / factor)], "m")
+    net.node("Relu", ["m"], "y")
+    return net.model({"x": [1, 3, 20, 20]}, ["y"])
+
+
+def test_a_scale_that_moves_over_a_quantizer_is_another_function():
+    # Half of what a quantizer rounds, and half of its step: the same steps are made.
+    verdict = bnfold.verify(quantized(1.0), quantized(0.5, step=0.5))
+    assert verdict.passed, verdict.problem
+    assert not np.isnan(verdict.tensors[0].excess)
+    # Half of what it rounds, and the same step: the steps are twice as large, and nothing else is wrong.
+    assert not bnfold.verify(quantized(1.0), quantized(0.5)).passed

@@ -114,7 +114,7 @@ def test_one_number_that_is_off_by_two_units_is_found(make):
     assert verdict.passed, verdict.problem
     for seed in range(10):
         verdict = bnfold.verify(original, one_number_off(result.model, seed))
-        assert "has a weight that was not rounded once" in verdict.problem
+        assert "has a number that was not rounded once" in verdict.problem
 
 
 def test_a_weight_is_read_beside_a_large_shift():
@@ -129,4 +129,4 @@ def test_a_weight_is_read_beside_a_large_shift():
     assert result.report.batch_norms.kept == 0
     verdict = bnfold.verify(original, result.model)
     assert verdict.passed, verdict.problem
-    assert "has a weight" in bnfold.verify(original, one_number_off(result.model, 0)).problem
+    assert "has a number" in bnfold.verify(original, one_number_off(result.model, 0)).problem

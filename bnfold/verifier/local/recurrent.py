@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bnfold.verifier.compare.channels import Array
-from bnfold.verifier.local.closeups.closeup import Closeup, Place, feeds_of
-from bnfold.verifier.local.closeups.extract import Extract
-from bnfold.verifier.local.closeups.nodes import first_output, same_inputs, varying
+from bnfold.verifier.local.inside import Inside, Place, feeds_of, first_output, varying
 from bnfold.verifier.models.graph import Structure, is_standard
 from bnfold.verifier.models.matching import attributes
+from bnfold.verifier.models.subgraph import Subgraph
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -27,18 +26,24 @@ _PARAMETERS = (_WEIGHT, _RECURRENCE, _BIAS, _PEEPHOLES)
 _ROWS = 64
 
 
-def closeups_of_recurrent(place: Place) -> Iterator[Closeup]:
-    """Of the products in a recurrent operator, where nothing but parameters and the input differs."""
-    ours, theirs = _Cell.of(place.original, place.site.original, place), _Cell.of(place.new, place.site.new, place)
+def inside_recurrent(place: Place) -> list[Inside] | None:
+    """The products in a recurrent operator, where nothing but parameters and the input differs."""
+    ours, theirs = (
+        _Cell.of(place.original, place.changed.original, place),
+        _Cell.of(place.new, place.changed.new, place),
+    )
     if ours is None or theirs is None or not _alike(place, ours, theirs):
-        return
+        return None
     # Biases that add up may have changed places, as long as they give one sum.
     both = ours.adds_biases and not np.array_equal(ours.biases[1], theirs.biases[1])
+    found = []
     for a, b in zip(ours.products(with_both=both), theirs.products(with_both=both), strict=True):
-        feeds = feeds_of(a.extract.open, b.extract.open, {**place.values, **a.states})
-        if feeds is not None:
-            outputs = [place.site.tensor]
-            yield Closeup(a.extract.model(feeds, outputs), b.extract.model(feeds, outputs), feeds)
+        feeds = feeds_of(a.subgraph.open, b.subgraph.open, {**place.values, **a.states})
+        if feeds is None:
+            return None
+        outputs = [place.changed.name]
+        found.append(Inside(a.subgraph.model(feeds, outputs), b.subgraph.model(feeds, outputs), feeds))
+    return found
 
 
 def _alike(place: Place, ours: "_Cell", theirs: "_Cell") -> bool:
@@ -46,7 +51,7 @@ def _alike(place: Place, ours: "_Cell", theirs: "_Cell") -> bool:
         ours.node.op_type == theirs.node.op_type
         and attributes(ours.node) == attributes(theirs.node)
         and ours.shapes == theirs.shapes
-        and same_inputs(place, ours.node, theirs.node, but=(_INPUT, *_PARAMETERS))
+        and place.same_inputs(ours.node, theirs.node, but=(_INPUT, *_PARAMETERS))
     )
 
 
@@ -54,7 +59,7 @@ def _alike(place: Place, ours: "_Cell", theirs: "_Cell") -> bool:
 class _Product:
     """One of the products, under the name of the operator's own output, and values for the state that it reads."""
 
-    extract: Extract
+    subgraph: Subgraph
     states: Mapping[str, Array]
 
 
@@ -67,9 +72,9 @@ class _Cell:
 
     @classmethod
     def of(cls, graph: Structure, part: tuple[int, ...], place: Place) -> "_Cell | None":
-        """The operator that makes a site's tensor; None where it is none, or its parameters are not stored."""
-        node = graph.nodes[graph.producers[place.site.tensor]]
-        if node.op_type not in _RECURRENT or not is_standard(node) or first_output(node) != place.site.tensor:
+        """The operator that makes a changed tensor; None where it is none, or its parameters are not stored."""
+        node = graph.nodes[graph.producers[place.changed.name]]
+        if node.op_type not in _RECURRENT or not is_standard(node) or first_output(node) != place.changed.name:
             return None
         given = [name for number, name in enumerate(node.input) if number in _PARAMETERS and name]
         if any(graph.parameter(name) is None for name in given):
@@ -123,7 +128,7 @@ class _Cell:
 
     def _contraction(
         self, source: str, weight: Array, biases: list[Array], before: "Iterable[NodeProto]" = ()
-    ) -> Extract:
+    ) -> Subgraph:
         """Rows of a tensor times the weights of all gates and directions, and the sum of the biases."""
         from onnx import helper
 
@@ -137,13 +142,13 @@ class _Cell:
             nodes.append(helper.make_node("Add", names[1:], [total]))
         if biases:
             nodes.append(helper.make_node("Add", [product, total if len(biases) > 1 else names[1]], [self._name]))
-        return Extract(self._graph, nodes, tensors)
+        return Subgraph(self._graph, nodes, tensors)
 
-    def _scaling(self, source: str, peepholes: Array) -> Extract:
+    def _scaling(self, source: str, peepholes: Array) -> Subgraph:
         from onnx import helper
 
         tensor = _tensor(peepholes.reshape(-1), f"{self._name}!peepholes")
-        return Extract(self._graph, [helper.make_node("Mul", [source, tensor.name], [self._name])], [tensor])
+        return Subgraph(self._graph, [helper.make_node("Mul", [source, tensor.name], [self._name])], [tensor])
 
 
 def _tensor(values: Array, name: str) -> "TensorProto":

@@ -1,0 +1,180 @@
+"""Both subgraphs of one changed tensor in float64, on equal values.
+
+No rounding of the layers before is in the way here, and none of the arithmetic: all that is left is that the new
+model's numbers were rounded when they were stored. `bnfold.verifier.local.law` says how far that can carry.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from bnfold.verifier.compare.arrays import FLOATS
+from bnfold.verifier.compare.channels import Array, smallest
+from bnfold.verifier.local.crop import ACTIVATIONS, ARITHMETIC, CONVOLUTIONS
+from bnfold.verifier.local.finding import LocalFinding, incomparable, incomparable_because
+from bnfold.verifier.local.float64.evaluate import Float64Subgraph
+from bnfold.verifier.local.float64.reference import computed_constants
+from bnfold.verifier.local.half_units import is_narrow, is_number, moved, wide
+from bnfold.verifier.local.law import Comparator, Finding, Subgraph
+from bnfold.verifier.local.probes import Probe
+from bnfold.verifier.models.changed import ChangedTensor
+from bnfold.verifier.models.graph import Structure
+
+_RANK_OF_TOKENS = 3
+_UNITS = 4.0
+"""Half units of float32 and float64: four roundings, as other tools make them that fold in the type itself."""
+_LINEAR = CONVOLUTIONS | {"Gemm", "MatMul", "BatchNormalization", "Sum", "Cast"}
+_MOVES = frozenset(("Concat", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"))
+# Of the places behind a quantizer, how many may lie on the other side of a border; and how many more than in a move.
+_FEW, _TIMES, _SAME = 0.01, 4, 1e-6
+
+Judge = Callable[[Comparator, Sequence[Array]], Finding]
+"""By one law, on given values."""
+
+
+class SubgraphPair:
+    """Both subgraphs.
+
+    Args:
+        changed: the changed tensor.
+        original: the original.
+        new: the new model.
+    """
+
+    def __init__(self, changed: ChangedTensor, original: Structure, new: Structure) -> None:
+        self._tensor = changed.name
+        self._ours = Float64Subgraph(original, changed.original, changed.name)
+        self._theirs = Float64Subgraph(new, changed.new, changed.name)
+        own = list(self._ours.stored.values())
+        self._changed = [not any(_same(array, other) for other in own) for array in self._theirs.stored.values()]
+        self._computed: Mapping[str, Array] = computed_constants(original, self._ours.nodes, changed.name)
+        self._smooth = not (self._ours.has_quantizers or self._theirs.has_quantizers)
+
+    @property
+    def makes_floats(self) -> bool:
+        """Whether that was so in the last comparison."""
+        return is_number(self._ours.made)
+
+    @property
+    def shows_single_numbers(self) -> bool:
+        """Whether some numbers of half precision were changed, and impulses may bring them out one by one."""
+        pairs = zip(self._theirs.stored.values(), self._changed, strict=True)
+        narrow = any(is_narrow(array) for array, changed in pairs if changed)
+        known = _LINEAR | _MOVES | ACTIVATIONS | ARITHMETIC
+        return narrow and self._smooth and self._theirs.operators <= known
+
+    def compare(self, probe: Probe) -> LocalFinding:
+        """By the law of many numbers; where quantizers round, by how many values cross a border as well."""
+        finding = self._nearest(probe, lambda pair, given: pair.compare(given, groups=probe.groups, quick=True))
+        if finding.excess > 1 or self._smooth:
+            return self._told(finding, probe)
+        return self._told(self._compare_steps(probe, finding), probe)
+
+    def compare_singles(self, probe: Probe) -> Iterator[LocalFinding]:
+        """By the law of single numbers, on both sides of an activation."""
+        heights = (1, -1) if self._theirs.operators & ACTIVATIONS else (1,)
+        for height in heights:
+            side = Probe(probe.where, {name: height * array for name, array in probe.values.items()})
+            finding = self._nearest(side, lambda pair, given: pair.compare_singles(given))
+            yield self._told(finding, side, "has a number that was not rounded once")
+
+    def _nearest(self, probe: Probe, judge: Judge) -> Finding:
+        """The finding; where the original computes constants, the better one of two, with their rounding or without."""
+        given = list(probe.values.values())
+        found = self._on_axes(probe, {}, judge, given)
+        if found.excess > 1 and self._computed:
+            found = min(found, self._on_axes(probe, self._computed, judge, given), key=lambda entry: entry.excess)
+        return found
+
+    def _on_axes(
+        self,
+        probe: Probe,
+        computed: Mapping[str, Array],
+        judge: Judge,
+        given: Sequence[Array],
+    ) -> Finding:
+        found = judge(self._comparator(probe, computed, last=False), given)
+        if found.excess <= 1 and self._theirs.made.ndim == _RANK_OF_TOKENS:
+            other = judge(self._comparator(probe, computed, last=True), given)
+            return max(found, other, key=lambda entry: entry.excess)
+        return found
+
+    def _comparator(self, probe: Probe, computed: Mapping[str, Array], *, last: bool) -> Comparator:
+        """Both subgraphs on values of a probe.
+
+        Args:
+            probe: the values.
+            computed: constants of the original that are not to be computed again.
+            last: whether the last axis of three holds the channels.
+        """
+
+        def run_by(part: Float64Subgraph, more: Mapping[str, Array]) -> Subgraph:
+            def run(given: Sequence[Array], stored: Sequence[Array]) -> Array:
+                begin = {**dict(zip(probe.values, given, strict=True)), **more}
+                made = part.run(begin, dict(zip(part.stored, stored, strict=True)), rounds=False)
+                return np.moveaxis(made, -1, 1) if last else made
+
+            return run
+
+        stored = list(self._ours.stored.values()), list(self._theirs.stored.values())
+        runs = run_by(self._ours, computed), run_by(self._theirs, {})
+        return Comparator(*runs, stored, self._changed, units=_UNITS, least=self._least)
+
+    @cached_property
+    def _least(self) -> float:
+        """Numbers below the smallest normal one of a type may have been taken for zero."""
+        types = {array.dtype for part in (self._ours, self._theirs) for array in part.stored.values()}
+        return max((smallest(dtype) for dtype in types if dtype in FLOATS), default=0.0)
+
+    def _compare_steps(self, probe: Probe, finding: Finding) -> Finding:
+        """How many values cross a border of a quantizer, in units of how many do where the new numbers move."""
+        own, theirs = (
+            {name: wide(array) for name, array in part.stored.items()} for part in (self._ours, self._theirs)
+        )
+        a, b = self._ours.run(probe.values, own), self._theirs.run(probe.values, theirs)
+        others = {
+            name: moved(self._theirs.stored[name], 0, which)
+            if changed and is_number(self._theirs.stored[name])
+            else array
+            for which, ((name, array), changed) in enumerate(zip(theirs.items(), self._changed, strict=True))
+        }
+        apart = _SAME * np.abs(a).max(initial=0)
+        crossed = np.mean(np.abs(b - a) > apart)
+        usual = np.mean(np.abs(self._theirs.run(probe.values, others) - b) > apart)
+        return replace(finding, excess=max(finding.excess, float(crossed / (_FEW + _TIMES * usual))))
+
+    def _incomparable_because(self, probe: Probe) -> str:
+        """Why values cannot be compared one by one; "" if they can."""
+        a, b = (
+            part.run(probe.values, {name: wide(array) for name, array in part.stored.items()}, rounds=False)
+            for part in (self._ours, self._theirs)
+        )
+        return incomparable_because(a, b)
+
+    def _told(self, found: Finding, probe: Probe, what: str = "differs") -> LocalFinding:
+        if math.isinf(found.excess):
+            problem = self._incomparable_because(probe)
+            if problem:
+                return replace(incomparable(self._tensor, problem), where=probe.where)
+        left, right = found.values
+        error = found.error / found.scale if found.scale > 0 else (math.inf if found.error else 0.0)
+        excess = found.excess
+        return LocalFinding(
+            self._tensor, excess, error, found.channel, left, right, what if excess > 1 else "", where=probe.where
+        )
+
+
+def _same(a: Array, b: Array) -> bool:
+    """Bit for bit."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    left, right = (array.reshape(-1) for array in (a, b))
+    if a.dtype.kind in "OU":
+        return bool(np.array_equal(left, right))
+    return all(
+        bool(np.array_equal(left[part].view(np.uint8), right[part].view(np.uint8)))
+        for part in (slice(64), slice(64, None))
+    )

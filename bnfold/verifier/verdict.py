@@ -1,0 +1,66 @@
+"""All that was compared, as one verdict."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bnfold.verification import OutputCheck, TensorCheck, Verification, VerifyOptions
+
+if TYPE_CHECKING:
+    from bnfold.verifier.compare.statistics import OutputStatistics
+    from bnfold.verifier.run.comparison_run import ComparisonRun
+
+
+def failed(options: VerifyOptions, problem: str) -> Verification:
+    """A check that ended before anything was measured."""
+    return Verification(status="failed", samples=0, seed=options.seed, problem=problem)
+
+
+def put_together(
+    run: "ComparisonRun",
+    statistics: "Sequence[OutputStatistics]",
+    tensors: Sequence[TensorCheck],
+    options: VerifyOptions,
+    *,
+    compared_alone: bool,
+) -> Verification:
+    """The verdict, but for the deployment.
+
+    Args:
+        run: all samples.
+        statistics: of each output.
+        tensors: the changed tensors.
+        options: of the check.
+        compared_alone: whether changed tensors were to be compared by themselves.
+    """
+    whole = sum(tensor.passed and math.isnan(tensor.excess) for tensor in tensors) if compared_alone else 0
+    alone = [f"{whole} of {len(tensors)} changed tensors were compared on the samples only"] if whole else []
+    outputs = tuple(entry.result() for entry in statistics)
+    varies = any(entry.varies for entry in statistics)
+    weak = [] if varies else ["weak evidence: no output of the original ever varied"]
+    wrong = [output for output in outputs if not output.passed]
+    undecided = {entry.name for entry in statistics if entry.is_undecided}
+    wrong.sort(key=lambda output: output.name in undecided)  # what is known first
+    problem = _summary(wrong, tensors) if run.count else "the original refused every sample"
+    differs = any(not tensor.passed for tensor in tensors) or any(output.name not in undecided for output in wrong)
+    return Verification(
+        status="failed" if differs else "unchecked" if problem else "passed",
+        samples=run.count,
+        seed=options.seed,
+        outputs=outputs,
+        tensors=tuple(tensors),
+        problem=problem,
+        warnings=(*run.left_out, *filter(None, (entry.warning for entry in statistics)), *alone, *weak),
+    )
+
+
+def _summary(wrong: Sequence[OutputCheck], tensors: Sequence[TensorCheck]) -> str:
+    """The first place where the models part, or the first output that differs."""
+    parted = [tensor for tensor in tensors if not tensor.passed]
+    if parted:
+        others = f" (and {len(parted) - 1} more tensors)" if len(parted) > 1 else ""
+        return f"tensor {parted[0].name!r}: {parted[0].problem}{others}"
+    if not wrong:
+        return ""
+    others = f" (and {len(wrong) - 1} more outputs)" if len(wrong) > 1 else ""
+    return f"output {wrong[0].name!r}: {wrong[0].problem}{others}"
