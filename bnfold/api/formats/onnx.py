@@ -27,6 +27,7 @@ from bnfold.frontends.onnx.file import (
     stage,
 )
 from bnfold.frontends.onnx.inference import assume_inference
+from bnfold.frontends.onnx.inlining import FunctionKey, functions_in_the_way, inline, worth_inlining
 from bnfold.frontends.onnx.overridable import count_overridable, freeze_initializers
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
@@ -109,6 +110,7 @@ class OnnxSource:
     size: int
     read_as_inference: bool
     _folds: list[Collection[int]] = field(default_factory=list)
+    _inlined: set[FunctionKey] = field(default_factory=set)
 
     @property
     def format(self) -> FormatName:
@@ -118,7 +120,11 @@ class OnnxSource:
     @property
     def warnings(self) -> Sequence[str]:
         """See Source."""
-        return self.opened.warnings
+        if not self._inlined:
+            return self.opened.warnings
+        names = ", ".join(f"{domain}::{name}" for domain, name in sorted(self._inlined))
+        why = "more BatchNorms fold then"
+        return (*self.opened.warnings, f"functions of the model were inlined, because {why}: {names}")
 
     @property
     def data_files(self) -> Sequence[Path]:
@@ -129,25 +135,15 @@ class OnnxSource:
     def fold(self, without: Collection[int], watch: Stopwatch) -> "OnnxFolded":
         """See Source."""
         opened = self._read_again() if self._folds else self.opened
-        self._folds.append(without)
-        port = OnnxPort(
-            opened.model,
-            opened.store,
-            exclude=self.options.exclude,
-            without=without,
-            keep_overridable=self.options.keep_overridable,
-        )
-        outcome = replace(
-            fold_graph(
-                port,
-                affine_nodes=self.options.affine,
-                merge_branches=self.options.merge_branches,
-                across=self.options.across,
-            ),
-            unmatched=port.unmatched,
-        )
+        if self._inlined:
+            opened = replace(opened, model=inline(opened.model, self._inlined))
+        port, outcome = self._planned(opened, without)
         watch.lap("plan")
         moved_inside = port.finish()
+        if not self._folds and self._finds_functions_to_inline(opened.model):
+            self._folds.append(without)
+            return OnnxSource.fold(self, without, watch)
+        self._folds.append(without)
         if self.options.freeze_initializers:
             freeze_initializers(opened.model)
         after = _measure(opened.model)
@@ -162,10 +158,42 @@ class OnnxSource:
             moved_inside,
         )
 
+    def _planned(self, opened: OpenModel, without: Collection[int]) -> tuple[OnnxPort, Outcome]:
+        port = OnnxPort(
+            opened.model,
+            opened.store,
+            exclude=self.options.exclude,
+            without=without,
+            keep_overridable=self.options.keep_overridable,
+        )
+        outcome = fold_graph(
+            port,
+            affine_nodes=self.options.affine,
+            merge_branches=self.options.merge_branches,
+            across=self.options.across,
+        )
+        return port, replace(outcome, unmatched=port.unmatched)
+
+    def _finds_functions_to_inline(self, folded: onnx.ModelProto) -> bool:
+        """Whether more BatchNorms fold where functions are inlined; then these are, from now on."""
+
+        def fold(model: onnx.ModelProto) -> None:
+            port, _ = self._planned(replace(self.opened, model=model), ())
+            port.finish()
+
+        exclude = self.options.exclude
+        keys = functions_in_the_way(folded, exclude)
+        if keys:
+            self._inlined.update(worth_inlining(lambda: self._read_again().model, fold, keys, exclude))
+        return bool(self._inlined)
+
     def _read_again(self) -> OpenModel:
-        if isinstance(self.reference, Path):
-            return open_model(self.reference)
-        return OpenModel(parse_model(self.reference), TensorStore(None))
+        if isinstance(self.reference, bytes):
+            return OpenModel(parse_model(self.reference), TensorStore(None))
+        opened = open_model(self.reference)
+        if self.options.assume_inference:
+            assume_inference(opened.model)
+        return opened
 
 
 @dataclass(frozen=True)
