@@ -85,11 +85,19 @@ class GraphPort(Protocol[N, V, E]):
     def may_be_sum(self, node: N) -> bool:
         """Whether the node is of an operator that adds tensors, and none of them is a constant; likewise."""
 
-    def average(self, node: N) -> Contraction | None:
-        """The kernel of an average pooling that weighs all places alike, at the borders too; None of other nodes."""
+    def average(self, node: N, behind: Contraction | None, /) -> Contraction | None:
+        """The kernel of an average pooling that weighs all places alike, at the borders too; None of other nodes.
 
-    def is_measured(self, value: V) -> bool:
-        """Whether a node asks for the shape of a tensor, and for no more."""
+        Args:
+            node: the node.
+            behind: what makes its input, where a contraction does: it knows the channels where no shape tells them.
+        """
+
+    def is_seen_elsewhere(self, value: V) -> bool:
+        """Whether a node asks for the shape of a tensor and for no more, or reads it from another body."""
+
+    def why_not_bypassed(self, node: N, source: int, /) -> Refusal | None:
+        """Why what reads the node's output cannot read this input of it instead, whatever the values are; or None."""
 
     def encode(self, node: N, meaning: Meaning) -> E | Refusal:
         """The edit that gives the node this meaning, rounded and checked, or why its types cannot hold it."""

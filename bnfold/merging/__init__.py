@@ -3,7 +3,7 @@
 Every merge removes an operator, or an operand of a sum of many, and adds no multiply-add, so this ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic
 
@@ -110,6 +110,10 @@ class Merger(Generic[N, V, E]):
         pruning = prune(tree, kept, dropped)
         if isinstance(pruning, Refusal):
             return pruning
+        replaced = [(node, left[0]) for node, left in pruning.left.items() if len(left) == 1]
+        obstacle = self._obstacle([*self._other_steps(kept, choice.host), *replaced])
+        if obstacle is not None:
+            return obstacle
         signed = choice.with_sign(kept.sign if len(pruning.left[kept.into]) > 1 else 1.0)
         if isinstance(signed, Refusal):
             return signed
@@ -121,6 +125,18 @@ class Merger(Generic[N, V, E]):
         merged = self._merged(choice, tree.root, gone, edit)
         self._commit.sum(tree, choice.host, kept, dropped, pruning, edit)
         return merged
+
+    def _obstacle(self, bypassed: Iterable[tuple[N, int | None]]) -> Refusal | None:
+        """What keeps one of these nodes from going in favour of the input with this index."""
+        for node, slot in bypassed:
+            refusal = None if slot is None else self._port.why_not_bypassed(node, slot)
+            if refusal is not None:
+                return refusal.along(_label(node))
+        return None
+
+    def _other_steps(self, branch: Branch[N, V], host: N) -> list[tuple[N, int | None]]:
+        """The operators of a branch in place of which its host will stand, with the input in which they are linear."""
+        return [(step, self._port.linear_input(step)) for step in branch.steps if step is not host]
 
     def _merge_pairs(self) -> Iterator[Merged[N]]:
         gone: set[N] = set()
@@ -137,8 +153,10 @@ class Merger(Generic[N, V, E]):
     def _merge_pair(self, pair: Branch[N, V]) -> Merged[N] | None:
         linear = compute(self._port, pair, affine_nodes=self._affine_nodes)
         choice = linear if isinstance(linear, Refusal) or len(linear.weights) < 2 else choose_chain(linear)
-        edit = self._edit(choice, 1) if isinstance(choice, Choice) else choice
-        if not isinstance(choice, Choice) or isinstance(edit, (Refusal, Linear)):
+        if not isinstance(choice, Choice) or self._obstacle(self._other_steps(pair, choice.host)) is not None:
+            return None
+        edit = self._edit(choice, 1)
+        if isinstance(edit, Refusal):
             return None
         merged = self._merged(choice, choice.host, [node for node in pair.steps if node is not choice.host], edit)
         self._commit.chain(pair, choice.host, edit)

@@ -96,7 +96,7 @@ class BranchFinder(Generic[N, V, E]):
 
     def is_private(self, value: V) -> bool:
         """Whether one node reads a tensor, and nobody else would notice if it were gone."""
-        if self._port.pinned(value) is not None or self._port.is_measured(value):
+        if self._port.pinned(value) is not None or self._port.is_seen_elsewhere(value):
             return False
         return len(self._port.readers(value)) == 1
 

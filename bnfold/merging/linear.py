@@ -78,7 +78,7 @@ def compute(port: GraphPort[N, V, E], branch: Branch[N, V], *, affine_nodes: boo
         elif isinstance(step, AffineMap):
             maps.append(node)
         else:
-            step = port.average(node) or step
+            step = port.average(node, meaning if isinstance(meaning, Contraction) else None) or step
         if isinstance(step, Contraction):
             kernels.append(step)
         after = _then(meaning, step)

@@ -237,7 +237,8 @@ def _pointwise_first(region: Region, x: str) -> str:
     inner = _weighted(region, x, region.inputs, middle, (1,) * axes, **first)
     inner = _mapped(region, inner, middle, 0.5)
     attributes = {"strides": kernel.strides, "dilations": kernel.dilations, "pads": (*kernel.before, *kernel.behind)}
-    if region.chance(0.3) and middle == region.outputs and set(kernel.dilations) == {1}:
+    narrow = all(max(pads) < size for *pads, size in zip(kernel.before, kernel.behind, kernel.size, strict=True))
+    if region.chance(0.3) and middle == region.outputs and set(kernel.dilations) == {1} and narrow:
         del attributes["dilations"]
         return region.node("AveragePool", [inner], kernel_shape=kernel.size, count_include_pad=1, **attributes)
     return _weighted(region, inner, middle, region.outputs, kernel.size, **attributes)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
@@ -395,3 +395,40 @@ def test_rows_of_products_keep_no_bias_that_a_factor_had_silenced(second, beta):
     network.node(second, ["g", network.weight("v", 6, 3)], "y")
     folded = merged(network, inputs={"x": (4, 2)})
     assert len(folded.model.graph.node) == 1
+
+
+def test_branches_in_bodies():
+    inner = Network(seed=1)
+    rep_vgg(inner, "x", "inner", 4)
+    body = inner.model(IMAGE, ["inner"]).graph
+    del body.input[:]
+    other = Network(seed=2)
+    other.node("Relu", ["x"], "other")
+    otherwise = other.model(IMAGE, ["other"]).graph
+    del otherwise.input[:]
+    network = Network()
+    network.node("ReduceSum", ["x"], "total", keepdims=0)
+    network.node("Greater", ["total", network.constant("zero", 0.0)], "positive")
+    network.node("If", ["positive"], "y", then_branch=body, else_branch=otherwise)
+    folded = merged(network)
+    assert len(folded.merges) == 1
+    bodies = {entry.name: entry.g for entry in folded.model.graph.node[-1].attribute}
+    assert [node.op_type for node in bodies["then_branch"].node] == ["Conv"]
+
+
+def test_branches_in_functions():
+    inner = Network()
+    rep_vgg(inner, "x", "y", 4)
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values, name))
+        for name, values in inner.initializers.items()
+    ]
+    function = helper.make_function(
+        "local", "Block", ["x"], ["y"], [*nodes, *inner.nodes], [helper.make_opsetid("", 17)]
+    )
+    network = Network()
+    network.node("Block", ["x"], "y", domain="local")
+    model = network.model(IMAGE, ["y"], functions=[function], domains={"local": 1}, check=False)
+    folded = fold_and_compare(model, merge=True)
+    assert len(folded.merges) == 1
+    assert [node.op_type for node in folded.model.functions[0].node if node.op_type != "Constant"] == ["Conv"]

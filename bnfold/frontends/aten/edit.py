@@ -1,6 +1,6 @@
 """A change of one node, with all its new values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bnfold.frontends.aten.graph import AtenNode, Slot
@@ -19,6 +19,7 @@ class AtenEdit:
         moved: where it becomes another: its arguments, by the names that they have now.
         added: where it becomes another: tensors that it did not have.
         bias_behind: what an addition right behind the node adds; None where there is none.
+        lists: arguments that become other lists or numbers.
     """
 
     node: AtenNode
@@ -28,3 +29,4 @@ class AtenEdit:
     moved: Mapping[str, str] = field(default_factory=dict)
     added: Mapping[str, NewParameter] = field(default_factory=dict)
     bias_behind: NewParameter | None = None
+    lists: Mapping[str, int | Sequence[int]] = field(default_factory=dict)

@@ -37,6 +37,8 @@ class AtenEditor:
         for name, number in edit.numbers.items():
             if node.arguments[name] != number:
                 self._graph.set_argument(node, (name, None), number)
+        for name, argument in edit.lists.items():
+            self._graph.set_argument(node, (name, None), argument)
         if edit.op:
             arguments = {new: node.arguments[old] for new, old in edit.moved.items()}
             for name, parameter in edit.added.items():

@@ -251,6 +251,16 @@ class AtenGraph:
         self.journal.append(NodeRemoved(node, gone, replacement))
         self._remove(node, keep=replacement)
 
+    def remove(self, node: AtenNode) -> None:
+        """Remove a node that nobody reads, unless it went with its last reader."""
+        if node not in self._nodes:
+            return
+        output = node.outputs[0]
+        if output is None or any(value.readers or value.is_output for value in node.outputs if value is not None):
+            raise InternalError(f"{node.label!r} cannot be removed: something reads its outputs")
+        self.journal.append(NodeRemoved(node, output, None))
+        self._remove(node)
+
     def rename(self, value: AtenValue, name: str) -> None:
         """Give a value a name that no other value has any more."""
         value.name = name

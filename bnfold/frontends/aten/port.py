@@ -6,12 +6,14 @@ from dataclasses import replace
 import torch
 
 from bnfold.errors import InternalError
+from bnfold.frontends.aten import branches
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.editor import AtenEditor
 from bnfold.frontends.aten.encode import encode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
+from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
@@ -105,25 +107,30 @@ class AtenPort:
             return Refusal(Reason.MUTATED, f"{value.mutation!r} changes {value.name!r} in place")
         return None
 
-    def linear_input(self, _node: AtenNode) -> int | None:
-        """Branches of programs stay apart."""
-        return None
+    def linear_input(self, node: AtenNode) -> int | None:
+        """The one input in which the node may be linear."""
+        return branches.linear_input(node, self._constants)
 
-    def may_be_sum(self, _node: AtenNode) -> bool:
-        """Likewise."""
-        return False
+    def may_be_sum(self, node: AtenNode) -> bool:
+        """Whether the node adds tensors."""
+        return branches.may_be_sum(node, self._constants)
 
-    def average(self, _node: AtenNode) -> Contraction | None:
-        """Likewise."""
-        return None
+    def average(self, node: AtenNode, behind: Contraction | None) -> Contraction | None:
+        """The kernel of an average pooling."""
+        return branches.average_kernel(node, behind, self._constants)
 
-    def is_measured(self, _value: AtenValue) -> bool:
-        """Likewise."""
-        return True
+    def is_seen_elsewhere(self, value: AtenValue) -> bool:
+        """Whether somebody asks for its form alone, or reads it from another body."""
+        return branches.is_seen_elsewhere(value)
 
-    def encode_merged(self, node: AtenNode, _before: Contraction, _after: Contraction) -> AtenEdit | Refusal:
-        """There are no branches."""
-        raise InternalError(f"{node.label!r} is no branch")
+    def why_not_bypassed(self, node: AtenNode, source: int) -> Refusal | None:
+        """Memory that the node keeps apart."""
+        separate = separations(node, source)
+        return separate if isinstance(separate, Refusal) else None
+
+    def encode_merged(self, node: AtenNode, before: Contraction, after: Contraction) -> AtenEdit | Refusal:
+        """The edit that gives the node another kernel."""
+        return branches.encode_merged(node, before, after, self._constants)
 
     def encode(self, node: AtenNode, meaning: Meaning) -> AtenEdit | Refusal:
         """The edit that gives the node this meaning."""
@@ -170,5 +177,5 @@ class AtenPort:
         raise InternalError(f"{node.label!r} adds two tensors")
 
     def remove(self, node: AtenNode) -> None:
-        """There are no branches."""
-        raise InternalError(f"{node.label!r} is no branch")
+        """Remove a node that nobody reads; some are gone already, with what read them."""
+        self._graph.remove(node)

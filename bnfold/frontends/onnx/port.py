@@ -142,13 +142,17 @@ class OnnxPort:
         """Whether the node adds tensors."""
         return branches.may_be_sum(node, self._constants)
 
-    def average(self, node: OnnxNode) -> Contraction | None:
+    def average(self, node: OnnxNode, _behind: Contraction | None) -> Contraction | None:
         """The kernel of an AveragePool."""
         return branches.average_kernel(node)
 
-    def is_measured(self, value: OnnxValue) -> bool:
+    def is_seen_elsewhere(self, value: OnnxValue) -> bool:
         """Whether a Shape, or what else ignores the values, reads the tensor."""
         return len(value.value_readers) < len(value.readers)
+
+    def why_not_bypassed(self, _node: OnnxNode, _source: int) -> Refusal | None:
+        """Tensors of ONNX have no memory that anybody could write to."""
+        return None
 
     def encode_merged(self, node: OnnxNode, before: Contraction, after: Contraction) -> OnnxEdit | Refusal:
         """The edit that gives the node another kernel."""

@@ -185,6 +185,8 @@ class Replay:
         """Who read the output reads the replacement. What only made constants goes with the dead code."""
         node, output = self._node(change.node), self.holder(change.output)
         if change.replacement is None:
+            if change.node.writes:  # which torch takes for a reason to keep it
+                node.destroy()
             return
         replacement = self._read(change.replacement, node)
         if output is None:

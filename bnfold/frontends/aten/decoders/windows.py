@@ -36,8 +36,9 @@ def _read(call: AtenCall, kernel: Sequence[int], source: str) -> Window | None:
         before = behind = (0,) * axes if padding == "valid" else _each(padding, axes)
     if {len(strides), len(dilations), len(before)} != {axes} or min((*strides, *dilations), default=1) < 1:
         return None
-    shape = call.shape(source)
-    lengths = tuple(length if isinstance(length, int) else None for length in shape[len(shape) - axes :])
+    shape = call.value(source).shape
+    known = (None,) * axes if shape is None else shape[len(shape) - axes :]
+    lengths = tuple(length if isinstance(length, int) else None for length in known)
     return Window(strides, dilations, before, behind, lengths)
 
 
