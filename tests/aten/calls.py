@@ -6,7 +6,7 @@ import torch
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
-from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import traits
 
 

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 from torch import nn  # noqa: E402
 
-from bnfold.frontends.aten.operators import OPERATORS  # noqa: E402
+from bnfold.frontends.aten.operators.table import OPERATORS  # noqa: E402
 from tests.torch_export.folding import assert_same, export, fold  # noqa: E402
 from tests.torchscript.folding import compiled, fold_and_compare  # noqa: E402
 

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 import bnfold.frontends  # noqa: E402
 from bnfold.frontends.aten.constants import AtenConstants  # noqa: E402
-from bnfold.frontends.aten.decoders.commuting import decode_nonlinear  # noqa: E402
-from bnfold.frontends.aten.decoders.movement import decode_dropout  # noqa: E402
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue  # noqa: E402
-from bnfold.frontends.aten.operators import OPERATORS, operator_of  # noqa: E402
-from bnfold.frontends.aten.row import Operator  # noqa: E402
+from bnfold.frontends.aten.operators.commuting import decode_nonlinear  # noqa: E402
+from bnfold.frontends.aten.operators.movement import decode_dropout  # noqa: E402
+from bnfold.frontends.aten.operators.row import Operator  # noqa: E402
+from bnfold.frontends.aten.operators.table import OPERATORS, operator_of  # noqa: E402
 from bnfold.frontends.aten.schema import traits  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
@@ -31,6 +31,12 @@ def schemas(name):
 def meanings(row):
     returned = row.decode.__annotations__["return"]
     return getattr(returned, "__args__", (returned,))
+
+
+def test_no_operator_has_two_rows():
+    families = [getattr(module, "FAMILY", None) for module in torch_frontends()]
+    rows = [row.name for family in families if family is not None for row in family.operators]
+    assert sorted(rows) == sorted(OPERATORS)
 
 
 def test_every_row_is_of_an_operator_that_exists():

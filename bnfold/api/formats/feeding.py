@@ -10,7 +10,7 @@ import torch
 from bnfold.api.formats.programs import Feeding
 from bnfold.api.options import FoldOptions
 from bnfold.errors import UncheckedError, UsageError
-from bnfold.frontends.aten.accepted_shapes import BATCH, FREE, Pattern
+from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Pattern
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torchscript.inputs import WantedShape, recorded_shapes, wanted_shapes
 from bnfold.verifier.programs.inputs import example_arguments, inputs_without_shape

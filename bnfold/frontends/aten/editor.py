@@ -9,7 +9,7 @@ from bnfold.frontends.aten.constants import AtenConstants, numpy_dtype, to_torch
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, Slot, reads_values
 from bnfold.frontends.aten.memory import family_of, mark
-from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.precision import AnyArray

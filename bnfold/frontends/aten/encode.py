@@ -2,9 +2,9 @@
 
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants
-from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.graph import AtenNode
+from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
 

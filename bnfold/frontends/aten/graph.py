@@ -21,7 +21,7 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
-from bnfold.frontends.aten.row import Operator
+from bnfold.frontends.aten.operators.row import Operator
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.rearrange import Dim
 from bnfold.semantics import Opaque

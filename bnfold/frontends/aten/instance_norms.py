@@ -5,8 +5,8 @@
 Source: aten/src/ATen/native/Normalization.cpp, instance_norm
 """
 
-from bnfold.frontends.aten.decoders.movement import decode_regrouping
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
+from bnfold.frontends.aten.operators.movement import decode_regrouping
 from bnfold.rearrange import Dim
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.operators.table import operator_of
 
 
 @dataclass(frozen=True)

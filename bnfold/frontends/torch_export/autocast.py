@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torch_export.bodies import Call
 
 Region = Mapping[str, torch.dtype]

@@ -23,7 +23,7 @@ from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, AtenNode, AtenValue, Shape
 from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
-from bnfold.frontends.aten.operators import operator_of
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import traits
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in

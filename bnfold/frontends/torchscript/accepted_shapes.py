@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import torch
 
-from bnfold.frontends.aten.accepted_shapes import BATCH, FREE, Accepted, Pattern, Takes
-from bnfold.frontends.aten.operators import operator_of
-from bnfold.frontends.aten.row import Keeps
+from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Accepted, Pattern, Takes
+from bnfold.frontends.aten.operators.row import Keeps
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torchscript.ir import IrNode, IrValue
 
 Inverse: TypeAlias = Callable[[Pattern], Pattern | None]

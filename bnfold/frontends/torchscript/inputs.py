@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from bnfold.frontends.aten.accepted_shapes import BATCH, FREE, Accepted, Pattern
+from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Accepted, Pattern
 from bnfold.frontends.torch_archive.traced_inputs import Recorded, Sizes
 from bnfold.frontends.torchscript.accepted_shapes import Inverse, inverse_of, one_of, taken_out, weighted_call
 from bnfold.frontends.torchscript.ir import Attributes, IrBlock, IrNode, IrValue

@@ -20,8 +20,8 @@ from bnfold.frontends.aten.graph import (
     reads_values,
 )
 from bnfold.frontends.aten.memory import join, settle_writes
-from bnfold.frontends.aten.operators import operator_of
-from bnfold.frontends.aten.row import Keeps
+from bnfold.frontends.aten.operators.row import Keeps
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import Traits, traits
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torchscript.flattening import Lists, taken_block

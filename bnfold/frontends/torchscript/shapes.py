@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import torch
 from torch.utils import _pytree as pytree
 
-from bnfold.frontends.aten.operators import operator_of
-from bnfold.frontends.aten.row import Keeps
+from bnfold.frontends.aten.operators.row import Keeps
+from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torchscript.ir import Attributes, IrNode, IrValue, all_nodes, class_name
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.taps import Seen, Taps

@@ -1,17 +1,93 @@
-"""Batch normalisation, and mul, add, sub, div by a constant, read as affine maps."""
+"""Batch normalisation, and mul, add, sub, div by a constant, read as affine maps and written back."""
 
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.constants import is_float
-from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.errors import InternalError
+from bnfold.frontends.aten.constants import is_float, numpy_dtype
+from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.graph import AtenValue
+from bnfold.frontends.aten.operators.accepted_shapes import Takes, accepted_by_norm_of_channels
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.parameters import edit_of, rounded, type_of
+from bnfold.frontends.aten.operators.row import Family, Keeps
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
-from bnfold.frontends.common.batch_norms import read_batch_norm, require_channels, require_vectors
+from bnfold.frontends.common.batch_norms import (
+    moved_mean,
+    read_batch_norm,
+    require_channels,
+    require_vectors,
+    scale_and_bias,
+)
 from bnfold.frontends.common.broadcasting import with_rank_of
+from bnfold.frontends.common.parameters import new_operand, without_leading_ones
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
+
+FAMILY = Family()
+
+
+def encode_mul(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+    """The constant becomes the scale."""
+    return _new_operand(call, meaning, meaning.affine.scale)
+
+
+def encode_div(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+    """A division becomes a product, because a scale may be zero."""
+    return _new_operand(call, meaning, meaning.affine.scale, op="aten::mul")
+
+
+def encode_add(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+    """The constant of self + alpha * other."""
+    return _new_shift(call, meaning, 1.0, alpha(call))
+
+
+def encode_sub(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+    """The constant of self - alpha * other."""
+    return _new_shift(call, meaning, 1.0, -alpha(call))
+
+
+def encode_rsub(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+    """The constant of other - alpha * self."""
+    return _new_shift(call, meaning, -alpha(call), 1.0)
+
+
+def _new_shift(call: AtenCall, meaning: AffineMap, of_self: float, of_other: float) -> AtenEdit | Refusal:
+    """What the operator multiplies its constant by, before it adds it, comes out of the shift."""
+    factor = of_self if _which_is_constant(call, meaning) == "self" else of_other
+    return _new_operand(call, meaning, meaning.affine.shift / factor)
+
+
+def _new_operand(call: AtenCall, meaning: AffineMap, values: Array, op: str = "") -> AtenEdit | Refusal:
+    """The constant operand with new values, in its own form: a number stays one, if one number is enough."""
+    node, name = call.node, _which_is_constant(call, meaning)
+    old = node.arguments[name]
+    stored = call.constants.require(old) if isinstance(old, AtenValue) else None
+    values = without_leading_ones(values, 0 if stored is None else stored.ndim)
+    # Numbers, and tensors of rank 0, take the type of the activation whatever their own is.
+    own_type = stored is not None and stored.ndim > 0
+    result = node.outputs[0]
+    dtype = stored.dtype if stored is not None and own_type else getattr(result, "dtype", None)
+    if dtype is None:
+        raise InternalError(f"the type of what {node.label!r} makes is not known")
+    parameter = new_operand(values, numpy_dtype(dtype), meaning.form)
+    if isinstance(parameter, Refusal):
+        return parameter
+    is_number = stored is None and values.ndim == 0
+    return edit_of(
+        call,
+        {} if is_number else {(name, None): parameter},
+        numbers={name: float(parameter.rounded)} if is_number else {},
+        op=op,
+        moved={"self": "self", "other": "other"} if op else {},
+    )
+
+
+def _which_is_constant(call: AtenCall, meaning: AffineMap) -> str:
+    """Which operand is the constant."""
+    return "other" if meaning.source == call.source("self") else "self"
+
 
 _EXPORT_IN_EVAL_MODE = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
@@ -28,6 +104,34 @@ def decode_batch_norm(call: AtenCall) -> AffineMap:
     return decode_inference_batch_norm(call)
 
 
+def encode_statistics(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+    """The variance stays, and the mean where the statistics do; weight and bias take the change."""
+    mean, variance = (
+        call.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
+    )
+    exact_mean = moved_mean(meaning, mean)
+    moved = None if exact_mean is None else rounded(exact_mean, type_of(call, "running_mean"))
+    if isinstance(moved, Refusal):
+        return moved
+    mean = mean if moved is None else moved.rounded.astype(np.float64)
+    vectors = meaning.affine.along(1)
+    if vectors is None:
+        raise InternalError(f"a map over several axes was to go into {call.node.label!r}")
+    gamma, beta = scale_and_bias(vectors, mean, variance, epsilon(call))
+    dtype = type_of(call, "weight", "bias", "running_mean")
+    return edit_of(
+        call,
+        {("weight", None): rounded(gamma, dtype), ("bias", None): rounded(beta, dtype), ("running_mean", None): moved},
+    )
+
+
+@FAMILY.operator(
+    "_batch_norm_with_update",
+    "_batch_norm_with_update_functional",
+    is_batch_norm=True,
+    keeps=Keeps.ALL,
+    takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
+)
 def decode_training_batch_norm(call: AtenCall) -> AffineMap:
     """A batch_norm that takes its statistics from the batch is no affine map."""
     if _statistics_are_used(call):
@@ -37,6 +141,14 @@ def decode_training_batch_norm(call: AtenCall) -> AffineMap:
     raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
 
 
+@FAMILY.operator(
+    "_native_batch_norm_legit_no_training",
+    "_batch_norm_no_update",
+    encode=encode_statistics,
+    is_batch_norm=True,
+    keeps=Keeps.ALL,
+    takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
+)
 def decode_inference_batch_norm(call: AtenCall) -> AffineMap:
     """A batch_norm that uses the statistics that it keeps."""
     if _statistics_are_used(call):
@@ -70,6 +182,7 @@ def decode_mul(call: AtenCall) -> AffineMap:
     return scaled(constant, source)
 
 
+@FAMILY.operator("div", "divide", "true_divide", encode=encode_div)
 def decode_div(call: AtenCall) -> AffineMap:
     """Division by a constant; a constant divided by x is not affine, a rounded quotient neither."""
     if call.fixed("rounding_mode") is not None:

@@ -1,34 +1,43 @@
 """Sums and products of tensors that are all computed at run time; with a constant they are affine maps."""
 
-from bnfold.frontends.aten.decoders import affine_maps
-from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.aten.graph import AtenValue, Shape
+from bnfold.frontends.aten.operators import affine_maps
+from bnfold.frontends.aten.operators.affine_maps import encode_add, encode_mul, encode_rsub, encode_sub
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.row import Family
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Concatenation, Product, Sum
 
+FAMILY = Family()
 
+
+@FAMILY.operator("add", encode=encode_add)
 def decode_add(call: AtenCall) -> AffineMap | Sum:
     """Source: torch.add."""
     return _sum(call, 1.0, affine_maps.alpha(call)) if _joins(call) else affine_maps.decode_add(call)
 
 
+@FAMILY.operator("sub", "subtract", encode=encode_sub)
 def decode_sub(call: AtenCall) -> AffineMap | Sum:
     """Source: torch.sub."""
     return _sum(call, 1.0, -affine_maps.alpha(call)) if _joins(call) else affine_maps.decode_sub(call)
 
 
+@FAMILY.operator("rsub", encode=encode_rsub)
 def decode_rsub(call: AtenCall) -> AffineMap | Sum:
     """Source: torch.rsub."""
     return _sum(call, -affine_maps.alpha(call), 1.0) if _joins(call) else affine_maps.decode_rsub(call)
 
 
+@FAMILY.operator("mul", "multiply", encode=encode_mul)
 def decode_mul(call: AtenCall) -> AffineMap | Product:
     """Source: torch.mul."""
     return product_of(_shapes(call)) if _joins(call) else affine_maps.decode_mul(call)
 
 
+@FAMILY.operator("cat", "concat", "concatenate")
 def decode_cat(call: AtenCall) -> Concatenation:
     """Source: torch.cat."""
     tensors = call.values("tensors")

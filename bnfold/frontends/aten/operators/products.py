@@ -1,72 +1,105 @@
-"""Convolutions and products with a constant matrix, read as contractions with one layout of the weight."""
+"""Products with a constant matrix, read as contractions with one layout of the weight, and written back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.decoders.call import AtenCall
-from bnfold.frontends.aten.decoders.windows import read_window
+from bnfold.errors import InternalError
+from bnfold.frontends.aten.constants import numpy_dtype
+from bnfold.frontends.aten.edit import AtenEdit
+from bnfold.frontends.aten.graph import Slot
+from bnfold.frontends.aten.operators.accepted_shapes import (
+    Takes,
+    accepted_by_linear,
+    accepted_by_matmul,
+    accepted_by_mm,
+)
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, weight_of, with_bias
+from bnfold.frontends.aten.operators.row import Family, Keeps
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
-    PLACES_DIFFER,
-    ZEROS_PADDED,
-    convolution,
-    divides,
-    has_one_place,
-    inputs_first,
     on_axis,
-    outputs_first,
 )
 from bnfold.frontends.common.einsum import parse_equation, read_einsum
+from bnfold.frontends.common.parameters import NewParameter, bias_along_output, bias_per_channel, new_weight
+from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable, malformed
-from bnfold.refusal import Reason
-from bnfold.semantics import Contraction, NoShift
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Contraction
 from bnfold.window import Window
 
-
-def decode_conv(call: AtenCall) -> Contraction:
-    """conv1d, conv2d, conv3d, with or without a batch axis. Source: torch.nn.functional.conv2d."""
-    padding = call.fixed("padding")
-    pads = padding == "same" or (not isinstance(padding, str) and any(padding))
-    weight = outputs_first(*_stored(call))
-    pads = pads and not (padding == "same" and has_one_place(weight))
-    return _convolution(call, weight, ZEROS_PADDED if pads else None, read_window(call, weight.shape[3:]))
+FAMILY = Family()
+_RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 
 
-def decode_conv_transpose(call: AtenCall) -> Contraction:
-    """conv_transpose1d, 2d, 3d: the weight is (inputs, outputs / groups, *kernel).
-
-    Source: torch.nn.functional.conv_transpose2d
-    """
-    weight = inputs_first(*_stored(call))
-    spreads = any(step > 1 for step in call.fixed("stride")) or any(
-        any(call.fixed(name)) for name in ("padding", "output_padding")
-    )
-    one_place = has_one_place(weight) and not spreads
-    return _convolution(call, weight, None if one_place else PLACES_DIFFER)
+_Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
 
 
-def decode_convolution(call: AtenCall) -> Contraction:
-    """Operators convolution and _convolution: both directions in one operator. Source: native_functions.yaml."""
-    return decode_conv_transpose(call) if call.fixed("transposed") else decode_conv(call)
+def encode_linear(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """The weight is (outputs, inputs)."""
+    return with_bias(call, meaning, lambda weight: weight[0])
 
 
-def _stored(call: AtenCall) -> tuple[Array, int]:
-    weight, groups = call.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT), int(call.fixed("groups"))
-    if not divides(weight, groups):
-        raise malformed(f"{call.node.op} has a weight of shape {weight.shape} and {groups} groups")
-    return weight, groups
+def encode_addmm(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """The weight is the transposed `mat2`, the bias is `self`; alpha and beta become 1."""
+    if meaning.bias is None:
+        raise InternalError(f"{call.node.label!r} lost its bias")
+    had_rank_2 = call.constants.require(call.value("self")).ndim == 2
+    bias = meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
+    parameters: _Parameters = {
+        ("mat2", None): weight_of(call, "mat2", meaning, lambda weight: weight[0].T),
+        ("self", None): parameter_like(call, "self", bias),
+    }
+    return edit_of(call, parameters, numbers={"alpha": 1, "beta": 1})
 
 
-def _convolution(call: AtenCall, weight: Array, no_shift: NoShift | None, window: Window | None = None) -> Contraction:
-    rank, spatial = len(call.shape("input")), weight.ndim - 3
-    if rank not in (spatial + 1, spatial + 2):
-        raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")
-    bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
-    return convolution(weight, bias, rank, rank - spatial - 1, no_shift, window)
+def encode_mat_mul(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """matmul, mm and bmm; where rank 2 needs a bias, addmm takes their place, else an addition follows."""
+    right = "other" if "other" in call.node.arguments else "mat2"
+    on_the_left = meaning.source == call.source(right)
+    name = "self" if on_the_left else right
+    copies = call.constants.require(call.value(name)).shape[:-2]
+
+    def layout(weight: AnyArray) -> AnyArray:
+        matrix = weight[0] if on_the_left else weight[0].T
+        return np.broadcast_to(matrix, (*copies, *matrix.shape))
+
+    parameters: _Parameters = {(name, None): weight_of(call, name, meaning, layout)}
+    if meaning.bias is None or not meaning.holds_bias:
+        return edit_of(call, parameters, bias_behind=_bias_behind(call, meaning))
+    bias = parameter_like(call, name, bias_per_channel(meaning))
+    if isinstance(bias, Refusal):
+        return bias
+    return edit_of(call, parameters, op="aten::addmm", moved={"mat1": "self", "mat2": right}, added={"self": bias})
 
 
+def encode_einsum(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """The matrix in the order of its letters; an addition behind takes a bias."""
+    slot = 1 - meaning.source
+    outputs_first = parse_equation(str(call.fixed("equation"))).has_outputs_first(slot)
+    dtype = call.constants.require(call.values("tensors")[slot]).dtype
+    weight = new_weight(meaning, numpy_dtype(dtype), lambda weight: weight[0] if outputs_first else weight[0].T)
+    return edit_of(call, {("tensors", slot): weight}, bias_behind=_bias_behind(call, meaning))
+
+
+def _bias_behind(call: AtenCall, meaning: Contraction) -> NewParameter | Refusal | None:
+    """The bias as an addition behind the node takes it, in the type of the node's result."""
+    result = call.node.outputs[0]
+    if meaning.bias is None or result is None or result.dtype is None:
+        return None
+    return rounded(bias_along_output(meaning), result.dtype)
+
+
+@FAMILY.operator(
+    "linear",
+    encode=encode_linear,
+    converts_in_autocast=True,
+    keeps=_RANK_AND_TYPE,
+    takes=Takes("input", "weight", accepted_by_linear),
+)
 def decode_linear(call: AtenCall) -> Contraction:
     """The product x W' + b over the last axis of x, of any rank: never over axis 1, even where that is as long.
 
@@ -84,6 +117,7 @@ def decode_linear(call: AtenCall) -> Contraction:
     return Contraction(weight[None], bias, rank, output_axis=rank - 1, input_axis=rank - 1, window=Window())
 
 
+@FAMILY.operator("addmm", encode=encode_addmm, converts_in_autocast=True, takes=Takes("mat1", "mat2", accepted_by_mm))
 def decode_addmm(call: AtenCall) -> Contraction:
     """The sum beta * self + alpha * (mat1 @ mat2) with a constant mat2 and self. Source: torch.addmm."""
     _keeps_type(call)
@@ -98,11 +132,16 @@ def decode_addmm(call: AtenCall) -> Contraction:
     return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=call.source("mat1"), window=Window())
 
 
+@FAMILY.operator(
+    "matmul", encode=encode_mat_mul, converts_in_autocast=True, takes=Takes("self", "other", accepted_by_matmul)
+)
+@FAMILY.operator("mm", encode=encode_mat_mul, converts_in_autocast=True, takes=Takes("self", "mat2", accepted_by_mm))
 def decode_mat_mul(call: AtenCall) -> Contraction:
     """Matmul and mm with a constant matrix on either side. Source: torch.matmul."""
     return _mat_mul(call, _matrix, takes_bias=True)
 
 
+@FAMILY.operator("bmm", encode=encode_mat_mul, converts_in_autocast=True)
 def decode_batched_mat_mul(call: AtenCall) -> Contraction:
     """Bmm with a constant that holds the same matrix again and again, on either side. Source: torch.bmm."""
     return _mat_mul(call, _repeated_matrix, takes_bias=False)
@@ -160,6 +199,7 @@ def _repeated_matrix(call: AtenCall, name: str) -> Array:
     return matrix
 
 
+@FAMILY.operator("einsum", encode=encode_einsum, converts_in_autocast=True, may_return_input=True)
 def decode_einsum(call: AtenCall) -> Contraction:
     """An einsum of an activation and a constant matrix from inputs to outputs. Source: torch.einsum."""
     text = str(call.fixed("equation")).replace(" ", "")

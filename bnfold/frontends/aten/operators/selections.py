@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.aten.graph import AtenValue
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.row import Family, Keeps
 from bnfold.frontends.common.dimensions import known_length
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Rearrangement, Split
 
+FAMILY = Family()
 
+
+@FAMILY.operator("flip", keeps=Keeps.ALL)
 def decode_flip(call: AtenCall) -> Rearrangement | Commuting:
     """Source: torch.flip."""
     shape = call.shape("self")
@@ -20,6 +24,7 @@ def decode_flip(call: AtenCall) -> Rearrangement | Commuting:
     return _moved(shape, axes, {axis: range(length)[::-1] for axis, length in _known(shape, axes).items()})
 
 
+@FAMILY.operator("roll", keeps=Keeps.ALL)
 def decode_roll(call: AtenCall) -> Rearrangement | Commuting:
     """Source: torch.roll."""
     shape = call.shape("self")
@@ -36,6 +41,7 @@ def decode_roll(call: AtenCall) -> Rearrangement | Commuting:
     return _moved(shape, axes, places)
 
 
+@FAMILY.operator("index_select")
 def decode_index_select(call: AtenCall) -> Rearrangement | Commuting:
     """Places that the program fixes, or any. Source: torch.index_select."""
     shape = call.shape("self")
@@ -43,6 +49,7 @@ def decode_index_select(call: AtenCall) -> Rearrangement | Commuting:
     return _selected(call, shape, axis, call.value("index"))
 
 
+@FAMILY.operator("index")
 def decode_index(call: AtenCall) -> Rearrangement | Commuting:
     """Indexing of one axis by a list of places, as in x[:, places]. Source: torch.Tensor.__getitem__."""
     indices = call.node.arguments["indices"]
@@ -55,6 +62,7 @@ def decode_index(call: AtenCall) -> Rearrangement | Commuting:
     return _selected(call, call.shape("self"), given[0], index)
 
 
+@FAMILY.operator("repeat_interleave")
 def decode_repeat_interleave(call: AtenCall) -> Rearrangement | Commuting:
     """The same number of copies of every place. Source: torch.repeat_interleave."""
     shape = call.shape("self")
@@ -67,6 +75,7 @@ def decode_repeat_interleave(call: AtenCall) -> Rearrangement | Commuting:
     return _moved(shape, [axis], places)
 
 
+@FAMILY.operator("unfold")
 def decode_unfold(call: AtenCall) -> Rearrangement:
     """Windows of one axis, whose places become the last axis. Source: torch.Tensor.unfold."""
     shape = call.shape("self")
@@ -86,6 +95,7 @@ def decode_unfold(call: AtenCall) -> Rearrangement:
     )
 
 
+@FAMILY.operator("stack")
 def decode_stack(call: AtenCall) -> Concatenation:
     """Source: torch.stack."""
     tensors = call.values("tensors")
@@ -99,6 +109,7 @@ def decode_stack(call: AtenCall) -> Concatenation:
     return Concatenation(axis, rank, (1,) * len(tensors), steps)
 
 
+@FAMILY.operator("tensor_split")
 def decode_tensor_split(call: AtenCall) -> Split:
     """Into a number of parts, or at given places. Source: torch.tensor_split."""
     shape = call.shape("self")

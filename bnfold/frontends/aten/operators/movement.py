@@ -4,22 +4,36 @@ import itertools
 
 import torch
 
-from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.aten.graph import Shape
+from bnfold.frontends.aten.operators import undo
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.row import Family, Keeps
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason
 from bnfold.semantics import Rearrangement, Split
 
+FAMILY = Family()
+_RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
+_RANK_AND_CHANNELS = Keeps.RANK | Keeps.CHANNELS
+
+
 _REAL = (torch.float32, torch.float64)
 
 
+@FAMILY.operator("alias", "clone", "detach", "lift_fresh_copy", undo=undo.undo_nothing, keeps=Keeps.ALL)
+@FAMILY.operator("contiguous", undo=undo.undo_nothing, depends_on_strides=True, keeps=Keeps.ALL)
+@FAMILY.operator("detach_", undo=undo.undo_nothing, changes_no_values=True, keeps=Keeps.ALL)
+@FAMILY.operator("lift_fresh", keeps=Keeps.ALL)
 def decode_identity(_call: AtenCall) -> Rearrangement:
     """clone, contiguous, detach, alias, ...: the same values."""
     return Rearrangement(())
 
 
+@FAMILY.operator(
+    "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", may_return_input=True, keeps=Keeps.ALL
+)
 def decode_dropout(call: AtenCall) -> Rearrangement:
     """Every dropout in inference passes its input on. Source: torch.nn.functional.dropout."""
     name = "train" if "train" in call.node.arguments else "training"
@@ -28,6 +42,8 @@ def decode_dropout(call: AtenCall) -> Rearrangement:
     return Rearrangement(())
 
 
+@FAMILY.operator("to", "_to_copy", undo=undo.undo_nothing, rounds=True, keeps=_RANK_AND_CHANNELS)
+@FAMILY.operator("type_as", looks_at_form_of=frozenset({"other"}), may_return_input=True, keeps=_RANK_AND_CHANNELS)
 def decode_conversion(call: AtenCall) -> Rearrangement:
     """to, _to_copy, type_as: between float32 and float64, whose ranges hold what inference computes, or no change."""
     source, target = call.value("self").dtype, call.node.outputs[0]
@@ -40,6 +56,12 @@ def decode_conversion(call: AtenCall) -> Rearrangement:
     return Rearrangement(())
 
 
+@FAMILY.operator("squeeze", "unsqueeze", undo=undo.undo_regrouping)
+@FAMILY.operator("view", "reshape", undo=undo.undo_regrouping, depends_on_strides=True)
+@FAMILY.operator("flatten", undo=undo.undo_regrouping, depends_on_strides=True, may_return_input=True)
+@FAMILY.operator("_unsafe_view", depends_on_strides=True, may_return_input=True)
+@FAMILY.operator("_reshape_alias", "unflatten", depends_on_strides=True)
+@FAMILY.operator("view_as", "reshape_as", depends_on_strides=True, looks_at_form_of=frozenset({"other"}))
 def decode_regrouping(call: AtenCall) -> Rearrangement:
     """view, reshape, flatten, unflatten, squeeze, unsqueeze. Source: torch.reshape."""
     if "dtype" in call.node.arguments:
@@ -47,12 +69,15 @@ def decode_regrouping(call: AtenCall) -> Rearrangement:
     return Rearrangement((Regrouping(call.shape("self"), call.output_shape()),))
 
 
+@FAMILY.operator("permute", undo=undo.undo_permute, keeps=_RANK_AND_TYPE)
 def decode_permute(call: AtenCall) -> Rearrangement:
     """Source: torch.permute."""
     rank = len(call.shape("self"))
     return _transposition([axis % max(rank, 1) for axis in call.fixed("dims")], rank)
 
 
+@FAMILY.operator("transpose", undo=undo.undo_transpose, keeps=_RANK_AND_TYPE)
+@FAMILY.operator("swapaxes", "swapdims", keeps=_RANK_AND_TYPE)
 def decode_transpose(call: AtenCall) -> Rearrangement:
     """transpose, swapaxes, swapdims. Source: torch.transpose."""
     rank = len(call.shape("self"))
@@ -64,18 +89,22 @@ def decode_transpose(call: AtenCall) -> Rearrangement:
     return _transposition(order, rank)
 
 
+@FAMILY.operator("t", undo=undo.undo_t, keeps=_RANK_AND_TYPE)
+@FAMILY.operator("numpy_T", keeps=_RANK_AND_TYPE)
 def decode_turned(call: AtenCall) -> Rearrangement:
     """Operators t and numpy_T turn all axes around. Source: torch.t, torch.Tensor.T."""
     rank = len(call.shape("self"))
     return _transposition(list(range(rank))[::-1], rank)
 
 
+@FAMILY.operator("mT", keeps=_RANK_AND_TYPE)
 def decode_matrix_transpose(call: AtenCall) -> Rearrangement:
     """MT swaps the last two axes. Source: torch.Tensor.mT."""
     rank = len(call.shape("self"))
     return _transposition([*range(rank - 2), rank - 1, rank - 2], rank)
 
 
+@FAMILY.operator("movedim", "moveaxis", keeps=_RANK_AND_TYPE)
 def decode_movedim(call: AtenCall) -> Rearrangement:
     """Source: torch.movedim."""
     rank = len(call.shape("self"))
@@ -87,11 +116,14 @@ def decode_movedim(call: AtenCall) -> Rearrangement:
     return _transposition([placed[axis] if axis in placed else next(rest) for axis in range(rank)], rank)
 
 
+@FAMILY.operator("expand", undo=undo.undo_expand)
+@FAMILY.operator("expand_as", looks_at_form_of=frozenset({"other"}))
 def decode_expand(call: AtenCall) -> Rearrangement:
     """Expand and expand_as. Source: torch.Tensor.expand."""
     return Rearrangement((_repetition(call),))
 
 
+@FAMILY.operator("repeat", undo=undo.undo_repeat)
 def decode_repeat(call: AtenCall) -> Rearrangement:
     """Of axes of length 1, it does what expand does. Source: torch.Tensor.repeat."""
     repetition = _repetition(call)
@@ -106,6 +138,7 @@ def _repetition(call: AtenCall) -> Repetition:
     return Repetition((1,) * (len(target) - len(source)) + source, target, len(source))
 
 
+@FAMILY.operator("slice", keeps=Keeps.ALL)
 def decode_slice(call: AtenCall) -> Rearrangement:
     """Source: torch.Tensor.__getitem__ with a slice."""
     shape = call.shape("self")
@@ -119,6 +152,7 @@ def decode_slice(call: AtenCall) -> Rearrangement:
     return Rearrangement((Taking(axis, places.start, step, len(places), length),))
 
 
+@FAMILY.operator("narrow", keeps=Keeps.ALL)
 def decode_narrow(call: AtenCall) -> Rearrangement:
     """Source: torch.narrow."""
     shape = call.shape("self")
@@ -128,6 +162,7 @@ def decode_narrow(call: AtenCall) -> Rearrangement:
     return Rearrangement((Taking(axis, start % max(length, 1), 1, int(call.fixed("length")), length),))
 
 
+@FAMILY.operator("select")
 def decode_select(call: AtenCall) -> Rearrangement:
     """One place of an axis, which vanishes. Source: torch.select."""
     shape = call.shape("self")
@@ -138,6 +173,8 @@ def decode_select(call: AtenCall) -> Rearrangement:
     return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
 
 
+@FAMILY.operator("split", "split_with_sizes", "chunk")
+@FAMILY.operator("unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", may_return_input=True)
 def decode_split(call: AtenCall) -> Split:
     """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
     shape = call.shape("self")
@@ -151,6 +188,7 @@ def decode_split(call: AtenCall) -> Split:
     return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
 
 
+@FAMILY.operator("pixel_shuffle", may_return_input=True)
 def decode_pixel_shuffle(call: AtenCall) -> Rearrangement:
     """Channels become places: (C r r, H, W) to (C, H r, W r). Source: torch.nn.PixelShuffle."""
     *batch, channels, height, width = _image(call)
@@ -167,6 +205,7 @@ def decode_pixel_shuffle(call: AtenCall) -> Rearrangement:
     )
 
 
+@FAMILY.operator("pixel_unshuffle", may_return_input=True)
 def decode_pixel_unshuffle(call: AtenCall) -> Rearrangement:
     """Places become channels: (C, H r, W r) to (C r r, H, W). Source: torch.nn.PixelUnshuffle."""
     *batch, channels, height, width = _image(call)
@@ -183,6 +222,8 @@ def decode_pixel_unshuffle(call: AtenCall) -> Rearrangement:
     )
 
 
+@FAMILY.operator("channel_shuffle", may_return_input=True)
+@FAMILY.operator("native_channel_shuffle")
 def decode_channel_shuffle(call: AtenCall) -> Rearrangement:
     """Channels (g, c) become (c, g). Source: torch.nn.ChannelShuffle."""
     batch, channels, *space = named(call.shape("self"))

@@ -7,10 +7,10 @@ import torch
 from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import numpy_dtype
-from bnfold.frontends.aten.decoders.call import AtenCall
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.graph import Slot
-from bnfold.frontends.common.parameters import Layout, NewParameter, new_parameter, new_weight
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.common.parameters import Layout, NewParameter, bias_per_channel, new_parameter, new_weight
 from bnfold.refusal import Refusal
 from bnfold.semantics import Contraction
 
@@ -71,3 +71,14 @@ def type_of(call: AtenCall, *names: str) -> torch.dtype:
     if result is None or result.dtype is None:
         raise InternalError(f"the type of what {call.node.label!r} makes is not known")
     return result.dtype
+
+
+def with_bias(call: AtenCall, meaning: Contraction, layout: Layout) -> AtenEdit | Refusal:
+    """An operator that has a place for a bias, filled or not."""
+    parameters: dict[Slot, NewParameter | Refusal | None] = {
+        ("weight", None): weight_of(call, "weight", meaning, layout)
+    }
+    if meaning.bias is not None:
+        like = "bias" if call.has("bias") else "weight"
+        parameters["bias", None] = parameter_like(call, like, bias_per_channel(meaning))
+    return edit_of(call, parameters)

@@ -1,20 +1,20 @@
-"""What bnfold knows of one operator of PyTorch, beyond what its schema says. The table is `operators.py`."""
+"""What bnfold knows of an operator of PyTorch beyond what its schema says, declared where its decoder stands."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Flag, auto
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.accepted_shapes import Takes
+from bnfold.frontends.aten.operators.accepted_shapes import Takes
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Meaning
 
 if TYPE_CHECKING:  # a node has an operator, and what reads an operator reads nodes
-    from bnfold.frontends.aten.decoders.call import AtenCall
     from bnfold.frontends.aten.edit import AtenEdit
     from bnfold.frontends.aten.graph import AtenNode
+    from bnfold.frontends.aten.operators.call import AtenCall
 
 Decoder: TypeAlias = Callable[["AtenCall"], Meaning]
 Encoder: TypeAlias = Callable[["AtenCall", Any], "AtenEdit | Refusal"]
@@ -98,3 +98,43 @@ class Operator:
     def reads_values(self, argument: str) -> bool:
         """Whether it looks at the values of an argument, and not only at the form."""
         return self.looks_at_form_of is not ALL and argument not in self.looks_at_form_of
+
+
+_Decoder = TypeVar("_Decoder", bound=Decoder)
+
+
+class Family:
+    """Operators that stand in one file.
+
+    Attributes:
+        operators: in the order of the file.
+    """
+
+    def __init__(self) -> None:
+        self.operators: list[Operator] = []
+
+    def operator(self, *names: str, **known: Any) -> Callable[[_Decoder], _Decoder]:  # noqa: ANN401 - of `Operator`
+        """Declare the operators that the decorated function decodes.
+
+        Args:
+            names: without namespace.
+            known: what is known of all of them, as the attributes of `Operator`.
+        """
+
+        def declare(decode: _Decoder) -> _Decoder:
+            self._declare(names, Operator(decode=decode, **known))
+            return decode
+
+        return declare
+
+    def without_decoder(self, *names: str, **known: Any) -> None:  # noqa: ANN401 - of `Operator`
+        """Declare operators that no rule reads.
+
+        Args:
+            names: without namespace, where it is "aten".
+            known: as in `operator`.
+        """
+        self._declare(names, Operator(**known))
+
+    def _declare(self, names: Sequence[str], row: Operator) -> None:
+        self.operators += [replace(row, name=name if "::" in name else f"aten::{name}") for name in names]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bnfold.frontends.aten.decoders.call import AtenCall
+from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.window import Window
 

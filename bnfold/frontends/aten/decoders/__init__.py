@@ -1,1 +1,0 @@
-"""Decoders: from an operator and its arguments to what it means, one file per operator family."""

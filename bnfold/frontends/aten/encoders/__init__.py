@@ -1,1 +1,0 @@
-"""From meanings back to operators, one module per family, as the decoders have them."""

@@ -1,0 +1,123 @@
+"""Convolutions, read as contractions with one layout of the weight, and written back in their own."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from bnfold.affine import Array
+from bnfold.frontends.aten.edit import AtenEdit
+from bnfold.frontends.aten.graph import Slot
+from bnfold.frontends.aten.operators.accepted_shapes import (
+    Takes,
+    accepted_by_convolution,
+    accepted_by_either_convolution,
+    accepted_by_transposed_convolution,
+)
+from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.parameters import with_bias
+from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.windows import read_window
+from bnfold.frontends.common.convolutions import (
+    PLACES_DIFFER,
+    ZEROS_PADDED,
+    convolution,
+    divides,
+    has_one_place,
+    inputs_first,
+    outputs_first,
+    stored_inputs_first,
+    stored_outputs_first,
+)
+from bnfold.frontends.common.parameters import NewParameter
+from bnfold.frontends.common.undecodable import malformed
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Contraction, NoShift
+from bnfold.window import Window
+
+FAMILY = Family()
+_RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
+
+
+_Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
+
+
+def encode_conv(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """conv1d, conv2d, conv3d: the weight is (outputs, inputs / groups, *kernel)."""
+    return with_bias(call, meaning, stored_outputs_first)
+
+
+def encode_conv_transpose(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """conv_transpose1d, 2d, 3d: the weight is (inputs, outputs / groups, *kernel)."""
+    return with_bias(call, meaning, stored_inputs_first)
+
+
+def encode_convolution(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+    """Operators convolution and _convolution: both directions in one operator."""
+    return (encode_conv_transpose if call.fixed("transposed") else encode_conv)(call, meaning)
+
+
+@FAMILY.operator(
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    encode=encode_conv,
+    converts_in_autocast=True,
+    keeps=_RANK_AND_TYPE,
+    takes=Takes("input", "weight", accepted_by_convolution),
+)
+def decode_conv(call: AtenCall) -> Contraction:
+    """conv1d, conv2d, conv3d, with or without a batch axis. Source: torch.nn.functional.conv2d."""
+    padding = call.fixed("padding")
+    pads = padding == "same" or (not isinstance(padding, str) and any(padding))
+    weight = outputs_first(*_stored(call))
+    pads = pads and not (padding == "same" and has_one_place(weight))
+    return _convolution(call, weight, ZEROS_PADDED if pads else None, read_window(call, weight.shape[3:]))
+
+
+@FAMILY.operator(
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    encode=encode_conv_transpose,
+    converts_in_autocast=True,
+    keeps=_RANK_AND_TYPE,
+    takes=Takes("input", "weight", accepted_by_transposed_convolution),
+)
+def decode_conv_transpose(call: AtenCall) -> Contraction:
+    """conv_transpose1d, 2d, 3d: the weight is (inputs, outputs / groups, *kernel).
+
+    Source: torch.nn.functional.conv_transpose2d
+    """
+    weight = inputs_first(*_stored(call))
+    spreads = any(step > 1 for step in call.fixed("stride")) or any(
+        any(call.fixed(name)) for name in ("padding", "output_padding")
+    )
+    one_place = has_one_place(weight) and not spreads
+    return _convolution(call, weight, None if one_place else PLACES_DIFFER)
+
+
+@FAMILY.operator(
+    "convolution",
+    "_convolution",
+    encode=encode_convolution,
+    converts_in_autocast=True,
+    keeps=_RANK_AND_TYPE,
+    takes=Takes("input", "weight", accepted_by_either_convolution),
+)
+def decode_convolution(call: AtenCall) -> Contraction:
+    """Operators convolution and _convolution: both directions in one operator. Source: native_functions.yaml."""
+    return decode_conv_transpose(call) if call.fixed("transposed") else decode_conv(call)
+
+
+def _stored(call: AtenCall) -> tuple[Array, int]:
+    weight, groups = call.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT), int(call.fixed("groups"))
+    if not divides(weight, groups):
+        raise malformed(f"{call.node.op} has a weight of shape {weight.shape} and {groups} groups")
+    return weight, groups
+
+
+def _convolution(call: AtenCall, weight: Array, no_shift: NoShift | None, window: Window | None = None) -> Contraction:
+    rank, spatial = len(call.shape("input")), weight.ndim - 3
+    if rank not in (spatial + 1, spatial + 2):
+        raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")
+    bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
+    return convolution(weight, bias, rank, rank - spatial - 1, no_shift, window)

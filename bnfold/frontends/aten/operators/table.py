@@ -1,0 +1,52 @@
+"""The table of operators: one row for each that bnfold knows anything of.
+
+A new operator is a decorator at a decoder. Operators in place have no rows: they are the twins of those that make a
+tensor of their own. What the schema of an operator says is not repeated (bnfold.frontends.aten.schema).
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from bnfold.frontends.aten.operators import (
+    affine_maps,
+    commuting,
+    convolutions,
+    joins,
+    movement,
+    norms,
+    products,
+    selections,
+    without_decoder,
+)
+from bnfold.frontends.aten.operators.row import Family, Operator
+
+_FAMILIES: Sequence[Family] = (
+    affine_maps.FAMILY,
+    commuting.FAMILY,
+    convolutions.FAMILY,
+    joins.FAMILY,
+    movement.FAMILY,
+    norms.FAMILY,
+    products.FAMILY,
+    selections.FAMILY,
+    without_decoder.FAMILY,
+)
+
+OPERATORS: Mapping[str, Operator] = {row.name: row for family in _FAMILIES for row in family.operators}
+"""By qualified names."""
+
+
+@cache
+def operator_of(name: str) -> Operator:
+    """What is known of an operator.
+
+    Args:
+        name: qualified, without overload.
+
+    Returns:
+        Its row; for an operator in place, what holds of the one that it is the twin of; nothing for any other.
+    """
+    row, twin = OPERATORS.get(name), OPERATORS.get(name.removesuffix("_"))
+    if row is None and twin is not None:
+        return Operator(name, decode=twin.decode, encode=twin.encode, keeps=twin.keeps)
+    return row or Operator(name)
