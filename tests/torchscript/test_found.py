@@ -6,7 +6,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript.folding import compiled, fold_and_compare  # noqa: E402
@@ -87,7 +86,7 @@ class Decays(Base):
         self.register_buffer("weight", torch.randn(4, 3, 3, 3))
 
     def forward(self, x):
-        y = self.norm(F.conv2d(x, self.weight))
+        y = self.norm(nn.functional.conv2d(x, self.weight))
         self.weight.mul_(0.9)
         return y
 

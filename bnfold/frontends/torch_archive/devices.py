@@ -6,6 +6,7 @@ is the weight that it was made for: bnfold calls a bias of layer.conv.weight lay
 that is taken.
 """
 
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,9 @@ def rewrite(path: Path, change: Callable[[Mapping[str, Buffer]], Mapping[str, Bu
     path.write_bytes(content)
 
 
-def with_parts(beside: Mapping[str, bytes], parts: Mapping[str, Buffer]) -> dict[str, Buffer]:
-    """The parts of an archive, and those of the original that torch does not read."""
-    return {**parts, **beside}
+def add_parts(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Append parts to an archive that torch wrote, by their names in its folder. What is there is not read again."""
+    with zipfile.ZipFile(path, "a") as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        for name, content in parts.items():
+            archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), content)

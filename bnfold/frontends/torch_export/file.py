@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -13,7 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from bnfold.errors import ModelFormatError, UsageError, first_line
-from bnfold.frontends.torch_archive.devices import rewrite, with_parts
+from bnfold.frontends.torch_archive.devices import add_parts, rewrite
 from bnfold.frontends.torch_archive.exported import CleanProgram, clean_program
 from bnfold.frontends.torch_archive.program_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.zip_reader import opened
@@ -90,7 +89,7 @@ def save_program_like(
     if devices is not None:
         rewrite(path, devices.restored)
     if clean.beside:
-        rewrite(path, partial(with_parts, clean.beside))
+        add_parts(path, clean.beside)
     return clean.left_out
 
 

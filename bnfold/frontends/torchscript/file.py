@@ -6,7 +6,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ import torch
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError, first_line
 from bnfold.frontends.torch_archive.clean import CleanArchive
-from bnfold.frontends.torch_archive.devices import rewrite, with_parts
+from bnfold.frontends.torch_archive.devices import add_parts, rewrite
 from bnfold.frontends.torch_archive.operators import reaches_outside
 from bnfold.frontends.torch_archive.script_devices import devices_of, on_the_cpu
 from bnfold.frontends.torch_archive.scripts import CleanScript, clean_script
@@ -126,7 +125,7 @@ def save_script_like(
     if devices is not None:
         rewrite(path, devices.restored)
     if script.beside:
-        rewrite(path, partial(with_parts, script.beside))
+        add_parts(path, script.beside)
     return script.left_out
 
 
