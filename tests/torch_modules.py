@@ -36,14 +36,16 @@ def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def assert_same_calls(
-    a: Callable[..., Any], b: Callable[..., Any], arguments: Sequence[Any], draws: int = 3, seed: int = 1
+    original: Callable[..., Any], others: Sequence[Callable[..., Any]], arguments: Sequence[Any], draws: int = 2
 ) -> None:
-    """Both give the same on these arguments, and on wide, symmetric draws of their shapes."""
-    generator = torch.Generator().manual_seed(seed)
+    """All give the same on these arguments, and on wide, symmetric draws of their shapes, called in a row."""
+    generator = torch.Generator().manual_seed(1)
     for number in range(draws + 1):
         given = [_drawn(argument, generator) for argument in arguments] if number else list(arguments)
         with torch.no_grad():
-            assert_equal_results(a(*copies(given)), b(*copies(given)), f"draw {number}")
+            expected = original(*copies(given))
+            for other in others:
+                assert_equal_results(expected, other(*copies(given)), f"draw {number}")
 
 
 def copies(arguments: Sequence[Any]) -> list[Any]:
