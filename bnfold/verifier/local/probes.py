@@ -24,6 +24,7 @@ _MATRIX, _TOKENS = 2, 3
 _MAGNITUDES = (-2, 8)
 _ROWS = 32
 """Samples of a subgraph that makes one number per channel of each."""
+_FEWEST_SAMPLES = 2
 _HEIGHT = 2.0**20
 _MOST_IMPULSES = 2**14
 _MOST_RUNS = 64
@@ -69,11 +70,14 @@ class Probes:
         free = [name for name, values in seen.items() if self.is_free(name, values)]
         if crop.any_samples and len(free) == len(seen) == 1:
             shape = _shape(seen[free[0]].shape, crop)
-            drawn = _random(shape, rng)
+            drawn = _random(shape, rng, _varying_axis(shape, crop))
             yield Probe("on random values and zeros where it begins", {free[0]: np.concatenate([drawn, 0 * drawn])}, 2)
             return
         others = {name: wide(values) for name, values in seen.items() if name not in free}
-        yield Probe("on random values where it begins", others | {n: _random(seen[n].shape, rng) for n in free})
+        yield Probe(
+            "on random values where it begins",
+            others | {n: _random(seen[n].shape, rng, _varying_axis(seen[n].shape, crop)) for n in free},
+        )
         yield Probe("on zeros where it begins", others | {name: np.zeros(seen[name].shape) for name in free})
 
     def impulses(self, seen: Mapping[str, Array], crop: Crop) -> Iterator[Probe]:
@@ -105,7 +109,7 @@ def _shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
     """As much of a tensor as it takes to tell rounding from an error."""
     if crop.side is not None:
         return (1, shape[1], *(min(size, crop.side) for size in shape[2:]))
-    rows = _ROWS if len(shape) == _MATRIX else max(1, _ROWS // max(1, prod(shape[2:])))
+    rows = _ROWS if len(shape) == _MATRIX else max(_FEWEST_SAMPLES, _ROWS // max(1, prod(shape[2:])))
     return (rows, *shape[1:])
 
 
@@ -117,9 +121,16 @@ def _smallest_shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
     return (1, *shape[1:]) if crop.any_samples else tuple(shape)
 
 
-def _random(shape: Sequence[int], rng: np.random.Generator) -> Array:
+def _random(shape: Sequence[int], rng: np.random.Generator, axis: int) -> Array:
+    """Normal numbers, of another magnitude at each place of an axis."""
     drawn = rng.standard_normal(shape)
-    return np.asarray(drawn * np.exp2(rng.integers(*_MAGNITUDES, shape[-1], endpoint=True)))
+    magnitudes = np.exp2(rng.integers(*_MAGNITUDES, shape[axis], endpoint=True))
+    return np.asarray(drawn * magnitudes.reshape([-1 if other == axis else 1 for other in range(len(shape))]))
+
+
+def _varying_axis(shape: Sequence[int], crop: Crop) -> int:
+    """Along which magnitudes vary: not along the features, of which large ones would hide what is wrong with others."""
+    return 0 if len(shape) == _MATRIX or (crop.any_samples and len(shape) == _TOKENS) else len(shape) - 1
 
 
 def _places(shape: Sequence[int], crop: Crop) -> list[list[tuple[int, ...]]]:

@@ -218,3 +218,32 @@ def test_a_scale_that_moves_over_a_quantizer_is_another_function():
     assert not np.isnan(verdict.tensors[0].excess)
     # Half of what it rounds, and the same step: the steps are twice as large, and nothing else is wrong.
     assert not bnfold.verify(quantized(1.0), quantized(0.5)).passed
+
+
+@pytest.mark.parametrize("place", [0, 13, 29, 41, 59])
+def test_one_number_of_a_product_is_found_whatever_the_others_are_multiplied_with(place):
+    net = Network(seed=3)
+    net.node("Gemm", ["x", net.weight("w", 10, 6), net.weight("b", 10)], "g", transB=1)
+    net.node("BatchNormalization", ["g", *(net.constant(name, np.full(10, 1.5)) for name in "sbmv")], "y")
+    original = net.model({"x": [5, 6]}, ["y"])
+    folded = bnfold.fold(original, verify=None).model
+
+    def change(values):
+        values.reshape(-1)[place] *= 1.0001
+
+    assert bnfold.verify(original, folded).passed
+    assert not bnfold.verify(original, spoiled(folded, of_shape([10, 6]), change)).passed
+
+
+def test_where_outputs_differ_on_later_samples_alone_the_changed_tensor_is_named():
+    """A bound that only large values reach, and none of the verifier's own choice does."""
+
+    def network(bound):
+        nodes = [node("Mul", "x k", "m"), node("Clip", f"m low {bound}", "c"), node("Neg", "c", "y")]
+        weights = {"k": np.float32(1), "low": np.float32(-1e6), bound: np.float32(1e4 if bound == "a" else 2e4)}
+        return model(nodes, {"x": (FLOAT, [1, 8])}, {"y": (FLOAT, [1, 8])}, weights)
+
+    rows = np.float32([[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 15000]])
+    verdict = check(network("a"), network("b"), VerifyOptions(inputs={"x": rows}))
+    assert verdict.problem.startswith("tensor 'c': ")
+    assert "sample 1" in verdict.problem
