@@ -39,12 +39,12 @@ def weight_range(weights: Sequence[Array], sum_of_all: Array) -> WeightRange:
         weights: (groups, outputs, inputs, *kernel) each, at least one.
         sum_of_all: the weight that does the same alone, which is the signal; of a single weight, it is that weight.
     """
-    signal = float(np.square(sum_of_all).sum())
+    signal = float(np.vdot(sum_of_all, sum_of_all))
     noise_per_tensor, noise_per_channel = 0.0, 0.0
     ranges: list[Array] = []
     for weight in weights:
         rows = weight.reshape(weight.shape[0] * weight.shape[1], -1)
-        largest = np.abs(rows).max(axis=1, initial=0.0)
+        largest = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
         ranges.append(largest)
         noise_per_tensor += float(_noise(largest).max(initial=0.0)) * rows.size
         noise_per_channel += float(_noise(largest).sum()) * rows.shape[1]

@@ -78,10 +78,10 @@ def second_bias_is_wrong(monkeypatch):
     """An encoder that spoils what it writes for conv2."""
     right = contractions.bias_for
 
-    def wrong(node, bias, constants, *, like=1):
+    def wrong(node, bias, constants, **how):
         if bias is not None and node.label == "c2_node":
             bias = bias * np.where(np.arange(bias.size) == 1, 1.01, 1).reshape(bias.shape)
-        return right(node, bias, constants, like=like)
+        return right(node, bias, constants, **how)
 
     monkeypatch.setattr(contractions, "bias_for", wrong)
 

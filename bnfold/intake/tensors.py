@@ -1,6 +1,6 @@
 """Every stored tensor of a model, and whether it holds as much as it says: memory is only asked for what is there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -41,13 +41,13 @@ def stored_tensors(model: "ModelProto") -> "Iterator[TensorProto]":
         yield from _of_graph(training.algorithm)
 
 
-def check_tensors(model: "ModelProto") -> None:
-    """Whether every tensor of the file holds the data that its type and shape ask for.
+def check_tensors(tensors: "Iterable[TensorProto]") -> None:
+    """Whether every one of some tensors holds the data that its type and shape ask for.
 
     Raises:
         ModelFormatError: one does not, or has a negative length.
     """
-    for tensor in stored_tensors(model):
+    for tensor in tensors:
         problem = _problem(tensor)
         if problem:
             raise ModelFormatError(f"tensor {tensor.name!r} {problem}")

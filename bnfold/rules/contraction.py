@@ -28,7 +28,7 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
         return channels
     bias = _moved_bias(node, channels)
     if not affine.has_scale:
-        return _finite(replace(node, bias=bias))
+        return _with_bias(node, bias)
     scale = np.broadcast_to(channels.scale, (node.output_channels,))
     groups, outputs = node.weight.shape[:2]
     weight = node.weight * scale.reshape(groups, outputs, *(1,) * (node.weight.ndim - 2))
@@ -59,8 +59,9 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
     if affine.has_shift:
         on_output = _behind(node, channels)
         bias = on_output if bias is None else bias + on_output
-    weight = node.weight * _per_input(node, channels.scale) if affine.has_scale else node.weight
-    return _finite(replace(node, weight=weight, bias=bias))
+    if not affine.has_scale:
+        return _with_bias(node, bias)
+    return _finite(replace(node, weight=node.weight * _per_input(node, channels.scale), bias=bias))
 
 
 def why_shift_stays(node: Contraction, affine: Affine) -> Refusal | None:
@@ -89,11 +90,16 @@ def push_shift_through_contraction(node: Contraction, affine: Affine) -> Moved |
     """
     if affine.has_scale:
         return Refusal(Reason.NOT_LINEAR, "a scale in front of a product goes into its weight, not behind it")
-    absorbed = absorb_input_into_contraction(node, affine)
-    channels = affine.along(node.input_axis)
-    if isinstance(absorbed, Refusal) or channels is None:
-        return absorbed
-    return Moved(None, {0: Affine(np.ones((1,) * node.output_rank), _behind(node, channels))})
+    channels = _vectors(node, affine, node.input_axis, node.input_channels, "input channels")
+    if isinstance(channels, Refusal):
+        return channels
+    stays = why_shift_stays(node, affine)
+    if stays is not None:
+        return stays
+    gained = _behind(node, channels)
+    return (
+        Moved(None, {0: Affine(np.ones((1,) * node.output_rank), gained)}) if np.isfinite(gained).all() else _OVERFLOW
+    )
 
 
 def _per_input(node: Contraction, values: Array) -> Array:
@@ -128,8 +134,9 @@ def absorb_input_into_recurrent(node: Recurrent, affine: Affine) -> Moved | Refu
     if affine.has_shift:
         gained = (node.weight * channels.shift).sum(axis=2)
         bias = gained if bias is None else bias + gained
-    weight = node.weight * channels.scale if affine.has_scale else node.weight
-    return _finite(replace(node, weight=weight, bias=bias))
+    if not affine.has_scale:
+        return _with_bias(node, bias)
+    return _finite(replace(node, weight=node.weight * channels.scale, bias=bias))
 
 
 def _vectors(node: Contraction | Recurrent, affine: Affine, axis: int, length: int, what: str) -> PerChannel | Refusal:
@@ -153,10 +160,18 @@ def _moved_bias(node: Contraction, channels: PerChannel) -> Array | None:
     return on_output.shift if on_output.has_shift else None
 
 
+def _with_bias(node: Contraction | Recurrent, bias: Array | None) -> Moved | Refusal:
+    """A node that keeps its weight, which is known to be finite."""
+    if bias is None or np.isfinite(bias).all():
+        return Moved(replace(node, bias=bias))
+    return _OVERFLOW
+
+
 def _finite(moved: Contraction | Recurrent) -> Moved | Refusal:
-    if _all_finite(moved):
-        return Moved(moved)
-    return Refusal(Reason.OVERFLOW, "a folded parameter exceeds the largest float64")
+    return Moved(moved) if _all_finite(moved) else _OVERFLOW
+
+
+_OVERFLOW = Refusal(Reason.OVERFLOW, "a folded parameter exceeds the largest float64")
 
 
 def _all_finite(node: Contraction | Recurrent) -> bool:

@@ -227,7 +227,7 @@ class OnnxFolded:
     def save(self, folder: Path, target: Path) -> "OnnxCandidate":
         """Where nothing was changed, it is written as it was, byte by byte, however its writer spelled it."""
         if not self.outcome.changes and not self.opened.data_files and isinstance(self.reference, Path):
-            unchanged = copy_if_unchanged(self.opened.model, self.reference, folder / target.name)
+            unchanged = copy_if_unchanged(self.opened, folder / target.name)
             if unchanged:
                 return OnnxCandidate(self.reference, unchanged, (unchanged,), size_of([unchanged]))
         files = tuple(stage(self.opened, self.moved_inside, folder, target))

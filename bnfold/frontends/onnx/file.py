@@ -1,7 +1,7 @@
 """ONNX files: opened without loading external data, written whole or not at all."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,13 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
+from bnfold.frontends.onnx.large_weights import LargeWeights
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.model_file import read_model_file
 from bnfold.intake.order import sort_nodes
+from bnfold.intake.protobuf_fields import Buffer
 from bnfold.intake.tensors import check_tensors, is_external, stored_tensors
 from bnfold.intake.text import check_text
 from bnfold.writing.data_names import name_for_data
@@ -57,7 +59,8 @@ def open_model(path: Path) -> OpenModel:
     data = read_model_file(path)
     if data.startswith(_ZIP_MAGIC):
         raise UnsupportedModelError("is a zip archive (TorchScript or torch.export); export it to ONNX first")
-    opened = in_order(parse_model(data), TensorStore(DataFolder(path)))
+    weights = LargeWeights(data)
+    opened = in_order(parse_model(weights.bare, weights), TensorStore(DataFolder(path), weights))
     check_external_data(opened)
     return opened
 
@@ -69,8 +72,12 @@ def in_order(model: onnx.ModelProto, store: TensorStore) -> OpenModel:
     return OpenModel(model, store, warnings)
 
 
-def parse_model(data: bytes) -> onnx.ModelProto:
+def parse_model(data: bytes, weights: LargeWeights | None = None) -> onnx.ModelProto:
     """A ModelProto from bytes.
+
+    Args:
+        data: a serialised model.
+        weights: those that it does not hold itself; None where it holds all.
 
     Raises:
         ModelFormatError, UnsupportedModelError: as `open_model`.
@@ -80,19 +87,23 @@ def parse_model(data: bytes) -> onnx.ModelProto:
         model.ParseFromString(data)
     except DecodeError as error:
         raise ModelFormatError("is not an ONNX model, or is truncated (protobuf cannot parse it)") from error
-    check_model(model)
+    check_model(model, weights)
     return model
 
 
-def check_model(model: onnx.ModelProto) -> None:
+def check_model(model: onnx.ModelProto, weights: LargeWeights | None = None) -> None:
     """Refuse what is no model, what bnfold has not been taught, and what asks for more than the file holds.
+
+    Args:
+        model: the model.
+        weights: those that it does not hold itself, and that were looked at when they were found.
 
     Raises:
         ModelFormatError, UnsupportedModelError: as `open_model`.
     """
     check_text(model)
     check_versions(model)
-    check_tensors(model)
+    check_tensors(tensor for tensor in stored_tensors(model) if weights is None or weights.find(tensor) is None)
     check_calls(model)
 
 
@@ -122,13 +133,15 @@ def check_versions(model: onnx.ModelProto) -> None:
 
 
 def embed_external_data(opened: OpenModel) -> None:
-    """Bring all external data into the protobuf, so that the model can live without its files."""
+    """Bring all data into the protobuf, so that the model can live without its files."""
     for tensor in stored_tensors(opened.model):
         if is_external(tensor):
             data = bytes(opened.store.raw_bytes(tensor))
             tensor.ClearField("data_location")
             del tensor.external_data[:]
             tensor.raw_data = data
+    if opened.store.weights is not None:
+        opened.store.weights.bring_back(opened.model)
 
 
 def check_external_data(opened: OpenModel) -> None:
@@ -158,18 +171,24 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
     tensors = [tensor for tensor in stored_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
     try:
         data = [_stage_data(opened.store, tensors, folder, target)] if tensors else []
-        staged.write_bytes(opened.model.SerializeToString(deterministic=True))
+        with staged.open("wb") as file:
+            file.writelines(_serialised(opened))
     except OSError as error:
         raise cannot_be_written(target, error) from error
     return [*data, staged]
 
 
-def copy_if_unchanged(model: onnx.ModelProto, source: Path, target: Path) -> Path | None:
+def _serialised(opened: OpenModel) -> Iterable[Buffer]:
+    if opened.store.weights is None:
+        return [opened.model.SerializeToString(deterministic=True)]
+    return opened.store.weights.serialised(opened.model)
+
+
+def copy_if_unchanged(opened: OpenModel, target: Path) -> Path | None:
     """Copy the file of a model without external data, if that is what is in it.
 
     Args:
-        model: the model as it is now.
-        source: the file that it was read from.
+        opened: the model as it is now.
         target: where to copy it.
 
     Returns:
@@ -178,11 +197,14 @@ def copy_if_unchanged(model: onnx.ModelProto, source: Path, target: Path) -> Pat
     Raises:
         UsageError: the disk is full, or the folder refuses.
     """
-    data = source.read_bytes()
-    if parse_model(data).SerializeToString(deterministic=True) != model.SerializeToString(deterministic=True):
+    weights = opened.store.weights
+    if weights is None:
+        return None
+    read = onnx.ModelProto.FromString(weights.bare)
+    if read.SerializeToString(deterministic=True) != opened.model.SerializeToString(deterministic=True):
         return None
     try:
-        target.write_bytes(data)
+        target.write_bytes(weights.file)
     except OSError as error:
         raise cannot_be_written(target, error) from error
     return target

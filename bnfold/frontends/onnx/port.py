@@ -46,6 +46,7 @@ class OnnxPort:
         without: Collection[int] = (),
         keep_overridable: bool = False,
     ) -> None:
+        self._store = store
         self._index: GraphIndex = index_model(model)
         self._constants = OnnxConstants(store, keep_overridable=keep_overridable)
         self._editor = ModelEditor(self._index, self._constants)
@@ -56,7 +57,7 @@ class OnnxPort:
 
     def finish(self) -> list[onnx.TensorProto]:
         """Write all changes into the model; see `writer.write`."""
-        return write(self._editor)
+        return write(self._editor, self._store.weights)
 
     @property
     def unmatched(self) -> tuple[str, ...]:

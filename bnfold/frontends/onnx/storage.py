@@ -10,6 +10,7 @@ import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import ModelFormatError
+from bnfold.frontends.onnx.large_weights import LargeWeights
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 
@@ -21,10 +22,15 @@ class TensorStore:
 
     Args:
         folder: of the model file, where external data lies; None for a model in memory.
+        weights: the large weights of its file, which the protobuf does not hold; None where it holds all.
+
+    Attributes:
+        weights: see above.
     """
 
-    def __init__(self, folder: DataFolder | None) -> None:
+    def __init__(self, folder: DataFolder | None, weights: LargeWeights | None = None) -> None:
         self._folder = folder
+        self.weights = weights
 
     def read(self, tensor: onnx.TensorProto) -> AnyArray:
         """The values of a tensor in its own type.
@@ -35,6 +41,10 @@ class TensorStore:
         try:
             if is_external(tensor):
                 return self._read_external(tensor)
+            outside = None if self.weights is None else self.weights.find(tensor)
+            if outside is not None:
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+                return np.frombuffer(outside, dtype).reshape(tuple(tensor.dims))
             return onnx.numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
             raise ModelFormatError(f"tensor {tensor.name!r} cannot be read: {error}") from error

@@ -11,12 +11,17 @@ from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.annotations import drop_quantization, drop_training, fit_devices
 from bnfold.frontends.onnx.editor import ModelEditor
 from bnfold.frontends.onnx.graph import OnnxValue, Scope
+from bnfold.frontends.onnx.large_weights import LargeWeights
 from bnfold.frontends.onnx.overridable import LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 from bnfold.intake.tensors import is_external
 
 
-def write(editor: ModelEditor) -> list[onnx.TensorProto]:
+def write(editor: ModelEditor, weights: LargeWeights | None = None) -> list[onnx.TensorProto]:
     """Carry the editor's changes over into the model.
+
+    Args:
+        editor: what was changed.
+        weights: take large weights of the main graph; None where the protobuf takes them all.
 
     Returns:
         The rewritten tensors that lay in an external file before and hold their data themselves now.
@@ -30,7 +35,8 @@ def write(editor: ModelEditor) -> list[onnx.TensorProto]:
         for value in stored:
             parameter = editor.constants.changed[value]
             if _holds_initializers(editor, scope):
-                moved_inside += _write_initializer(scope, value, parameter)
+                outside = weights if scope is editor.index.main else None
+                moved_inside += _write_initializer(scope, value, parameter, outside)
             else:
                 scope.proto.node.insert(0, _constant_node(value, parameter))
         undescribed = {value.name for value in (*stored, *editor.reshaped) if value.scope is scope}
@@ -77,9 +83,13 @@ def _holds_initializers(editor: ModelEditor, scope: Scope) -> bool:
     return scope.parent is None or editor.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 
 
-def _write_initializer(scope: Scope, value: OnnxValue, parameter: NewParameter) -> list[onnx.TensorProto]:
-    new = onnx.numpy_helper.from_array(parameter.rounded, value.name)
+def _write_initializer(
+    scope: Scope, value: OnnxValue, parameter: NewParameter, weights: LargeWeights | None
+) -> list[onnx.TensorProto]:
     old = value.initializer
+    goes_outside = weights is not None and (old is None or not is_external(old))
+    new = weights.hold(parameter.rounded, value.name) if weights is not None and goes_outside else None
+    new = new or onnx.numpy_helper.from_array(parameter.rounded, value.name)
     if old is None:
         scope.proto.initializer.append(new)
         return []

@@ -1,0 +1,119 @@
+"""Large weights outside of the protobuf: those of a file stay in its bytes, and new ones in their arrays.
+
+To parse a weight, to give it out, to take it in and to serialise it costs protobuf a copy each, in memory that is new
+to the process, which takes longer than all arithmetic of a fold. So the large initializers of a file are not parsed. A
+mark in the tensor says where its data is, and the data is put in its place when the model is written.
+"""
+
+import secrets
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.helper
+from google.protobuf.message import DecodeError
+
+from bnfold.intake.protobuf_fields import Buffer, Field, fields, header, number_of
+from bnfold.intake.protobuf_scan import LARGEST_INSIDE, without_weights
+
+_GRAPH = number_of(onnx.ModelProto.DESCRIPTOR, "graph")
+_INITIALIZER = number_of(onnx.GraphProto.DESCRIPTOR, "initializer")
+_RAW_DATA = number_of(onnx.TensorProto.DESCRIPTOR, "raw_data")
+_TYPES = frozenset((onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE))
+
+
+class LargeWeights:
+    """The data of the marked tensors of one model.
+
+    Attributes:
+        file: the serialised model, as its file holds it.
+        bare: the same without the data of large initializers, which are marked.
+    """
+
+    def __init__(self, file: bytes) -> None:
+        self.file = file
+        self._view = memoryview(file)
+        # No file can hold a mark that is taken for one of these.
+        self._key = f"bnfold.{secrets.token_hex(8)}"
+        self._data: list[memoryview] = []
+        self.bare = self._without_weights()
+
+    def find(self, tensor: onnx.TensorProto) -> memoryview | None:
+        """The data of a marked tensor; None of all others."""
+        entries = tensor.external_data
+        if len(entries) != 1 or entries[0].key != self._key:
+            return None
+        return self._data[int(entries[0].value)]
+
+    def hold(self, values: npt.NDArray[np.generic], name: str) -> onnx.TensorProto | None:
+        """A marked tensor with these values; None where they are better held by the protobuf."""
+        kind = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        if kind not in _TYPES or values.nbytes <= LARGEST_INSIDE:
+            return None
+        tensor = onnx.TensorProto(name=name, data_type=kind, dims=values.shape)
+        self._mark(tensor, np.ascontiguousarray(values).data.cast("B"))
+        return tensor
+
+    def bring_back(self, model: onnx.ModelProto) -> None:
+        """Put all data into the protobuf."""
+        for tensor in model.graph.initializer:
+            data = self.find(tensor)
+            if data is not None:
+                del tensor.external_data[:]
+                tensor.raw_data = bytes(data)
+
+    def serialised(self, model: onnx.ModelProto) -> Iterator[Buffer]:
+        """The model with all its data, as `SerializeToString(deterministic=True)` would give it, in pieces."""
+        tensors = [pieces for tensor in model.graph.initializer for pieces in [self._tensor(tensor)]]
+        rest = onnx.ModelProto()
+        rest.CopyFrom(model)
+        del rest.graph.initializer[:]
+        data = rest.SerializeToString(deterministic=True)
+        graph = next(field for field in fields(data, 0, len(data)) if field.number == _GRAPH)
+        place = _place_of(_INITIALIZER, fields(data, graph.begin, graph.stop), graph.stop)
+        sizes = [sum(map(len, pieces)) for pieces in tensors]
+        headers = [header(_INITIALIZER, size) for size in sizes]
+        yield data[: graph.start]
+        yield header(_GRAPH, graph.size + sum(sizes) + sum(map(len, headers)))
+        yield data[graph.begin : place]
+        for start, pieces in zip(headers, tensors, strict=True):
+            yield start
+            yield from pieces
+        yield data[place:]
+
+    def _tensor(self, tensor: onnx.TensorProto) -> list[Buffer]:
+        data = self.find(tensor)
+        if data is None:
+            return [tensor.SerializeToString(deterministic=True)]
+        rest = onnx.TensorProto()
+        rest.CopyFrom(tensor)
+        del rest.external_data[:]
+        serialised = rest.SerializeToString(deterministic=True)
+        place = _place_of(_RAW_DATA, fields(serialised, 0, len(serialised)), len(serialised))
+        return [serialised[:place], header(_RAW_DATA, len(data)), data, serialised[place:]]
+
+    def _without_weights(self) -> bytes:
+        def mark(tensor: onnx.TensorProto, begin: int, size: int) -> None:
+            self._mark(tensor, self._view[begin : begin + size])
+
+        if len(self.file) <= LARGEST_INSIDE:
+            return self.file
+        try:
+            return without_weights(self._view, mark)
+        except (ValueError, DecodeError):  # who parses it says what is wrong with it
+            return self.file
+
+    def _mark(self, tensor: onnx.TensorProto, data: memoryview) -> None:
+        tensor.external_data.add(key=self._key, value=str(len(self._data)))
+        self._data.append(data)
+
+
+def _place_of(number: int, inside: Iterator[Field], stop: int) -> int:
+    """Where a field of this number belongs among others in their order: behind the smaller ones."""
+    last = 0
+    for field in inside:
+        if field.number > number or field.number < last:
+            return field.start
+        last = field.number
+    return stop

@@ -1,0 +1,114 @@
+"""Large weights of a file stay in its bytes until it is written, and nobody can tell from the result."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+import bnfold
+from bnfold.errors import ModelFormatError
+from bnfold.frontends.onnx.file import open_model
+from bnfold.frontends.onnx.large_weights import LargeWeights
+from bnfold.intake.protobuf_fields import message
+from tests.networks import Network
+
+TYPES = (np.float16, np.float32, np.float64, np.int64, np.int8)
+OPTIONS = bnfold.FoldOptions(verify=None)
+
+
+def of_weights(*weights):
+    """A model of any weights: what it computes does not matter."""
+    model = onnx.ModelProto(ir_version=8, producer_name="someone")
+    model.opset_import.add(version=17)
+    model.graph.name, model.graph.doc_string = "weights", "what it is"
+    for number, values in enumerate(weights):
+        tensor = numpy_helper.from_array(values, f"w{number}")
+        tensor.doc_string = "a weight"
+        model.graph.initializer.append(tensor)
+        model.graph.node.add(op_type="Identity", input=[f"w{number}"], output=[f"y{number}"])
+    return model
+
+
+def written(file):
+    """What comes out of a file whose weights were left where they are."""
+    weights = LargeWeights(file)
+    return weights, b"".join(weights.serialised(onnx.ModelProto.FromString(weights.bare)))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 40), st.integers(0, 3000)), min_size=1, max_size=5),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_is_written_is_what_protobuf_would_write(sizes, seed):
+    rng = np.random.default_rng(seed)
+    model = of_weights(*(rng.integers(-9, 9, (rows, columns)).astype(dtype) for dtype, rows, columns in sizes))
+    weights, data = written(model.SerializeToString())
+    assert data == model.SerializeToString(deterministic=True)
+    assert len(weights.bare) <= len(data)
+
+
+LARGE = np.arange(2.0**15, dtype=np.float32)
+
+
+@pytest.mark.parametrize("number", [3, 4, 6, 100])
+def test_fields_that_onnx_does_not_know_stay_where_protobuf_puts_them(number):
+    strange = message(number, b"strange")
+    tensor = numpy_helper.from_array(LARGE, "w0").SerializeToString() + message(100, b"strange")
+    graph = message(1, onnx.NodeProto(op_type="Identity", input=["w0"], output=["y"]).SerializeToString())
+    graph += message(2, b"g") + message(5, tensor) + strange
+    file = onnx.ModelProto(ir_version=8).SerializeToString() + message(7, graph)
+    weights, data = written(file)
+    assert len(weights.bare) < 10_000
+    assert onnx.ModelProto.FromString(data) == onnx.ModelProto.FromString(file)
+    assert onnx.ModelProto.FromString(data).graph.initializer[0].raw_data == LARGE.tobytes()
+
+
+def test_a_file_cannot_forge_a_mark():
+    model = of_weights(LARGE, LARGE)
+    forged = model.graph.initializer[0]
+    forged.ClearField("raw_data")
+    forged.external_data.add(key="bnfold.0123456789abcdef", value="0")
+    weights, data = written(model.SerializeToString())
+    parsed = onnx.ModelProto.FromString(weights.bare)
+    assert [weights.find(tensor) is None for tensor in parsed.graph.initializer] == [True, False]
+    assert data == model.SerializeToString(deterministic=True)
+
+
+def network():
+    net = Network()
+    convolved = net.node("Conv", ["x", net.weight("w", 64, 64, 3, 3)], "c")
+    net.batch_norm(convolved, "n", 64)
+    behind = net.node("Conv", ["n", net.weight("untouched", 64, 64, 3, 3)], "d")
+    return net.model({"x": [1, 64, 8, 8]}, [net.node("Relu", [behind], "y")])
+
+
+def test_a_folded_file_is_the_folded_model(tmp_path):
+    model = network()
+    onnx.save(model, tmp_path / "m.onnx")
+    assert open_model(tmp_path / "m.onnx").model.ByteSize() < 10_000
+    report = bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", OPTIONS)
+    assert report.batch_norms.folded == 1
+    expected = bnfold.fold(model, verify=None).model
+    assert (tmp_path / "out.onnx").read_bytes() == expected.SerializeToString(deterministic=True)
+    assert bnfold.fold(tmp_path / "m.onnx", verify=None).model == expected
+
+
+def test_a_file_with_nothing_to_fold_is_copied_however_it_was_spelled(tmp_path):
+    model = of_weights(LARGE)
+    graph = message(7, model.graph.SerializeToString())
+    model.ClearField("graph")
+    file = graph + model.SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(file)
+    assert onnx.ModelProto.FromString(file).SerializeToString() != file
+    bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", OPTIONS)
+    assert (tmp_path / "out.onnx").read_bytes() == file
+
+
+def test_a_weight_of_the_wrong_size_is_damage(tmp_path):
+    model = of_weights(LARGE)
+    model.graph.initializer[0].dims[:] = [7]
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFormatError, match="the file is damaged"):
+        bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", OPTIONS)
