@@ -87,6 +87,8 @@ def _on_output(rule: Callable[[M, Affine], Moved | Refusal]) -> Callable[[M, Map
 
     @functools.wraps(rule)
     def pull(meaning: M, outputs: Maps) -> Moved | Refusal:
+        if set(outputs) - {0}:
+            return Refusal(Reason.NOT_LINEAR, "the tensor is another output of the operator than its result")
         return rule(meaning, _single(outputs, 0))
 
     return pull

@@ -137,6 +137,8 @@ _ABSORBERS: tuple[_Step, ...] = (
     weighted.gemm,
     weighted.mat_mul,
     weighted.einsum,
+    weighted.fused_mat_mul,
+    weighted.skip_layer_norm,
     weighted.recurrent,
     weighted.recurrent,
     weighted.instance_norm,
@@ -194,6 +196,8 @@ STEPS: dict[_Step, int] = {
     weighted.gemm: 12,
     weighted.mat_mul: 7,
     weighted.einsum: 4,
+    weighted.fused_mat_mul: 3,
+    weighted.skip_layer_norm: 2,
     weighted.prelu: 2,
     weighted.instance_norm: 2,
     weighted.group_norm: 3,
@@ -278,6 +282,7 @@ def _model(g: Builder, seed: int) -> onnx.ModelProto:
         inputs += [value_info(name, g.initializers[name].dtype.name, g.initializers[name].shape) for name in used]
     graph = helper.make_graph(literals + g.nodes, f"seed {seed}", inputs, infos, tensors)
     opsets = [helper.make_opsetid("", g.opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    opsets.append(helper.make_opsetid(weighted.MICROSOFT, 1))
     return helper.make_model(graph, opset_imports=opsets, ir_version=8 + 2 * (g.opset > 19))
 
 

@@ -37,6 +37,7 @@ _NEVER_PASSED = {
         "GroupNormalization",
     ),
     *("InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "RNN", "Scaler"),
+    "SkipLayerNormalization",
 }
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from tests.differential.builder import Builder, Tensor
 
+MICROSOFT = "com.microsoft"
+
 
 def batch_norm(g: Builder, x: Tensor) -> Tensor | None:
     if x.rank < 2 or (x.axis != 1 and g.chance(0.7)):
@@ -153,6 +155,26 @@ def dynamic_product(g: Builder, x: Tensor) -> Tensor | None:
     g.node("Mul", [names[4], names[5]], [made.name])
     g.keep(made)
     return g.add("Add", [made, g.vector("float32", aligned)], result, along=1) if g.chance(0.7) else made
+
+
+def fused_mat_mul(g: Builder, x: Tensor) -> Tensor | None:
+    """A product of com.microsoft, with a factor and a transposed weight."""
+    if x.dtype != "float32" or x.rank < 2:
+        return None
+    outputs, transposed = g.between(1, 6), g.pick([0, 1])
+    shape = (outputs, x.shape[-1]) if transposed else (x.shape[-1], outputs)
+    inputs = [x, g.weight(x.dtype, shape, x.shape[-1])]
+    attributes = {"alpha": g.pick([0.5, -1.5])} if g.chance(0.5) else {}
+    result = (*x.shape[:-1], outputs)
+    return g.add("FusedMatMul", inputs, result, along=x.rank - 1, domain=MICROSOFT, transB=transposed, **attributes)
+
+
+def skip_layer_norm(g: Builder, x: Tensor) -> Tensor | None:
+    """A layer norm of com.microsoft, of a tensor and itself."""
+    if x.dtype != "float32" or x.rank != 3:
+        return None
+    inputs = [x, x, *(g.vector(x.dtype, x.shape[-1:]) for _ in range(g.pick([1, 2, 3])))]
+    return g.add("SkipLayerNormalization", inputs, x.shape, along=2, domain=MICROSOFT, epsilon=0.5)
 
 
 def scaler(g: Builder, x: Tensor) -> Tensor | None:

@@ -36,6 +36,7 @@ class Traits:
         can_be_computed: whether that implementation may: it must make the same every time, and what runtimes make.
         tell_output_shape: what a node tells of the shape of its first output beyond what ONNX infers, or None.
         tell_input_shape: what a node tells of the shape that its first input must have, or None.
+        type_of_input: the input whose type the first output has, where ONNX does not infer it; None if it does.
     """
 
     may_be_affine: bool = False
@@ -52,6 +53,7 @@ class Traits:
     can_be_computed: bool = True
     tell_output_shape: "Callable[[OnnxNode], Shape | None] | None" = None
     tell_input_shape: "Callable[[OnnxNode], Shape | None] | None" = None
+    type_of_input: int | None = None
 
 
 _NOTHING_KNOWN = Traits()

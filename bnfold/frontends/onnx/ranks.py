@@ -6,6 +6,8 @@ operators of other domains, and behind a Reshape whose target is computed.
 
 from collections.abc import Callable, Iterator
 
+import onnx
+
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Shape
@@ -37,6 +39,7 @@ def _forward(index: GraphIndex, constants: OnnxConstants) -> Iterator[OnnxValue]
         if output is None or (output.shape is not None and not node.is_batch_norm):
             continue
         before = output.shape
+        _tell_type(node, output)
         try:
             output.shape = _told(node.traits.tell_output_shape, node)
         except ReferenceAttributeError:
@@ -61,6 +64,13 @@ def _backward(index: GraphIndex) -> Iterator[OnnxValue]:
             continue
         if source.shape is not None:
             yield source
+
+
+def _tell_type(node: OnnxNode, output: OnnxValue) -> None:
+    slot = node.traits.type_of_input
+    source = node.inputs[slot] if slot is not None and node.has_input(slot) else None
+    if source is not None and output.element_type == onnx.TensorProto.UNDEFINED:
+        output.element_type = source.element_type
 
 
 def _told(tell: Callable[[OnnxNode], Shape | None] | None, node: OnnxNode) -> Shape | None:

@@ -26,6 +26,14 @@ def multiplied(node: OnnxNode) -> Shape | None:
     return (None, weight[0 if attribute(node, "transB", 0) else 1])
 
 
+def times_matrix(node: OnnxNode) -> Shape | None:
+    """What a MatMul with a matrix on the right makes."""
+    shape, matrix = _input_shape(node, 0), _input_shape(node, 1)
+    if shape is None or matrix is None or len(matrix) != 2 or not shape:
+        return None
+    return (*shape[:-1], matrix[0 if attribute(node, "transB", 0) else 1])
+
+
 def normalised(node: OnnxNode) -> Shape | None:
     """What a BatchNormalization makes: its scale says how many channels."""
     shape, scale = _input_shape(node, 0), _input_shape(node, 1)

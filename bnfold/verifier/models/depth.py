@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 
-_SUMMING = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
+_SUMMING = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "FusedMatMul", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
 # A fold reaches over few of them. Where two models have no name in common in between, a part may be half of a network.
 _DEEPEST = 3
 

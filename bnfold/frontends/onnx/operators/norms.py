@@ -17,31 +17,50 @@ from bnfold.semantics import Normalisation
 
 FAMILY = Family()
 
+_SCALE_AND_BIAS = (1, 2)
+
 
 @encodes(Normalisation)
 def encode_channel_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Scale and bias are along the channels."""
-    return _edited(node, meaning, constants, first=1)
+    return edited(node, meaning, constants, first=1)
 
 
 @encodes(Normalisation)
 def encode_layer_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Scale and bias are over the last axes."""
-    return _edited(node, meaning, constants, first=meaning.affine.rank - constants.require(node.inputs[1]).ndim)
+    return edited(node, meaning, constants, first=meaning.affine.rank - constants.require(node.inputs[1]).ndim)
 
 
-def _edited(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants, first: int) -> OnnxEdit | Refusal:
-    """The norm's own scale and bias, over the axes that its scale covered before, from the first of them on."""
-    covered = constants.require(node.inputs[1])
+def edited(
+    node: OnnxNode,
+    meaning: Normalisation,
+    constants: OnnxConstants,
+    *,
+    first: int,
+    slots: tuple[int, int] = _SCALE_AND_BIAS,
+) -> OnnxEdit | Refusal:
+    """The edit of a norm's own scale and bias, over as many axes as its scale covered before.
+
+    Args:
+        node: the norm.
+        meaning: what it is to mean.
+        constants: of the model.
+        first: of those axes.
+        slots: inputs that hold the scale and the bias.
+    """
+    at_scale, at_bias = slots
+    covered = constants.require(node.inputs[at_scale])
     own = slice(first, first + covered.ndim)
     scale, bias = meaning.affine.scale, meaning.affine.shift
     shape = np.broadcast_shapes(covered.shape, scale.shape[own], bias.shape[own])
     parameters: dict[int, NewParameter | Refusal | None] = {
-        1: parameter_for(node, 1, np.broadcast_to(scale.reshape(scale.shape[own]), shape), constants)
+        at_scale: parameter_for(node, at_scale, np.broadcast_to(scale.reshape(scale.shape[own]), shape), constants)
     }
-    if node.has_input(2) or meaning.affine.has_shift:
-        like = 2 if node.has_input(2) else 1
-        parameters[2] = parameter_for(node, like, np.broadcast_to(bias.reshape(bias.shape[own]), shape), constants)
+    if node.has_input(at_bias) or meaning.affine.has_shift:
+        like = at_bias if node.has_input(at_bias) else at_scale
+        values = np.broadcast_to(bias.reshape(bias.shape[own]), shape)
+        parameters[at_bias] = parameter_for(node, like, values, constants)
     return edit_of(node, parameters, constants)
 
 
@@ -64,10 +83,15 @@ def decode_layer_norm(context: OnnxContext) -> Normalisation:
     statistics = [value for value in context.node.outputs[1:] if value is not None]
     if any(value.readers or value.is_output for value in statistics):
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its mean or deviation is read")
+    return read_layer_norm(context, attribute(context.node, "axis", -1), _SCALE_AND_BIAS)
+
+
+def read_layer_norm(context: OnnxContext, axis: int, slots: tuple[int, int]) -> Normalisation:
+    """A layer norm from an axis on, its scale and its bias, which may be absent, at these inputs."""
     rank = len(context.shape(0))
-    axis = attribute(context.node, "axis", -1) % rank
-    scale = context.parameter(1, dynamic=Reason.DYNAMIC_PARAMETER)
-    bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_PARAMETER)
+    axis %= rank
+    scale = context.parameter(slots[0], dynamic=Reason.DYNAMIC_PARAMETER)
+    bias = context.optional_parameter(slots[1], dynamic=Reason.DYNAMIC_PARAMETER)
     if scale.ndim != rank - axis:
         raise Undecodable(
             Reason.UNKNOWN_SHAPE, f"its scale has rank {scale.ndim}, its normalised axes are {rank - axis}"

@@ -16,6 +16,13 @@ _READS_INTEGERS = "reads what was rounded to integers, and in front of the round
 
 FAMILY.without_decoder("DynamicQuantizeLinear", "QuantizeLinear", why_not_linear=_ROUNDS)
 FAMILY.without_decoder(
+    "ConvInteger",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    why_not_linear="computes with integers, of which no map is a scale and a shift",
+)
+FAMILY.without_decoder(
     "QuantizeLinear",
     domain="com.microsoft",
     why_not_linear=_ROUNDS,
@@ -35,5 +42,6 @@ FAMILY.without_decoder(
         dequantizes=True,
         tell_output_shape=like_first_input,
         tell_input_shape=like_first_output,
+        type_of_input=1,
     ),
 )
