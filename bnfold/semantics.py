@@ -354,10 +354,12 @@ class Sum:
     Attributes:
         operands: x_i and e_i.
         rank: of y.
+        of_one_tensor: whether all x_i are one tensor, which then takes one map.
     """
 
     operands: tuple[Operand, ...]
     rank: int
+    of_one_tensor: bool = False
 
 
 @dataclass(frozen=True)

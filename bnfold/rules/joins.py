@@ -11,11 +11,11 @@ from bnfold.semantics import Operand, Product, Sum
 
 
 def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
-    """A scale behind a sum goes to every branch, a shift to any one of them.
+    """A scale behind a sum goes to every branch, a shift to any one of them, or in equal parts to a tensor's every use.
 
     Before::  a, b -- a + b -- affine(s, t) -- y
     After::   a -- affine(s, t); b -- scale s; a + b -- y
-    Law:      s * (a + b) + t == (s * a + t) + s * b
+    Law:      s * (a + b) + t == (s * a + t) + s * b; s * (a + a) + t == (s * a + t / 2) + (s * a + t / 2)
     Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; s, t:
               (1 or d_1, ..., 1 or d_r), of length 1 where a branch is repeated
     Refuses:  WRONG_AXIS: s varies along an axis on which a branch is repeated, or t does so for every branch;
@@ -32,6 +32,11 @@ def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
     if not affine.has_shift:
         return Moved(None, scales)
     shifts = [on_operand(affine.shift, operand) for operand in node.operands]
+    uses = sum(operand.sign for operand in node.operands)
+    first = shifts[0]
+    if node.of_one_tensor and uses and not isinstance(first, Refusal):
+        scale = scales[0].scale if scales else np.ones((1,) * node.rank)
+        return Moved(None, dict.fromkeys(range(len(node.operands)), Affine(scale, first / uses)))
     choices = []
     for index, (shift, operand) in enumerate(zip(shifts, node.operands, strict=True)):
         if not isinstance(shift, Refusal):

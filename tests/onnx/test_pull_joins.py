@@ -162,15 +162,25 @@ def test_a_shift_through_sums_of_sums(sign):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("op_type", ["Add", "Sub"])
-def test_a_tensor_joined_with_itself(op_type, kind):
-    """Two uses of one tensor: both want the same scale, but a shift would come twice, or vanish."""
+@pytest.mark.parametrize("op_type", ["Add", "Sum"])
+def test_a_tensor_added_to_itself(op_type, kind):
+    """Each use gets an equal part of the shift."""
     network, _ = branches(4)
-    network.node(op_type, ["b0", "b0"], "joined")
+    uses = ["b0"] * (3 if op_type == "Sum" else 2)
+    network.node(op_type, uses, "joined")
+    affine(network, "joined", "y", kind, (2, 4, 6, 4))
+    assert_moves(network.model({"x": IMAGE}, ["y"]), "Conv", op_type, direction="upstream")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tensor_taken_from_itself(kind):
+    """Both uses want the same scale, but a shift would vanish."""
+    network, _ = branches(4)
+    network.node("Sub", ["b0", "b0"], "joined")
     affine(network, "joined", "y", kind, (2, 4, 6, 4))
     model = network.model({"x": IMAGE}, ["y"])
     if kind == "Mul":
-        assert_moves(model, "Conv", op_type, direction="upstream")
+        assert_moves(model, "Conv", "Sub", direction="upstream")
     else:
         folded = fold_and_compare(model)
         assert folded.batch_norms_left == int(kind == "BN")

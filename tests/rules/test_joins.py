@@ -61,6 +61,17 @@ def hidden(case, data):
     return values.Case(replace(case.node, operands=operands), case.inputs)
 
 
+@given(data=st.data(), signs=st.lists(st.sampled_from([1.0, -1.0]), min_size=2, max_size=4).filter(sum))
+def test_every_use_of_one_tensor_takes_an_equal_part(data, signs):
+    x = values.numbers(data.draw(values.SHAPES), data.draw(values.SEEDS))
+    operands = tuple(Operand(x.shape, x.ndim, sign) for sign in signs)
+    case = values.Case(Sum(operands, x.ndim, of_one_tensor=True), dict.fromkeys(range(len(signs)), x))
+    affine = data.draw(values.maps(x.shape))
+    moved = assert_pull_one(case, affine)
+    first, *rest = moved.requirements.values() if not affine.is_identity else [identity(x.ndim)]
+    assert all(first.equals(other) for other in rest)
+
+
 @given(data=st.data(), case=joins(Sum))
 def test_pull_through_sum(data, case):
     """The scale varies where no branch is repeated, the shift where one branch at least is not."""

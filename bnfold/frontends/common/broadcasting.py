@@ -40,9 +40,9 @@ def with_rank_of(constant: Array, activation: tuple[Dim, ...]) -> Array:
     return aligned
 
 
-def sum_of(shapes: Sequence[tuple[Dim, ...]], signs: Sequence[float]) -> Sum:
-    """The signed sum of tensors of these shapes."""
-    return Sum(_operands(shapes, signs), max(map(len, shapes)))
+def sum_of(shapes: Sequence[tuple[Dim, ...]], signs: Sequence[float], *, of_one_tensor: bool = False) -> Sum:
+    """The signed sum of tensors of these shapes, or of one tensor several times."""
+    return Sum(_operands(shapes, signs), max(map(len, shapes)), of_one_tensor)
 
 
 def product_of(shapes: Sequence[tuple[Dim, ...]]) -> Product:

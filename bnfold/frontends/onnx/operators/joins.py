@@ -1,5 +1,7 @@
 """Add, Sub, Sum and Mul: a constant makes them affine maps, otherwise they join branches."""
 
+from collections.abc import Sequence
+
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.onnx.graph import Shape, Traits
 from bnfold.frontends.onnx.operators import affine_maps
@@ -20,7 +22,7 @@ FAMILY = Family()
 )
 def decode_add(context: OnnxContext) -> AffineMap | Sum:
     """Source: ONNX Add-7, -13, -14."""
-    return sum_of(_shapes(context, 2), (1.0, 1.0)) if _joins(context) else affine_maps.decode_add(context)
+    return _sum(context, (1.0, 1.0)) if _joins(context) else affine_maps.decode_add(context)
 
 
 @FAMILY.operator(
@@ -31,7 +33,7 @@ def decode_add(context: OnnxContext) -> AffineMap | Sum:
 )
 def decode_sub(context: OnnxContext) -> AffineMap | Sum:
     """Source: ONNX Sub-7, -13, -14."""
-    return sum_of(_shapes(context, 2), (1.0, -1.0)) if _joins(context) else affine_maps.decode_sub(context)
+    return _sum(context, (1.0, -1.0)) if _joins(context) else affine_maps.decode_sub(context)
 
 
 @FAMILY.operator(
@@ -48,8 +50,12 @@ def decode_mul(context: OnnxContext) -> AffineMap | BroadcastScale | Product:
 @FAMILY.operator("Sum", (6, 8, 13))
 def decode_sum(context: OnnxContext) -> Sum:
     """Sum of any number of tensors. Source: ONNX Sum-6, -8, -13."""
-    count = len(context.node.inputs)
-    return sum_of(_shapes(context, count), (1.0,) * count)
+    return _sum(context, (1.0,) * len(context.node.inputs))
+
+
+def _sum(context: OnnxContext, signs: Sequence[float]) -> Sum:
+    tensors = {context.required(slot) for slot in range(len(signs))}
+    return sum_of(_shapes(context, len(signs)), signs, of_one_tensor=len(tensors) == 1 < len(signs))
 
 
 def _shapes(context: OnnxContext, count: int) -> list[Shape]:
