@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from math import prod
 
@@ -42,7 +43,6 @@ NETWORKS = (
     "repvit_m1",
     "fastvit_t8",
     "repghostnet_050",
-    "levit_128s",
 )
 CHANNELS, LENGTH = 64, 56
 BLOCKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
@@ -118,6 +118,7 @@ def _forms(name: str) -> Iterator[tuple[str, nn.Module, nn.Module, torch.Tensor]
             sample = torch.randn(1, channels, LENGTH, LENGTH)
             yield title, blocks.randomise(training()), deployed().eval(), sample
         return
+    _declare_operators()
     import timm
     from timm.utils.model import reparameterize_model
 
@@ -125,6 +126,15 @@ def _forms(name: str) -> Iterator[tuple[str, nn.Module, nn.Module, torch.Tensor]
     model = blocks.randomise(timm.create_model(name))
     deployed = reparameterize_model(copy.deepcopy(model))
     yield name, model, deployed.eval(), torch.randn(1, *model.default_cfg["input_size"])
+
+
+@cache
+def _declare_operators() -> torch.library.Library:
+    """Those that the import of torchvision asks for, which timm imports; its own are absent beside a torch for CPUs."""
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
 
 
 def _export(model: nn.Module, sample: torch.Tensor, exporter: str) -> onnx.ModelProto:
@@ -222,11 +232,13 @@ def _difference(one: onnx.ModelProto, other: onnx.ModelProto) -> float:
 
 
 def _medians(models: Sequence[onnx.ModelProto], runs: int) -> list[float]:
-    """Seconds of processor time of one run of each model, one after the other in turn."""
+    """Seconds of processor time of one run of each model; every turn in another order, as caches remember the last."""
     sessions = [(_session(model), _feeds(model)) for model in models]
     times: list[list[float]] = [[] for _ in models]
+    random = np.random.default_rng(0)
     for turn in range(runs + 3):
-        for place, (session, feeds) in enumerate(sessions):
+        for place in random.permutation(len(models)):
+            session, feeds = sessions[place]
             start = time.thread_time()
             session.run(None, feeds)
             if turn >= 3:
