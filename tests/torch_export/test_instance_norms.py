@@ -70,6 +70,19 @@ def test_behind_a_batch_of_unknown_size_the_lengths_are_the_reason():
     assert reasons(result) == [Reason.UNKNOWN_SHAPE]
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["own parameters", "shared parameters"])
+def test_behind_a_batch_of_unknown_size_its_own_parameters_take_the_map(shared):
+    x = seeded(2, 3, 6, 6)
+    norm = with_statistics(nn.InstanceNorm2d(3, affine=True))
+    layers = (norm, nn.BatchNorm2d(3), nn.Sigmoid()) if not shared else (norm, nn.BatchNorm2d(3), nn.Sigmoid(), norm)
+    dynamic = ({0: torch.export.Dim("batch", min=2, max=8)},)
+    program = export(randomised(nn.Sequential(*layers)), x, decomposed=True, dynamic_shapes=dynamic)
+    result = fold(program)
+    assert counts(result) == (1, 0)
+    for batch in (2, 5):
+        assert_same(program, result.model, seeded(batch, 3, 6, 6))
+
+
 class OwnBatch(nn.Module):
     """A BatchNorm that trains, between views that do something else."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bnfold.frontends.aten.graph import AtenNode, Slot
+from bnfold.frontends.aten.graph import AtenNode, AtenValue, Slot
 from bnfold.frontends.common.parameters import NewParameter
 
 
@@ -20,6 +20,8 @@ class AtenEdit:
         added: where it becomes another: tensors that it did not have.
         bias_behind: what an addition right behind the node adds; None where there is none.
         lists: arguments that become other lists or numbers.
+        further: changes of nodes that this one stands for.
+        renamed: tensors inside of it that hold other values then.
     """
 
     node: AtenNode
@@ -30,3 +32,5 @@ class AtenEdit:
     added: Mapping[str, NewParameter] = field(default_factory=dict)
     bias_behind: NewParameter | None = None
     lists: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
+    further: Sequence["AtenEdit"] = ()
+    renamed: Sequence[AtenValue] = ()

@@ -48,6 +48,10 @@ class AtenEditor:
             bias = self._new(_bias_name(weight_name), edit.bias_behind, node)
             addition = operator_of("aten::add")
             self._graph.add_behind(node, addition, "self", {"other": bias, "alpha": 1}, f"{node.label}_bias")
+        for other in edit.further:
+            self.apply(other)
+        for value in edit.renamed:
+            self._rename(value)
 
     def bypass(self, node: AtenNode, source: int) -> AtenValue:
         """Remove a node: who read its output reads its input, which is returned."""
@@ -96,11 +100,15 @@ class AtenEditor:
             return False
         rounded = exact.astype(numpy_dtype(stored)) if rounded.dtype != numpy_dtype(stored) else rounded
         for computed in between:
-            if computed not in self._renamed:
-                self._renamed.add(computed)
-                self._graph.rename(computed, self._graph.fresh_name(f"{computed.name}_folded"))
+            self._rename(computed)
         self._store(value, exact, rounded)
         return True
+
+    def _rename(self, value: AtenValue) -> None:
+        """Give a tensor with other values another name, once."""
+        if value not in self._renamed:
+            self._renamed.add(value)
+            self._graph.rename(value, self._graph.fresh_name(f"{value.name}_folded"))
 
     def _store(self, value: AtenValue, exact: Array, rounded: AnyArray) -> None:
         device = "cpu" if value.parameter is None else value.parameter.device
