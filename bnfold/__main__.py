@@ -1,7 +1,5 @@
 """`python -m bnfold` is `bnfold`."""
 
-import sys
+from bnfold.cli.process import run_and_exit
 
-from bnfold.cli.main import main
-
-sys.exit(main())
+run_and_exit()

@@ -5,7 +5,7 @@ to the process, which takes longer than all arithmetic of a fold. So the large i
 mark in the tensor says where its data is, and the data is put in its place when the model is written.
 """
 
-import secrets
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,7 +35,7 @@ class LargeWeights:
         self.file = file
         self._view = memoryview(file)
         # No file can hold a mark that is taken for one of these.
-        self._key = f"bnfold.{secrets.token_hex(8)}"
+        self._key = f"bnfold.{os.urandom(8).hex()}"
         self._data: list[memoryview] = []
         self.bare = self._without_weights()
 
