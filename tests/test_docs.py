@@ -65,3 +65,23 @@ PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md")} - {ROOT / "CHANGELOG.m
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+CODE = ("bnfold", "tests", "benchmarks", "docs", "examples")
+FOLDERS = [ROOT, *(path for path in (ROOT / "bnfold").rglob("*") if path.is_dir()), ROOT / "bnfold", ROOT / "docs"]
+FILE_NAMES = {path.name for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file()}
+
+
+def exists(name):
+    """Whether a path is one from the root, the package or a folder of it; a bare name may lie anywhere."""
+    found = any(any(folder.glob(name.rstrip("/"))) for folder in FOLDERS)
+    return found or ("/" not in name and name in FILE_NAMES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_are_there(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    words = [word.partition("::")[0] for word in re.findall(r"`([^`\s]+)`", prose)]
+    first = {path.name for path in (ROOT / "bnfold").iterdir()} | set(CODE)
+    named = {word for word in words if word.endswith(".py") or ("/" in word and word.split("/")[0] in first)}
+    assert sorted(word for word in named if not word.startswith("torch/") and not exists(word)) == []
