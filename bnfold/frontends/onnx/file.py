@@ -167,7 +167,7 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
         UsageError: the disk is full, or the folder refuses.
     """
     staged = folder / target.name
-    outgoing = {id(tensor) for tensor in moved_inside if len(tensor.raw_data) > _LARGEST_EMBEDDED}
+    outgoing = {id(tensor) for tensor in moved_inside if len(opened.store.data(tensor)) > _LARGEST_EMBEDDED}
     tensors = [tensor for tensor in stored_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
     try:
         data = [_stage_data(opened.store, tensors, folder, target)] if tensors else []
@@ -228,7 +228,7 @@ def _write_data(store: TensorStore, tensors: Sequence[onnx.TensorProto], path: P
             key = _storage_key(tensor)
             if key not in placed:
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-                data = store.raw_bytes(tensor) if is_external(tensor) else tensor.raw_data
+                data = store.data(tensor)
                 placed[key] = (file.tell(), len(data))
                 file.write(data)
     return [placed[_storage_key(tensor)] for tensor in tensors]

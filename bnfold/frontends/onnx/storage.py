@@ -12,6 +12,7 @@ import onnx.numpy_helper
 from bnfold.errors import ModelFormatError
 from bnfold.frontends.onnx.large_weights import LargeWeights
 from bnfold.intake.data_folder import DataFolder
+from bnfold.intake.protobuf_fields import Buffer
 from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 
 AnyArray = npt.NDArray[np.generic]
@@ -48,6 +49,17 @@ class TensorStore:
             return onnx.numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
             raise ModelFormatError(f"tensor {tensor.name!r} cannot be read: {error}") from error
+
+    def data(self, tensor: onnx.TensorProto) -> Buffer:
+        """The bytes of a tensor, wherever they lie.
+
+        Raises:
+            ModelFormatError: as `raw_bytes`.
+        """
+        if is_external(tensor):
+            return self.raw_bytes(tensor)
+        outside = None if self.weights is None else self.weights.find(tensor)
+        return tensor.raw_data if outside is None else outside
 
     def raw_bytes(self, tensor: onnx.TensorProto) -> memoryview:
         """The bytes of an external tensor, mapped.

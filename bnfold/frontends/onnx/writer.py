@@ -87,8 +87,7 @@ def _write_initializer(
     scope: Scope, value: OnnxValue, parameter: NewParameter, weights: LargeWeights | None
 ) -> list[onnx.TensorProto]:
     old = value.initializer
-    goes_outside = weights is not None and (old is None or not is_external(old))
-    new = weights.hold(parameter.rounded, value.name) if weights is not None and goes_outside else None
+    new = None if weights is None else weights.hold(parameter.rounded, value.name)
     new = new or onnx.numpy_helper.from_array(parameter.rounded, value.name)
     if old is None:
         scope.proto.initializer.append(new)
