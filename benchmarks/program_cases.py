@@ -90,7 +90,7 @@ def _opened(path: Path, options: str) -> Any:  # noqa: ANN401 - a program of the
     from bnfold.cli.main import parse_shape
     from bnfold.frontends.torch_export.file import open_program as open_exported
     from bnfold.frontends.torchscript.file import open_script
-    from bnfold.verifier.options import VerifyOptions
+    from bnfold.verification import VerifyOptions
     from bnfold.verifier.programs.inputs import choose_feed
     from bnfold.verifier.programs.opening import open_program
 

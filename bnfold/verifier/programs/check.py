@@ -5,10 +5,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bnfold.errors import UncheckedError
+from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, is_open, limits_of, noise_matters, own_tolerance
-from bnfold.verifier.options import VerifyOptions
 from bnfold.verifier.programs.inputs import TorchFeed, choose_feed, inputs_named
 from bnfold.verifier.programs.noise import Noise
 from bnfold.verifier.programs.opening import open_program

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnfold.errors import UncheckedError, UsageError
-from bnfold.verifier.options import VerifyOptions
+from bnfold.verification import VerifyOptions
 from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.ports import TorchPort
 from bnfold.verifier.programs.program import TorchProgram

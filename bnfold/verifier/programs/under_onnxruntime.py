@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 
 from bnfold.errors import UncheckedError
+from bnfold.verification import Verification
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.tolerance import Verdict, judge, limits_of
 from bnfold.verifier.pipeline import check
@@ -17,7 +18,6 @@ from bnfold.verifier.programs.onnx import export_onnx, with_own_names
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.result import TorchVerification
 from bnfold.verifier.programs.tensors import Array, same_values, to_array
-from bnfold.verifier.result import Verification
 
 if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference

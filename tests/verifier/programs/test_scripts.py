@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from torch import Tensor, nn  # noqa: E402
 
 import bnfold  # noqa: E402
-from bnfold.verifier.options import VerifyOptions  # noqa: E402
+from bnfold.verification import VerifyOptions  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript.folding import compiled  # noqa: E402
 

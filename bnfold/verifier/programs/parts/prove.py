@@ -22,6 +22,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bnfold.pulse import beat
+from bnfold.verification import TensorCheck
 from bnfold.verifier.local.half_units import is_narrow
 from bnfold.verifier.local.law import Comparator, Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
@@ -30,7 +31,6 @@ from bnfold.verifier.programs.parts.matching import Keys, candidates, content
 from bnfold.verifier.programs.parts.probes import PROBES, bears_crop, cropped_probes, impulses, probes
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
-from bnfold.verifier.result import TensorCheck
 
 # A part that has grown this large has left the place of a fold behind; only results are asked of larger ones.
 _LARGEST = 150
