@@ -230,6 +230,15 @@ def slice_(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("Slice", [x, *(g.integers([n]) for n in (start, stop, axis_given, step))], shape)
 
 
+def reverse_sequence(g: Builder, x: Tensor) -> Tensor | None:
+    """Along any axis; the lengths are known at run time, or before it."""
+    if x.rank < 2 or g.opset < 10 or x.dtype == "float16":
+        return None
+    batch, time = g.pick([(1, 0), (0, 1)])
+    lengths = g.constant(g.random.integers(0, x.shape[time] + 1, size=x.shape[batch]), "int64")
+    return g.add("ReverseSequence", [x, lengths], x.shape, batch_axis=batch, time_axis=time)
+
+
 def gather(g: Builder, x: Tensor) -> Tensor | None:
     """One place of an axis, or two of them."""
     if x.rank < 2:
