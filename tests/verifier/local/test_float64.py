@@ -151,6 +151,7 @@ CASES: list[tuple[str, list, dict]] = [
     ("LogSoftmax", [floats(2, 3, 4)], {"opset": 11}),
     ("BatchNormalization", [floats(*IMAGE), floats(6), floats(6), floats(6), positive(6)], {"epsilon": 1e-2}),
     ("BatchNormalization", [floats(3, 6), floats(6), floats(6), floats(6), positive(6)], {"opset": 9}),
+    ("BatchNormalization", [floats(6), floats(1), floats(1), floats(1), positive(1)], {}),
     ("InstanceNormalization", [floats(*IMAGE), floats(6), floats(6)], {"epsilon": 1e-3}),
     ("GroupNormalization", [floats(*IMAGE), floats(6), floats(6)], {"opset": 21, "num_groups": 3}),
     ("GroupNormalization", [floats(*IMAGE), floats(3), floats(3)], {"opset": 18, "num_groups": 3}),

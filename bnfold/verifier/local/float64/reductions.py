@@ -139,7 +139,8 @@ def _batch_norm(call: Call, x: Array, scale: Array, bias: Array, mean: Array, va
         raise NotComputedError("statistics of the batch, or of each pixel")
     if call.outputs > 1:
         raise NotComputedError("a BatchNormalization with statistics as outputs")
-    shape = (1, -1) + (1,) * (x.ndim - 2)
+    # A vector is one channel. Source: ONNX BatchNormalization-9
+    shape = (1, -1) + (1,) * (x.ndim - 2) if x.ndim > 1 else (1,)
     factor = (scale / np.sqrt(variance + call.get("epsilon", 1e-5))).reshape(shape)
     return np.asarray((x - mean.reshape(shape)) * factor + bias.reshape(shape))
 
