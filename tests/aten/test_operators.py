@@ -19,6 +19,8 @@ from bnfold.frontends.aten.operators.table import OPERATORS, operator_of  # noqa
 from bnfold.frontends.aten.schema import traits  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
+from bnfold.verifier.programs.parts.graph import Node as PartNode  # noqa: E402
+from bnfold.verifier.programs.parts.probes import bears_crop  # noqa: E402
 
 HAVE_PARAMETERS = (AffineMap, Contraction, Embedding, Normalisation, Recurrent)
 DECODED = sorted(name for name, row in OPERATORS.items() if row.decode not in (None, decode_nonlinear))
@@ -82,6 +84,18 @@ def test_batch_norms_are_the_operators_of_that_name():
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_files_may_call_every_operator(name):
     check_operator(name, imports=())
+
+
+ALIKE_EVERYWHERE = {"aten::linear", "aten::addmm", "aten::mm", "aten::batch_norm"} | {
+    name for name in OPERATORS if "conv" in name and OPERATORS[name].encode is not None
+}
+
+
+@pytest.mark.parametrize("name", sorted(ALIKE_EVERYWHERE))
+def test_the_check_of_programs_knows_that_it_treats_all_places_alike(name):
+    """So a crop shows all that a part with it does; the lists of the verifier are its own."""
+    node = PartNode(name, operands=(), static=None, outputs=(), handle=None)
+    assert bears_crop([node], [torch.ones(2, 3, 4, 4)])
 
 
 def test_what_operators_with_weights_accept_is_known():
