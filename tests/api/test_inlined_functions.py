@@ -207,3 +207,15 @@ def test_what_is_excluded_is_not_found_under_another_name(pattern):
 def test_the_same_model_gives_the_same_bytes():
     model = model_of(two_calls(), [conv_block()])
     assert bnfold.fold(model).model.SerializeToString() == bnfold.fold(model).model.SerializeToString()
+
+
+def test_a_file_whose_large_weights_stay_in_its_bytes(tmp_path, monkeypatch):
+    """Each reading of the file has marks of its own for them."""
+    for place in ("bnfold.intake.protobuf_scan", "bnfold.frontends.onnx.large_weights"):
+        monkeypatch.setattr(f"{place}.LARGEST_INSIDE", 64)
+    model = model_of(two_calls(), [conv_block()])
+    onnx.save(model, tmp_path / "m.onnx")
+    report = bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", FoldOptions())
+    assert report.batch_norms.folded == 2
+    expected = bnfold.fold(model).model
+    assert (tmp_path / "out.onnx").read_bytes() == expected.SerializeToString(deterministic=True)

@@ -176,15 +176,21 @@ class OnnxSource:
 
     def _finds_functions_to_inline(self, folded: onnx.ModelProto) -> bool:
         """Whether more BatchNorms fold where functions are inlined; then these are, from now on."""
+        fresh = self.opened
+
+        def read() -> onnx.ModelProto:
+            nonlocal fresh
+            fresh = self._read_again()
+            return fresh.model
 
         def fold(model: onnx.ModelProto) -> None:
-            port, _ = self._planned(replace(self.opened, model=model), ())
+            port, _ = self._planned(replace(fresh, model=model), ())
             port.finish()
 
         exclude = self.options.exclude
         keys = functions_in_the_way(folded, exclude)
         if keys:
-            self._inlined.update(worth_inlining(lambda: self._read_again().model, fold, keys, exclude))
+            self._inlined.update(worth_inlining(read, fold, keys, exclude))
         return bool(self._inlined)
 
     def _read_again(self) -> OpenModel:
