@@ -85,3 +85,10 @@ def test_files_that_a_page_names_are_there(page):
     first = {path.name for path in (ROOT / "bnfold").iterdir()} | set(CODE)
     named = {word for word in words if word.endswith(".py") or ("/" in word and word.split("/")[0] in first)}
     assert sorted(word for word in named if not word.startswith("torch/") and not exists(word)) == []
+
+
+def test_every_part_of_the_package_has_a_line_in_the_table_of_places():
+    table = (ROOT / "docs" / "architecture.md").read_text().split("| place |")[1].split("\n\n")[0]
+    named = {word.rstrip("/").split("/")[0] for word in re.findall(r"`([^`]+)`", table)}
+    there = {path.name for path in (ROOT / "bnfold").iterdir() if not path.name.startswith("_")} - {"py.typed"}
+    assert there - named == set()
