@@ -1,8 +1,8 @@
 """How much of a tensor a subgraph has to be run on: where it treats all samples or all places alike, a crop.
 
 Convolutions, BatchNorms and what works number by number do the same at every place of an image. What is wrong in their
-weights shows in a crop that is twice as long as the receptive field of one output; its borders are padded like the
-image's. What treats samples alike can be run on as many as one likes.
+weights shows in a crop with room for a few outputs that see no border; its borders are padded like the image's. What
+treats samples alike can be run on as many as one likes.
 """
 
 import math
@@ -21,7 +21,7 @@ ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "
 ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
 _PRODUCTS = frozenset(("Gemm", "MatMul"))
 _OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
-_OUTPUTS = 16
+_OUTPUTS = 9
 _BEFORE_THE_PLACES = 2
 _MATRIX = 2
 
@@ -86,7 +86,7 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
         return Crop(any_samples=True)
     windows = [window for of_part in seen for windows in of_part for window in windows]
     outputs = math.ceil(math.pow(_OUTPUTS, 1 / axes))
-    sides = [max(2 * window.length, window.length + window.stride * (outputs - 1)) for window in windows]
+    sides = [window.length + window.stride * (outputs - 1) for window in windows]
     largest = Window(
         max((window.length for window in windows), default=1), max((window.stride for window in windows), default=1)
     )

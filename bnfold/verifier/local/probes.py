@@ -21,8 +21,10 @@ from bnfold.verifier.local.half_units import wide
 _LOWEST_RANK = 2
 _MATRIX, _TOKENS = 2, 3
 # Powers of two: small values for what saturates, large ones for what drowns in a shift.
-_MAGNITUDES = (-2, 8)
-_ROWS = 32
+_MAGNITUDES = (-2, 4)
+_GROUPS = ((-3, 0), (1, 4), (5, 8))
+"""The same where values of some magnitudes are compared by themselves: a shift drowns in what large ones make."""
+_ROWS = 16
 """Samples of a subgraph that makes one number per channel of each."""
 _FEWEST_SAMPLES = 2
 _HEIGHT = 2.0**20
@@ -70,13 +72,14 @@ class Probes:
         free = [name for name, values in seen.items() if self.is_free(name, values)]
         if crop.any_samples and len(free) == len(seen) == 1:
             shape = _shape(seen[free[0]].shape, crop)
-            drawn = _random(shape, rng, _varying_axis(shape, crop))
-            yield Probe("on random values and zeros where it begins", {free[0]: np.concatenate([drawn, 0 * drawn])}, 2)
+            sizes = (_random(shape, rng, _varying_axis(shape, crop), exponents) for exponents in _GROUPS)
+            drawn = [*sizes, np.zeros(shape)]
+            yield Probe("on random values and zeros where it begins", {free[0]: np.concatenate(drawn)}, len(drawn))
             return
         others = {name: wide(values) for name, values in seen.items() if name not in free}
         yield Probe(
             "on random values where it begins",
-            others | {n: _random(seen[n].shape, rng, _varying_axis(seen[n].shape, crop)) for n in free},
+            others | {n: _random(seen[n].shape, rng, _varying_axis(seen[n].shape, crop), _MAGNITUDES) for n in free},
         )
         yield Probe("on zeros where it begins", others | {name: np.zeros(seen[name].shape) for name in free})
 
@@ -121,10 +124,10 @@ def _smallest_shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
     return (1, *shape[1:]) if crop.any_samples else tuple(shape)
 
 
-def _random(shape: Sequence[int], rng: np.random.Generator, axis: int) -> Array:
+def _random(shape: Sequence[int], rng: np.random.Generator, axis: int, exponents: tuple[int, int]) -> Array:
     """Normal numbers, of another magnitude at each place of an axis."""
     drawn = rng.standard_normal(shape)
-    magnitudes = np.exp2(rng.integers(*_MAGNITUDES, shape[axis], endpoint=True))
+    magnitudes = np.exp2(rng.integers(*exponents, shape[axis], endpoint=True))
     return np.asarray(drawn * magnitudes.reshape([-1 if other == axis else 1 for other in range(len(shape))]))
 
 
