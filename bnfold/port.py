@@ -85,6 +85,9 @@ class GraphPort(Protocol[N, V, E]):
     def may_be_sum(self, node: N) -> bool:
         """Whether the node is of an operator that adds tensors, and none of them is a constant; likewise."""
 
+    def permutation(self, node: N) -> tuple[int, ...] | None:
+        """How a node orders the axes of its first input, if that is all that it does and merging may look past it."""
+
     def average(self, node: N, behind: Contraction | None, /) -> Contraction | None:
         """The kernel of an average pooling that weighs all places alike, at the borders too; None of other nodes.
 

@@ -118,6 +118,7 @@ class Merger(Generic[N, V, E]):
         if isinstance(signed, Refusal):
             return signed
         gone = [node for branch in (kept, *dropped) for node in branch.steps if node is not choice.host]
+        gone += [branch.behind.node for branch in dropped if branch.behind is not None]
         gone += pruning.removed
         edit = self._edit(signed, len(gone))
         if isinstance(edit, Refusal):

@@ -13,6 +13,14 @@ from bnfold.semantics import Sum
 
 
 @dataclass(frozen=True, eq=False)
+class Turn(Generic[N]):
+    """A node that only orders axes: axis i of its output is axis permutation[i] of its input."""
+
+    node: N
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Branch(Generic[N, V]):
     """A way from one tensor to an operand of a sum, through operators that may be linear.
 
@@ -22,6 +30,8 @@ class Branch(Generic[N, V]):
         into: the sum.
         slot: which of its inputs the operand is.
         sign: with which the operand counts in the outermost sum.
+        before: what orders the axes of the tensor in front of all operators; None where nothing does.
+        behind: what does so behind all of them.
     """
 
     source: V
@@ -29,6 +39,22 @@ class Branch(Generic[N, V]):
     into: N
     slot: int
     sign: float
+    before: Turn[N] | None = None
+    behind: Turn[N] | None = None
+
+    @property
+    def turns(self) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+        """Both orders of axes."""
+        return (
+            None if self.before is None else self.before.permutation,
+            None if self.behind is None else self.behind.permutation,
+        )
+
+    @property
+    def nodes(self) -> tuple[N, ...]:
+        """All that it is made of, first to last."""
+        ends = [() if turn is None else (turn.node,) for turn in (self.before, self.behind)]
+        return (*ends[0], *self.steps, *ends[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +152,31 @@ class BranchFinder(Generic[N, V, E]):
 
     def _leaf(self, node: N, slot: int, value: V, sign: float) -> Branch[N, V]:
         steps: list[N] = []
+        behind = self._turn_before(value) if self.is_private(value) else None
+        if behind is not None:
+            value = self._source_of(behind)
         step = self._step_before(value)
         while step is not None:
             steps.append(step[0])
             value = step[1]
             step = self._step_before(value)
-        return Branch(value, tuple(reversed(steps)), node, slot, sign)
+        before = self._turn_before(value)  # which others may read as well: it stays
+        if before is not None:
+            value = self._source_of(before)
+        if not steps and before is None:
+            before, behind = behind, None
+        return Branch(value, tuple(reversed(steps)), node, slot, sign, before, behind)
+
+    def _turn_before(self, value: V) -> Turn[N] | None:
+        producer = self._port.producer(value)
+        permutation = None if isinstance(producer, Refusal) else self._port.permutation(producer)
+        return None if permutation is None or isinstance(producer, Refusal) else Turn(producer, permutation)
+
+    def _source_of(self, turn: Turn[N]) -> V:
+        value = self._port.inputs(turn.node)[0]
+        if value is None:
+            raise InternalError(f"{turn.node.label!r} has no input")
+        return value
 
     def _step_before(self, value: V) -> tuple[N, V] | None:
         """The operator that makes a tensor of another, if it may be linear and nobody else sees what it makes."""

@@ -94,16 +94,16 @@ class _Taken(Generic[N, V]):
         if first.host is None or not isinstance(first.meaning, Contraction):
             raise InternalError("a branch without weights was to take those of others")
         self.branches = [first]
-        self._host, self._like = first.host, first.meaning
+        self._host, self._first, self._like = first.host, first, first.meaning
         self._parts: list[Contraction] = []
         self._weights = multiply_adds(first.meaning)
-        part = first.as_contraction(first.meaning)
+        part = first.beside(first)
         self._refusal = part if isinstance(part, Refusal) else None
         self._parts = [] if isinstance(part, Refusal) else [part]
 
     def add(self, other: Linear[N, V]) -> Refusal | None:
         """Take one more branch, or say why not."""
-        part = other.as_contraction(self._like)
+        part = other.beside(self._first)
         if self._refusal is not None or isinstance(part, Refusal):
             return self._refusal or (part if isinstance(part, Refusal) else None)
         frame = frame_of([*self._parts, part])
@@ -155,4 +155,4 @@ def _name(node: N) -> Label:
 
 
 def _names(branch: Linear[N, V]) -> list[Label]:
-    return [_name(node) for node in branch.branch.steps]
+    return [_name(node) for node in branch.branch.nodes]

@@ -43,11 +43,13 @@ class Commit(Generic[N, V, E]):
             if step is not host:
                 self._bypass(step)
         alone, output = self._input(kept.into, kept.slot), self._output(tree.root)
+        turned = [] if kept.behind is None else [self._input(kept.behind.node, 0)]
         successor = self._prune(tree, pruning)
         for leaf in dropped:
-            for step in reversed(leaf.steps):
-                self._port.remove(step)
-        changed = [alone, *(self._output(node) for node in pruning.changed if len(pruning.left[node]) > 1)]
+            for step in reversed(leaf.nodes):
+                if not self._is_read(step):  # an order of axes that others use stays
+                    self._port.remove(step)
+        changed = [*turned, alone, *(self._output(node) for node in pruning.changed if len(pruning.left[node]) > 1)]
         for value in changed:
             if value is not successor and value is not output:
                 self._port.rename(value)
@@ -80,6 +82,10 @@ class Commit(Generic[N, V, E]):
         for node in reversed(empty):
             self._port.remove(node)
         return successor
+
+    def _is_read(self, node: N) -> bool:
+        values = [value for value in self._port.outputs(node) if value is not None]
+        return any(self._port.readers(value) or self._port.pinned(value) for value in values)
 
     def _bypass(self, step: N) -> None:
         self._port.bypass_downstream(step, self._linear_input(step))

@@ -8,6 +8,7 @@ from typing import Generic
 import numpy as np
 
 from bnfold.affine import Affine, identity
+from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.merging.branches import Branch
 from bnfold.port import E, GraphPort, N, V
@@ -43,14 +44,22 @@ class Linear(Generic[N, V]):
         """How many numbers its weights hold."""
         return sum(map(multiply_adds, self.weights))
 
-    def as_contraction(self, like: Contraction) -> Contraction | Refusal:
-        """The same with its sign, as a contraction that can stand beside another."""
-        meaning = self.meaning
+    def beside(self, other: "Linear[N, V]") -> Contraction | Refusal:
+        """The same with its sign, as a contraction that can stand beside another branch, which has a kernel."""
+        meaning, like = self.meaning, other.meaning
+        if not isinstance(like, Contraction):
+            raise InternalError("a branch without a kernel was to be the measure of others")
+        turns, theirs = self.branch.turns, other.branch.turns
         if not isinstance(meaning, Contraction):
-            found = read_map_as_contraction(meaning or identity(like.output_rank), like)
+            affine = meaning or identity(like.output_rank)
+            if turns == (None, None) != theirs and _undone(*theirs):
+                affine, turns = _turned(affine, theirs[0]), theirs
+            found = read_map_as_contraction(affine, like)
             if isinstance(found, Refusal):
                 return found
             meaning = found
+        if turns != theirs:
+            return Refusal(Reason.BRANCHES_DIFFER, "branches differ in the order of the axes around them")
         return meaning if self.branch.sign == 1.0 else times(meaning, self.branch.sign)
 
 
@@ -93,6 +102,19 @@ def compute(port: GraphPort[N, V, E], branch: Branch[N, V], *, affine_nodes: boo
         tuple(maps),
         _multiply_adds(kernels, [weight for _, weight in weights]),
     )
+
+
+def _undone(before: tuple[int, ...] | None, behind: tuple[int, ...] | None) -> bool:
+    """Whether the second order of axes takes the first back."""
+    if before is None or behind is None or len(before) != len(behind):
+        return False
+    return all(before[axis] == place for place, axis in enumerate(behind))
+
+
+def _turned(affine: Affine, permutation: tuple[int, ...] | None) -> Affine:
+    if permutation is None or affine.rank != len(permutation):
+        return affine
+    return Affine(np.transpose(affine.scale, permutation), np.transpose(affine.shift, permutation))
 
 
 def times(node: Contraction, factor: float) -> Contraction | Refusal:

@@ -32,6 +32,7 @@ class Region:
         lengths: of x along its spatial axes.
         made: of what every branch makes.
         strides: of most branches.
+        front: of a region whose channels are behind, the tensor with them in front that branches may share.
     """
 
     random: np.random.Generator
@@ -40,6 +41,7 @@ class Region:
     lengths: tuple[int, ...] = ()
     made: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
+    front: str = ""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
@@ -88,9 +90,34 @@ def generate(seed: int) -> onnx.ModelProto:
             for length, stride in zip(region.lengths, region.strides, strict=True)
         )
     x = region.node("Relu", ["x"]) if region.chance(0.3) else "x"
-    ends = [branch(region, x) for _ in range(region.pick([2, 2, 3, 3, 4, 5]))]
-    y = behind(region, summed(region, ends))
+    count = region.pick([2, 2, 3, 3, 4, 5])
+    if region.chance(0.15):
+        region.front = _turned(region, x, to_front=True)
+        y = summed(region, [turned_branch(region, x) for _ in range(count)])
+    else:
+        y = behind(region, summed(region, [branch(region, x) for _ in range(count)]))
     return model(region, y)
+
+
+def turned_branch(region: Region, x: str) -> str:
+    """A branch of a tensor with the channels behind, made with them in front."""
+    if region.keeps_shape and region.chance(0.3):
+        scale = region.constant(region.random.normal(size=region.inputs))
+        return region.node("Mul", [x, scale]) if region.chance(0.5) else x
+    front = region.front if region.chance(0.5) else _turned(region, x, to_front=True)
+    return _turned(region, branch(region, front), to_front=False)
+
+
+def _turned(region: Region, x: str, *, to_front: bool) -> str:
+    """Channels to the front or to the back; now and then, other axes change places as well."""
+    places = list(range(len(region.lengths)))
+    if region.chance(0.05) and len(set(region.lengths)) == len(set(region.made)) == 1:
+        places.reverse()
+    if to_front:
+        permutation = [0, len(places) + 1, *(place + 1 for place in places)]
+    else:
+        permutation = [0, *(place + 2 for place in places), 1]
+    return region.node("Transpose", [x], perm=permutation)
 
 
 def branch(region: Region, x: str) -> str:
@@ -132,11 +159,8 @@ def behind(region: Region, y: str) -> str:
 
 def model(region: Region, y: str) -> onnx.ModelProto:
     fixed = region.chance(0.5)
-    shape = (
-        2,
-        region.inputs,
-        *(region.lengths if fixed else [f"d{axis}_{length}" for axis, length in enumerate(region.lengths)]),
-    )
+    space = region.lengths if fixed else [f"d{axis}_{length}" for axis, length in enumerate(region.lengths)]
+    shape = (2, *space, region.inputs) if region.front else (2, region.inputs, *space)
     outputs = list(dict.fromkeys(["y", *region.seen]))
     nodes = [*region.nodes, helper.make_node("Identity", [y], ["y"], "last")]
     graph = helper.make_graph(

@@ -115,6 +115,10 @@ class AtenPort:
         """Whether the node adds tensors."""
         return branches.may_be_sum(node, self._constants)
 
+    def permutation(self, _node: AtenNode) -> tuple[int, ...] | None:
+        """What PyTorch permutes shares memory with what it was."""
+        return None
+
     def average(self, node: AtenNode, behind: Contraction | None) -> Contraction | None:
         """The kernel of an average pooling."""
         return branches.average_kernel(node, behind, self._constants)

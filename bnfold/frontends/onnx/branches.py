@@ -9,12 +9,14 @@ from bnfold.affine import Affine, Array
 from bnfold.frontends.common.convolutions import ZEROS_PADDED
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.decode import decode
 from bnfold.frontends.onnx.encode import encode
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.operators.windows import read_window
+from bnfold.rearrange import Transposition
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, Rearrangement
 
 _OF_FIRST_INPUT = frozenset(("AveragePool", "BatchNormalization", "Conv", "Gemm"))
 _OF_EITHER_INPUT = frozenset(("Add", "Div", "MatMul", "Mul", "Sub"))
@@ -36,6 +38,15 @@ def may_be_sum(node: OnnxNode, constants: OnnxConstants) -> bool:
     if not node.is_standard or node.proto.op_type not in _SUMS or len(node.inputs) < 2:
         return False
     return not any(value is None or constants.is_fixed(value) for value in node.inputs)
+
+
+def permutation(node: OnnxNode, constants: OnnxConstants) -> tuple[int, ...] | None:
+    """How a Transpose orders the axes."""
+    if not node.is_standard or node.proto.op_type != "Transpose":
+        return None
+    meaning = decode(node, constants)
+    steps = meaning.steps if isinstance(meaning, Rearrangement) else ()
+    return steps[0].permutation if len(steps) == 1 and isinstance(steps[0], Transposition) else None
 
 
 def average_kernel(node: OnnxNode) -> Contraction | None:

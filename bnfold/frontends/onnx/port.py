@@ -143,6 +143,10 @@ class OnnxPort:
         """Whether the node adds tensors."""
         return branches.may_be_sum(node, self._constants)
 
+    def permutation(self, node: OnnxNode) -> tuple[int, ...] | None:
+        """That of a Transpose."""
+        return branches.permutation(node, self._constants)
+
     def average(self, node: OnnxNode, _behind: Contraction | None) -> Contraction | None:
         """The kernel of an AveragePool."""
         return branches.average_kernel(node)
