@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from bnfold.api.endings import check_ending
-from bnfold.api.formats.onnx import require_serialisable
+from bnfold.api.formats.large_onnx import require_serialisable
 from bnfold.api.formats.protocol import Format, Progress, Source
 from bnfold.api.formats.registry import ONNX, FormatRow, format_of_file, format_of_object
 from bnfold.api.options import IN_MEMORY, FoldOptions, FoldResult, parse_options

@@ -7,7 +7,7 @@ from itertools import islice, product
 
 import torch
 
-from bnfold.api.formats.programs import Feeding
+from bnfold.api.formats.programs import ShapedOptions
 from bnfold.api.options import FoldOptions
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Pattern
@@ -23,7 +23,9 @@ _MOST_SHAPES = 4
 _MOST_TRIALS = 48
 
 
-def with_shapes(model: torch.jit.ScriptModule, options: FoldOptions, recorded: Sequence[Recorded] = ()) -> Feeding:
+def with_shapes(
+    model: torch.jit.ScriptModule, options: FoldOptions, recorded: Sequence[Recorded] = ()
+) -> ShapedOptions:
     """Find shapes for the inputs of which the caller says none.
 
     Args:
@@ -32,16 +34,16 @@ def with_shapes(model: torch.jit.ScriptModule, options: FoldOptions, recorded: S
         recorded: the inputs that the file says it was traced with. A module traced in memory says its shapes itself.
     """
     if not _missing(model, options):
-        return Feeding(options)
+        return ShapedOptions(options)
     known = recorded_shapes(model, recorded)
     given = {name.partition(".")[0] for name in (*options.feeding.shapes, *options.feeding.inputs)}
     chosen = {name: shape for name, shape in known.items() if name.partition(".")[0] not in given}
     if chosen and _runs(model, tried := _with(options, chosen)):
-        return Feeding(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
+        return ShapedOptions(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
     return _as_wanted(model, options)
 
 
-def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> Feeding:
+def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> ShapedOptions:
     """The first shapes that the weights ask for and the program runs on."""
     shapes = wanted_shapes(module, assume_inference=options.assume_inference)
     starred = [shape.leaf.replace("*", "1") for shape in shapes if "*" in shape.leaf]
@@ -52,8 +54,8 @@ def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> Feeding:
             if _runs(module, tried := _with(options, chosen)):
                 teaches = all(leaf in wanted and wanted[leaf].is_certain for leaf in leaves)
                 advice = "to choose" if teaches else "to choose, and to fold what depends on a rank that nothing fixes"
-                return Feeding(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
-    return Feeding(options)
+                return ShapedOptions(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
+    return ShapedOptions(options)
 
 
 def _choices(leaves: Sequence[str], wanted: Mapping[str, WantedShape]) -> Iterator[Shapes]:

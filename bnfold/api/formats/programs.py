@@ -11,20 +11,21 @@ from typing import Generic, TypeVar
 import torch
 
 from bnfold.api.formats.packages import import_packages
-from bnfold.api.formats.protocol import Progress, Source
+from bnfold.api.formats.program_candidates import KeptProgram, SavedProgram, UnchangedFile
+from bnfold.api.formats.protocol import Source
 from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import InternalError
 from bnfold.outcome import Change, Outcome
 from bnfold.report.model import FormatName
-from bnfold.verification import Verification, VerifyOptions
+from bnfold.verification import Verification
 
 P = TypeVar("P")
 
 
 @dataclass(frozen=True)
-class Feeding:
+class ShapedOptions:
     """The options of a fold, with a shape for every input that needs one.
 
     Attributes:
@@ -95,7 +96,7 @@ class ProgramFormat(ABC, Generic[P]):
         """What torch's exporter to ONNX has to run it on; none where the program says that itself."""
 
     @abstractmethod
-    def feeding(self, program: P, options: FoldOptions, file: Path | None) -> Feeding:
+    def feeding(self, program: P, options: FoldOptions, file: Path | None) -> ShapedOptions:
         """Shapes for the inputs of which neither the caller nor the program says any."""
 
     @abstractmethod
@@ -125,7 +126,7 @@ class ProgramFormat(ABC, Generic[P]):
         program = self.require(model)
         return self._held(program, self.feeding(program, options, None))
 
-    def _held(self, program: P, fed: Feeding) -> "ProgramSource[P]":
+    def _held(self, program: P, fed: ShapedOptions) -> "ProgramSource[P]":
         return ProgramSource(self, program, fed, None, self.size(program))
 
     def size(self, program: P) -> int:
@@ -161,7 +162,7 @@ class ProgramSource(Generic[P]):
 
     kind: ProgramFormat[P]
     program: P
-    fed: Feeding
+    fed: ShapedOptions
     file: Path | None
     size: int
 
@@ -248,7 +249,7 @@ class ProgramFolded(Generic[P]):
         """The program."""
         return self.lowered.program
 
-    def save(self, folder: Path, target: Path) -> "SavedProgram[P] | UnchangedFile":
+    def save(self, folder: Path, target: Path) -> SavedProgram[P] | UnchangedFile:
         """Where nothing was changed, the file stays as it is, byte for byte."""
         file, kind, options = self._file, self.source.kind, self.source.options
         staged = folder / target.name
@@ -258,7 +259,7 @@ class ProgramFolded(Generic[P]):
         left_out = kind.write_like(file, self.lowered.program, staged, options)
         return SavedProgram((staged,), size_of([staged]), self.lowered.reference, kind, options, _told(left_out))
 
-    def keep(self) -> "KeptProgram":
+    def keep(self) -> KeptProgram:
         """See Folded."""
         lowered = self.lowered
         return KeptProgram((), self.source.kind.size(lowered.program), lowered.reference, lowered.program)
@@ -276,56 +277,3 @@ def _told(left_out: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
     return (f"not carried over from the file: {', '.join(repr(name[:80]) for name in left_out[:3])}{more}",)
-
-
-@dataclass(frozen=True)
-class UnchangedFile:
-    """A copy of the original's file; see `bnfold.api.formats.protocol.Candidate`."""
-
-    files: tuple[Path, ...]
-    size: int
-    program: object
-    warnings: tuple[str, ...] = ()
-
-    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
-        """There is nothing to prove; but that the options fit the program is looked at as ever."""
-        from bnfold.verifier.programs.inputs import example_arguments, inputs_named
-
-        if inputs_named(how):
-            example_arguments(self.program, how)
-        return Verification(status="passed", samples=0, seed=how.seed, identical=True)
-
-
-@dataclass(frozen=True)
-class SavedProgram(Generic[P]):
-    """A program as its file gives it; see `bnfold.api.formats.protocol.Candidate`."""
-
-    files: tuple[Path, ...]
-    size: int
-    reference: P
-    kind: ProgramFormat[P]
-    options: FoldOptions
-    warnings: tuple[str, ...] = ()
-
-    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
-        """See Candidate."""
-        from bnfold.verifier.programs.check import check_torch
-
-        return check_torch(self.reference, self.kind.read(self.files[0], self.options), how)
-
-
-@dataclass(frozen=True)
-class KeptProgram:
-    """A program in memory; see `bnfold.api.formats.protocol.Candidate`."""
-
-    files: tuple[Path, ...]
-    size: int
-    reference: object
-    program: object
-    warnings: tuple[str, ...] = ()
-
-    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
-        """See Candidate."""
-        from bnfold.verifier.programs.check import check_torch
-
-        return check_torch(self.reference, self.program, how)

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 import onnx
 
 from bnfold.api.formats.onnx_validity import require_runnable
-from bnfold.api.formats.programs import KeptProgram, ProgramFolded
+from bnfold.api.formats.program_candidates import KeptProgram
+from bnfold.api.formats.programs import ProgramFolded
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.places import size_of
 from bnfold.errors import UnsupportedModelError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from bnfold.api.formats.programs import Feeding, Lowered, ProgramFormat
+from bnfold.api.formats.programs import Lowered, ProgramFormat, ShapedOptions
 from bnfold.api.options import FoldOptions
 from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
@@ -65,9 +65,9 @@ class ExportFormat(ProgramFormat[ExportedProgram]):
         """It holds an example of its own."""
         return ()
 
-    def feeding(self, program: ExportedProgram, options: FoldOptions, file: Path | None) -> Feeding:  # noqa: ARG002
+    def feeding(self, program: ExportedProgram, options: FoldOptions, file: Path | None) -> ShapedOptions:  # noqa: ARG002
         """It says its shapes itself."""
-        return Feeding(options)
+        return ShapedOptions(options)
 
     def require(self, model: object) -> ExportedProgram:
         """See ProgramFormat."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bnfold.api.formats.feeding import with_shapes
-from bnfold.api.formats.programs import Feeding, Lowered, ProgramFormat
+from bnfold.api.formats.programs import Lowered, ProgramFormat, ShapedOptions
 from bnfold.api.options import FoldOptions
 from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
@@ -69,7 +69,7 @@ class ScriptFormat(ProgramFormat[torch.jit.ScriptModule]):
         """See ProgramFormat."""
         return example_arguments(program, options.feeding)
 
-    def feeding(self, program: torch.jit.ScriptModule, options: FoldOptions, file: Path | None) -> Feeding:
+    def feeding(self, program: torch.jit.ScriptModule, options: FoldOptions, file: Path | None) -> ShapedOptions:
         """The shapes of its trace, or those that its weights ask for. A module traced in memory says them itself."""
         return with_shapes(program, options, [] if file is None else inputs_of_trace(file))
 

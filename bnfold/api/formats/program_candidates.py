@@ -1,0 +1,72 @@
+"""Folded programs of PyTorch as they are compared with their originals."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from bnfold.api.formats.protocol import Progress
+from bnfold.api.options import FoldOptions
+from bnfold.verification import Verification, VerifyOptions
+
+P = TypeVar("P")
+P_co = TypeVar("P_co", covariant=True)
+
+
+class _Reader(Protocol[P_co]):
+    """What opens a file of one kind of programs."""
+
+    def read(self, path: Path, options: FoldOptions) -> P_co:
+        """The program in a file."""
+
+
+@dataclass(frozen=True)
+class UnchangedFile:
+    """A copy of the original's file; see `bnfold.api.formats.protocol.Candidate`."""
+
+    files: tuple[Path, ...]
+    size: int
+    program: object
+    warnings: tuple[str, ...] = ()
+
+    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
+        """There is nothing to prove; but that the options fit the program is looked at as ever."""
+        from bnfold.verifier.programs.inputs import example_arguments, inputs_named
+
+        if inputs_named(how):
+            example_arguments(self.program, how)
+        return Verification(status="passed", samples=0, seed=how.seed, identical=True)
+
+
+@dataclass(frozen=True)
+class SavedProgram(Generic[P]):
+    """A program as its file gives it; see `bnfold.api.formats.protocol.Candidate`."""
+
+    files: tuple[Path, ...]
+    size: int
+    reference: P
+    kind: _Reader[P]
+    options: FoldOptions
+    warnings: tuple[str, ...] = ()
+
+    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
+        """See Candidate."""
+        from bnfold.verifier.programs.check import check_torch
+
+        return check_torch(self.reference, self.kind.read(self.files[0], self.options), how)
+
+
+@dataclass(frozen=True)
+class KeptProgram:
+    """A program in memory; see `bnfold.api.formats.protocol.Candidate`."""
+
+    files: tuple[Path, ...]
+    size: int
+    reference: object
+    program: object
+    warnings: tuple[str, ...] = ()
+
+    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
+        """See Candidate."""
+        from bnfold.verifier.programs.check import check_torch
+
+        return check_torch(self.reference, self.program, how)
