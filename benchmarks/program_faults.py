@@ -15,7 +15,17 @@ import torch
 
 from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.parts.prove import Prover
-from tests.faults.programs import KINDS, NETWORKS, WAYS, Network, compiled, faults, folded, network
+from tests.faults.programs import (
+    KINDS,
+    NETWORKS,
+    WAYS,
+    Network,
+    compiled,
+    faults,
+    folded,
+    network,
+    with_numbers,
+)
 
 _DTYPES = (torch.float32, torch.float16)
 
@@ -28,17 +38,18 @@ def main() -> int:
     correct = wrong = 0
     for name in NETWORKS:
         for dtype in _DTYPES:
-            for seed in range(max(arguments.seeds, arguments.correct)):
+            for number in range(max(arguments.seeds, arguments.correct)):
+                seed = arguments.start + number
                 for way in WAYS:
                     original = network(name, seed, dtype)
                     passes = check_of(original, way, seed)
                     where = f"{name}, {str(dtype)[6:]}, {way}, seed {seed}"
-                    if name != "padded" and seed < arguments.correct:
+                    if name != "padded" and number < arguments.correct:
                         correct += 1
                         if not passes(folded(original)):
                             wrong += 1
                             print(f"called wrong: {where}", flush=True)
-                    for kind, faulty in faults(original, seed) if seed < arguments.seeds else ():
+                    for kind, faulty in faults(original, seed) if number < arguments.seeds else ():
                         injected[kind, way] += 1
                         if passes(faulty):
                             print(f"missed: {kind} in {where}", flush=True)
@@ -50,14 +61,18 @@ def main() -> int:
 
 
 def check_of(original: Network, way: str, seed: int) -> Callable[[Network], bool]:
-    """Whether the check finds nothing wrong in any part of a new network."""
+    """Whether the check finds nothing wrong in any part of a new network; all of these are of the same operators."""
     ours = open_program("a", compiled(original, way))
     graph = ours.graph()
     sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
-    seen = ours.seen(graph, [sample])
+    seen = ours.observe(graph, [sample])
+    programs: list[object] = []
 
     def passes(new: Network) -> bool:
-        found = Prover(graph, open_program("b", compiled(new, way)).graph(), seen, seed).run()
+        if not programs:
+            programs.append(compiled(new, way))
+        theirs = open_program("b", with_numbers(programs[0], new))
+        found = Prover(graph, theirs.graph(), seen, seed).run()
         return not found.unread and all(check.passed for check in found.checks)
 
     return passes
@@ -78,6 +93,7 @@ def table(injected: Counter[tuple[str, str]], caught: Counter[tuple[str, str]]) 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="of networks with faults")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--correct", type=int, default=20, help="of networks that are folded rightly")
     return parser.parse_args()
 

@@ -114,7 +114,7 @@ class _Comparison:
             return Proof(())
         try:
             ours, theirs = self._original.graph(), self._new.graph()
-            seen = self._original.seen(ours, self._feed.leaves(0))
+            seen = self._original.observe(ours, self._feed.leaves(0))
             return Prover(ours, theirs, seen, self._options.seed).run()
         except (Unreadable, UncheckedError) as error:
             return Proof((), (f"no part was run alone: {error}",))

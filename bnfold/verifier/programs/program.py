@@ -131,7 +131,7 @@ class TorchProgram:
         """
         return self._backend.graph()
 
-    def seen(self, graph: "ProgramGraph", leaves: Sequence[Any]) -> "Mapping[Value, Any]":
+    def observe(self, graph: "ProgramGraph", leaves: Sequence[Any]) -> "Mapping[Value, Any]":
         """What the values of its graph are in the first call.
 
         Raises:

@@ -14,7 +14,7 @@ def proof(original, new, way, seed=0):
     ours, theirs = (open_program(role, compiled(of, way)) for role, of in (("a", original), ("b", new)))
     graphs = ours.graph(), theirs.graph()
     sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
-    return Prover(*graphs, ours.seen(graphs[0], [sample]), seed).run()
+    return Prover(*graphs, ours.observe(graphs[0], [sample]), seed).run()
 
 
 DTYPES = (torch.float32, torch.float16)

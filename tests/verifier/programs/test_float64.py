@@ -78,7 +78,7 @@ def doubts(original, new, leaves, limits=SINGLE):
     values = {name: (value, theirs.results[name]) for name, value in ours.results.items()}
     values |= {name: (after, theirs.changed[name][1]) for name, (_, after) in ours.changed.items()}
     graphs = [program.graph() for program in programs]
-    proof = Prover(*graphs, programs[0].seen(graphs[0], leaves)).run()
+    proof = Prover(*graphs, programs[0].observe(graphs[0], leaves)).run()
     truth = Float64Reference(*programs, proof.equal)
     return {name: truth.doubt(name, list(ours.results), leaves, pair, limits) for name, pair in values.items()}
 
@@ -153,10 +153,22 @@ class Narrowed(nn.Module):
         return self.conv(x).to(self.dtype).float()
 
 
+ROLES = {"the original": torch.float32, "the new program": torch.float16}
+
+
 @pytest.mark.parametrize("way", ["traced", "exported"])
 def test_what_is_less_exact_in_its_own_precision_is_not_equal(way):
     pair = [compiled(Narrowed(dtype), way) for dtype in (torch.float32, torch.float16)]
     assert "off what it is in float64" in doubts(*pair, [IMAGE])["output"]
+
+
+def test_parts_are_compared_on_the_same_values_where_equal_ones_stand_at_other_operators():
+    """The conversions to float32 are put side by side, though one is the first of two and one the second."""
+    programs = [open_program(role, compiled(Narrowed(dtype), "traced")) for role, dtype in ROLES.items()]
+    graphs = [program.graph() for program in programs]
+    proof = Prover(*graphs, programs[0].observe(graphs[0], [IMAGE])).run()
+    assert all(check.passed for check in proof.checks)
+    assert proof.equal == {"output 0"}
 
 
 class Noisy(Narrowed):

@@ -33,7 +33,7 @@ class Keys:
             operands = []
             for operand in node.operands:
                 if operand not in found:
-                    found[operand] = self.number(_content(operand))
+                    found[operand] = self.number(_held(operand))
                 operands.append((found[operand], written.get(graph.writes.family(operand), -1)))
             drawn += node.is_random
             number = self.number((node.op, node.static, tuple(operands), drawn if node.is_random else -1))
@@ -44,16 +44,16 @@ class Keys:
                 if node in graph.writes.writers.get(family, ()):
                     written[family] = number
         for value in graph.results.values():
-            found.setdefault(value, self.number(_content(value)))
+            found.setdefault(value, self.number(_held(value)))
         return found
 
 
-def _content(value: Value) -> Hashable:
+def _held(value: Value) -> Hashable:
     """What a constant holds; of what is no constant, what it is in its own program."""
-    return id(value) if value.tensor is None else content(value.tensor)
+    return id(value) if value.tensor is None else _content(value.tensor)
 
 
-def content(tensor: "torch.Tensor") -> Hashable:
+def _content(tensor: "torch.Tensor") -> Hashable:
     """A tensor's type, shape and values."""
     import torch
 

@@ -14,23 +14,14 @@ not changed on purpose but is wrong.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
-from torch.utils import _pytree as pytree
-
-from bnfold.pulse import beat
 from bnfold.verification import TensorCheck
-from bnfold.verifier.local.half_units import is_narrow
-from bnfold.verifier.local.law import Comparator, Finding
+from bnfold.verifier.local.law import Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
-from bnfold.verifier.programs.parts.graph import Function, ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.matching import Keys, candidates, content
-from bnfold.verifier.programs.parts.probes import PROBES, bears_crop, cropped_probes, impulses, probes
-from bnfold.verifier.programs.program import same_random_numbers
-from bnfold.verifier.programs.tensors import as_arrays, as_tensors
+from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.matching import Keys, candidates
+from bnfold.verifier.programs.parts.pair import PartPair
 
 # A part that has grown this large has left the place of a fold behind; only results are asked of larger ones.
 _LARGEST = 150
@@ -162,30 +153,27 @@ class Prover:
     def _results(self, checks: dict[Value, TensorCheck]) -> Proof:
         """All that passed; of what did not, the first that a wrong result is made of."""
         unread: list[str] = []
+        equal: set[str] = set()
         found: dict[Value, TensorCheck] = {}
         for name, a in self.original.results.items():
             b = self.new.results.get(name)
             if b is None:
                 unread.append(f"not run alone: {name} is no result of the new program")
                 continue
-            if self._is_equal(a, b):
-                continue
             try:
-                check = self._look(a, b, math.inf)
+                check = None if self._is_equal(a, b) else self._look(a, b, math.inf)
             except Unreadable as error:
                 unread.append(f"not run alone: {name}: {error}")
                 continue
-            if check is None:
-                self._learn(a, b)
-            else:
+            if check is None or check.passed:
+                equal.add(name)
+            if check is not None:
                 self._take(a, b, check)
                 first = None if check.passed else self._first_wrong(a, checks)
                 found[a if first is None else first] = check if first is None else checks[first]
         kept = {value: check for value, check in checks.items() if check.passed or value in self._wrong} | found
         ordered = sorted(kept, key=self._cutters[0].place)
-        pairs = {name: (a, self.new.results.get(name)) for name, a in self.original.results.items()}
-        equal = frozenset(name for name, (a, b) in pairs.items() if b is not None and self._is_equal(a, b))
-        return Proof(tuple(kept[value] for value in ordered), tuple(unread), equal)
+        return Proof(tuple(kept[value] for value in ordered), tuple(unread), frozenset(equal))
 
     def _is_equal(self, a: Value, b: Value) -> bool:
         return self._partner.get(a) is b or (a in self._partner and self._keys[0][a] == self._keys[1].get(b))
@@ -202,123 +190,74 @@ class Prover:
         Raises:
             Unreadable: they are too large, or do not run alone.
         """
-        ours, theirs = self._cutters[0].cut(a, self._partner), self._cutters[1].cut(b, self._origin)
-        if max(len(ours.nodes), len(theirs.nodes)) > largest:
+        parts = self._cutters[0].cut(a, self._partner), self._cutters[1].cut(b, self._origin)
+        if max(len(part.nodes) for part in parts) > largest:
             raise Unreadable("it is too far from the last value that is equal")
-        if not ours.nodes and not theirs.nodes:
+        if not any(part.nodes for part in parts):
             return None
-        beat()
         try:
-            finding, where = self._worst(ours, theirs, quick=math.isfinite(largest))
+            check = self._compare(*parts, quick=math.isfinite(largest))
+            wider = None if check.passed else self._from_the_same(*parts)
+            return check if wider is None else self._compare(*wider, quick=math.isfinite(largest))
         except Unreadable:
             raise
         except Exception as error:  # whatever torch raises where a part does not run in float64
             raise Unreadable(str(error).strip().splitlines()[-1][:200] if str(error).strip() else "it fails") from error
-        return self._told(a, ours, finding, where)
 
-    def _told(self, a: Value, ours: Part, finding: Finding, where: str) -> TensorCheck:
-        passed = finding.excess <= 1
-        place = "" if finding.channel is None else f"channel {finding.channel} "
-        told = f"{finding.values[1]:.9g} against {finding.values[0]:.9g} in the original"
-        problem = (
-            "" if passed else f"{place}differs: {told}, {finding.excess:.3g} times what rounding explains, on {where}"
-        )
-        return TensorCheck(
-            name=a.label,
-            inside=frozenset(output.label for node in ours.nodes for output in node.outputs),
-            max_rel=finding.error / finding.scale if finding.scale else 0.0,
-            channel=finding.channel,
-            passed=passed,
-            excess=finding.excess,
-            problem=problem,
-        )
+    def _compare(self, ours: Part, theirs: Part, *, quick: bool) -> TensorCheck:
+        finding, where = self._pair(ours, theirs).compare(quick=quick)
+        return _told(ours, finding, where)
 
-    def _worst(self, ours: Part, theirs: Part, *, quick: bool) -> tuple[Finding, str]:
-        """The worst of all probes, or the first that is wrong, and its name."""
-        begins = (
-            [self._same(value) for value in ours.given],
-            [self._same(self._origin[value]) for value in theirs.given],
-        )
+    def _from_the_same(self, ours: Part, theirs: Part) -> tuple[Part, Part] | None:
+        """Larger parts that begin with the same values, where these do not; None where there are none.
+
+        What only one of them begins with may be made of what the other one begins with.
+        """
+        hidden: set[Value] = set()
+        while apart := set(ours.given) ^ {self._origin[value] for value in theirs.given}:
+            if apart <= hidden or any(self._cutters[0].maker(value) is None for value in apart):
+                return None
+            hidden |= apart
+            ours = self._cutters[0].cut(ours.target, self._partner.keys() - hidden)
+            known = {value for value, origin in self._origin.items() if origin not in hidden}
+            theirs = self._cutters[1].cut(theirs.target, known)
+            if max(len(ours.nodes), len(theirs.nodes)) > _LARGEST:
+                return None
+        return (ours, theirs) if hidden else None
+
+    def _pair(self, ours: Part, theirs: Part) -> PartPair:
+        """Two parts, equal values of which are fed with the same: the first value of the original stands for all."""
+        keys = self._keys
+        begins = [
+            [self._first[keys[0][value]] for value in ours.given],
+            [self._first[keys[0][self._origin[value]]] for value in theirs.given],
+        ]
         given = list(dict.fromkeys((*begins[0], *begins[1])))
         unset = next((value for value in given if value not in self.seen), None)
         if unset is not None:
             raise Unreadable(f"{unset.label!r}, which it begins with, has no value where code returns early")
-        seen = [self.seen[value] for value in given]
-        comparator = self._comparator(ours, theirs, [[given.index(value) for value in side] for side in begins])
-        if bears_crop((*ours.nodes, *theirs.nodes), seen):
-            try:
-                return self._on_crop(comparator, seen, quick=quick)
-            except RuntimeError:
-                pass  # too small after all
-        return self._on_all(comparator, seen, quick=quick)
-
-    def _on_crop(self, comparator: Comparator, seen: Sequence[Any], *, quick: bool) -> tuple[Finding, str]:
-        found = comparator.compare(cropped_probes(seen, seed=self.seed), groups=len(PROBES), quick=quick)
-        return self._with_singles(comparator, seen, (found, PROBES[found.group][0]), crop=True)
-
-    def _on_all(self, comparator: Comparator, seen: Sequence[Any], *, quick: bool) -> tuple[Finding, str]:
-        worst = Finding(0.0), ""
-        for (name, _), values in zip(PROBES, probes(seen, seed=self.seed), strict=True):
-            worst = max(worst, (comparator.compare(as_arrays(values), quick=quick), name), key=_excess)
-            if _excess(worst) > 1:
-                return worst
-        return self._with_singles(comparator, seen, worst, crop=False)
-
-    def _with_singles(
-        self, comparator: Comparator, seen: Sequence[Any], worst: tuple[Finding, str], *, crop: bool
-    ) -> tuple[Finding, str]:
-        """Where numbers of narrow types have changed, look at each of them as well."""
-        narrow = any(
-            changed and is_narrow(held) for changed, held in zip(comparator.changed, comparator.stored[1], strict=True)
+        places = tuple([given.index(value) for value in side] for side in begins)
+        had = {keys[0][value] for value in ours.stored}
+        return PartPair(
+            graphs=(self.original, self.new),
+            parts=(ours, theirs),
+            places=(places[0], places[1]),
+            changed=[value.tensor is not None and keys[1][value] not in had for value in theirs.stored],
+            seen=[self.seen[value] for value in given],
+            seed=self.seed,
         )
-        kernel = max((max(held.shape[2:], default=1) for held in comparator.stored[1] if np.ndim(held) > 2), default=1)
-        for values in impulses(seen, crop=crop, kernel=kernel) if narrow else ():
-            if _excess(worst) > 1:
-                break
-            worst = max(worst, (comparator.compare_singles(as_arrays(values)), "single values"), key=_excess)
-        return worst
-
-    def _same(self, value: Value) -> Value:
-        """The first value of the original that is equal to this one: equal values are fed with the same."""
-        return self._first[self._keys[0][value]]
-
-    def _comparator(self, ours: Part, theirs: Part, places: Sequence[Sequence[int]]) -> Comparator:
-        """Two parts, ready to run.
-
-        Args:
-            ours: of the original.
-            theirs: of the new program.
-            places: of what each begins with, in the list that both are fed with.
-        """
-        had = {content(value.tensor) for value in ours.stored if value.tensor is not None}
-        changed = [value.tensor is not None and content(value.tensor) not in had for value in theirs.stored]
-        functions = (
-            graph.function([*part.given, *part.stored], [part.target], part.nodes)
-            for graph, part in ((self.original, ours), (self.new, theirs))
-        )
-        runs = [partial(_run, function, own) for function, own in zip(functions, places, strict=True)]
-        stored = tuple([as_arrays(_as_read(value, part)) for value in part.stored] for part in (ours, theirs))
-        return Comparator(runs[0], runs[1], (stored[0], stored[1]), changed)
 
 
-def _excess(found: tuple[Finding, str]) -> float:
-    return found[0].excess
-
-
-def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
-    """What is stored, as all that read it have it: rounded to half precision first, if nobody sees more of it."""
-    readers = {node.converts_to for node in part.nodes if value in node.operands}
-    if len(readers) != 1 or not isinstance(value.tensor, torch.Tensor):
-        return value.tensor
-    (narrow,) = readers
-    return value.tensor if narrow is None else value.tensor.to(narrow)
-
-
-def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
-    """Run a part on copies: it may write to what it is given."""
-    beat()
-    with torch.no_grad(), same_random_numbers():
-        made = as_arrays(function([*(as_tensors(given[place]) for place in places), *map(as_tensors, stored)])[0])
-    if isinstance(made, (dict, list, tuple)) and any(isinstance(leaf, np.ndarray) for leaf in pytree.tree_leaves(made)):
-        raise Unreadable("several tensors in one value, which are compared with the results")
-    return made
+def _told(part: Part, finding: Finding, where: str) -> TensorCheck:
+    place = "" if finding.channel is None else f"channel {finding.channel} "
+    told = f"{finding.values[1]:.9g} against {finding.values[0]:.9g} in the original"
+    problem = f"{place}differs: {told}, {finding.excess:.3g} times what rounding explains, on {where}"
+    return TensorCheck(
+        name=part.target.label,
+        inside=frozenset(output.label for node in part.nodes for output in node.outputs),
+        max_rel=finding.error / finding.scale if finding.scale else 0.0,
+        channel=finding.channel,
+        passed=finding.excess <= 1,
+        excess=finding.excess,
+        problem=problem if finding.excess > 1 else "",
+    )
