@@ -11,7 +11,7 @@ from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.perturbed_weights import noise_of_step
 
 if TYPE_CHECKING:
-    from bnfold.verifier.run.runner import Perturbed, Runner
+    from bnfold.verifier.run.runner import Perturbable, Perturbed
     from bnfold.verifier.run.session import Feeds
 
 MOST_ROUNDINGS = 12
@@ -47,7 +47,7 @@ def noise_of(outputs: Sequence[object], others: "Iterable[Perturbed]", precision
 
 
 def measure(
-    runner: "Runner",
+    runner: "Perturbable",
     feeds: "Feeds",
     outputs: Sequence[object],
     moved: "Iterable[Perturbed]",

@@ -1,20 +1,22 @@
 """Whether two programs of torch compute the same, by running both in torch, and as ONNX models under onnxruntime."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bnfold.errors import UncheckedError
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.arrays import differences
+from bnfold.verifier.compare.noise import NoiseLevel, measure
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, is_open, limits_of, noise_matters, own_tolerance
 from bnfold.verifier.programs.inputs import TorchFeed, choose_feed, inputs_named
-from bnfold.verifier.programs.noise import Noise
 from bnfold.verifier.programs.opening import open_program
-from bnfold.verifier.programs.program import TorchProgram
+from bnfold.verifier.programs.program import Call, TorchProgram
 from bnfold.verifier.programs.result import TorchVerification
 from bnfold.verifier.programs.rows import CALLS, Row, other_state, side_by_side
+from bnfold.verifier.programs.runner import ProgramRunner
 from bnfold.verifier.programs.under_onnxruntime import with_second_opinion
 
 if TYPE_CHECKING:
@@ -122,8 +124,8 @@ class _Comparison:
     def _sample(self, number: int) -> "_Sample":
         """One call, or several in a row where the first changes the state of the original."""
         draws = [self._feed.leaves(number + later) for later in range(CALLS)]
-        first = _Sample(self._original, draws[:1])
-        return _Sample(self._original, draws) if first.is_stateful else first
+        first = _Sample(draws[:1], self._original.calls(draws[:1]))
+        return _Sample(draws, self._original.calls(draws)) if first.is_stateful else first
 
     def _compare(self, sample: "_Sample", where: str) -> str:
         """Count one sample; what is wrong beyond single values, in one line."""
@@ -139,31 +141,37 @@ class _Comparison:
             pairs = list(side_by_side(self._original, sample.calls, self._new, calls))
         except KeyError as error:
             return f"{error} changes in one of the programs, and the other has none, in {where}"
-        for name, expected, got in pairs:
-            self._count(name, expected, got, sample, where)
+        self._count(pairs, sample, where)
         return ""
 
-    def _count(self, name: str, expected: object, got: object, sample: "_Sample", where: str) -> None:
-        """Count one result; where something inside is known to be wrong, without the benefit of the doubt."""
-        tally = self._outputs.setdefault(name, OutputStatistics(name, self._options))
-        tally.see(expected)
-        found = differences(expected, got)
-        if not any(noise_matters(entry, self._options) for entry in found):
-            tally.add(found, None, where)
-            return
-        noise = sample.noise.level(name, expected)
-        is_wrong = not all(part.passed for part in self._parts.checks)
-        while not is_wrong and differ([found], self._options, [noise]) and sample.noise.round_again():
-            noise = sample.noise.level(name, expected)
-        doubt = ""
-        if not is_wrong and is_open(found, self._options, noise):
-            limits = limits_of(found[0].dtype, noise.grain)
-            returned = list(sample.calls[0].results)
-            doubt = self.reference.doubt(name, returned, sample.row[0], (expected, got), limits)
-            if not doubt:
-                tally.settle(found, noise)
-                return
-        tally.add(found, noise, where, doubt)
+    def _count(self, pairs: "Sequence[tuple[str, object, object]]", sample: "_Sample", where: str) -> None:
+        """Count results by name; where something inside is known to be wrong, without the benefit of the doubt."""
+        found = [differences(expected, got) for _, expected, got in pairs]
+        levels: Sequence[NoiseLevel | None] = [None] * len(pairs)
+        is_wrong = False
+        if any(noise_matters(entry, self._options) for entries in found for entry in entries):
+            is_wrong = not all(part.passed for part in self._parts.checks)
+            results = {name: expected for name, expected, _ in pairs}
+            runner = ProgramRunner(self._original, sample.row, results)
+            levels = measure(
+                runner,
+                runner.feeds,
+                list(results.values()),
+                runner.moved(),
+                lambda levels: not is_wrong and differ(found, self._options, levels),
+            )
+        for (name, expected, got), entries, noise in zip(pairs, found, levels, strict=True):
+            tally = self._outputs.setdefault(name, OutputStatistics(name, self._options))
+            tally.see(expected)
+            doubt = ""
+            if noise is not None and not is_wrong and is_open(entries, self._options, noise):
+                limits = limits_of(entries[0].dtype, noise.grain)
+                returned = list(sample.calls[0].results)
+                doubt = self.reference.doubt(name, returned, sample.row[0], (expected, got), limits)
+                if not doubt:
+                    tally.settle(entries, noise)
+                    continue
+            tally.add(entries, noise, where, doubt)
 
     def _put_together(self, samples: int, left_out: Sequence[str]) -> TorchVerification:
         outputs, tensors = tuple(tally.result() for tally in self._outputs.values()), self._parts.checks
@@ -199,19 +207,17 @@ def _called(name: str) -> str:
     return f"output {name!r}" if name.startswith("output") else repr(name)
 
 
+@dataclass(frozen=True)
 class _Sample:
     """What the original makes of one sample: of one call, or of several in a row.
 
     Attributes:
         row: the leaves of the arguments of each call.
         calls: what they made.
-        noise: of what they made.
     """
 
-    def __init__(self, original: TorchProgram, row: Row) -> None:
-        self.row = row
-        self.calls = original.calls(row)
-        self.noise = Noise(original, row)
+    row: Row
+    calls: Sequence[Call]
 
     @property
     def is_stateful(self) -> bool:

@@ -13,10 +13,10 @@ from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.tolerance import Verdict, judge, limits_of
 from bnfold.verifier.pipeline import check
 from bnfold.verifier.programs.inputs import TorchFeed
-from bnfold.verifier.programs.noise import Noise
 from bnfold.verifier.programs.onnx import export_onnx, with_own_names
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.result import TorchVerification
+from bnfold.verifier.programs.runner import ProgramRunner
 from bnfold.verifier.programs.tensors import Array, same_values, to_array
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _doubt(
             if port.is_tensor
         }
         feeds = {entry.name: arrays[entry.name] for entry in ours.get_inputs()}
-        names, grain = list(original.run(leaves)), Noise(original, [leaves]).grain
+        names, grain = list(original.run(leaves)), ProgramRunner(original, [leaves], {}).precision
         outputs = list(zip(ours.run(None, feeds), theirs.run(None, feeds), strict=True))
         if len(outputs) != len(names):
             return "the exports return other results than the programs"

@@ -1,6 +1,6 @@
 """A model that can be run, and run again with other roundings: all that a comparison needs of it.
 
-Onnxruntime runs ONNX models. Programs of PyTorch can be run in the same way.
+Onnxruntime runs ONNX models. `bnfold.verifier.programs.runner` runs programs of PyTorch.
 """
 
 import math
@@ -42,12 +42,25 @@ class Perturbed:
     step: int = 1
 
 
-class Runner(Protocol):
-    """A model that can be run."""
+class Perturbable(Protocol):
+    """A model that can be run with other roundings."""
 
     @property
     def precision(self) -> "np.dtype[Any]":
         """The coarsest floating-point dtype that it computes in."""
+
+    def perturbed(self, feeds: Feeds) -> Iterator[Perturbed]:
+        """What it makes by other kernels."""
+
+    def perturbed_weights(self, feeds: Feeds, number: int) -> Iterator[Perturbed]:
+        """What it makes where every weight, scale and bias is moved by units of its last place, in the n-th way."""
+
+    def perturbed_steps(self, feeds: Feeds) -> Iterator[Perturbed]:
+        """What it makes where each of its quantizers is off by up to a step; nothing where it has none."""
+
+
+class Runner(Perturbable, Protocol):
+    """A model that can be run."""
 
     def run(self, feeds: Feeds) -> list[object]:
         """The outputs.
@@ -62,15 +75,6 @@ class Runner(Protocol):
         Raises:
             RefusedError: it does not take these inputs.
         """
-
-    def perturbed(self, feeds: Feeds) -> Iterator[Perturbed]:
-        """What it makes by other kernels."""
-
-    def perturbed_weights(self, feeds: Feeds, number: int) -> Iterator[Perturbed]:
-        """What it makes where every weight, scale and bias is moved by units of its last place, in the n-th way."""
-
-    def perturbed_steps(self, feeds: Feeds) -> Iterator[Perturbed]:
-        """What it makes where each of its quantizers is off by up to a step; nothing where it has none."""
 
 
 class OnnxRunner:
