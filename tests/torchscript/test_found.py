@@ -149,6 +149,29 @@ class Exchanges(Base):
         return self.norm(a) + self.norm2(b)
 
 
+class TakesApartWhatABranchMakes(Base):
+    """As torch's own multi-head attention does with its projections."""
+
+    def both(self, x) -> list[Tensor]:
+        if bool(x.sum() > 1e9):
+            return [x, x]
+        return [self.conv2(x), x]
+
+    def forward(self, x):
+        first, second = self.both(self.norm(self.conv(x)))
+        return self.norm2(first) + second
+
+
+class Attends(Base):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        y = self.norm(self.conv(x)).flatten(2).transpose(1, 2)
+        return self.attention(y, y, y)[0]
+
+
 FOUND = {
     ReturnsStatistics: 1,
     SharesParametersOfNorms: 2,
@@ -162,6 +185,8 @@ FOUND = {
     WritesThroughAView: 1,
     WritesBehindADetach: 0,
     Exchanges: 0,
+    TakesApartWhatABranchMakes: 1,
+    Attends: 1,
 }
 
 

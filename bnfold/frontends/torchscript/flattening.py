@@ -64,7 +64,7 @@ class Lists:
             if node.kind() in _BUILDERS:
                 if all(_is_understood(use.user, node) for use in node.output().uses()):
                     self._understood.add(node.output().debugName())
-            elif node.outputsSize() == 1 and _is_list_of_tensors(node.output()):
+            elif node.outputsSize() == 1 and not list(node.blocks()) and _is_list_of_tensors(node.output()):
                 parts = _parts_of(node.output())
                 if parts is not None:
                     self._parts[node.output().debugName()] = parts
