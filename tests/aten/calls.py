@@ -7,7 +7,7 @@ from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
 from bnfold.frontends.aten.operators.table import operator_of
-from bnfold.frontends.aten.schema import traits
+from bnfold.frontends.aten.schema import effects_of
 
 
 class X:
@@ -30,7 +30,7 @@ def read(operator, *args, **kwargs):
     results = operator(**{name: _plain(argument) for name, argument in arguments.items()})
     several = results if isinstance(results, (list, tuple)) else [results]
     outputs = [AtenValue(f"y{place}", shape=tuple(y.shape), dtype=y.dtype) for place, y in enumerate(several)]
-    known = traits(schema)
+    known = effects_of(schema)
     node = graph.append(
         AtenNode(operator_of(schema.name), lifted, outputs, "node", writes=known.writes, views=known.views)
     )

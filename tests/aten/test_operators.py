@@ -14,9 +14,9 @@ from bnfold.frontends.aten.constants import AtenConstants  # noqa: E402
 from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue  # noqa: E402
 from bnfold.frontends.aten.operators.commuting import decode_nonlinear  # noqa: E402
 from bnfold.frontends.aten.operators.movement import decode_dropout  # noqa: E402
-from bnfold.frontends.aten.operators.row import Operator  # noqa: E402
+from bnfold.frontends.aten.operators.row import AtenOperator  # noqa: E402
 from bnfold.frontends.aten.operators.table import OPERATORS, operator_of  # noqa: E402
-from bnfold.frontends.aten.schema import traits  # noqa: E402
+from bnfold.frontends.aten.schema import effects_of  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
 from bnfold.verifier.programs.parts.graph import Node as PartNode  # noqa: E402
@@ -53,7 +53,7 @@ def test_what_is_in_place_is_the_twin_of_what_has_its_name(name):
         first, *others = twin.arguments
         if str(first.type) != "Tensor":
             continue  # of lists
-        assert traits(twin).writes == {first.name} or name == "aten::detach"
+        assert effects_of(twin).writes == {first.name} or name == "aten::detach"
         names = {argument.name for argument in others}
         assert any(names <= {argument.name for argument in schema.arguments} for schema in schemas(name)), twin
     twin, row = operator_of(f"{name}_"), operator_of(name)
@@ -153,7 +153,7 @@ def test_an_operator_of_which_nothing_is_known():
     row = operator_of("custom::thing")
     assert (row.decode, row.encode, row.may_be_affine) == (None, None, False)
     assert row.name == "custom::thing"
-    assert not Operator().may_be_affine
+    assert not AtenOperator().may_be_affine
 
 
 UNDONE = [

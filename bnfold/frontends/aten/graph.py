@@ -21,7 +21,7 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
-from bnfold.frontends.aten.operators.row import Operator
+from bnfold.frontends.aten.operators.row import AtenOperator
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.rearrange import Dim
 from bnfold.semantics import Opaque
@@ -97,7 +97,7 @@ class AtenNode:
         origin: what the program calls it; None for nodes that bnfold added.
     """
 
-    operator: Operator
+    operator: AtenOperator
     arguments: dict[str, Argument]
     outputs: list[AtenValue | None]
     label: str
@@ -208,7 +208,7 @@ class AtenGraph:
         if isinstance(old, AtenValue):
             self._drop_unread([old])
 
-    def replace_operator(self, node: AtenNode, operator: Operator, arguments: dict[str, Argument]) -> None:
+    def replace_operator(self, node: AtenNode, operator: AtenOperator, arguments: dict[str, Argument]) -> None:
         """Make a node another operator with the same outputs; `arguments` may leave out those with defaults."""
         old = node.inputs
         for slot, value in _values(node.arguments):
@@ -221,7 +221,7 @@ class AtenGraph:
         self._drop_unread(old)
 
     def add_behind(
-        self, node: AtenNode, operator: Operator, operand: str, arguments: dict[str, Argument], label: str
+        self, node: AtenNode, operator: AtenOperator, operand: str, arguments: dict[str, Argument], label: str
     ) -> AtenNode:
         """A new node that takes output 0 of `node` as its argument `operand`, and makes the tensor of that name."""
         result = node.outputs[0]

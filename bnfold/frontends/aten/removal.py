@@ -20,7 +20,7 @@ from bnfold.frontends.aten.memory import (
     works_in_place,
     writes_to,
 )
-from bnfold.frontends.aten.schema import traits
+from bnfold.frontends.aten.schema import effects_of
 from bnfold.refusal import Reason, Refusal
 
 
@@ -96,6 +96,6 @@ def _can_be_functional(node: AtenNode) -> bool:
     if len(tensors) > 1 and (len(types) > 1 or None in types):
         return False
     return any(
-        set(node.arguments) <= {argument.name for argument in schema.arguments} and not traits(schema).views
+        set(node.arguments) <= {argument.name for argument in schema.arguments} and not effects_of(schema).views
         for schema in torch._C._jit_get_schemas_for_operator(node.operator.functional)
     )

@@ -9,14 +9,14 @@ from bnfold.frontends.aten.operators.table import operator_of
 
 
 @dataclass(frozen=True)
-class Traits:
+class MemoryEffects:
     """What an operator does to memory, by names of arguments. See `bnfold.frontends.aten.graph.Node`."""
 
     writes: frozenset[str]
     views: frozenset[str]
 
 
-def traits(schema: torch.FunctionSchema) -> Traits:
+def effects_of(schema: torch.FunctionSchema) -> MemoryEffects:
     """Read a schema's alias annotations, and what is known beyond them.
 
     What changes a list or a dict changes no tensor, but from then on its elements are seen through it.
@@ -32,7 +32,7 @@ def traits(schema: torch.FunctionSchema) -> Traits:
         writes = frozenset()
     if known.may_return_input or any(_holds_anything(text) for text in types.values()):
         views |= {name for name, text in types.items() if "Tensor" in text or _holds_anything(text)}
-    return Traits(writes, views)
+    return MemoryEffects(writes, views)
 
 
 def _holds_anything(text: str) -> bool:

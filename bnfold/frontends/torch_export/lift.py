@@ -24,7 +24,7 @@ from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, AtenNode, 
 from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.operators.table import operator_of
-from bnfold.frontends.aten.schema import traits
+from bnfold.frontends.aten.schema import effects_of
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
 from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
@@ -171,7 +171,7 @@ class _Lift:
         views = frozenset(arguments)
         writes = frozenset[str]()
         if isinstance(node.target, torch._ops.OpOverload):
-            known = traits(node.target._schema)
+            known = effects_of(node.target._schema)
             views, writes = known.views, known.writes
         dtype = computes_in(node, op, self._region)
         if dtype is not None:

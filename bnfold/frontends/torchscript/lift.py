@@ -22,7 +22,7 @@ from bnfold.frontends.aten.graph import (
 from bnfold.frontends.aten.memory import join, settle_writes
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.aten.operators.table import operator_of
-from bnfold.frontends.aten.schema import Traits, traits
+from bnfold.frontends.aten.schema import MemoryEffects, effects_of
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torchscript.flattening import Lists, taken_block
 from bnfold.frontends.torchscript.ir import (
@@ -189,7 +189,7 @@ class _Lifting:
             self._labels.node(node),
             origin=node,
         )
-        effects = _effects(node, lifted) if schema is None else traits(schema)
+        effects = _effects(node, lifted) if schema is None else effects_of(schema)
         lifted.writes, lifted.views = effects.writes, effects.views
         lifted.outputs = self._outputs(node, lifted.label)
         if not lifted.outputs:
@@ -381,10 +381,10 @@ def _argument_names(node: IrNode, schema: IrSchema | None) -> Iterator[str]:
     return iter(known if len(known) == count else [f"input_{index}" for index in range(count)])
 
 
-def _effects(node: IrNode, lifted: AtenNode) -> Traits:
+def _effects(node: IrNode, lifted: AtenNode) -> MemoryEffects:
     """Of an operator without a schema: its results may show all that it is given; some may also write to it."""
     names = frozenset(lifted.arguments)
-    return Traits(frozenset() if node.kind() in _HARMLESS else names, names)
+    return MemoryEffects(frozenset() if node.kind() in _HARMLESS else names, names)
 
 
 def _flat(argument: Argument) -> Iterator[AtenValue]:

@@ -10,7 +10,7 @@ from bnfold.frontends.aten.graph import AtenValue
 from bnfold.frontends.aten.operators.accepted_shapes import Takes, accepted_by_norm_of_channels
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.parameters import edit_of, rounded, type_of
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.common.batch_norms import (
     moved_mean,
@@ -25,7 +25,7 @@ from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecoda
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 
 
 def encode_mul(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:

@@ -7,14 +7,14 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.common.ramps import leaky_relu, relu
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting, NoShift, Opaque
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 
 
 @FAMILY.operator(

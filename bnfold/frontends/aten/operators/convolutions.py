@@ -14,7 +14,7 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
 )
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.parameters import with_bias
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.aten.operators.windows import read_window
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
@@ -33,7 +33,7 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, NoShift
 from bnfold.window import Window
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 
 

@@ -4,13 +4,13 @@ from bnfold.frontends.aten.graph import AtenValue, Shape
 from bnfold.frontends.aten.operators import affine_maps
 from bnfold.frontends.aten.operators.affine_maps import encode_add, encode_mul, encode_rsub, encode_sub
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import Family
+from bnfold.frontends.aten.operators.row import AtenFamily
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Concatenation, Product, Sum
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 
 
 @FAMILY.operator("add", encode=encode_add)

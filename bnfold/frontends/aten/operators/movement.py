@@ -7,14 +7,14 @@ import torch
 from bnfold.frontends.aten.graph import Shape
 from bnfold.frontends.aten.operators import undo
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
 from bnfold.refusal import Reason
 from bnfold.semantics import Rearrangement, Split
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 _RANK_AND_CHANNELS = Keeps.RANK | Keeps.CHANNELS
 

@@ -17,14 +17,14 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
 from bnfold.frontends.aten.operators.affine_maps import decode_statistics, encode_statistics, has_statistics
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, type_of
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.parameters import NewParameter, new_weight
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Embedding, Normalisation, Recurrent
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 _NORM_OF_CHANNELS = Takes("input", "weight", accepted_by_norm_of_channels)
 
 

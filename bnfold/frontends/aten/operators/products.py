@@ -18,7 +18,7 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
 )
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, weight_of, with_bias
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
     on_axis,
@@ -31,7 +31,7 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
 from bnfold.window import Window
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 
 

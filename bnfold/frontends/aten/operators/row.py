@@ -37,7 +37,7 @@ class Keeps(Flag):
 
 
 @dataclass(frozen=True, eq=False)
-class Operator:
+class AtenOperator:
     """An operator. Everything has a default, which holds for operators of which nothing is known.
 
     What it writes to, which results are views, whether it rolls dice, and whether it changes the form of a tensor in
@@ -103,7 +103,7 @@ class Operator:
 _Decoder = TypeVar("_Decoder", bound=Decoder)
 
 
-class Family:
+class AtenFamily:
     """Operators that stand in one file.
 
     Attributes:
@@ -111,30 +111,30 @@ class Family:
     """
 
     def __init__(self) -> None:
-        self.operators: list[Operator] = []
+        self.operators: list[AtenOperator] = []
 
-    def operator(self, *names: str, **known: Any) -> Callable[[_Decoder], _Decoder]:  # noqa: ANN401 - of `Operator`
+    def operator(self, *names: str, **known: Any) -> Callable[[_Decoder], _Decoder]:  # noqa: ANN401 - of `AtenOperator`
         """Declare the operators that the decorated function decodes.
 
         Args:
             names: without namespace.
-            known: what is known of all of them, as the attributes of `Operator`.
+            known: what is known of all of them, as the attributes of `AtenOperator`.
         """
 
         def declare(decode: _Decoder) -> _Decoder:
-            self._declare(names, Operator(decode=decode, **known))
+            self._declare(names, AtenOperator(decode=decode, **known))
             return decode
 
         return declare
 
-    def without_decoder(self, *names: str, **known: Any) -> None:  # noqa: ANN401 - of `Operator`
+    def without_decoder(self, *names: str, **known: Any) -> None:  # noqa: ANN401 - of `AtenOperator`
         """Declare operators that no rule reads.
 
         Args:
             names: without namespace, where it is "aten".
             known: as in `operator`.
         """
-        self._declare(names, Operator(**known))
+        self._declare(names, AtenOperator(**known))
 
-    def _declare(self, names: Sequence[str], row: Operator) -> None:
+    def _declare(self, names: Sequence[str], row: AtenOperator) -> None:
         self.operators += [replace(row, name=name if "::" in name else f"aten::{name}") for name in names]

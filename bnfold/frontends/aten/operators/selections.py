@@ -6,14 +6,14 @@ import numpy as np
 
 from bnfold.frontends.aten.graph import AtenValue
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import Family, Keeps
+from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
 from bnfold.frontends.common.dimensions import known_length
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Concatenation, Rearrangement, Split
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 
 
 @FAMILY.operator("flip", keeps=Keeps.ALL)

@@ -18,9 +18,9 @@ from bnfold.frontends.aten.operators import (
     selections,
     without_decoder,
 )
-from bnfold.frontends.aten.operators.row import Family, Operator
+from bnfold.frontends.aten.operators.row import AtenFamily, AtenOperator
 
-_FAMILIES: Sequence[Family] = (
+_FAMILIES: Sequence[AtenFamily] = (
     affine_maps.FAMILY,
     commuting.FAMILY,
     convolutions.FAMILY,
@@ -32,12 +32,12 @@ _FAMILIES: Sequence[Family] = (
     without_decoder.FAMILY,
 )
 
-OPERATORS: Mapping[str, Operator] = {row.name: row for family in _FAMILIES for row in family.operators}
+OPERATORS: Mapping[str, AtenOperator] = {row.name: row for family in _FAMILIES for row in family.operators}
 """By qualified names."""
 
 
 @cache
-def operator_of(name: str) -> Operator:
+def operator_of(name: str) -> AtenOperator:
     """What is known of an operator.
 
     Args:
@@ -48,5 +48,5 @@ def operator_of(name: str) -> Operator:
     """
     row, twin = OPERATORS.get(name), OPERATORS.get(name.removesuffix("_"))
     if row is None and twin is not None:
-        return Operator(name, decode=twin.decode, encode=twin.encode, keeps=twin.keeps)
-    return row or Operator(name)
+        return AtenOperator(name, decode=twin.decode, encode=twin.encode, keeps=twin.keeps)
+    return row or AtenOperator(name)

@@ -4,9 +4,9 @@ import operator
 
 import torch
 
-from bnfold.frontends.aten.operators.row import ALL, Family
+from bnfold.frontends.aten.operators.row import ALL, AtenFamily
 
-FAMILY = Family()
+FAMILY = AtenFamily()
 
 FAMILY.without_decoder("as_strided", depends_on_strides=True)
 FAMILY.without_decoder("unbind")  # the frontends read it as selections
