@@ -159,8 +159,18 @@ class _Engine(Generic[N, V, E]):
             return False
         return isinstance(self._port.decode(node), AffineMap) or self._port.why_it_stays(node) is not None
 
+    def _goes_far(self, batch_norm: N) -> bool:
+        """Whether a BatchNorm folds past arithmetic with constants; of a chain of that alone it shall be left."""
+        planner: Planner[N, V, E] = Planner(self._port)
+        meaning = planner.meaning(batch_norm)
+        plans = self._plans(planner, batch_norm, meaning) if isinstance(meaning, AffineMap) else ()
+        for _, plan in plans:
+            if not isinstance(plan, Refusal):
+                return any(not isinstance(planner.meaning(node), AffineMap) for node in (*plan.into, *plan.through))
+        return False
+
     def _fold(self, node: N, untried: Set[N]) -> Fold | Kept | None:
-        """Fold a node, or say why it stays; None, and nothing done, if it would go into a BatchNorm of `untried`."""
+        """Fold a node, or say why it stays; None, and nothing done, if a BatchNorm of `untried` shall come first."""
         planner: Planner[N, V, E] = Planner(self._port)
         stays = self._port.why_it_stays(node)
         if stays is not None:
@@ -183,7 +193,7 @@ class _Engine(Generic[N, V, E]):
                 break
         if best is None:
             return _kept(node, refusals)
-        if not node.is_batch_norm and any(target in untried for target in best.plan.into):
+        if not node.is_batch_norm and any(target in untried and self._goes_far(target) for target in best.plan.into):
             return None
         dead = sum(self._port.dead_channels(edit) for edit in best.edits)
         fold = _folded(planner, node, self._output(node), best, dead)
