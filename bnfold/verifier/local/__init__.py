@@ -1,1 +1,1 @@
-"""Parts of two graphs cut out and judged by themselves."""
+"""Changed tensors by themselves: two subgraphs in float64, and the law that they are held to."""

@@ -9,10 +9,10 @@ from bnfold.verifier.compare.channels import Array
 
 @dataclass(frozen=True)
 class LocalFinding:
-    """What a cut-out part says about its changed tensor.
+    """What two subgraphs say about a changed tensor.
 
     Attributes:
-        tensor: of the changed tensor.
+        tensor: its name.
         excess: the largest difference in units of what is allowed; up to 1 is rounding.
         error: the largest difference in units of its channel's largest value.
         channel: where the excess is; None where the tensor has no channels.

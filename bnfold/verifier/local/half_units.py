@@ -61,7 +61,7 @@ def moved(stored: Array, draw: int, which: int, units: float = 1.0) -> Array:
 
 
 def moved_quickly(stored: Array, draw: int, which: int, units: float = 1.0) -> Array:
-    """The same in little time: every number by a share of itself, which is between a half and all of that.
+    """The same in little time: every number by a share of itself, between half of that and all; tiny ones by less.
 
     Signs are products of one for each place of the first axis, and one for each of all others. To sums of many products
     they are as good as independent ones, but numbers of the same digits do not move together.

@@ -214,7 +214,7 @@ def _doubted(made: _Made) -> Finding:
             judge = doubtful.limit_excess if count == _STAGES[-1] else doubtful.excess
             excess[kept] = judge(seen, floor[kept])
             wrong = excess[kept] > 1
-            if not wrong.any() or (count > 1 and (excess[kept] > _BEYOND).any()):
+            if not wrong.any() or (stages is _STAGES and (excess[kept] > _BEYOND).any()):
                 return rows.finding(excess)
             kept, moves = kept[wrong], [rest[wrong] for rest in moves]
             if floor is rows.floor:  # in doubt for the first time

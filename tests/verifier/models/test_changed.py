@@ -34,10 +34,10 @@ def test_a_fold_is_one_site_and_the_rest_is_none():
     original = chain()
     ours, theirs = structures(original, bnfold.fold(original, verify=None).model)
     upstream, downstream = find_changed_tensors(ours, theirs)
-    assert (upstream.tensor, upstream.boundary) == ("n1", ("x",))
+    assert (upstream.name, upstream.boundary) == ("n1", ("x",))
     assert [ours.nodes[index].op_type for index in upstream.original] == ["Conv", "BatchNormalization"]
     assert [theirs.nodes[index].op_type for index in upstream.new] == ["Conv"]
-    assert (downstream.tensor, downstream.boundary) == ("y", ("r2",))
+    assert (downstream.name, downstream.boundary) == ("y", ("r2",))
     assert made_inside(downstream, ours) == {"n2", "y"}
 
 
