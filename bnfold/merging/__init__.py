@@ -96,7 +96,7 @@ class Merger(Generic[N, V, E]):
             else:
                 against += choice
             refusals += against
-        return refusals
+        return [*refusals, *self._finder.kept_apart(tree)]
 
     def _computed(self, group: list[Branch[N, V]]) -> tuple[list[Linear[N, V]], list[Refusal]]:
         found = [compute(self._port, branch, affine_nodes=self._affine_nodes) for branch in group]

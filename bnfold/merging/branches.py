@@ -3,12 +3,14 @@
 Judged by topology alone, without any parameter, so that networks without such places cost next to nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic
 
 from bnfold.errors import InternalError
+from bnfold.label import Label, named
 from bnfold.port import E, GraphPort, N, V
-from bnfold.refusal import Refusal
+from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Sum
 
 
@@ -122,9 +124,40 @@ class BranchFinder(Generic[N, V, E]):
 
     def is_private(self, value: V) -> bool:
         """Whether one node reads a tensor, and nobody else would notice if it were gone."""
-        if self._port.pinned(value) is not None or self._port.is_seen_elsewhere(value):
-            return False
-        return len(self._port.readers(value)) == 1
+        return self._seen_by_others(value) is None
+
+    def kept_apart(self, tree: SumTree[N, V]) -> list[Refusal]:
+        """Operands that would be branches of the tensor of another one, if nobody else saw what they are made of."""
+        sources = [leaf.source for leaf in tree.leaves]
+        found = []
+        for leaf in tree.leaves:
+            seen = self._seen_by_others(leaf.source)
+            if seen is not None and any(source in sources for source in self._sources_of(leaf.source)):
+                found.append(seen.along(Label(leaf.into.label, leaf.into.op)))
+        return found
+
+    def _seen_by_others(self, value: V) -> Refusal | None:
+        """Who besides one reader would notice if a tensor were gone."""
+        pinned = self._port.pinned(value)
+        if pinned is not None:
+            return pinned
+        readers = [node for node, _ in self._port.readers(value)]
+        if len(readers) > 1:
+            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is read by {named(readers)}")
+        if self._port.is_seen_elsewhere(value) or not readers:
+            return Refusal(Reason.OTHER_CONSUMERS, f"the form of {value.name!r} is asked for, or it is read in a body")
+        return None
+
+    def _sources_of(self, value: V) -> Iterator[V]:
+        """The tensors of which another may be a linear function, whoever else sees those in between."""
+        node = self._port.producer(value)
+        while not isinstance(node, Refusal):
+            slot = self._port.linear_input(node)
+            before = None if slot is None else self._port.inputs(node)[slot]
+            if before is None:
+                return
+            yield before
+            node = self._port.producer(before)
 
     def _sum(self, node: N) -> Sum | None:
         if not self._port.may_be_sum(node):

@@ -93,19 +93,19 @@ def generate(seed: int) -> onnx.ModelProto:
     count = region.pick([2, 2, 3, 3, 4, 5])
     if region.chance(0.15):
         region.front = _turned(region, x, to_front=True)
-        y = summed(region, [turned_branch(region, x) for _ in range(count)])
+        y = summed(region, [turned_branch(region, x, first=place == 0) for place in range(count)])
     else:
-        y = behind(region, summed(region, [branch(region, x) for _ in range(count)]))
+        y = behind(region, summed(region, [branch(region, x, first=place == 0) for place in range(count)]))
     return model(region, y)
 
 
-def turned_branch(region: Region, x: str) -> str:
+def turned_branch(region: Region, x: str, *, first: bool) -> str:
     """A branch of a tensor with the channels behind, made with them in front."""
     if region.keeps_shape and region.chance(0.3):
         scale = region.constant(region.random.normal(size=region.inputs))
         return region.node("Mul", [x, scale]) if region.chance(0.5) else x
     front = region.front if region.chance(0.5) else _turned(region, x, to_front=True)
-    return _turned(region, branch(region, front), to_front=False)
+    return _turned(region, branch(region, front, first=first), to_front=False)
 
 
 def _turned(region: Region, x: str, *, to_front: bool) -> str:
@@ -120,9 +120,9 @@ def _turned(region: Region, x: str, *, to_front: bool) -> str:
     return region.node("Transpose", [x], perm=permutation)
 
 
-def branch(region: Region, x: str) -> str:
-    """One operand of the sum: of x, or of something that is no linear function of x."""
-    if region.chance(0.02):
+def branch(region: Region, x: str, *, first: bool) -> str:
+    """One operand of the sum: of x, or of something that is no linear function of x; the first has all channels."""
+    if not first and region.chance(0.02):
         return _one_channel(region, x)
     if region.keeps_shape and region.chance(0.25):
         return _mapped(region, x, region.inputs, 0.7)

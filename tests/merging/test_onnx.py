@@ -207,7 +207,15 @@ def test_a_branch_that_somebody_else_sees_stays(seen):
         outputs.append(network.node("Mul", ["y", network.node("ReduceMax", ["length"], "most", keepdims=0)], "z"))
     else:
         outputs.append("narrow")
-    assert merged(network, outputs).merges == ()
+    folded = merged(network, outputs)
+    assert folded.merges == ()
+    (refusal,) = folded.apart[0].refusals
+    reason, evidence = {
+        "read": (Reason.OTHER_CONSUMERS, "'narrow' is read by 'y_node' (Add), 'z_node' (Relu)"),
+        "output": (Reason.GRAPH_OUTPUT, "'narrow' is an output of graph"),
+        "shape": (Reason.OTHER_CONSUMERS, "the form of 'narrow' is asked for, or it is read in a body"),
+    }[seen]
+    assert (refusal.reason, refusal.evidence) == (reason, evidence)
 
 
 def test_excluded_sums_and_branches_stay():
