@@ -52,14 +52,22 @@ def fold(model: onnx.ModelProto, *, affine=True, merge=False, assume_inference=F
     return Folded(model, copy, outcome.folds, outcome.kept, outcome.merges, outcome.apart)
 
 
-def fold_and_compare(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]] | None = None, **options) -> Folded:
-    """Fold, then require that every output agrees on wide, symmetric inputs."""
+def fold_and_compare(
+    model: onnx.ModelProto,
+    shapes: dict[str, tuple[int, ...]] | None = None,
+    *,
+    relative: float | None = None,
+    **options,
+) -> Folded:
+    """Fold, then require that every output agrees on wide, symmetric inputs; relative: as `tests.comparing` has it."""
     folded = fold(model, **options)
-    assert_equal_outputs(folded.original, folded.model, shapes or {})
+    assert_equal_outputs(folded.original, folded.model, shapes or {}, relative=relative)
     return folded
 
 
-def assert_equal_outputs(original: onnx.ModelProto, candidate: onnx.ModelProto, shapes=None, draws=3, seed=0):
+def assert_equal_outputs(
+    original: onnx.ModelProto, candidate: onnx.ModelProto, shapes=None, draws=3, seed=0, relative=None
+):
     """Same names, types and shapes, and per channel (axis 1) an error small against the channel's own largest value."""
     reference, judged = session(original), session(candidate)
     assert [o.name for o in reference.get_outputs()] == [o.name for o in judged.get_outputs()]
@@ -71,7 +79,7 @@ def assert_equal_outputs(original: onnx.ModelProto, candidate: onnx.ModelProto, 
         names = [entry.name for entry in reference.get_outputs()]
         expected, got = reference.run(names, feeds), judged.run(names, feeds)
         for name, left, right in zip(names, expected, got, strict=True):
-            assert_equal_results(left, right, name)
+            assert_equal_results(left, right, name, relative)
 
 
 def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
