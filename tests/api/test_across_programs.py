@@ -66,7 +66,7 @@ def test_a_stream_of_pre_activation_blocks(form, changes, kept):
         options = {} if form == "exported" else {"verify": VerifyOptions(shapes={"x": SHAPE})}
         result = bnfold.fold(FORMS[form](model, x), **options)
         folded = result.model.module() if form == "exported" else result.model
-        assert_same_calls(model, folded, [x])
+        assert_same_calls(model, [folded], [x])
     assert result.report.verification.status == "passed"
     assert "across" in {fold.direction for fold in result.report.outcome.folds}
     assert sum(entry.is_batch_norm for entry in result.report.outcome.kept) <= kept
