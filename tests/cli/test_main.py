@@ -137,7 +137,7 @@ def test_every_option_arrives(pretender, model, capsys):
 
     code, _, _ = run(
         capsys,
-        *(model(), "-o", "out.onnx", "--no-affine", "--assume-inference", "--keep-overridable"),
+        *(model(), "-o", "out.onnx", "--no-affine", "--no-merge-branches", "--assume-inference", "--keep-overridable"),
         *("--exclude", "bn*", "--exclude", "other", "--samples", "2", "--seed", "9", "--rtol", "1e-3", "--atol", "0"),
         *("--shape", "a=1,3", "--shape", "b=2", "--dim", "n=4", "--input", "x=x.npy"),
     )
@@ -145,7 +145,7 @@ def test_every_option_arrives(pretender, model, capsys):
     assert code == 0
     ((_, target, options, _),) = pretender.calls
     assert target == Path("out.onnx")
-    assert (options.affine, options.exclude) == (False, ("bn*", "other"))
+    assert (options.affine, options.merge_branches, options.exclude) == (False, False, ("bn*", "other"))
     assert (options.assume_inference, options.keep_overridable) == (True, True)
     assert options.freeze_initializers is False
     check = options.verify

@@ -505,3 +505,16 @@ def test_a_transposed_tensor_is_not_the_tensor():
     network.node("Transpose", ["x"], "turned", perm=(0, 2, 1, 3))
     network.node("Add", ["wide", "turned"], "y")
     assert merged(network, inputs={"x": (2, 8, 8, 4)}).merges == ()
+
+
+def test_integer_weights_stay_integers():
+    """A weight behind a DequantizeLinear takes no sum; what has one stays, and the report says so."""
+    network = Network()
+    network.constant("q", network.random.integers(-127, 127, size=(4, 4, 3, 3)), "int8")
+    scale, zero = network.constant("scale", 0.01), network.constant("zero", 0, "int8")
+    network.node("DequantizeLinear", ["q", scale, zero], "w")
+    network.node("Conv", ["x", "w"], "wide", pads=[1] * 4)
+    network.node("Add", ["wide", "x"], "y")
+    folded = merged(network)
+    assert folded.merges == ()
+    assert folded.apart[0].refusals[0].reason is Reason.QUANTIZED
