@@ -5,6 +5,7 @@ A scale of zero is common after pruning: `Affine.inverse` is the one place that 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -35,20 +36,25 @@ class Affine:
         """Rank of the tensor that the map acts on."""
         return self.scale.ndim
 
-    @property
+    @cached_property
     def has_scale(self) -> bool:
         """Whether any scale differs from 1."""
         return bool(np.any(self.scale != 1.0))
 
-    @property
+    @cached_property
     def has_shift(self) -> bool:
         """Whether any shift differs from 0."""
         return bool(np.any(self.shift != 0.0))
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         """Whether the map changes nothing."""
         return not self.has_scale and not self.has_shift
+
+    @cached_property
+    def varying_axes(self) -> tuple[int, ...]:
+        """The axes along which scale or shift truly varies."""
+        return tuple(axis for axis in range(self.rank) if _varies(self.scale, axis) or _varies(self.shift, axis))
 
     def equals(self, other: "Affine") -> bool:
         """Whether both maps do the same to every place."""
@@ -148,11 +154,6 @@ def per_channel(scale: npt.ArrayLike, shift: npt.ArrayLike, *, rank: int, axis: 
 def identity(rank: int) -> Affine:
     """The map that changes nothing, for tensors of this rank."""
     return per_channel(1.0, 0.0, rank=rank, axis=0) if rank else Affine(np.ones(()), np.zeros(()))
-
-
-def varying_axes(affine: Affine) -> Sequence[int]:
-    """The axes along which scale or shift truly varies."""
-    return [axis for axis in range(affine.rank) if _varies(affine.scale, axis) or _varies(affine.shift, axis)]
 
 
 def _varies(values: Array, axis: int) -> bool:

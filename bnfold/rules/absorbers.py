@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine, varying_axes
+from bnfold.affine import Affine
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Embedding, Normalisation
@@ -20,7 +20,7 @@ def absorb_output_into_normalisation(node: Normalisation, affine: Affine) -> Mov
     Refuses:  WRONG_AXIS: the map varies along an axis on which the norm has no parameters
     Source:   ONNX InstanceNormalization-22, GroupNormalization-21, LayerNormalization-17
     """
-    wrong = [axis for axis in varying_axes(affine) if axis not in node.axes]
+    wrong = [axis for axis in affine.varying_axes if axis not in node.axes]
     if wrong:
         return Refusal(
             Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, the norm's parameters along {list(node.axes)}"
@@ -42,7 +42,7 @@ def absorb_output_into_embedding(node: Embedding, affine: Affine) -> Moved | Ref
     Source:   ONNX Gather-13
     """
     index_axes = range(node.axis, node.axis + node.index_rank)
-    wrong = [axis for axis in varying_axes(affine) if axis in index_axes]
+    wrong = [axis for axis in affine.varying_axes if axis in index_axes]
     if wrong:
         return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, which is an axis of the index")
     if not np.isfinite(node.values).all():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, per_channel, varying_axes
+from bnfold.affine import Affine, Array, per_channel
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import AffineMap, Form
@@ -108,7 +108,7 @@ def _mismatch(node: AffineMap, affine: Affine) -> Refusal | None:
         return Refusal(Reason.MALFORMED, f"the map has {_channels(affine)} channels, the node {_channels(node.affine)}")
     if node.channel_axis is None or affine.along(node.channel_axis) is not None:
         return None
-    axes = ", ".join(map(str, varying_axes(affine)))
+    axes = ", ".join(map(str, affine.varying_axes))
     return Refusal(
         Reason.WRONG_AXIS,
         f"the map varies along axis {axes}, the BatchNorm's parameters along axis {node.channel_axis}",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, Widening, varying_axes
+from bnfold.affine import Affine, Array, Widening
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import AffineMap, BroadcastScale, Form, Meaning
@@ -60,7 +60,7 @@ def absorb_widening(node: Meaning, affine: Widening) -> Moved | Refusal:
         values = own.reshape((1,) * (affine.rank - own.ndim) + own.shape)
         return _with(BroadcastScale(values, node.source), affine.scale)
     return Refusal(
-        Reason.WRONG_AXIS, f"the map varies along axis {varying_axes(affine)[0]}, on which a branch is repeated"
+        Reason.WRONG_AXIS, f"the map varies along axis {affine.varying_axes[0]}, on which a branch is repeated"
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.affine import Affine, Array, varying_axes
+from bnfold.affine import Affine, Array
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Commuting, NoShift
@@ -65,7 +65,7 @@ def _constants(node: Commuting, affine: Affine) -> npt.NDArray[np.bool_]:
 
 
 def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:
-    wrong = [axis for axis in varying_axes(affine) if axis in node.mixed_axes]
+    wrong = [axis for axis in affine.varying_axes if axis in node.mixed_axes]
     if wrong:
         return Refusal(
             Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, along which the operator mixes values"

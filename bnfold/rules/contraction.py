@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, PerChannel, varying_axes
+from bnfold.affine import Affine, Array, PerChannel
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Contraction, Recurrent
@@ -143,7 +143,7 @@ def _vectors(node: Contraction | Recurrent, affine: Affine, axis: int, length: i
     """The map as vectors over one axis of a node that is fit to absorb it."""
     channels = affine.along(axis)
     if channels is None:
-        axes = ", ".join(map(str, varying_axes(affine)))
+        axes = ", ".join(map(str, affine.varying_axes))
         return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {axes}, the {what} are on axis {axis}")
     if not channels.fits(length):
         entries = max(channels.scale.size, channels.shift.size)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, varying_axes
+from bnfold.affine import Affine, Array
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Padding
@@ -41,7 +41,7 @@ def push_through_padding(node: Padding, affine: Affine) -> Moved | Refusal:
 
 
 def _moved(node: Padding, affine: Affine, padded: Array, to: int) -> Moved | Refusal:
-    along = [axis for axis in varying_axes(affine) if axis in node.axes]
+    along = [axis for axis in affine.varying_axes if axis in node.axes]
     if along:
         return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {along[0]}, along which a number is padded")
     if np.any(padded != padded.reshape(-1)[0]):

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, varying_axes
+from bnfold.affine import Affine, Array
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.rules.rearrangement import pull_through_steps, push_through_steps
@@ -30,7 +30,7 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
     if len(sizes) == len(node.sizes):
         stops = list(accumulate(sizes))
         pieces = [_part(affine, node.axis, *part) for part in zip([0, *stops], stops, strict=False)]
-    elif node.axis in varying_axes(affine):
+    elif node.axis in affine.varying_axes:
         return Refusal(Reason.UNKNOWN_SHAPE, f"the length of an input on axis {node.axis} is not known before run time")
     else:
         pieces = [affine.constant_along([node.axis])] * len(node.sizes)

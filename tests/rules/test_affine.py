@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnfold.affine import Affine, PerChannel, identity, per_channel, varying_axes
+from bnfold.affine import Affine, PerChannel, identity, per_channel
 from tests.rules import values
 from tests.rules.evaluate import absolute, apply
 from tests.rules.laws import assert_same
@@ -59,7 +59,7 @@ def test_along_gives_the_same_map_or_none(data):
     affine, x = data.draw(values.maps_of(shape)), data.draw(values.arrays(*shape))
     axis = data.draw(st.integers(0, x.ndim - 1))
     vectors = affine.along(axis)
-    assert (vectors is None) == (not set(varying_axes(affine)) <= {axis})
+    assert (vectors is None) == (not set(affine.varying_axes) <= {axis})
     if vectors is not None:
         assert vectors.fits(shape[axis])
         assert np.array_equal(apply(vectors.on_axis(x.ndim, axis), x), apply(affine, x))
@@ -84,7 +84,7 @@ def test_varying_axes_are_those_where_a_slice_differs(data):
         for axis in range(x.ndim)
         if any((np.moveaxis(part, axis, 0) != np.moveaxis(part, axis, 0)[0]).any() for part in (scale, shift))
     ]
-    assert list(varying_axes(affine)) == expected
+    assert list(affine.varying_axes) == expected
 
 
 @given(data=st.data(), rank=st.integers(1, 5), channels=values.LENGTHS)
@@ -120,5 +120,5 @@ def test_scale_and_shift_need_one_rank():
 def test_a_map_of_nothing_varies_nowhere():
     """Tensors without elements are legal; no constant of theirs holds two values."""
     empty = Affine(np.ones((1, 0, 2)), np.zeros((1, 0, 2)))
-    assert list(varying_axes(empty)) == []
+    assert list(empty.varying_axes) == []
     assert empty.along(1) is not None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from bnfold.affine import Affine, per_channel, varying_axes
+from bnfold.affine import Affine, per_channel
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, NoShift
 from tests.rules import values
@@ -191,7 +191,7 @@ def test_whatever_is_refused_has_a_true_reason(operator, move, data):
     shape = case.core(case.x).shape if move is pull_one else case.x.shape
     kept = [axis for axis in range(node.rank) if move is push_one or axis not in node.removed_axes]
     affine = data.draw(values.maps(shape))
-    varied = [kept[axis] for axis in varying_axes(affine) if kept[axis] in node.mixed_axes]
+    varied = [kept[axis] for axis in affine.varying_axes if kept[axis] in node.mixed_axes]
     answer = move(node, affine)
     if varied:
         expected = f"the map varies along axis {varied[0]}, along which the operator mixes values"
