@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
-from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
 from tests.onnx.checks import operators
@@ -109,50 +108,6 @@ def test_crossing_kernels_beside_a_square_one():
     assert operators(merged(network).model) == ["Conv"]
 
 
-def test_crossing_kernels_alone_would_cost_more():
-    network = Network()
-    conv(network, "x", "flat", 4, 4, 1, 3, pads=[0, 1, 0, 1])
-    conv(network, "x", "tall", 4, 4, 3, 1, pads=[1, 0, 1, 0])
-    network.node("Add", ["flat", "tall"], "y")
-    assert_apart(network, Reason.COSTS_MORE, "together they take 144 multiply-adds for each place, apart 96")
-
-
-def test_depthwise_beside_pointwise_would_cost_more():
-    network = Network()
-    conv(network, "x", "deep", 4, 1, 3, 3, pads=[1] * 4, group=4)
-    conv(network, "x", "point", 4, 4, 1, 1)
-    network.node("Add", ["deep", "point"], "y")
-    assert_apart(network, Reason.COSTS_MORE, "together they take 144 multiply-adds for each place, apart 52")
-
-
-def assert_apart(network, reason, evidence, **options):
-    """Nothing changes, and the sum says why."""
-    model = network.model(IMAGE, ["y"])
-    folded = fold(model, merge=True, **options)
-    assert folded.merges == ()
-    assert operators(folded.model) == operators(model)
-    (apart,) = folded.apart
-    assert (apart.refusals[0].reason, apart.refusals[0].evidence) == (reason, evidence)
-
-
-def test_dilated_kernels_that_look_elsewhere():
-    network = Network()
-    conv(network, "x", "one", 4, 4, 3, 3, pads=[2] * 4, dilations=[2, 2])
-    conv(network, "x", "other", 4, 4, 3, 3, pads=[1] * 4)
-    network.node("Add", ["one", "other"], "y")
-    assert_apart(network, Reason.BRANCHES_DIFFER, "branches differ in dilation: 2 and 1")
-
-
-def test_strides_that_differ_where_broadcasting_hides_it():
-    """Over one place a stride of 2 makes one place, too, and so the graph is valid."""
-    network = Network()
-    network.node("GlobalAveragePool", ["x"], "place")
-    conv(network, "place", "one", 4, 4, 1, 1, strides=[2, 2])
-    conv(network, "place", "other", 4, 4, 1, 1)
-    network.node("Add", ["one", "other"], "y")
-    assert_apart(network, Reason.BRANCHES_DIFFER, "branches differ in stride: 2 and 1")
-
-
 def test_the_rest_of_a_sum_stays():
     network = Network()
     conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
@@ -181,49 +136,6 @@ def test_a_difference(first):
     network.batch_norm("x", "same", 4)
     network.node("Sub", ["same", "wide"] if first else ["wide", "same"], "y")
     assert operators(merged(network).model) == ["Conv"]
-
-
-def test_a_difference_whose_first_operand_would_go():
-    """What is left would be a negative tensor alone."""
-    network = Network()
-    conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
-    network.node("Sigmoid", ["x"], "gate")
-    network.node("Sub", ["x", "gate"], "difference")
-    network.node("Add", ["difference", "wide"], "y")
-    assert_apart(network, Reason.BRANCHES_DIFFER, "what is left of 'difference_node' would have to be negated")
-
-
-@pytest.mark.parametrize("seen", ["read", "output", "shape"])
-def test_a_branch_that_somebody_else_sees_stays(seen):
-    network = Network()
-    conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
-    conv(network, "x", "narrow", 4, 4, 1, 1)
-    network.node("Add", ["wide", "narrow"], "y")
-    outputs = ["y"]
-    if seen == "read":
-        outputs.append(network.node("Relu", ["narrow"], "z"))
-    elif seen == "shape":
-        network.node("Cast", [network.node("Shape", ["narrow"], "shape")], "length", to=1)
-        outputs.append(network.node("Mul", ["y", network.node("ReduceMax", ["length"], "most", keepdims=0)], "z"))
-    else:
-        outputs.append("narrow")
-    folded = merged(network, outputs)
-    assert folded.merges == ()
-    (refusal,) = folded.apart[0].refusals
-    reason, evidence = {
-        "read": (Reason.OTHER_CONSUMERS, "'narrow' is read by 'y_node' (Add), 'z_node' (Relu)"),
-        "output": (Reason.GRAPH_OUTPUT, "'narrow' is an output of graph"),
-        "shape": (Reason.OTHER_CONSUMERS, "the form of 'narrow' is asked for, or it is read in a body"),
-    }[seen]
-    assert (refusal.reason, refusal.evidence) == (reason, evidence)
-
-
-def test_excluded_sums_and_branches_stay():
-    network = Network()
-    rep_vgg(network, "x", "y", 4)
-    assert len(merged(network, exclude=["y_node", "y.first_node"]).merges) == 0
-    folded = merged(network, exclude=["y.1x1*"])
-    assert operators(folded.model) == ["Conv", "Conv", "BatchNormalization", "Add"]
 
 
 def test_an_average_pooling_is_a_kernel():
@@ -255,18 +167,6 @@ def test_a_pointwise_operator_in_front_of_a_wide_one():
     assert operators(merged(network).model) == ["Conv"]
 
 
-def test_a_shift_in_front_of_padded_zeros_keeps_its_branch_apart():
-    network = Network()
-    conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
-    conv(network, "x", "before", 4, 4, 1, 1)
-    conv(network, "before", "after", 4, 4, 3, 3, pads=[1] * 4)
-    network.node("Add", ["wide", "after"], "y")
-    model = network.model(IMAGE, ["y"])
-    folded = fold(model, merge=True)
-    assert folded.merges == ()
-    assert folded.apart[0].refusals[0].reason is Reason.SHIFT_CANNOT_PASS
-
-
 def test_operators_in_a_row_that_are_cheaper_as_one():
     """SESR: 3x3 to many channels, 1x1 back."""
     network = Network()
@@ -277,13 +177,6 @@ def test_operators_in_a_row_that_are_cheaper_as_one():
     (merge,) = folded.merges
     assert (merge.branches, merge.multiply_adds.before, merge.multiply_adds.after) == (1, 32 * 40, 144)
     assert folded.model.graph.node[0].output[0] == "y"
-
-
-def test_operators_in_a_row_that_are_not():
-    network = Network()
-    conv(network, "x", "deep", 4, 1, 3, 3, pads=[1] * 4, group=4)
-    conv(network, "deep", "y", 8, 4, 1, 1)
-    assert merged(network).merges == ()
 
 
 def test_collapsed_rows_become_branches():
@@ -367,19 +260,6 @@ def test_weights_that_others_share_keep_their_values():
     assert operators(merged(network, ["y", "z"]).model) == ["Conv", "Sigmoid", "Conv"]
 
 
-def test_plain_networks_stay_as_they_are():
-    network = Network()
-    conv_norm(network, "x", "a", 4, 4, 3, 3, pads=[1] * 4)
-    network.node("Relu", ["a"], "a.relu")
-    conv_norm(network, "a.relu", "b", 4, 4, 3, 3, pads=[1] * 4)
-    network.node("Add", ["b", "x"], "sum")
-    network.node("Relu", ["sum"], "y")
-    model = network.model(IMAGE, ["y"])
-    with_merging, without = fold(model, merge=True), fold(model)
-    assert with_merging.model.SerializeToString() == without.model.SerializeToString()
-    assert with_merging.apart == ()
-
-
 def test_numbers_that_cancel():
     """Branches of 1e4 whose sum is small: nothing is lost but the original's own rounding."""
     network = Network()
@@ -403,118 +283,3 @@ def test_rows_of_products_keep_no_bias_that_a_factor_had_silenced(second, beta):
     network.node(second, ["g", network.weight("v", 6, 3)], "y")
     folded = merged(network, inputs={"x": (4, 2)})
     assert len(folded.model.graph.node) == 1
-
-
-def test_branches_in_bodies():
-    inner = Network(seed=1)
-    rep_vgg(inner, "x", "inner", 4)
-    body = inner.model(IMAGE, ["inner"]).graph
-    del body.input[:]
-    other = Network(seed=2)
-    other.node("Relu", ["x"], "other")
-    otherwise = other.model(IMAGE, ["other"]).graph
-    del otherwise.input[:]
-    network = Network()
-    network.node("ReduceSum", ["x"], "total", keepdims=0)
-    network.node("Greater", ["total", network.constant("zero", 0.0)], "positive")
-    network.node("If", ["positive"], "y", then_branch=body, else_branch=otherwise)
-    folded = merged(network)
-    assert len(folded.merges) == 1
-    bodies = {entry.name: entry.g for entry in folded.model.graph.node[-1].attribute}
-    assert [node.op_type for node in bodies["then_branch"].node] == ["Conv"]
-
-
-def test_branches_in_functions():
-    inner = Network()
-    rep_vgg(inner, "x", "y", 4)
-    nodes = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values, name))
-        for name, values in inner.initializers.items()
-    ]
-    function = helper.make_function(
-        "local", "Block", ["x"], ["y"], [*nodes, *inner.nodes], [helper.make_opsetid("", 17)]
-    )
-    network = Network()
-    network.node("Block", ["x"], "y", domain="local")
-    model = network.model(IMAGE, ["y"], functions=[function], domains={"local": 1}, check=False)
-    folded = fold_and_compare(model, merge=True)
-    assert len(folded.merges) == 1
-    assert [node.op_type for node in folded.model.functions[0].node if node.op_type != "Constant"] == ["Conv"]
-
-
-TO_FRONT, TO_BACK = (0, 3, 1, 2), (0, 2, 3, 1)
-PIXELS = {"x": (2, 9, 8, 4)}
-
-
-def turned_conv(network, source, output, *shape, **attributes):
-    """A convolution of a tensor with the channels behind."""
-    front = network.node("Transpose", [source], f"{output}.front", perm=TO_FRONT)
-    conv(network, front, f"{output}.made", *shape, **attributes)
-    return network.node("Transpose", [f"{output}.made"], output, perm=TO_BACK)
-
-
-def test_branches_with_the_channels_behind():
-    """Each convolution between two Transposes, the identity between none."""
-    network = Network()
-    turned_conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
-    turned_conv(network, "x", "narrow", 4, 4, 1, 1)
-    scaled = network.node("Mul", ["x", network.weight("scale", 4)], "scaled")
-    shifted = network.node("Add", [scaled, network.weight("shift", 4)], "shifted")
-    network.node("Add", ["wide", "narrow"], "first")
-    network.node("Add", ["first", shifted], "sum")
-    network.node("Relu", ["sum"], "y")
-    assert operators(merged(network, inputs=PIXELS).model) == ["Transpose", "Conv", "Transpose", "Relu"]
-
-
-def test_branches_that_share_a_transpose_in_front():
-    network = Network()
-    front = network.node("Transpose", ["x"], "front", perm=TO_FRONT)
-    conv(network, front, "wide", 4, 4, 3, 3, pads=[1] * 4)
-    conv(network, front, "narrow", 4, 4, 1, 1)
-    network.node("Sum", ["wide", front, "narrow"], "sum")
-    network.node("Transpose", ["sum"], "y", perm=TO_BACK)
-    assert operators(merged(network, inputs=PIXELS).model) == ["Transpose", "Conv", "Transpose"]
-
-
-def test_a_transpose_that_others_read_stays():
-    network = Network()
-    front = network.node("Transpose", ["x"], "front", perm=TO_FRONT)
-    conv(network, front, "wide", 4, 4, 3, 3, pads=[1] * 4)
-    conv(network, front, "narrow", 4, 4, 1, 1)
-    network.node("Add", ["wide", "narrow"], "y")
-    network.node("Sigmoid", [front], "z")
-    assert operators(merged(network, ["y", "z"], PIXELS).model) == ["Transpose", "Conv", "Sigmoid"]
-
-
-def test_other_orders_of_axes_stay_apart():
-    """Width and height change places in one of the branches; the image is square, so that the sum is valid."""
-    network = Network()
-    turned_conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
-    front = network.node("Transpose", ["x"], "other", perm=(0, 3, 2, 1))
-    conv(network, front, "narrow", 4, 4, 1, 1)
-    network.node("Transpose", ["narrow"], "narrow.back", perm=TO_BACK)
-    network.node("Add", ["wide", "narrow.back"], "y")
-    folded = merged(network, inputs={"x": (2, 8, 8, 4)})
-    assert folded.merges == ()
-    assert folded.apart[0].refusals[0].reason is Reason.BRANCHES_DIFFER
-
-
-def test_a_transposed_tensor_is_not_the_tensor():
-    network = Network()
-    turned_conv(network, "x", "wide", 4, 4, 3, 3, pads=[1] * 4)
-    network.node("Transpose", ["x"], "turned", perm=(0, 2, 1, 3))
-    network.node("Add", ["wide", "turned"], "y")
-    assert merged(network, inputs={"x": (2, 8, 8, 4)}).merges == ()
-
-
-def test_integer_weights_stay_integers():
-    """A weight behind a DequantizeLinear takes no sum; what has one stays, and the report says so."""
-    network = Network()
-    network.constant("q", network.random.integers(-127, 127, size=(4, 4, 3, 3)), "int8")
-    scale, zero = network.constant("scale", 0.01), network.constant("zero", 0, "int8")
-    network.node("DequantizeLinear", ["q", scale, zero], "w")
-    network.node("Conv", ["x", "w"], "wide", pads=[1] * 4)
-    network.node("Add", ["wide", "x"], "y")
-    folded = merged(network)
-    assert folded.merges == ()
-    assert folded.apart[0].refusals[0].reason is Reason.QUANTIZED
