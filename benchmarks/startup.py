@@ -51,7 +51,7 @@ class Command:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20, help="of each command")
+    parser.add_argument("--runs", type=int, default=6, help="of each command")
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "small.onnx")
