@@ -23,18 +23,27 @@ from bnfold.frontends.common.broadcasting import with_rank_of
 from bnfold.frontends.common.parameters import new_operand, without_leading_ones
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap
+from bnfold.semantics import AffineMap, BroadcastScale
 
 FAMILY = AtenFamily()
 
 
-def encode_mul(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+def _no_widening(call: AtenCall) -> Refusal:
+    """The shape of a node's result is noted in the program, and on its readers."""
+    return Refusal(Reason.WRONG_AXIS, f"the result of {call.node.op} would have to grow, and keeps its shape")
+
+
+def encode_mul(call: AtenCall, meaning: AffineMap | BroadcastScale) -> AtenEdit | Refusal:
     """The constant becomes the scale."""
+    if isinstance(meaning, BroadcastScale):
+        return _no_widening(call)
     return _new_operand(call, meaning, meaning.affine.scale)
 
 
-def encode_div(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
+def encode_div(call: AtenCall, meaning: AffineMap | BroadcastScale) -> AtenEdit | Refusal:
     """A division becomes a product, because a scale may be zero."""
+    if isinstance(meaning, BroadcastScale):
+        return _no_widening(call)
     return _new_operand(call, meaning, meaning.affine.scale, op="aten::mul")
 
 
