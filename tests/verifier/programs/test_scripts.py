@@ -54,3 +54,14 @@ def test_correct_folds_pass(kind, folds):
     assert report.batch_norms.folded == folds
     assert report.verification.passed
     assert not [text for text in report.verification.warnings if "Uninitialized" in text]
+
+
+@pytest.mark.parametrize("way", ["scripted", "traced"])
+def test_a_norm_that_changes_next_to_nothing(way):
+    """The rank that the code asks for is the same before and behind it, and says nothing of the values."""
+    torch.manual_seed(0)
+    layers = (nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4), nn.BatchNorm1d(4))
+    module = compiled(nn.Sequential(*layers).eval(), way, torch.randn(8, 4))
+    report = bnfold.fold(module, verify=VerifyOptions(samples=1, shapes={"input": (8, 4)})).report
+    assert report.batch_norms.folded == 2
+    assert report.verification.passed

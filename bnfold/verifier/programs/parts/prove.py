@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from bnfold.verification import TensorCheck
 from bnfold.verifier.local.law import Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
@@ -102,13 +104,20 @@ class Prover:
                 self._near[a] = b
             return
         inside = [output for node in self._cutters[0].cut(a, self._partner).nodes for output in node.outputs]
-        for value in inside:
+        for value in inside if self._has_values(a) else ():
             if value in self._near and self._counts_on(value, a, b):
                 self._wrong.add(value)
         self._learn(a, b)
 
+    def _has_values(self, value: Value) -> bool:
+        """Whether it says something of what it is made of: ranks, sizes and masks are equal for unequal values."""
+        seen = self.seen.get(value)
+        return isinstance(seen, torch.Tensor) and (seen.is_floating_point() or seen.is_complex())
+
     def _counts_on(self, value: Value, a: Value, b: Value) -> bool:
         """Whether the rest of two parts makes equal values of equal ones inside, which were not equal."""
+        if self._near[value] is b:
+            return False  # there is no rest in the new program
         other = self._near.pop(value)
         if other in self._origin:
             return False
