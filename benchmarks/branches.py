@@ -36,7 +36,6 @@ NETWORKS = (
     "repvgg_a0",
     "repvgg_b0",
     "repvgg_b1g4",
-    "repvgg_d2se",
     "mobileone_s0",
     "mobileone_s1",
     "mobileone_s4",
