@@ -63,9 +63,10 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
         new: the other one.
         shapes: of the tensors in its boundary.
     """
-    if len(changed.boundary) != 1:
+    known = [shapes[name] for name in changed.boundary]
+    if len({(*shape[:1], *shape[2:]) for shape in known}) != 1:  # what is joined has as many samples and places
         return Crop()
-    shape = shapes[changed.boundary[0]]
+    shape = known[0]
     parts = [
         [graph.nodes[index] for index in part if graph.nodes[index].output[0] not in graph.constants]
         for graph, part in ((original, changed.original), (new, changed.new))
@@ -149,6 +150,8 @@ def _alike_in_places(node: "NodeProto", graph: Structure, axes: int) -> bool:
         return stored and not any(attribute.name == "auto_pad" for attribute in node.attribute)
     if node.op_type == "BatchNormalization":
         return True
+    if node.op_type in ("Concat", "Split"):
+        return any(entry.name == "axis" and entry.i == 1 for entry in node.attribute)
     return node.op_type in ARITHMETIC | ACTIVATIONS and all(
         tensor is not None and len(tensor.dims) <= axes + _BEFORE_THE_PLACES and set(tensor.dims[-axes:]) <= {1}
         for tensor in _parameters(node, graph)

@@ -70,11 +70,9 @@ class Probes:
         """
         rng = np.random.default_rng([self.seed, 1])
         free = [name for name, values in seen.items() if self.is_free(name, values)]
-        if crop.any_samples and len(free) == len(seen) == 1:
-            shape = _shape(seen[free[0]].shape, crop)
-            sizes = (_random(shape, rng, _varying_axis(shape, crop), exponents) for exponents in _GROUPS)
-            drawn = [*sizes, np.zeros(shape)]
-            yield Probe("on random values and zeros where it begins", {free[0]: np.concatenate(drawn)}, len(drawn))
+        if crop.any_samples and len(free) == len(seen):
+            drawn = {name: _in_groups(_shape(values.shape, crop), rng, crop) for name, values in seen.items()}
+            yield Probe("on random values and zeros where it begins", drawn, len(_GROUPS) + 1)
             return
         others = {name: wide(values) for name, values in seen.items() if name not in free}
         yield Probe(
@@ -100,7 +98,9 @@ class Probes:
                     for place in together:
                         where: tuple[int, ...] = (sample, *place)
                         fed[where] = _HEIGHT
-                others = {other: np.zeros_like(array) for other, array in quiet.items() if other != name}
+                others = {
+                    other: np.zeros((length, *array.shape[1:])) for other, array in quiet.items() if other != name
+                }
                 yield Probe("on single numbers where it begins", {name: fed, **others})
 
     def is_free(self, name: str, values: Array) -> bool:
@@ -122,6 +122,12 @@ def _smallest_shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
         length = 2 * (crop.window.length - 1) + crop.window.stride
         return (1, shape[1], *(min(size, length) for size in shape[2:]))
     return (1, *shape[1:]) if crop.any_samples else tuple(shape)
+
+
+def _in_groups(shape: Sequence[int], rng: np.random.Generator, crop: Crop) -> Array:
+    """Samples of one group of magnitudes behind those of another, and zeros at the end."""
+    sizes = (_random(shape, rng, _varying_axis(shape, crop), exponents) for exponents in _GROUPS)
+    return np.concatenate([*sizes, np.zeros(shape)])
 
 
 def _random(shape: Sequence[int], rng: np.random.Generator, axis: int, exponents: tuple[int, int]) -> Array:

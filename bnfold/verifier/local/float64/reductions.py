@@ -38,28 +38,37 @@ class _Pooling:
         more = [(0, _rounded_up(size, pad, *rest) if call.get("ceil_mode") else 0) for pad, size, *rest in axes]
         return cls(kernel, strides, dilations, pads, more)
 
-    def windows(self, x: Array, padded_with: float, more_with: float) -> Array:
-        """What outputs see."""
-        padded = np.pad(x, [(0, 0), (0, 0), *self.pads], constant_values=padded_with)
-        longer = np.pad(padded, [(0, 0), (0, 0), *self.more], constant_values=more_with)
-        return windows(longer, self.kernel, self.strides, self.dilations)
+    def over_windows(self, function: np.ufunc, x: Array, padded_with: float, more_with: float) -> Array:
+        """What a function of two makes of all that an output sees, one place of the kernel after the other."""
+        padded = _padded(x, self.pads, padded_with)
+        seen = windows(_padded(padded, self.more, more_with), self.kernel, self.strides, self.dilations)
+        first, *others = [(..., *place) for place in np.ndindex(*self.kernel)]
+        made = np.array(seen[first])
+        for place in others:
+            function(made, seen[place], out=made)
+        return made
 
 
 @computes("MaxPool")
 def _max_pool(call: Call, x: Array) -> Array:
     if call.outputs > 1:
         raise NotComputedError("the indices of a MaxPool")
-    seen = _Pooling.of(call, x.shape[2:]).windows(x, -np.inf, -np.inf)
-    return np.asarray(seen.max(axis=tuple(range(x.ndim, seen.ndim))))
+    return _Pooling.of(call, x.shape[2:]).over_windows(np.maximum, x, -np.inf, -np.inf)
 
 
 @computes("AveragePool")
 def _average_pool(call: Call, x: Array) -> Array:
     pooling = _Pooling.of(call, x.shape[2:])
-    seen = pooling.windows(x, 0.0, 0.0)
-    along = tuple(range(x.ndim, seen.ndim))
-    counts = pooling.windows(np.ones(x.shape), 1.0 if call.get("count_include_pad") else 0.0, 0.0)
-    return np.asarray(seen.sum(axis=along) / counts.sum(axis=along))
+    counts_padding = 1.0 if call.get("count_include_pad") else 0.0
+    counts = pooling.over_windows(np.add, np.ones((1, 1, *x.shape[2:])), counts_padding, 0.0)
+    return np.asarray(pooling.over_windows(np.add, x, 0.0, 0.0) / counts)
+
+
+def _padded(x: Array, pads: Sequence[tuple[int, int]], number: float) -> Array:
+    """With numbers around the places; the same array where there are none."""
+    if not any(map(any, pads)):
+        return x
+    return np.pad(x, [(0, 0), (0, 0), *pads], constant_values=number)
 
 
 def _rounded_up(size: int, pad: tuple[int, int], length: int, stride: int, dilation: int) -> int:
