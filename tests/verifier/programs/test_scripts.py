@@ -7,6 +7,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import bnfold  # noqa: E402
 from bnfold.verification import VerifyOptions  # noqa: E402
+from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402
 from tests.torchscript.folding import compiled  # noqa: E402
 
@@ -65,3 +66,24 @@ def test_a_norm_that_changes_next_to_nothing(way):
     report = bnfold.fold(module, verify=VerifyOptions(samples=1, shapes={"input": (8, 4)})).report
     assert report.batch_norms.folded == 2
     assert report.verification.passed
+
+
+class SeldomTaken(Base):
+    """No sample and no value of the check takes the first branch."""
+
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        if float(y.mean()) > 1e9:
+            y = torch.tanh(self.conv2(torch.relu(y)))
+        return y
+
+
+def test_a_wrong_weight_in_a_branch_that_nothing_takes():
+    torch.manual_seed(0)
+    module = compiled(randomised(SeldomTaken()), "scripted")
+    options = VerifyOptions(samples=1, shapes={"x": (2, 3, 8, 8)})
+    result = bnfold.fold(module, verify=options)
+    assert result.report.verification.passed
+    assert result.report.batch_norms.folded == 1
+    result.model.conv2.weight.data[1] *= 1.01
+    assert not check_torch(module, result.model, options).passed

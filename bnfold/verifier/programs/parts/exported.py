@@ -26,6 +26,7 @@ class ExportedGraph(ProgramGraph):
     def __init__(self, module: fx.GraphModule) -> None:
         self._module = module
         self._values: dict[fx.Node, Value] = {}
+        self._bodies: dict[fx.Node, fx.GraphModule] = {}
         self.inputs, self.nodes, self.results, self.writes = [], [], {}, Writes()
         state: dict[Value, str] = {}
         by_target: dict[str, Value] = {}
@@ -34,6 +35,9 @@ class ExportedGraph(ProgramGraph):
                 self.inputs.append(self._value(node))
             elif node.op == "get_attr":
                 held = operator.attrgetter(node.target)(module)
+                if isinstance(held, fx.GraphModule):  # a body belongs to the node that runs it
+                    self._bodies[node] = held
+                    continue
                 value = self._values[node] = by_target.setdefault(node.target, self._value(node))
                 value.tensor = held if isinstance(held, torch.Tensor) else None
                 state[value] = node.target
@@ -55,8 +59,10 @@ class ExportedGraph(ProgramGraph):
         return self._values[node]
 
     def _add(self, node: fx.Node) -> None:
-        reads = [self._value(leaf) for leaf in _leaves((node.args, node.kwargs)) if isinstance(leaf, fx.Node)]
-        static = str(fx.node.map_aggregate((node.args, node.kwargs), _without_nodes))
+        leaves = [leaf for leaf in _leaves((node.args, node.kwargs)) if isinstance(leaf, fx.Node)]
+        reads = [self._value(leaf) for leaf in leaves if leaf not in self._bodies]
+        bodies = [_text(self._bodies[leaf]) for leaf in leaves if leaf in self._bodies]
+        static = str((fx.node.map_aggregate((node.args, node.kwargs), _without_nodes), bodies))
         added = Node(
             str(node.target),
             tuple(map(self.writes.current, reads)),
@@ -75,7 +81,8 @@ class ExportedGraph(ProgramGraph):
         """What it writes to, and what its result may share memory with."""
         schema = getattr(node.target, "_schema", None)
         if schema is None:
-            operands = [self.writes.current(self._value(inner)) for inner in node.all_input_nodes]
+            inputs = [inner for inner in node.all_input_nodes if inner not in self._bodies]
+            operands = [self.writes.current(self._value(inner)) for inner in inputs]
             return [], operands if node.target is operator.getitem else []
         written: list[Value] = []
         viewed: list[Value] = []
@@ -86,7 +93,9 @@ class ExportedGraph(ProgramGraph):
                 (written if argument.alias_info.is_write else viewed).extend(inner)
         return written, viewed
 
-    def function(self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node]) -> Function:
+    def function(
+        self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
+    ) -> Function:
         """As in `ProgramGraph`."""
         graph = fx.Graph()
         made = {value: graph.placeholder(f"given_{place}") for place, value in enumerate(inputs)}
@@ -95,8 +104,13 @@ class ExportedGraph(ProgramGraph):
                 read.handle: self._made(operand, made, graph)
                 for read, operand in zip(node.reads, node.operands, strict=True)
             }
+            stands |= {
+                body: graph.get_attr(body.target) for body in node.handle.all_input_nodes if body in self._bodies
+            }
             copied = graph.node_copy(node.handle, partial(_replaced, stands))
             copied.args, copied.kwargs = _wide(copied.args), _wide(copied.kwargs)
+            if taken is not None and node.chooses:
+                copied.args = (taken, *copied.args[1:])
             copied.meta = {}
             made[node.outputs[0]] = copied
         graph.output([self._made(target, made, graph) for target in targets])
@@ -132,6 +146,12 @@ def _converts_to(node: fx.Node) -> torch.dtype | None:
         return None
     leaves = [leaf for leaf in (*node.args, *node.kwargs.values()) if isinstance(leaf, torch.dtype)]
     return leaves[0] if leaves and leaves[0] in _HALF else None
+
+
+def _text(body: fx.GraphModule) -> str:
+    """What a body does, and those inside of it."""
+    inner = [module for module in body.children() if isinstance(module, fx.GraphModule)]
+    return "\n".join([str(body.graph), *map(_text, inner)])
 
 
 def _without_nodes(argument: Any) -> Any:  # noqa: ANN401 - whatever fx holds

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     import torch
 
+_CHOICES = frozenset({"cond", "prim::If"})
+
 Function: TypeAlias = Callable[[Sequence[Any]], list[Any]]
 """Takes the values of some inputs, and gives those of some targets."""
 
@@ -56,6 +58,11 @@ class Node:
     reads: tuple[Value, ...] = ()
     is_random: bool = False
     converts_to: "torch.dtype | None" = None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it takes one of two branches, by its first operand."""
+        return self.op in _CHOICES
 
 
 class Unreadable(Exception):  # noqa: N818 - nothing is wrong with the program
@@ -142,13 +149,16 @@ class ProgramGraph(ABC):
     writes: Writes
 
     @abstractmethod
-    def function(self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node]) -> Function:
+    def function(
+        self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
+    ) -> Function:
         """Some of the nodes, in their order, as a function that computes in float64 where it is given float64.
 
         Args:
             inputs: the values that are given to it.
             targets: the values that it gives.
             nodes: those between.
+            taken: which of its two branches each of them takes that has some; None for the one that it chooses.
         """
 
     @abstractmethod

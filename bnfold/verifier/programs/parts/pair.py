@@ -1,8 +1,9 @@
 """Two parts that make one value, of the original and of the new program, run side by side on values of our own."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bnfold.pulse import beat
 from bnfold.verifier.local.half_units import is_narrow
 from bnfold.verifier.local.law import Comparator, Finding
 from bnfold.verifier.programs.parts.cutting import Part
-from bnfold.verifier.programs.parts.graph import Function, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.parts.probes import PROBES, bears_crop, cropped_probes, impulses, probes
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
@@ -42,43 +43,55 @@ class PartPair:
     def compare(self, *, quick: bool) -> tuple[Finding, str]:
         """The worst of all probes, or the first that is wrong, and what it was fed with.
 
+        Parts with branches are run with each of them in turn as well: none of our values may take one.
+
         Args:
             quick: say no without looking further where the two are nowhere near.
 
         Raises:
             Exception: whatever torch raises where a part does not run in float64.
         """
-        if bears_crop([node for part in self.parts for node in part.nodes], self.seen):
+        worst = self._compare(self._comparator(None), quick=quick)
+        for taken in (True, False) if any(node.chooses for node in self._nodes) else ():
+            if _excess(worst) <= 1:
+                with suppress(Exception):  # code behind a choice may not run on values that do not choose it
+                    worst = max(worst, self._compare(self._comparator(taken), quick=quick), key=_excess)
+        return worst
+
+    def _compare(self, comparator: Comparator, *, quick: bool) -> tuple[Finding, str]:
+        if bears_crop(self._nodes, self.seen):
             try:
-                found = self._comparator.compare(
-                    cropped_probes(self.seen, seed=self.seed), groups=len(PROBES), quick=quick
-                )
-                return self._with_singles((found, PROBES[found.group][0]), crop=True)
+                found = comparator.compare(cropped_probes(self.seen, seed=self.seed), groups=len(PROBES), quick=quick)
+                return self._with_singles(comparator, (found, PROBES[found.group][0]), crop=True)
             except RuntimeError:
                 pass  # too small after all
         worst = Finding(0.0), ""
         for (name, _), values in zip(PROBES, probes(self.seen, seed=self.seed), strict=True):
-            worst = max(worst, (self._comparator.compare(as_arrays(values), quick=quick), name), key=_excess)
+            worst = max(worst, (comparator.compare(as_arrays(values), quick=quick), name), key=_excess)
             if _excess(worst) > 1:
                 return worst
-        return self._with_singles(worst, crop=False)
+        return self._with_singles(comparator, worst, crop=False)
 
-    def _with_singles(self, worst: tuple[Finding, str], *, crop: bool) -> tuple[Finding, str]:
+    def _with_singles(self, comparator: Comparator, worst: tuple[Finding, str], *, crop: bool) -> tuple[Finding, str]:
         """Where numbers of narrow types have changed, look at each of them as well."""
-        stored = self._comparator.stored[1]
+        stored = comparator.stored[1]
         narrow = any(changed and is_narrow(held) for changed, held in zip(self.changed, stored, strict=True))
         kernel = max((max(held.shape[2:], default=1) for held in stored if np.ndim(held) > 2), default=1)
         for values in impulses(self.seen, crop=crop, kernel=kernel) if narrow else ():
             if _excess(worst) > 1:
                 break
-            worst = max(worst, (self._comparator.compare_singles(as_arrays(values)), "single values"), key=_excess)
+            worst = max(worst, (comparator.compare_singles(as_arrays(values)), "single values"), key=_excess)
         return worst
 
-    @cached_property
-    def _comparator(self) -> Comparator:
+    @property
+    def _nodes(self) -> list[Node]:
+        return [node for part in self.parts for node in part.nodes]
+
+    def _comparator(self, taken: bool | None) -> Comparator:
+        """Both parts; which branch they take, or None for the one that they choose."""
         runs, stored = [], []
         for graph, part, places in zip(self.graphs, self.parts, self.places, strict=True):
-            function = graph.function([*part.given, *part.stored], [part.target], part.nodes)
+            function = graph.function([*part.given, *part.stored], [part.target], part.nodes, taken=taken)
             runs.append(partial(_run, function, places))
             stored.append([as_arrays(_as_read(value, part)) for value in part.stored])
         return Comparator(runs[0], runs[1], (stored[0], stored[1]), self.changed)

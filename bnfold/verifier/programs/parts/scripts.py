@@ -143,7 +143,9 @@ class ScriptGraph(ProgramGraph):
                 (written if argument.alias_info.is_write else viewed).append(value)
         return written, viewed
 
-    def function(self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node]) -> Function:
+    def function(
+        self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
+    ) -> Function:
         """As in `ProgramGraph`."""
         graph: Any = torch._C.Graph()
         made: dict[str, Any] = {}
@@ -159,6 +161,9 @@ class ScriptGraph(ProgramGraph):
             _forget_shapes(copied)
             graph.appendNode(copied)
             _widen(graph, copied)
+            if taken is not None and node.chooses:
+                with graph.insert_point_guard(copied):
+                    copied.replaceInput(0, graph.insertConstant(taken))
             for output, handle in zip(node.outputs, copied.outputs(), strict=True):
                 made[output.name] = handle
         for target in targets:
