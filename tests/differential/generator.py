@@ -226,7 +226,7 @@ STEPS: dict[_Step, int] = {
     unweighted.join: 5,
     unweighted.twice: 1,
     unweighted.depth_to_space: 4,
-    unweighted.space_to_depth: 3,
+    unweighted.space_to_depth: 8,
     unweighted.shape_query: 2,
     unweighted.branch: 1,
     residual: 8,
