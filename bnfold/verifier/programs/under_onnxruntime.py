@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 
 from bnfold.errors import UncheckedError
+from bnfold.intake import message
 from bnfold.verification import Verification
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.tolerance import Verdict, judge, limits_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference
 
 # Bytes of weights, with room for the rest of the model.
-_LARGEST_EXPORT = 2**31 - 2**20
 
 
 def with_second_opinion(
@@ -112,7 +112,7 @@ def _without(verdict: TorchVerification, why: str) -> TorchVerification:
 
 def _why_not(original: TorchProgram, leaves: Sequence[Any]) -> str:
     """What a program does that its ONNX export does not do, or does in another order; "" if nothing."""
-    if sum(tensor.numel() * tensor.element_size() for tensor in original.weights) > _LARGEST_EXPORT:
+    if sum(tensor.numel() * tensor.element_size() for tensor in original.weights) > message.LARGEST_MESSAGE:
         return "its weights take more than the 2 GiB of one ONNX model"
     call, other = (original.calls([leaves], seed)[0] for seed in (0, 1))
     if call.changed:
