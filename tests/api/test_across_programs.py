@@ -70,3 +70,30 @@ def test_a_stream_of_pre_activation_blocks(form, changes, kept):
     assert result.report.verification.status == "passed"
     assert "across" in {fold.direction for fold in result.report.outcome.folds}
     assert sum(entry.is_batch_norm for entry in result.report.outcome.kept) <= kept
+
+
+class TwoReaders(nn.Module):
+    """A BatchNorm and a Conv read one tensor; the check must not begin one side behind it and the other one before."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.other = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return torch.pixel_shuffle(self.norm(y), 2), nn.functional.pixel_unshuffle(self.other(y), 2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_others_read_is_compared_from_where_both_begin(form):
+    torch.manual_seed(0)
+    model = TwoReaders().eval()
+    with torch.no_grad():
+        model.norm.running_mean.normal_()
+        model.norm.running_var.uniform_(0.5, 2)
+        x = torch.randn(SHAPE)
+        options = {} if form == "exported" else {"verify": VerifyOptions(shapes={"x": SHAPE})}
+        report = bnfold.fold(FORMS[form](model, x), **options).report
+    assert [fold.direction for fold in report.outcome.folds] == ["across"]
+    assert report.verification.passed

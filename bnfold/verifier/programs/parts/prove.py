@@ -224,9 +224,10 @@ class Prover:
         """
         hidden: set[Value] = set()
         while apart := set(ours.given) ^ {self._origin[value] for value in theirs.given}:
-            if apart <= hidden or any(self._cutters[0].maker(value) is None for value in apart):
+            made = {value for value in apart - hidden if self._cutters[0].maker(value) is not None}
+            if not made:
                 return None
-            hidden |= apart
+            hidden |= made
             ours = self._cutters[0].cut(ours.target, self._partner.keys() - hidden)
             known = {value for value, origin in self._origin.items() if origin not in hidden}
             theirs = self._cutters[1].cut(theirs.target, known)
