@@ -1,10 +1,13 @@
 """Trying one choice after the other where the algebra leaves several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
+_MOST_ATTEMPTS = 16
 
 
 @dataclass
@@ -15,9 +18,13 @@ class Picks:
     available: list[int] = field(default_factory=list)
     _place: int = 0
 
-    def restart(self) -> None:
-        """Begin again with the first place."""
-        self._place = 0
+    def attempts(self) -> Iterator[None]:
+        """One for each combination, from the first on, as far as trying pays."""
+        for _ in range(_MOST_ATTEMPTS):
+            self._place = 0
+            yield
+            if not self._advance():
+                return
 
     def choose(self, choices: Sequence[T]) -> T:
         """The choice at the next place."""
@@ -29,7 +36,7 @@ class Picks:
         self._place += 1
         return choices[self.taken[self._place - 1]]
 
-    def advance(self) -> bool:
+    def _advance(self) -> bool:
         """Go on to the next combination; False where all were tried."""
         while self.taken and self.taken[-1] + 1 == self.available[-1]:
             self.taken.pop()

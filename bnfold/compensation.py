@@ -15,13 +15,11 @@ from bnfold.affine import Affine
 from bnfold.choices import Picks
 from bnfold.errors import InternalError
 from bnfold.label import Label
+from bnfold.meanings import Meanings
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry import Sides, agree, settle, spread
 from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning, Product, Sum
-
-# How many ways to send shifts through sums, or scales through products, are tried before the first failure counts.
-_MOST_ATTEMPTS = 16
 
 
 @dataclass
@@ -61,13 +59,7 @@ class Compensator(Generic[N, V, E]):
 
     def __init__(self, port: GraphPort[N, V, E]) -> None:
         self._port = port
-        self._meanings: dict[N, Meaning] = {}
-
-    def meaning(self, node: N) -> Meaning:
-        """What a node means now."""
-        if node not in self._meanings:
-            self._meanings[node] = self._port.decode(node)
-        return self._meanings[node]
+        self.meaning: Meanings[N, V, E] = Meanings(port)
 
     def plan(self, origin: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
         """The region in which these tensors have these maps, and all that is outside sees what it sees now.
@@ -80,15 +72,12 @@ class Compensator(Generic[N, V, E]):
         """
         picks = Picks()
         first: Stopped | None = None
-        for _ in range(_MOST_ATTEMPTS):
-            picks.restart()
+        for _ in picks.attempts():
             attempt: _Attempt[N, V, E] = _Attempt(self._port, self.meaning, origin, picks)
             found = attempt.run(seeds)
             if not isinstance(found, Refusal):
                 return found
             first = first or Stopped(found, attempt.reach)
-            if not picks.advance():
-                break
         assert first is not None
         return first
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from bnfold.affine import Affine, Array
 from bnfold.compensation import Compensator, Region, Stopped
+from bnfold.growth import amplification, why_grown
 from bnfold.label import Label
 from bnfold.outcome import Fold
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Absorber, AffineMap, Meaning
+from bnfold.semantics import AffineMap, Meaning
 
 # How many deviations the zero of a BatchNorm may lie from the mean that it knows, by the bits of the significand of the
 # type: so far from zero are the values that the tensor's readers see then. docs/theory.md has the measurement.
@@ -115,8 +116,9 @@ class Crossing(Generic[N, V, E]):
         return edits
 
     def _encode(self, node: N, origin: AffineMap, after: Meaning) -> E | Refusal:
-        if _grows(origin, self._compensator.meaning(node), after):
-            return Refusal(Reason.PARAMETER_GROWS, "a constant would become larger than it and the map are")
+        grown = why_grown(origin, self._compensator.meaning(node), after)
+        if grown is not None:
+            return grown
         edit = self._port.encode(node, after)
         if not isinstance(edit, Refusal) and self._port.added_nodes(edit):
             return Refusal(Reason.NO_BIAS, f"{node.op} has no bias, and another node would cost as much")
@@ -203,21 +205,3 @@ def _distance_of_zero(meaning: Meaning) -> Array | None:
         beta = channels.shift + channels.scale * mean
         distance: Array = np.where(gamma == 0, 0.0, np.abs(beta / gamma))
     return distance
-
-
-def _grows(origin: AffineMap, before: Meaning, after: Meaning) -> bool:
-    """Whether a constant would become larger than it and the map were."""
-    if not isinstance(before, AffineMap) or not isinstance(after, AffineMap):
-        return False
-    return _size(after) > max(_size(before), _size(origin))
-
-
-def _size(node: AffineMap) -> int:
-    return max(node.affine.scale.size, node.affine.shift.size)
-
-
-def amplification(before: Meaning, after: Meaning) -> float:
-    """max|W'| / max|W|, or 1 where nothing can grow."""
-    if not isinstance(before, Absorber) or not isinstance(after, Absorber) or before.largest_factor == 0:
-        return 1.0
-    return after.largest_factor / before.largest_factor

@@ -12,8 +12,9 @@ from typing import Generic
 import numpy as np
 
 from bnfold import rules
-from bnfold.crossing import Crossing, amplification
+from bnfold.crossing import Crossing
 from bnfold.errors import InternalError
+from bnfold.growth import amplification, why_grown
 from bnfold.int8 import weight_range
 from bnfold.label import Label
 from bnfold.merging import Merger
@@ -261,7 +262,7 @@ class _Engine(Generic[N, V, E]):
         """Encode a plan, and refuse what would make the graph longer, or only exchange one addition for another."""
         edits: list[E] = []
         for target, after in plan.meanings.items():
-            grown = _grown(meaning, planner.meaning(target), after)
+            grown = why_grown(meaning, planner.meaning(target), after)
             if grown is not None:
                 return grown.along(Label(node.label, node.op), Label(target.label, target.op))
             edit = self._port.encode(target, after)
@@ -347,16 +348,6 @@ def _why_not_affine(meaning: Meaning) -> Refusal:
             Reason.BROADCASTS_ACTIVATION, "its constant has taken a map along axes that the tensor does not have"
         )
     raise InternalError(f"a BatchNorm was decoded as {type(meaning).__name__}")
-
-
-def _grown(origin: AffineMap, before: Meaning, after: Meaning) -> Refusal | None:
-    """A constant over the width that takes a map over the channels would be one over both."""
-    if not isinstance(before, AffineMap) or not isinstance(after, AffineMap):
-        return None
-    old, new = before.constant_size, after.constant_size
-    if new <= max(old, origin.constant_size):
-        return None
-    return Refusal(Reason.PARAMETER_GROWS, f"a constant of {old} numbers would become one of {new}")
 
 
 def _additions(count: int) -> str:

@@ -10,12 +10,10 @@ from bnfold.affine import Affine, identity
 from bnfold.choices import Picks
 from bnfold.errors import InternalError
 from bnfold.label import Label, named
+from bnfold.meanings import Meanings
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, Meaning
-
-# How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
-_MOST_ATTEMPTS = 16
 
 _PushRule: TypeAlias = Callable[[Meaning, Mapping[int, Affine]], rules.Moved | Refusal]
 
@@ -73,13 +71,7 @@ class Planner(Generic[N, V, E]):
 
     def __init__(self, port: GraphPort[N, V, E]) -> None:
         self._port = port
-        self._meanings: dict[N, Meaning] = {}
-
-    def meaning(self, node: N) -> Meaning:
-        """What a node means now."""
-        if node not in self._meanings:
-            self._meanings[node] = self._port.decode(node)
-        return self._meanings[node]
+        self.meaning: Meanings[N, V, E] = Meanings(port)
 
     def pull(self, plan: Plan[N, V], origin: N, source: int, affine: Affine) -> Plan[N, V] | Refusal:
         """Extend a plan so that input `source` of `origin` carries `affine` on top of its values.
@@ -88,14 +80,12 @@ class Planner(Generic[N, V, E]):
         """
         picks = Picks()
         first: Refusal | None = None
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in picks.attempts():
             attempt = plan.copy()
             refusal = self._pull_once(attempt, origin, source, affine, picks)
             if refusal is None:
                 return attempt
             first = first or refusal
-            if not picks.advance():
-                break
         return first or Refusal(Reason.NOT_LINEAR, "no choice was left")
 
     def push(
@@ -115,7 +105,6 @@ class Planner(Generic[N, V, E]):
     def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: Picks) -> Refusal | None:
         start = _present(self._port.inputs(origin), source)
         front = _Front[N, V]({start: {(origin, source): affine}}, {start: _Path(Label(origin.label, origin.op), None)})
-        picks.restart()
         refusal = self._enqueue(front, start)
         while refusal is None and front.queue:
             node = front.pop()

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bnfold.affine import Affine, Array
+from bnfold.affine import Affine, Array, identity
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.contraction import why_shift_stays
 from bnfold.rules.dispatch import pull, push, refuse
@@ -223,8 +223,8 @@ def settle_arithmetic(node: AffineMap, sides: Sides) -> AffineMap | Refusal:
     Source:   ONNX Mul-14, Div-14, Add-14, Sub-14
     """
     rank = node.affine.rank
-    before = sides.inputs.get(node.source, _nothing(rank))
-    behind = sides.outputs.get(0, _nothing(rank))
+    before = sides.inputs.get(node.source, identity(rank))
+    behind = sides.outputs.get(0, identity(rank))
     undone = behind.scale_alone().inverse()
     if isinstance(undone, Refusal):
         return undone
@@ -368,15 +368,11 @@ def _left_of_product(node: Product, known: Sides) -> Array | Refusal:
 
 
 def _completed(operands: Sequence[Operand], maps: Maps) -> Maps:
-    return {index: maps.get(index, _nothing(operand.rank)) for index, operand in enumerate(operands)}
+    return {index: maps.get(index, identity(operand.rank)) for index, operand in enumerate(operands)}
 
 
 def _with_output(rank: int, maps: Maps) -> Maps:
-    return {0: maps.get(0, _nothing(rank))}
-
-
-def _nothing(rank: int) -> Affine:
-    return Affine(np.ones((1,) * rank), np.zeros((1,) * rank))
+    return {0: maps.get(0, identity(rank))}
 
 
 def _scaled(scale: Array) -> Affine:

@@ -55,11 +55,7 @@ def encode_conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) 
 )
 def decode_conv(context: OnnxContext) -> Contraction:
     """Conv: weight (M, C / group, *kernel), bias (M,). Source: ONNX Conv-1, -11, -22."""
-    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
-    groups = attribute(context.node, "group", 1)
-    if not divides(stored, groups):
-        raise malformed(f"Conv has a weight of shape {stored.shape} and group {groups}")
-    weight = outputs_first(stored, groups)
+    weight = outputs_first(*_stored(context))
     window = read_window(context.node, weight.shape[3:])
     return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else None, window)
 
@@ -78,13 +74,18 @@ def encode_conv_transpose(node: OnnxNode, meaning: Contraction, constants: OnnxC
 )
 def decode_conv_transpose(context: OnnxContext) -> Contraction:
     """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
+    weight = inputs_first(*_stored(context))
+    one_place = has_one_place(weight) and not _spreads(context)
+    return _convolution(context, weight, None if one_place else PLACES_DIFFER)
+
+
+def _stored(context: OnnxContext) -> tuple[Array, int]:
+    """The weight of a convolution as the file has it, and its groups."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     groups = attribute(context.node, "group", 1)
     if not divides(stored, groups):
-        raise malformed(f"ConvTranspose has a weight of shape {stored.shape} and group {groups}")
-    weight = inputs_first(stored, groups)
-    one_place = has_one_place(weight) and not _spreads(context)
-    return _convolution(context, weight, None if one_place else PLACES_DIFFER)
+        raise malformed(f"{context.node.proto.op_type} has a weight of shape {stored.shape} and group {groups}")
+    return stored, groups
 
 
 def _convolution_edit(
@@ -129,10 +130,7 @@ def decode_deform_conv(context: OnnxContext) -> Contraction:
 
     Source: ONNX DeformConv-19, -22.
     """
-    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
-    groups = attribute(context.node, "group", 1)
-    if not divides(stored, groups):
-        raise malformed(f"DeformConv has a weight of shape {stored.shape} and group {groups}")
+    stored, groups = _stored(context)
     bias = context.optional_parameter(3, dynamic=Reason.DYNAMIC_BIAS)
     return convolution(outputs_first(stored, groups), bias, stored.ndim, 1, _ZEROS_BESIDE)
 

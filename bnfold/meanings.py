@@ -1,0 +1,24 @@
+"""What the nodes of one graph mean, each of them read once."""
+
+from typing import Generic
+
+from bnfold.port import E, GraphPort, N, V
+from bnfold.semantics import Meaning
+
+
+class Meanings(Generic[N, V, E]):
+    """Decodes nodes as they are now, and remembers that: it must not outlive a change of the graph.
+
+    Args:
+        port: the graph.
+    """
+
+    def __init__(self, port: GraphPort[N, V, E]) -> None:
+        self._port = port
+        self._known: dict[N, Meaning] = {}
+
+    def __call__(self, node: N) -> Meaning:
+        """What a node means now."""
+        if node not in self._known:
+            self._known[node] = self._port.decode(node)
+        return self._known[node]
