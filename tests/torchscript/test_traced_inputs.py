@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
@@ -124,6 +125,36 @@ def test_nothing_is_said_where_the_caller_says_all(tmp_path):
     source = saved(traced("plain"), tmp_path / "m.pt")
     shapes = {"image": IMAGE, "rows": ROWS}
     assert bnfold.fold(source, verify=VerifyOptions(shapes=shapes)).report.warnings == ()
+
+
+class OfFixedBatch(nn.Module):
+    """A trace keeps the lengths that it met: this one runs on two rows at a time, and on no other number."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(3, 4), nn.BatchNorm1d(4)
+
+    def forward(self, rows):
+        return self.norm(self.linear(rows)).view(2, 2, 2)
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+def test_values_that_hold_several_samples_of_the_trace_are_cut_into_samples(rows, tmp_path):
+    torch.manual_seed(0)
+    with deprecations_silenced():
+        module = torch.jit.trace(randomised(OfFixedBatch()), (torch.randn(2, 3),))
+    values = np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32)
+    report = bnfold.fold(saved(module, tmp_path / "m.pt"), verify=VerifyOptions(inputs={"rows": values})).report
+    assert (report.verification.status, report.batch_norms.kept, report.warnings) == ("passed", 0, ())
+    assert report.verification.samples == rows // 2
+
+
+def test_values_that_are_no_whole_number_of_samples_are_fed_as_they_are(tmp_path):
+    module, values = traced("plain"), np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    report = bnfold.fold(
+        saved(module, tmp_path / "m.pt"), verify=VerifyOptions(inputs={"rows": values}, shapes={"image": IMAGE})
+    ).report
+    assert (report.verification.status, report.batch_norms.kept) == ("passed", 0)
 
 
 @pytest.mark.parametrize("pickled", [b"nonsense", pickle.dumps({"forward": [print]}), pickle.dumps([1]), b""])

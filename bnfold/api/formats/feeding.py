@@ -14,6 +14,7 @@ from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Pattern
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torchscript.inputs import WantedShape, recorded_shapes, wanted_shapes
 from bnfold.verifier.programs.inputs import example_arguments, inputs_without_shape
+from bnfold.verifier.run.shapes import one_sample
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -33,14 +34,30 @@ def with_shapes(
         options: of the fold.
         recorded: the inputs that the file says it was traced with. A module traced in memory says its shapes itself.
     """
+    known = recorded_shapes(model, recorded)
+    options = _cut_into_samples(model, options, known)
     if not _missing(model, options):
         return ShapedOptions(options)
-    known = recorded_shapes(model, recorded)
     given = {name.partition(".")[0] for name in (*options.feeding.shapes, *options.feeding.inputs)}
     chosen = {name: shape for name, shape in known.items() if name.partition(".")[0] not in given}
     if chosen and _runs(model, tried := _with(options, chosen)):
         return ShapedOptions(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
     return _as_wanted(model, options)
+
+
+def _cut_into_samples(model: torch.jit.ScriptModule, options: FoldOptions, known: Shapes) -> FoldOptions:
+    """With the shape of the trace for values that hold several samples of it: each is a sample of its own then."""
+    feeding = options.feeding
+    several = {
+        name: shape
+        for name, shape in known.items()
+        if name in feeding.inputs and name not in feeding.shapes and _holds_several(feeding.inputs[name].shape, shape)
+    }
+    return tried if several and _runs(model, tried := _with(options, several)) else options
+
+
+def _holds_several(values: tuple[int, ...], sample: tuple[int, ...]) -> bool:
+    return values != sample and values[1:] == sample[1:] and one_sample(sample, values) == sample
 
 
 def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> ShapedOptions:
