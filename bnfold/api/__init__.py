@@ -20,7 +20,7 @@ from bnfold.api.places import Staged, publish
 from bnfold.api.rehearsal import rehearse
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
-from bnfold.guard import Limits, can_guard, run_guarded
+from bnfold.guard import Limits, Watching, can_guard, finish, watch
 from bnfold.report.model import Report
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.writing.destination import Destination, destination_of
@@ -172,6 +172,22 @@ def fold_file(
         VerificationError: the result does not equal the original; nothing is written. The error carries the report.
         UncheckedError: equality could not be checked; likewise.
     """
+    return finish(folding_file(source, target, options, in_place=in_place, progress=progress, limits=limits))
+
+
+def folding_file(
+    source: Path,
+    target: Path | None,
+    options: FoldOptions,
+    *,
+    in_place: bool = False,
+    progress: Progress = lambda _: None,
+    limits: Limits | None = None,
+) -> Watching[Report]:
+    """`fold_file`, as work that `bnfold.guard.finish_all` does beside others: results go to their places in turn.
+
+    Args and Raises: as `fold_file`.
+    """
     destination = None if target is None else destination_of(target)
     with staging_folder(destination) as folder:
 
@@ -179,10 +195,13 @@ def fold_file(
             return _stage(source, destination, folder, options, step, in_place=in_place)
 
         if limits is not None and can_guard():
-            staged = run_guarded(work, progress, source, folder, limits)
+            staged = yield from watch(work, progress, source, folder, limits)
         else:
             staged = work(progress)
-        return staged.report if destination is None else publish(staged, folder, destination)
+        if destination is None:
+            return staged.report
+        yield None
+        return publish(staged, folder, destination)
 
 
 def _stage(

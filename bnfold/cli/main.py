@@ -12,6 +12,7 @@ from bnfold.cli.parsing import (
     by_name,
     parse_dimension,
     parse_input,
+    parse_jobs,
     parse_output,
     parse_report,
     parse_shape,
@@ -196,6 +197,15 @@ _CHECK_OPTIONS = (
     metavar="SIZE",
     type=parse_size,
     help="Memory to read, fold and check one model.  [default: by the model's size]",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=parse_jobs,
+    default="1",
+    show_default=True,
+    help="Fold N models at a time, or auto for as many as there are processors. The results are the same.",
 )
 @click.option("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")

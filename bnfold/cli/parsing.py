@@ -1,6 +1,7 @@
 """Values of options: from the text that was typed to what it means. Every error says what was expected."""
 
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +33,15 @@ def parse_dimension(text: str) -> tuple[str, int]:
     if not _is_size(value):
         raise click.BadParameter(f"got {text!r}, expected one whole number from 1 on such as {name}=4")
     return name, int(value)
+
+
+def parse_jobs(text: str) -> int:
+    """How many at a time: a number, or auto for the processors that this process may use."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not _is_size(text):
+        raise click.BadParameter(f"got {text!r}, expected a whole number from 1 on, or auto")
+    return int(text)
 
 
 def parse_input(text: str) -> tuple[str, Path]:

@@ -46,6 +46,7 @@ class Request:
         to: "onnx" to write ONNX whatever the model is, None for its own format.
         time_limit: seconds of processor time for one step; None for what suits the size of the model.
         memory_limit: bytes; None for what suits the size of the model.
+        jobs: how many models to fold at a time.
         fail_on_kept: whether a BatchNorm that stays is a failure.
         quiet: print no results.
         verbose: print every node, and tracebacks of bugs.
@@ -70,6 +71,7 @@ class Request:
     to: str | None
     time_limit: float | None
     memory_limit: int | None
+    jobs: int
     fail_on_kept: bool
     quiet: bool
     verbose: bool

@@ -1,13 +1,14 @@
 """Carries a call out: every model by itself, then the report files, then one exit code for all."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnfold.cli.earlier_results import without_own_results
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of, worst
+from bnfold.cli.progress import Progress
 from bnfold.cli.report_files import save_reports
 from bnfold.cli.request import CheckRequest, Request
 from bnfold.cli.samples import read_samples
@@ -19,6 +20,7 @@ from bnfold.report.wording import one_line
 
 if TYPE_CHECKING:
     from bnfold.api import FoldOptions
+    from bnfold.guard import Watching
     from bnfold.report.model import Failure, Report
     from bnfold.verification import VerifyOptions
 
@@ -47,10 +49,11 @@ def run(request: Request, screen: Screen) -> ExitCode:
     try:
         options = _options(request)
         _import_for_all(jobs)
-        with existing(None if request.dry_run else output_folder([job.source for job in jobs], request.output)):
-            for job in jobs:
-                results.append(_fold(job, options, request, screen))
-                _tell(job.source, results[-1], screen)
+        folder = None if request.dry_run else output_folder([job.source for job in jobs], request.output)
+        with existing(folder), closing(_fold_all(jobs, options, request, screen)) as folded:
+            for job, result in zip(jobs, folded, strict=True):
+                results.append(result)
+                _tell(job.source, result, screen)
     except (UsageError, KeyboardInterrupt) as error:
         rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
         _save_reports(request, [*results, *rest], screen)
@@ -122,15 +125,27 @@ def _verify_options(check: CheckRequest) -> "VerifyOptions":
     )
 
 
-def _fold(job: Job, options: "FoldOptions", request: Request, screen: Screen) -> _Result:
+def _fold_all(
+    jobs: Sequence[Job], options: "FoldOptions", request: Request, screen: Screen
+) -> Generator[_Result, None, None]:
+    """Fold the models, some at a time, and answer for each in the order of the call."""
+    from bnfold.guard import finish_all
+
+    with screen.progress(len(jobs)) as progress:
+        yield from finish_all((_fold(job, options, request, progress) for job in jobs), request.jobs)
+
+
+def _fold(job: Job, options: "FoldOptions", request: Request, progress: Progress) -> "Watching[_Result]":
     """Fold one model, and answer for it."""
-    from bnfold.api import fold_file
+    from bnfold.api import folding_file
     from bnfold.guard import Limits
 
     limits = Limits(request.time_limit, request.memory_limit)
     try:
-        with screen.progress(job.source) as progress:
-            report = fold_file(job.source, job.target, options, in_place=job.in_place, progress=progress, limits=limits)
+        with progress.of(job.source) as step:
+            report = yield from folding_file(
+                job.source, job.target, options, in_place=job.in_place, progress=step, limits=limits
+            )
     except Exception as error:
         return _failed(job.source, error)
     kept = request.fail_on_kept and report.batch_norms.kept

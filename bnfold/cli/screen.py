@@ -4,11 +4,12 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO
 
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of
+from bnfold.cli.progress import Progress
 from bnfold.errors import UnexpectedError, UsageError
 from bnfold.report.wording import one_line, printable
 
@@ -32,6 +33,7 @@ class Screen:
         self._verbose = verbose
         self._results = sys.stderr if aside else sys.stdout
         self._shown = 0
+        self._progress: Progress | None = None
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -46,7 +48,7 @@ class Screen:
 
         width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
         text = render_text(report, width=width, color=_has_color(self._results), verbose=self._verbose)
-        _write(self._results, f"\n{text}" if self._shown else text)
+        self._write(self._results, f"\n{text}" if self._shown else text)
         self._shown += 1
 
     def warn(self, message: str, subject: object = "") -> None:
@@ -56,7 +58,7 @@ class Screen:
     def complain(self, message: str, subject: object = "") -> None:
         """Print one line "bnfold: SUBJECT: message" to standard error."""
         line = ": ".join(filter(None, ["bnfold", str(subject), one_line(message)]))
-        _write(sys.stderr, f"{printable(line)}\n")
+        self._write(sys.stderr, f"{printable(line)}\n")
 
     def complain_of(self, error: Exception, subject: object = "") -> ExitCode:
         """Print what is wrong, and of a bug, to those who want to know, where it happened."""
@@ -64,21 +66,22 @@ class Screen:
         self.complain(message_of(error), subject)
         if code is ExitCode.BUG and self._verbose:
             told = error if isinstance(error, UnexpectedError) else UnexpectedError.of(error)
-            _write(sys.stderr, told.trace)
+            self._write(sys.stderr, told.trace)
         return code
 
     @contextmanager
-    def progress(self, subject: object) -> Iterator[Callable[[str], None]]:
-        """Show on a terminal that a model is being worked on; what is being done there is told to the function."""
-        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
-            yield lambda _: None
-            return
-        from rich.console import Console
-        from rich.text import Text
+    def progress(self, total: int) -> Iterator[Progress]:
+        """Show on a terminal which of so many models are being worked on, inside; what is printed goes above it."""
+        self._progress = Progress(total, quiet=self._quiet)
+        try:
+            yield self._progress
+        finally:
+            with self._progress.aside():
+                self._progress = None
 
-        name = printable(str(subject))
-        with Console(stderr=True).status(Text(f"{name}: reading")) as status:
-            yield lambda doing: status.update(Text(f"{name}: {printable(doing)}"))
+    def _write(self, stream: TextIO | None, text: str) -> None:
+        with nullcontext() if self._progress is None else self._progress.aside():
+            _write(stream, text)
 
 
 def _has_color(stream: TextIO | None) -> bool:

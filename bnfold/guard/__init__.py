@@ -5,7 +5,8 @@ stays there: here it becomes one error.
 """
 
 from bnfold.guard.limits import Limits
+from bnfold.guard.together import finish, finish_all, run_guarded
 from bnfold.guard.warm import import_unused
-from bnfold.guard.watch import can_guard, run_guarded
+from bnfold.guard.watch import Watching, can_guard, watch
 
-__all__ = ["Limits", "can_guard", "import_unused", "run_guarded"]
+__all__ = ["Limits", "Watching", "can_guard", "finish", "finish_all", "import_unused", "run_guarded", "watch"]

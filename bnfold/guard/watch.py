@@ -1,16 +1,19 @@
-"""Runs work in a guarded process and watches it: what it tells is passed on, how it dies becomes one error."""
+"""Runs work in a guarded process and watches it: what it tells is passed on, how it dies becomes one error.
+
+Who watches waits most of the time. So watching is a generator that gives the pipe it waits for, and one process can
+watch many children without a thread: see `bnfold.guard.together`.
+"""
 
 import os
 import pickle
-import selectors
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import ClassVar, TypeAlias, TypeVar, cast
 
 from bnfold.errors import BnfoldError, UncheckedError, UnsupportedModelError
 from bnfold.guard.child import Room, Step, Work, work_and_exit
@@ -19,7 +22,10 @@ from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
 
 T = TypeVar("T")
 
-_LOOKS_EVERY = 0.5  # seconds
+Watching: TypeAlias = Generator[int | None, bool, T]
+"""Work under watch. It gives the pipe that it waits for, and is sent whether there is something to read; None waits for
+all work that was begun before. It returns what the work gave."""
+
 _CHUNK = 2**20
 # A process that waits for something, and uses no processor, gets this many times longer.
 _PATIENCE = 20
@@ -31,7 +37,7 @@ def can_guard() -> bool:
     return hasattr(os, "fork")
 
 
-def run_guarded(work: Work[T], step: Step, source: Path, folder: Path, limits: Limits) -> T:
+def watch(work: Work[T], step: Step, source: Path, folder: Path, limits: Limits) -> Watching[T]:
     """Do work on a file in a child process with limits.
 
     Args:
@@ -49,7 +55,7 @@ def run_guarded(work: Work[T], step: Step, source: Path, folder: Path, limits: L
     """
     room = Room(folder, _size_of(source), limits)
     with closing(_Child(work, room)) as child:
-        return cast("T", _Watch(child, room, step).answer())
+        return cast("T", (yield from _Watch(child, room, step).answer()))
 
 
 def _size_of(source: Path) -> int:
@@ -62,8 +68,12 @@ def _size_of(source: Path) -> int:
 class _Child:
     """A forked process, and the end of the pipe that it writes to. Once closed, it is gone."""
 
+    _pipes: ClassVar[set[int]] = set()
+    """Of all that live. A child that kept the pipes of others would keep them from learning that nobody listens."""
+
     def __init__(self, work: Work[object], room: Room) -> None:
         self.pipe, writing = os.pipe()
+        self._pipes.add(self.pipe)
         self._status: int | None = None
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -73,7 +83,8 @@ class _Child:
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if self.pid == 0:
-            os.close(self.pipe)
+            for pipe in self._pipes:
+                os.close(pipe)
             work_and_exit(work, writing, room)
         os.close(writing)
 
@@ -85,6 +96,7 @@ class _Child:
 
     def close(self) -> None:
         os.close(self.pipe)
+        self._pipes.discard(self.pipe)
         if self._status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
@@ -100,35 +112,32 @@ class _Watch:
         self._doing = READING
         self._began = self._clock()
 
-    def answer(self) -> object:
+    def answer(self) -> Watching[object]:
         """What the work gave, or raise what ended it."""
-        for kind, content in self._messages():
-            self._check_time()
-            self._began = self._clock()
-            if kind == RESULT:
-                return self._read(content)
-            if kind == ERROR:
-                raise self._told(self._read(content))
-            if kind == STEP:
-                self._doing = content.decode()
-                self._tell(self._doing)
-        raise self._death()
-
-    def _messages(self) -> Iterator[tuple[bytes, bytes]]:
-        """All that the child says, until it is gone; the time is watched meanwhile."""
         receiver = Receiver()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._child.pipe, selectors.EVENT_READ)
-            while True:
-                if selector.select(_LOOKS_EVERY):
-                    data = os.read(self._child.pipe, _CHUNK)
-                    if not data:
-                        return
-                    try:
-                        yield from receiver.take(data)
-                    except ValueError as error:
-                        raise self._broken(_TAKEN_OVER) from error
-                self._check_time()
+        while True:
+            if (yield self._child.pipe):
+                data = os.read(self._child.pipe, _CHUNK)
+                if not data:
+                    raise self._death()
+                for kind, content in self._messages(receiver, data):
+                    self._check_time()
+                    self._began = self._clock()
+                    if kind == RESULT:
+                        return self._read(content)
+                    if kind == ERROR:
+                        raise self._told(self._read(content))
+                    if kind == STEP:
+                        self._doing = content.decode()
+                        self._tell(self._doing)
+            self._check_time()
+
+    def _messages(self, receiver: Receiver, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Those that are whole now."""
+        try:
+            yield from receiver.take(data)
+        except ValueError as error:
+            raise self._broken(_TAKEN_OVER) from error
 
     def _read(self, content: bytes) -> object:
         try:

@@ -31,7 +31,7 @@ CHANGED = {
 
 
 class Pretender:
-    """Stands in for bnfold.api.fold_file. A model's file holds what becomes of it."""
+    """Stands in for bnfold.api.folding_file. A model's file holds what becomes of it."""
 
     def __init__(self):
         self.calls = []
@@ -49,12 +49,13 @@ class Pretender:
             target.write_text("folded")
         made = report([fold()], KEPT.get(fate, []), input=str(source), output=target and str(target))
         return replace(made, **CHANGED.get(fate, {}))
+        yield  # as the real one, which waits for a process
 
 
 @pytest.fixture(autouse=True)
 def pretender(monkeypatch):
     made = Pretender()
-    monkeypatch.setattr("bnfold.api.fold_file", made)
+    monkeypatch.setattr("bnfold.api.folding_file", made)
     return made
 
 
@@ -77,9 +78,9 @@ def run(capsys, *arguments):
 
 
 def test_signature_of_the_pretender_is_that_of_the_real_one():
-    from bnfold.api import fold_file
+    from bnfold.api import folding_file
 
-    assert list(inspect.signature(Pretender()).parameters) == list(inspect.signature(fold_file).parameters)
+    assert list(inspect.signature(Pretender()).parameters) == list(inspect.signature(folding_file).parameters)
 
 
 def test_results_go_to_stdout(model, capsys):

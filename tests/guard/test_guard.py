@@ -218,7 +218,7 @@ def test_an_answer_that_would_run_code_is_none(guarded, tmp_path):
         ("bnfold.errors", "traceback.os.system"),
         ("bnfold.label", "Protocol"),
         ("bnfold.report.model", "dataclass"),
-        ("bnfold.guard.watch", "run_guarded"),
+        ("bnfold.guard.watch", "watch"),
     ],
 )
 def test_only_values_of_reports_are_unpickled(module, name):
