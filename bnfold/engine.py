@@ -23,6 +23,7 @@ from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, AffineMap, BroadcastScale, Contraction, Form, Meaning, Opaque
+from bnfold.surroundings import surroundings
 
 
 def fold_graph(
@@ -61,6 +62,7 @@ class _Engine(Generic[N, V, E]):
 
     def run(self) -> Outcome:
         order = self._candidates()
+        around = {node: surroundings(self._port, node) for node in order if node.is_batch_norm}
         results: dict[N, Fold | Kept] = {}
         merges: list[Merge] = []
         progress = True
@@ -73,6 +75,7 @@ class _Engine(Generic[N, V, E]):
             replace(
                 self._computed(node) if isinstance(results[node], Kept) and node not in left else results[node],
                 number=self._port.number(node),
+                surroundings=around.get(node),
             )
             for node in order
         ]

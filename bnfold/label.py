@@ -34,6 +34,11 @@ class _Called(Protocol):
     def op(self) -> str: ...
 
 
+def first_labels(nodes: Sequence[_Called]) -> tuple[Label, ...]:
+    """The labels of those nodes that `named` names."""
+    return tuple(Label(node.label, node.op) for node in nodes[:_MOST_NAMED])
+
+
 def named(nodes: Sequence[_Called]) -> str:
     """Some nodes in a sentence, with their operators: 'r' (Relu), 's' (Sigmoid) and 4 more."""
     names = ", ".join(f"{node.label!r} ({node.op})" for node in nodes[:_MOST_NAMED])

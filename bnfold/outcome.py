@@ -5,6 +5,7 @@ from typing import Literal
 
 from bnfold.int8 import WeightRange
 from bnfold.refusal import Refusal
+from bnfold.scales import ScaleSummary
 
 Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed", "branch", "across"]
 
@@ -23,6 +24,23 @@ class Quantization:
 
     before: WeightRange
     after: WeightRange
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a BatchNorm stood in the model as it was.
+
+    Attributes:
+        before: label of what makes its input; "" where nothing in the same graph does.
+        behind: labels of what reads its output, the first few.
+        readers: how many do.
+        scales: of its map; None where it is no constant map.
+    """
+
+    before: str
+    behind: tuple[str, ...]
+    readers: int
+    scales: ScaleSummary | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,7 @@ class Fold:
         quantization: of the weight that int8 suits least of those that took the map; None where none did.
         zero_point: across tensors that others read: how far the node's zero lies from the mean of its input, in its
             deviations, in the worst channel. So far from zero are the values that the others read now.
+        surroundings: of a BatchNorm; None of other nodes.
     """
 
     node: str
@@ -61,6 +80,7 @@ class Fold:
     number: int = -1
     quantization: Quantization | None = None
     zero_point: float = 0.0
+    surroundings: Surroundings | None = None
 
     @property
     def is_identity(self) -> bool:
@@ -73,7 +93,7 @@ class Kept:
     """One affine node that stays, with the reason of every direction that was tried (upstream first).
 
     Attributes:
-        node, op, is_batch_norm, number: as of a `Fold`.
+        node, op, is_batch_norm, number, surroundings: as of a `Fold`.
         refusals: the reasons, one at least.
     """
 
@@ -82,6 +102,7 @@ class Kept:
     is_batch_norm: bool
     refusals: tuple[Refusal, ...]
     number: int = -1
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True)

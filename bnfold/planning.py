@@ -9,7 +9,7 @@ from bnfold import rules
 from bnfold.affine import Affine, identity
 from bnfold.choices import Picks
 from bnfold.errors import InternalError
-from bnfold.label import Label, named
+from bnfold.label import Label, first_labels, named
 from bnfold.meanings import Meanings
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
@@ -159,7 +159,8 @@ class Planner(Generic[N, V, E]):
             if (node, slot) not in requirements and rules.shows_a_difference(self.meaning(node), slot, joint, nothing)
         ]
         if others:
-            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is also read by {named(others)}")
+            evidence = f"{value.name!r} is also read by {named(others)}"
+            return Refusal(Reason.OTHER_CONSUMERS, evidence, readers=first_labels(others))
         if any(
             rules.shows_a_difference(self.meaning(node), slot, joint, affine)
             for (node, slot), affine in requirements.items()

@@ -90,12 +90,14 @@ class Refusal:
         evidence: what was seen, in figures where there are any: "3 of 64 channels have scale < 0, min -0.41".
         path: labels of the nodes from the one that stays to the one that stopped it.
         hint: what a person could change in the model; empty where nothing helps.
+        readers: labels of the nodes whose reading forbids it, the first few.
     """
 
     reason: Reason
     evidence: str
     path: tuple[str, ...] = ()
     hint: str = ""
+    readers: tuple[str, ...] = ()
 
     def along(self, *path: str) -> "Refusal":
         """The same refusal, met on this path."""

@@ -211,7 +211,7 @@ def _stage(
     if target is None:
         source = row.format().open(path, options, None)
         watch.lap("load")
-        return Staged(plan(source, str(path), watch, progress))
+        return Staged(plan(source, str(path), watch, progress, read=(path, *source.data_files)))
     check_ending(path, target.given, ONNX if options.to == "onnx" else row, row)
     source = row.format().open(path, options, folder)
     watch.lap("load")

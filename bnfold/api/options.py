@@ -32,6 +32,7 @@ class FoldOptions:
         imports: packages to import before a program of PyTorch is read; it may use what they register beside
             torch's own operators and classes, and nothing else.
         to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
+        digests: let the report name the files of the model and of the result by their SHA-256.
     """
 
     affine: bool = True
@@ -46,6 +47,7 @@ class FoldOptions:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     to: Literal["", "onnx"] = ""
+    digests: bool = False
 
     @property
     def feeding(self) -> VerifyOptions:

@@ -1,9 +1,10 @@
 """One fold of one model, whatever its format, and wherever it comes from and goes to: fold, write, check, report."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bnfold.api.environment import environment
 from bnfold.api.formats.protocol import Candidate, Folded, Progress, Source
 from bnfold.api.options import FoldResult
 from bnfold.api.places import Staged, check_target
@@ -23,7 +24,9 @@ class _Done:
     candidate: Candidate
 
 
-def plan(source: Source, name: str, watch: Stopwatch, progress: Progress = lambda _: None) -> Report:
+def plan(
+    source: Source, name: str, watch: Stopwatch, progress: Progress = lambda _: None, *, read: Sequence[Path] = ()
+) -> Report:
     """What would be folded; nothing is written or checked.
 
     Args:
@@ -31,10 +34,12 @@ def plan(source: Source, name: str, watch: Stopwatch, progress: Progress = lambd
         name: for the report.
         watch: started before the model was opened.
         progress: told what is being done.
+        read: the files of the model.
     """
     progress("folding")
     folded = source.fold((), watch)
-    return _report(source, name, None, folded, source.size, SKIPPED, watch)
+    report = _report(source, name, None, folded, source.size, SKIPPED, watch)
+    return _in_environment(report, source, read, ())
 
 
 def fold_in_memory(source: Source, name: str, watch: Stopwatch) -> FoldResult:
@@ -49,7 +54,7 @@ def fold_in_memory(source: Source, name: str, watch: Stopwatch) -> FoldResult:
         VerificationError: the result does not equal the original. The error carries the report.
         UncheckedError: equality could not be checked; likewise.
     """
-    done = _fold(source, lambda folded: folded.keep(), name, None, watch, lambda _: None)
+    done = _fold(source, lambda folded: folded.keep(), name, None, (), watch, lambda _: None)
     return FoldResult(done.folded.model, done.report)
 
 
@@ -79,7 +84,10 @@ def stage(
         VerificationError, UncheckedError: as `fold_in_memory`.
     """
     check_target(path, source.data_files, target, in_place=in_place)
-    done = _fold(source, lambda folded: folded.save(folder, target.path), str(path), str(target.given), watch, progress)
+    read = (path, *source.data_files)
+    done = _fold(
+        source, lambda folded: folded.save(folder, target.path), str(path), str(target.given), read, watch, progress
+    )
     return Staged(done.report, tuple(done.candidate.files))
 
 
@@ -88,6 +96,7 @@ def _fold(
     finish: Callable[[Folded], Candidate],
     name: str,
     output: str | None,
+    read: Sequence[Path],
     watch: Stopwatch,
     progress: Progress,
 ) -> _Done:
@@ -108,6 +117,7 @@ def _fold(
     # Of the last attempt, but that those which were dropped before have their reason.
     report = _report(source, name, output, folded, candidate.size, found.verdict, watch)
     report = replace(report, outcome=found.outcome, warnings=(*report.warnings, *candidate.warnings))
+    report = _in_environment(report, source, read, candidate.files)
     raise_if_failed(report)
     return _Done(report, folded, candidate)
 
@@ -143,3 +153,7 @@ def _report(
         overridable_initializers=folded.overridable_initializers,
         warnings=tuple(source.warnings),
     )
+
+
+def _in_environment(report: Report, source: Source, read: Sequence[Path], written: Sequence[Path]) -> Report:
+    return replace(report, environment=environment(source.options, source.opsets, read, written))

@@ -105,6 +105,7 @@ def _options(request: Request) -> "FoldOptions":
         verify=None if request.check is None else _verify_options(request.check),
         on_mismatch=request.on_mismatch,
         shapes=request.shapes,
+        digests=bool(request.reports),
     )
 
 

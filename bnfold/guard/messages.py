@@ -31,6 +31,7 @@ _MODULES = frozenset(
         "bnfold.outcome",
         "bnfold.refusal",
         "bnfold.report.model",
+        "bnfold.scales",
     }
 )
 _CLASSES = frozenset(

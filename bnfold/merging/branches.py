@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from bnfold.errors import InternalError
-from bnfold.label import Label, named
+from bnfold.label import Label, first_labels, named
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Sum
@@ -143,7 +143,8 @@ class BranchFinder(Generic[N, V, E]):
             return pinned
         readers = [node for node, _ in self._port.readers(value)]
         if len(readers) > 1:
-            return Refusal(Reason.OTHER_CONSUMERS, f"{value.name!r} is read by {named(readers)}")
+            evidence = f"{value.name!r} is read by {named(readers)}"
+            return Refusal(Reason.OTHER_CONSUMERS, evidence, readers=first_labels(readers))
         if self._port.is_seen_elsewhere(value) or not readers:
             return Refusal(Reason.OTHER_CONSUMERS, f"the form of {value.name!r} is asked for, or it is read in a body")
         return None

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 from bnfold.int8 import WeightRange
-from bnfold.outcome import Apart, Fold, Kept, Merge, Quantization
+from bnfold.outcome import Apart, Fold, Kept, Merge, Quantization, Surroundings
 from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
-from bnfold.report.model import Failure, Report, Tally
+from bnfold.report.model import Environment, Failure, Report, Tally
 from bnfold.verification import DeploymentCheck, OutputCheck
 from bnfold.version import __version__
 
@@ -62,6 +62,17 @@ def to_dict(report: Report) -> dict[str, Any]:
         "verification": _verification(report),
         "warnings": list(report.warnings),
         "seconds": {stage: _number(seconds) for stage, seconds in asdict(report.seconds).items()},
+        "environment": None if report.environment is None else _environment(report.environment),
+    }
+
+
+def _environment(environment: Environment) -> dict[str, Any]:
+    return {
+        "versions": dict(environment.versions),
+        "options": dict(environment.options),
+        "opsets": dict(environment.opsets),
+        "read": [asdict(digest) for digest in environment.read],
+        "written": [asdict(digest) for digest in environment.written],
     }
 
 
@@ -83,6 +94,22 @@ def _fold(fold: Fold) -> dict[str, Any]:
         "dead_channels": fold.dead_channels,
         "zero_point": _number(fold.zero_point),
         "quantization": None if fold.quantization is None else _quantization(fold.quantization),
+        "number": fold.number,
+        "surroundings": _surroundings(fold.surroundings),
+    }
+
+
+def _surroundings(surroundings: Surroundings | None) -> dict[str, Any] | None:
+    if surroundings is None:
+        return None
+    scales = surroundings.scales
+    return {
+        "before": surroundings.before,
+        "before_op": operator_of(surroundings.before),
+        "behind": list(surroundings.behind),
+        "behind_ops": list(map(operator_of, surroundings.behind)),
+        "readers": surroundings.readers,
+        "scales": None if scales is None else {name: _number(value) for name, value in asdict(scales).items()},
     }
 
 
@@ -127,7 +154,14 @@ def _weight_range(weights: WeightRange) -> dict[str, Any]:
 def _kept(kept: Kept) -> dict[str, Any]:
     """The first refusal is the entry's own: it names the node before, where a BatchNorm belongs."""
     refusals = [_refusal(refusal) for refusal in kept.refusals]
-    return {"node": kept.node, "op": kept.op, **refusals[0], "refusals": refusals}
+    return {
+        "node": kept.node,
+        "op": kept.op,
+        **refusals[0],
+        "refusals": refusals,
+        "number": kept.number,
+        "surroundings": _surroundings(kept.surroundings),
+    }
 
 
 def _refusal(refusal: Refusal) -> dict[str, Any]:
@@ -139,6 +173,8 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
         "path_ops": list(map(operator_of, refusal.path)),
         "because": refusal.evidence,
         "hint": refusal.hint,
+        "readers": list(refusal.readers),
+        "reader_ops": list(map(operator_of, refusal.readers)),
     }
 
 

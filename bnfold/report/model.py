@@ -57,6 +57,40 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Digest:
+    """One file by its content.
+
+    Attributes:
+        name: of the file, without its folder.
+        bytes: its size.
+        sha256: of its content, in hexadecimal digits.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a result depends on besides the model.
+
+    Attributes:
+        versions: of bnfold, Python and the libraries that had a part in it, by their names.
+        options: of the fold and its check, by their names in the API, as text.
+        opsets: that the model imports, by their domains; none of a program of PyTorch.
+        read: the files of the model; none where nobody asked for them, or it was in memory.
+        written: the files of the result; likewise, and none where nothing was written.
+    """
+
+    versions: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...]
+    opsets: tuple[tuple[str, int], ...] = ()
+    read: tuple[Digest, ...] = ()
+    written: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """What one run did to one model.
 
@@ -75,6 +109,7 @@ class Report:
         overridable_initializers: how many initializers of the result are graph inputs as well. Callers may replace
             them, and so onnxruntime does not optimise with them.
         warnings: what is right about the model, but not around it, such as data files that nothing reads any more.
+        environment: versions, options and files.
     """
 
     input: str
@@ -89,6 +124,7 @@ class Report:
     read_as_inference: bool = False
     overridable_initializers: int = 0
     warnings: tuple[str, ...] = ()
+    environment: Environment | None = None
 
     @property
     def batch_norms(self) -> Tally:

@@ -59,6 +59,8 @@ def test_folds_say_where_each_node_went():
         "zero_point": 0.0,
         "dead_channels": 0,
         "quantization": None,
+        "number": -1,
+        "surroundings": None,
     }
     assert second["op"] == "Mul"
 

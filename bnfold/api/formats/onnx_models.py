@@ -84,6 +84,11 @@ class OnnxSource:
         """See Source."""
         return self.opened.data_files
 
+    @property
+    def opsets(self) -> Sequence[tuple[str, int]]:
+        """See Source."""
+        return [(entry.domain, entry.version) for entry in self.opened.model.opset_import]
+
     @readable_text()
     def fold(self, without: Collection[int], watch: Stopwatch) -> "OnnxFolded":
         """See Source."""

@@ -186,6 +186,11 @@ class ProgramSource(Generic[P]):
         """See Source."""
         return ()
 
+    @property
+    def opsets(self) -> Sequence[tuple[str, int]]:
+        """See Source."""
+        return ()
+
     def fold(self, without: Collection[int], watch: Stopwatch) -> "ProgramFolded[P]":
         """See Source."""
         lowered = self.kind.fold(self.program, self.options, without, learns=self.fed.teaches)

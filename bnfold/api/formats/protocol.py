@@ -105,6 +105,10 @@ class Source(Protocol):
     def data_files(self) -> Sequence[Path]:
         """Files beside its own that hold data of it."""
 
+    @property
+    def opsets(self) -> Sequence[tuple[str, int]]:
+        """Domain and version of the operator sets that it imports; none where its format knows none."""
+
     def fold(self, without: Collection[int], watch: Stopwatch) -> Folded:
         """Fold it, but for the nodes of these numbers; see `bnfold.outcome.Fold`."""
 
