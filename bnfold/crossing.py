@@ -7,7 +7,7 @@ import numpy as np
 
 from bnfold.affine import Affine, Array
 from bnfold.compensation import Compensator, Region, Stopped
-from bnfold.growth import amplification, why_grown
+from bnfold.growth import amplification, why_grown, worst_for_int8
 from bnfold.label import Label
 from bnfold.outcome import Fold
 from bnfold.port import E, GraphPort, N, V
@@ -127,7 +127,7 @@ class Crossing(Generic[N, V, E]):
     def _folded(self, node: N, region: Region[N, V], edits: list[E]) -> Fold:
         behind = self._port.outputs(node)[0]
         assert behind is not None
-        growth = [amplification(self._compensator.meaning(other), after) for other, after in region.meanings.items()]
+        changes = [(other, self._compensator.meaning(other), after) for other, after in region.meanings.items()]
         distance = self._zeros.get(node)
         return Fold(
             node=Label(node.label, node.op),
@@ -137,8 +137,12 @@ class Crossing(Generic[N, V, E]):
             direction="across",
             into=tuple(Label(other.label, other.op) for other in region.meanings),
             through=tuple(Label(other.label, other.op) for other in region.passed),
-            amplification=max(growth, default=1.0),
+            amplification=max((amplification(before, after) for _, before, after in changes), default=1.0),
             dead_channels=sum(self._port.dead_channels(edit) for edit in edits),
+            quantization=worst_for_int8(
+                (change for change, edit in zip(changes, edits, strict=True) if not self._port.keeps_integers(edit)),
+                "across",
+            ),
             zero_point=0.0 if distance is None else float(distance.max(initial=0.0)),
         )
 

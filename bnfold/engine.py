@@ -6,7 +6,6 @@ open the way for a neighbour that was refused before.
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
-from math import isnan
 from typing import Generic
 
 import numpy as np
@@ -14,15 +13,14 @@ import numpy as np
 from bnfold import rules
 from bnfold.crossing import Crossing
 from bnfold.errors import InternalError
-from bnfold.growth import amplification, why_grown
-from bnfold.int8 import weight_range
+from bnfold.growth import amplification, why_grown, worst_for_int8
 from bnfold.label import Label
 from bnfold.merging import Merger
-from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome, Quantization
+from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Absorber, AffineMap, BroadcastScale, Contraction, Form, Meaning, Opaque
+from bnfold.semantics import Absorber, AffineMap, BroadcastScale, Form, Meaning, Opaque
 from bnfold.surroundings import surroundings
 
 
@@ -199,10 +197,32 @@ class _Engine(Generic[N, V, E]):
             return _kept(node, refusals)
         if not node.is_batch_norm and any(target in untried and self._goes_far(target) for target in best.plan.into):
             return None
-        dead = sum(self._port.dead_channels(edit) for edit in best.edits)
-        fold = _folded(planner, node, self._output(node), best, dead)
+        fold = self._folded(planner, node, best)
         self._commit(node, meaning, best)
         return fold
+
+    def _folded(self, planner: Planner[N, V, E], node: N, move: _Move[N, V, E]) -> Fold:
+        plan = move.plan
+        changes = [(target, planner.meaning(target), after) for target, after in plan.meanings.items()]
+        return Fold(
+            node=Label(node.label, node.op),
+            op=node.op,
+            is_batch_norm=node.is_batch_norm,
+            tensor=self._output(node).name,
+            direction=move.direction,
+            into=tuple(Label(target.label, target.op) for target in plan.into),
+            through=tuple(Label(target.label, target.op) for target in plan.through if target not in plan.into),
+            amplification=max((amplification(before, after) for _, before, after in changes), default=1.0),
+            dead_channels=sum(self._port.dead_channels(edit) for edit in move.edits),
+            quantization=worst_for_int8(
+                (
+                    change
+                    for change, edit in zip(changes, move.edits, strict=True)
+                    if not self._port.keeps_integers(edit)
+                ),
+                move.direction,
+            ),
+        )
 
     def _merge(self, node: N, source: int, twin: N) -> Fold:
         """Two readers of a tensor that want the same map get it from one node, which may fold as their only reader."""
@@ -302,37 +322,6 @@ class _Engine(Generic[N, V, E]):
         if value is None:
             raise InternalError(f"node {node.label!r} has no first output")
         return value
-
-
-def _folded(planner: Planner[N, V, E], node: N, output: V, move: _Move[N, V, E], dead: int) -> Fold:
-    plan = move.plan
-    growth = [amplification(planner.meaning(target), after) for target, after in plan.meanings.items()]
-    return Fold(
-        node=Label(node.label, node.op),
-        op=node.op,
-        is_batch_norm=node.is_batch_norm,
-        tensor=output.name,
-        direction=move.direction,
-        into=tuple(Label(target.label, target.op) for target in plan.into),
-        through=tuple(Label(target.label, target.op) for target in plan.through if target not in plan.into),
-        amplification=max(growth, default=1.0),
-        quantization=_quantization(planner, plan),
-        dead_channels=dead,
-    )
-
-
-def _quantization(planner: Planner[N, V, E], plan: Plan[N, V]) -> Quantization | None:
-    """Of the weight that is worst for int8 afterwards."""
-    found = [
-        Quantization(weight_range([before.weight], before.weight), weight_range([after.weight], after.weight))
-        for target, after in plan.meanings.items()
-        if isinstance(after, Contraction) and isinstance(before := planner.meaning(target), Contraction)
-    ]
-    return min((entry for entry in found if not isnan(entry.after.per_tensor)), key=_per_tensor, default=None)
-
-
-def _per_tensor(entry: Quantization) -> float:
-    return entry.after.per_tensor
 
 
 def _of_both_directions(refusal: Refusal) -> Refusal:

@@ -1,7 +1,14 @@
-"""How much parameters grow when a node takes a map."""
+"""What maps do to the parameters of nodes that take them: how much they grow, and how well int8 suits them then."""
 
+from collections.abc import Iterable
+from math import isnan
+
+from bnfold.int8 import weight_range, weight_range_behind
+from bnfold.label import Label
+from bnfold.outcome import Direction, Quantization
+from bnfold.port import N
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Absorber, AffineMap, Meaning
+from bnfold.semantics import Absorber, AffineMap, Contraction, Meaning
 
 
 def why_grown(origin: AffineMap, before: Meaning, after: Meaning) -> Refusal | None:
@@ -28,3 +35,28 @@ def amplification(before: Meaning, after: Meaning) -> float:
     if not isinstance(before, Absorber) or not isinstance(after, Absorber) or before.largest_factor == 0:
         return 1.0
     return after.largest_factor / before.largest_factor
+
+
+def worst_for_int8(changes: Iterable[tuple[N, Meaning, Meaning]], direction: Direction) -> Quantization | None:
+    """The weight that int8 suits least afterwards; None where no weight changes.
+
+    Args:
+        changes: nodes with what they meant and what they will mean, but those whose weights are integers already.
+        direction: in which the map went to them.
+    """
+    found = [
+        Quantization(
+            Label(node.label, node.op),
+            weight_range([before.weight], before.weight),
+            weight_range_behind(before.weight, after.weight)
+            if direction == "downstream"
+            else weight_range([after.weight], after.weight),
+        )
+        for node, before, after in changes
+        if isinstance(before, Contraction) and isinstance(after, Contraction)
+    ]
+    return min((entry for entry in found if not isnan(entry.after.per_tensor)), key=_per_tensor, default=None)
+
+
+def _per_tensor(entry: Quantization) -> float:
+    return entry.after.per_tensor

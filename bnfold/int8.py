@@ -2,6 +2,10 @@
 
 Rounding to steps of d makes an error of d * d / 12 on average (Bennett 1948, Spectra of quantized signals). The steps
 are symmetric about zero, d = max |W| / 127: one for the whole tensor, or one for each output channel.
+
+The ratio for a whole tensor says little of its small channels, since the large ones are most of the signal. So they
+are counted as well: a channel that lies within half a step of zero rounds to zero, and says nothing any more (Nagel et
+al. 2019, arXiv:1906.04721, section 3, on what BatchNorms do to the channels that they are folded into).
 """
 
 import math
@@ -20,16 +24,32 @@ class WeightRange:
     """A weight as a quantizer sees it.
 
     Attributes:
-        smallest: of all output channels, the least of their largest absolute values; channels of zeros are left out.
-        largest: the largest absolute value of all.
-        per_tensor: estimated ratio of signal to quantisation noise in int8 with one step for all channels, in decibels.
+        channels: the largest absolute value of each output channel; of several weights, one after the other.
+        vanishing: how many channels that are not zero round to zero in int8, with one step for all of their weight.
+        per_tensor: estimated ratio of signal to quantisation noise in int8 with one step for all channels, in decibels;
+            NaN where there is nothing to be rounded.
         per_channel: the same with a step for each output channel.
     """
 
-    smallest: float
-    largest: float
+    channels: tuple[float, ...]
+    vanishing: int
     per_tensor: float
     per_channel: float
+
+    @property
+    def smallest(self) -> float:
+        """Of the channels that are not zero, the least; 0 where there are none."""
+        return min(filter(None, self.channels), default=0.0)
+
+    @property
+    def largest(self) -> float:
+        """Of all channels; 0 where there are none."""
+        return max(self.channels, default=0.0)
+
+    @property
+    def dead(self) -> int:
+        """How many channels are zero: what they make does not depend on the input."""
+        return self.channels.count(0.0)
 
 
 def weight_range(weights: Sequence[Array], sum_of_all: Array) -> WeightRange:
@@ -39,23 +59,49 @@ def weight_range(weights: Sequence[Array], sum_of_all: Array) -> WeightRange:
         weights: (groups, outputs, inputs, *kernel) each, at least one.
         sum_of_all: the weight that does the same alone, which is the signal; of a single weight, it is that weight.
     """
-    signal = float(np.vdot(sum_of_all, sum_of_all))
-    noise_per_tensor, noise_per_channel = 0.0, 0.0
-    ranges: list[Array] = []
+    flat = sum_of_all.ravel()
+    # Not vdot, which starts threads that cost more than the sum.
+    return _judged(weights, float(np.einsum("i,i->", flat, flat)), np.ones(1))
+
+
+def weight_range_behind(before: Array, after: Array) -> WeightRange:
+    """What quantising does to a weight that has taken a scale of its input.
+
+    A channel that a BatchNorm scaled down holds large numbers in front of it, so its weights are small now, and their
+    errors are multiplied with those large numbers. Behind the scale, all channels are taken to be alike, as BatchNorms
+    make them.
+
+    Args:
+        before: (groups, outputs, inputs, *kernel).
+        after: the same times a factor for each input.
+    """
+    old, new = (_squares_of_inputs(weight) for weight in (before, after))
+    held = np.divide(old, new, out=np.zeros_like(new), where=new > 0)
+    return _judged([after], float(old.sum(where=new > 0)), np.repeat(held.mean(axis=1), after.shape[1]))
+
+
+def _squares_of_inputs(weight: Array) -> Array:
+    """The sum over all weights that an input channel meets: (groups, inputs)."""
+    squares: Array = np.einsum("goik,goik->gi", *(weight.reshape(*weight.shape[:3], -1),) * 2)
+    return squares
+
+
+def _judged(weights: Sequence[Array], signal: float, held: Array) -> WeightRange:
+    """The ranges; `held` is the mean square of what the inputs of each output channel, or of all, hold.
+
+    `signal` is in the same units.
+    """
+    noise_per_tensor, noise_per_channel, vanishing = 0.0, 0.0, 0
+    channels: list[float] = []
     for weight in weights:
         rows = weight.reshape(weight.shape[0] * weight.shape[1], -1)
         largest = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
-        ranges.append(largest)
-        noise_per_tensor += float(_noise(largest).max(initial=0.0)) * rows.size
-        noise_per_channel += float(_noise(largest).sum()) * rows.shape[1]
-    every = np.concatenate(ranges)
-    smallest = float(every.min(initial=math.inf, where=every > 0))
-    largest_of_all = float(every.max(initial=0.0))
+        channels += largest.tolist()
+        noise_per_tensor += float(_noise(largest).max(initial=0.0)) * rows.size * float(held.mean())
+        noise_per_channel += float((_noise(largest) * held).sum()) * rows.shape[1]
+        vanishing += int(np.count_nonzero((largest > 0) & (largest < largest.max(initial=0.0) / _STEPS / 2)))
     return WeightRange(
-        smallest if math.isfinite(smallest) else 0.0,
-        largest_of_all,
-        _decibels(signal, noise_per_tensor),
-        _decibels(signal, noise_per_channel),
+        tuple(channels), vanishing, _decibels(signal, noise_per_tensor), _decibels(signal, noise_per_channel)
     )
 
 

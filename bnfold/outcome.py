@@ -20,8 +20,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What quantising to int8 would do to a weight before and after it took something."""
+    """What quantising to int8 would do to a weight before and after it took something.
 
+    Attributes:
+        weight: label of the operator whose weight it is.
+        before, after: the weight; of a merge, `before` is those of all branches.
+    """
+
+    weight: str
     before: WeightRange
     after: WeightRange
 
@@ -62,7 +68,7 @@ class Fold:
         dead_channels: how many output channels of the absorbing weights became 0, because what they could still add to
             their bias is lost in rounding.
         number: of the node among all nodes of the model before any fold, from 0.
-        quantization: of the weight that int8 suits least of those that took the map; None where none did.
+        quantization: of the weight that int8 suits least of those that took the map; None where none did, but integers.
         zero_point: across tensors that others read: how far the node's zero lies from the mean of its input, in its
             deviations, in the worst channel. So far from zero are the values that the others read now.
         surroundings: of a BatchNorm; None of other nodes.

@@ -120,6 +120,9 @@ class GraphPort(Protocol[N, V, E]):
     def dead_channels(self, edit: E) -> int:
         """How many output channels an edit makes 0, because their bias alone was left of them."""
 
+    def keeps_integers(self, edit: E) -> bool:
+        """Whether an edit changes parameters that are integers already, and stay the same but for their scales."""
+
     def position(self, node: N) -> tuple[int, ...]:
         """Where the node stands: smaller than the position of every node that reads what it makes."""
 

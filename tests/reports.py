@@ -25,7 +25,9 @@ def refusal(reason=Reason.NEEDS_NON_NEGATIVE_SCALE, evidence="3 of 64 channels h
     return Refusal(reason, evidence, path, hint)
 
 
-QUANTIZATION = Quantization(WeightRange(0.2, 1.5, 38.4, 44.6), WeightRange(0.4, 2.0, 27.9, 33.5))
+QUANTIZATION = Quantization(
+    Label("conv_3x3", "Conv"), WeightRange((0.2, 1.5), 0, 38.4, 44.6), WeightRange((0.4, 2.0), 0, 27.9, 33.5)
+)
 
 
 def merge(node="add", into="conv_3x3", branches=3, quantization=QUANTIZATION):

@@ -186,7 +186,9 @@ class Merger(Generic[N, V, E]):
             multiply_adds=Change(choice.multiply_adds, multiply_adds(choice.after)),
             parameters=Change(choice.parameters, multiply_adds(choice.after)),
             operators=Change(len(gone) + 1, 1 + added),
-            quantization=Quantization(weight_range(choice.weights, after), weight_range([after], after)),
+            quantization=Quantization(
+                _label(choice.host), weight_range(choice.weights, after), weight_range([after], after)
+            ),
             number=self._port.number(node),
         )
         maps = tuple(node for branch in choice.branches for node in branch.maps)

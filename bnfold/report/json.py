@@ -6,6 +6,7 @@ that JSON cannot hold, NaN or infinity, is null, and so is a number that nobody 
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,6 +22,9 @@ from bnfold.version import __version__
 
 SCHEMA_VERSION = 2
 
+# No string of JSON has a line break in it, so this is nothing else.
+_LIST_OF_NUMBERS = re.compile(r"\[\n\s*([-+.\deE]+(?:,\n\s*[-+.\deE]+)*)\n\s*\]")
+
 
 def render_json(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
     """The report on a call, as one JSON object with a line break at its end.
@@ -35,7 +39,7 @@ def render_json(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> 
         "models": [to_dict(report) for report in reports],
         "failures": [asdict(failure) for failure in failures],
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return _LIST_OF_NUMBERS.sub(_in_one_line, json.dumps(document, indent=2, allow_nan=False)) + "\n"
 
 
 def to_dict(report: Report) -> dict[str, Any]:
@@ -139,13 +143,21 @@ def _apart(apart: Apart) -> dict[str, Any]:
 
 
 def _quantization(quantization: Quantization) -> dict[str, Any]:
-    return {"before": _weight_range(quantization.before), "after": _weight_range(quantization.after)}
+    return {
+        "weight": quantization.weight,
+        "weight_op": operator_of(quantization.weight),
+        "before": _weight_range(quantization.before),
+        "after": _weight_range(quantization.after),
+    }
 
 
 def _weight_range(weights: WeightRange) -> dict[str, Any]:
     return {
         "smallest_channel": _number(weights.smallest),
         "largest_channel": _number(weights.largest),
+        "channels": [_number(float(f"{channel:.4g}")) for channel in weights.channels],
+        "dead_channels": weights.dead,
+        "vanishing_channels": weights.vanishing,
         "sqnr_per_tensor": _number(weights.per_tensor),
         "sqnr_per_channel": _number(weights.per_channel),
     }
@@ -225,6 +237,11 @@ def _output(output: OutputCheck) -> dict[str, Any]:
         "passed": output.passed,
         "problem": output.problem,
     }
+
+
+def _in_one_line(numbers: re.Match[str]) -> str:
+    joined = re.sub(r",\s*", ", ", numbers[1])
+    return f"[{joined}]"
 
 
 def _number(value: float) -> float | None:

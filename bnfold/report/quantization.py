@@ -1,8 +1,9 @@
-"""Which weights int8 suits much less than before they took maps or branches."""
+"""Which weights int8 suits much less than before they took maps or branches, and what to do about it."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from bnfold.outcome import Fold, Merge, Quantization
 
@@ -14,6 +15,15 @@ _MUCH = 6.0
 """Decibels: half of the precision."""
 _ENOUGH = 30.0
 """Decibels that are left: 3 % of noise, which networks are known to bear."""
+_MANY = 0.05
+"""Of the channels, that round to zero with one scale for all."""
+
+
+class Remedy(Enum):
+    """What to do about a weight; the value is a sentence for people."""
+
+    PER_CHANNEL = "quantise it with a scale for each channel, or equalise it with the layer behind first"
+    APART = "even a scale for each channel leaves it much noise: keep it apart with --exclude, or in float"
 
 
 @dataclass(frozen=True)
@@ -30,20 +40,34 @@ class Suffering:
     node: str
     quantization: Quantization
 
+    @property
+    def remedy(self) -> Remedy:
+        """What to do.
+
+        Channels that differ are told apart by scales of their own, or made alike by equalisation across layers (Nagel
+        et al. 2019, arXiv:1906.04721, section 4.1). Neither helps where numbers within a channel differ, as in front of
+        a BatchNorm that folded downstream, or in a kernel that took the branch of one place.
+        """
+        before, after = self.quantization.before.per_channel, self.quantization.after.per_channel
+        return Remedy.APART if after < _ENOUGH and before - after >= _MUCH else Remedy.PER_CHANNEL
+
 
 def suffering(folds: Sequence[Fold], merges: Sequence[Merge]) -> list[Suffering]:
     """The worst first; of several changes of one weight, the last: a merge comes after the folds of its branches."""
     found: dict[str, Suffering] = {}
-    for fold in folds:
-        if fold.quantization is not None and fold.into:
-            found[fold.into[0]] = Suffering(fold.into[0], fold.node, fold.quantization)
-    for merge in merges:
-        found[merge.into] = Suffering(merge.into, merge.node, merge.quantization)
+    changes = [(fold.node, fold.quantization) for fold in folds] + [
+        (merge.node, merge.quantization) for merge in merges
+    ]
+    for node, quantization in changes:
+        if quantization is not None:
+            found[quantization.weight] = Suffering(quantization.weight, node, quantization)
     return sorted(filter(_suffers, found.values()), key=lambda entry: entry.quantization.after.per_tensor)
 
 
 def _suffers(entry: Suffering) -> bool:
-    before, after = entry.quantization.before.per_tensor, entry.quantization.after.per_tensor
-    if math.isnan(before) or math.isnan(after):
+    before, after = entry.quantization.before, entry.quantization.after
+    if math.isnan(before.per_tensor) or math.isnan(after.per_tensor):
         return False
-    return after < _ENOUGH and before - after >= _MUCH
+    if after.vanishing - before.vanishing > _MANY * len(after.channels):
+        return True
+    return after.per_tensor < _ENOUGH and before.per_tensor - after.per_tensor >= _MUCH

@@ -55,6 +55,7 @@ def test_a_stream_of_pre_activation_blocks(blocks):
     across = [entry for entry in folded.folds if entry.direction == "across"]
     assert len(across) == blocks + 1
     assert all(0 < entry.zero_point < 64 for entry in across)
+    assert all(entry.quantization is not None and entry.quantization.weight in entry.into for entry in across)
 
 
 def test_nothing_is_added_and_all_names_of_outputs_stay():

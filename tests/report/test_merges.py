@@ -4,9 +4,8 @@ import math
 from dataclasses import replace
 
 from bnfold.int8 import WeightRange
-from bnfold.outcome import Quantization
 from bnfold.report.html import render_html
-from bnfold.report.quantization import suffering
+from bnfold.report.quantization import Remedy, suffering
 from bnfold.report.text import render_text
 from tests.reports import QUANTIZATION, apart, fold, merge, report
 
@@ -42,8 +41,8 @@ def test_weights_that_int8_does_not_suit_are_named():
 
 
 def test_weights_that_int8_suits_as_before_are_not():
-    fine = Quantization(QUANTIZATION.before, replace(QUANTIZATION.after, per_tensor=36.0))
-    zeros = Quantization(QUANTIZATION.before, WeightRange(0.0, 0.0, math.nan, math.nan))
+    fine = replace(QUANTIZATION, after=replace(QUANTIZATION.after, per_tensor=36.0))
+    zeros = replace(QUANTIZATION, after=WeightRange((0.0, 0.0), 0, math.nan, math.nan))
     for quantization in (fine, zeros):
         assert suffering([], [merge(quantization=quantization)]) == []
     assert "In int8" not in render_text(report(merges=[merge(quantization=fine)]))
@@ -52,8 +51,23 @@ def test_weights_that_int8_suits_as_before_are_not():
 def test_of_several_changes_of_a_weight_the_last_counts():
     folds = [replace(fold(into=("conv_3x3",)), quantization=QUANTIZATION)]
     assert len(suffering(folds, [])) == 1
-    fine = Quantization(QUANTIZATION.before, QUANTIZATION.before)
+    fine = replace(QUANTIZATION, after=QUANTIZATION.before)
     assert suffering(folds, [merge(quantization=fine)]) == []
+
+
+def test_channels_that_round_to_zero_are_told_though_the_ratio_is_fine():
+    """The ratio of a whole tensor is that of its large channels."""
+    many = WeightRange((0.001,) * 6 + (1.0,) * 94, 6, 36.0, 40.0)
+    for vanishing, told in ((6, 1), (5, 0)):
+        after = replace(many, vanishing=vanishing)
+        assert len(suffering([], [merge(quantization=replace(QUANTIZATION, after=after))])) == told
+
+
+def test_what_helps_depends_on_where_numbers_differ():
+    between = replace(QUANTIZATION, after=replace(QUANTIZATION.after, per_tensor=12.0, per_channel=43.0))
+    within = replace(QUANTIZATION, after=replace(QUANTIZATION.after, per_tensor=12.0, per_channel=14.0))
+    remedies = [suffering([], [merge(quantization=each)])[0].remedy for each in (between, within)]
+    assert remedies == [Remedy.PER_CHANNEL, Remedy.APART]
 
 
 def test_html_has_the_same():

@@ -157,6 +157,10 @@ class AtenPort:
         """Of all weights that the edit changes."""
         return sum(parameter.dead_channels for parameter in edit.parameters.values())
 
+    def keeps_integers(self, edit: AtenEdit) -> bool:  # noqa: ARG002 - see `bnfold.port.GraphPort`
+        """No program with weights of integers is folded."""
+        return False
+
     def position(self, node: AtenNode) -> tuple[int, ...]:
         """Where the node stands in the program."""
         return node.position

@@ -186,6 +186,10 @@ class OnnxPort:
         """Of all weights that the edit changes."""
         return sum(parameter.dead_channels for parameter in edit.parameters.values())
 
+    def keeps_integers(self, edit: OnnxEdit) -> bool:
+        """Those behind a DequantizeLinear."""
+        return bool(edit.requantized)
+
     def position(self, node: OnnxNode) -> tuple[int, ...]:
         """Where the node stands in its graph."""
         return node.position
