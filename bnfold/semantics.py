@@ -244,6 +244,40 @@ class Commuting:
     of_constants: Callable[[Array], Array] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FusedContraction(Absorber):
+    """A contraction and what follows it in the same node: another tensor is added, and an activation applied.
+
+    Equation: y = f(contract(x) + z)
+    Symbols:  x, y, z: tensors, z of the shape of y; contract: see Contraction
+    Source:   com.microsoft FusedConv-1, FusedGemm-1, NhwcFusedConv-1
+
+    Attributes:
+        contraction: without what follows it.
+        activation: f; None where there is none, Opaque where no map passes it.
+        addend: index of the input that holds z, None where nothing is added.
+    """
+
+    contraction: Contraction
+    activation: Commuting | Opaque | None = None
+    addend: int | None = None
+
+    @property
+    def absorbs_output(self) -> bool:
+        """Not all maps pass an activation, and a scale goes to z as well."""
+        return self.activation is None and self.addend is None
+
+    @property
+    def largest_factor(self) -> float:
+        """See Absorber."""
+        return self.contraction.largest_factor
+
+    @property
+    def source(self) -> int:
+        """Index of the input that holds x."""
+        return self.contraction.source
+
+
 @dataclass(frozen=True)
 class Padding:
     """Padding with one number.
@@ -438,12 +472,12 @@ class Embedding(Absorber):
 
 @dataclass(frozen=True, eq=False)
 class Recurrent(Absorber):
-    """An LSTM, GRU or RNN, of which only the input side is linear.
+    """An LSTM, GRU or RNN, or an attention with weights of its own, of which only the input side is linear.
 
-    Equation: h_t = g(W x_t + b + R h_(t-1)), where g is what the gates do
+    Equation: h_t = g(W x_t + b + R h_(t-1)), where g is what the gates do; attention(W x + b), without R
     Symbols:  x: (steps, batch, I) or (batch, steps, I); W: (directions, gates * hidden, I); b: (directions,
               gates * hidden); R: no part of the meaning
-    Source:   ONNX LSTM-22, GRU-22, RNN-22
+    Source:   ONNX LSTM-22, GRU-22, RNN-22, com.microsoft Attention-1
 
     Attributes:
         weight: W.
@@ -472,6 +506,7 @@ Meaning: TypeAlias = (
     | AffineMap
     | BroadcastScale
     | Contraction
+    | FusedContraction
     | Commuting
     | Padding
     | Rearrangement

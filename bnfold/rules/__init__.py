@@ -28,6 +28,7 @@ from bnfold.rules.contraction import (
     push_shift_through_contraction,
 )
 from bnfold.rules.dispatch import pull, push, push_past_products, refuse, shows_a_difference
+from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.merge import chain_contractions, merge_branches, read_map_as_contraction
 from bnfold.rules.moves import Moved
@@ -58,6 +59,8 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_output_into_contraction,
     absorb_input_into_contraction,
     push_shift_through_contraction,
+    absorb_output_into_fused_contraction,
+    absorb_input_into_fused_contraction,
     absorb_input_into_recurrent,
     absorb_output_into_normalisation,
     absorb_output_into_embedding,

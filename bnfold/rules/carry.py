@@ -24,6 +24,7 @@ from bnfold.semantics import (
     Contraction,
     Embedding,
     Form,
+    FusedContraction,
     Meaning,
     Normalisation,
     Opaque,
@@ -76,6 +77,9 @@ def spread(node: Meaning, known: Sides) -> Sequence[Sides] | Refusal:
         case Contraction():
             stays = [why_shift_stays(node, affine) for affine in known.inputs.values()]
             return next((refusal for refusal in stays if refusal is not None), (Sides(),))
+        case FusedContraction(contraction=contraction):
+            stays = [why_shift_stays(contraction, affine) for affine in known.inputs.values()]
+            return next((refusal for refusal in stays if refusal is not None), (Sides(),))
         case Recurrent() | Normalisation() | Embedding() | AffineMap(form=Form.SCALE_AND_SHIFT):
             return (Sides(),)
         case AffineMap():
@@ -107,7 +111,14 @@ def settle(node: Meaning, sides: Sides) -> Meaning | Refusal | None:
             return settle_sum(node, sides)
         case Product():
             return settle_product(node, sides)
-        case Contraction() | Recurrent() | Normalisation() | Embedding() | AffineMap(form=Form.SCALE_AND_SHIFT):
+        case (
+            Contraction()
+            | FusedContraction()
+            | Recurrent()
+            | Normalisation()
+            | Embedding()
+            | AffineMap(form=Form.SCALE_AND_SHIFT)
+        ):
             return settle_absorber(node, sides)
         case AffineMap():
             return settle_arithmetic(node, sides)
@@ -122,7 +133,8 @@ def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
     After::   x' -- node' -- y', where x = m(x') and y = n(y')
     Law:      node' == inverse(n) after node after m
     Shapes:   m: of the rank of x; n: of the rank of y
-    Refuses:  ZERO_SCALE: n cannot be undone; what the operator refuses as an absorber on either side
+    Refuses:  ZERO_SCALE: n cannot be undone; OTHER_BRANCH: the operator adds a tensor that would need its scale;
+              what the operator refuses as an absorber on either side
     Source:   ONNX Conv-22, Gemm-13, BatchNormalization-15; the rules for pull and push
     """
     after: Meaning = node
@@ -141,6 +153,8 @@ def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
         moved = pull(after, inverses)
         if isinstance(moved, Refusal):
             return moved
+        if moved.requirements:
+            return Refusal(Reason.OTHER_BRANCH, "the operator adds a tensor that would need the same scale")
         after = moved.meaning or after
     return after
 

@@ -24,6 +24,7 @@ from bnfold.rules.contraction import (
     absorb_output_into_contraction,
     push_shift_through_contraction,
 )
+from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.moves import Moved
 from bnfold.rules.padding import pull_through_padding, push_through_padding
@@ -41,6 +42,7 @@ from bnfold.semantics import (
     Concatenation,
     Contraction,
     Embedding,
+    FusedContraction,
     Meaning,
     Normalisation,
     Opaque,
@@ -116,7 +118,7 @@ def refuse(node: Opaque) -> Refusal:
     return Refusal(node.reason, node.evidence, hint=node.hint)
 
 
-_OUT_OF_GATES = _never("a recurrent operator ends in nonlinear gates")
+_OUT_OF_GATES = _never("the operator ends in what is not linear: gates, or a softmax")
 _INTO_STATISTICS = _never("a normalisation takes its statistics from what it reads")
 _INTO_AN_INDEX = _never("the tensor is an index")
 
@@ -127,6 +129,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Concatenation, _on_output(pull_through_concatenation), push_through_concatenation),
     Row(Contraction, _on_output(absorb_output_into_contraction), _on_source(absorb_input_into_contraction)),
     Row(Embedding, _on_output(absorb_output_into_embedding), _INTO_AN_INDEX),
+    Row(FusedContraction, _on_output(absorb_output_into_fused_contraction), absorb_input_into_fused_contraction),
     Row(Normalisation, _on_output(absorb_output_into_normalisation), _INTO_STATISTICS),
     Row(Opaque, lambda node, _maps: refuse(node), lambda node, _maps: refuse(node)),
     Row(Padding, _on_output(pull_through_padding), _on_source(push_through_padding)),

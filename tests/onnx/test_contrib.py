@@ -1,6 +1,7 @@
 """Operators of com.microsoft that onnxruntime's optimisers write: published, and read as published."""
 
 import numpy as np
+import onnx
 import pytest
 
 from bnfold.refusal import Reason
@@ -116,3 +117,41 @@ def test_products_of_integers_are_called_that():
     network.node("Cast", ["y"], "f", to=1)
     meaning = decode_all(network.model({"x": (3, 4)}, ["f"]))["y"]
     assert meaning.evidence == "MatMulInteger computes with integers, of which no map is a scale and a shift"
+
+
+def test_a_norm_of_embeddings_takes_a_map():
+    network = Network()
+    tables = [network.weight(name, rows, 4) for name, rows in (("words", 6), ("places", 3), ("segments", 2))]
+    parameters = [network.weight(name, 4) for name in ("gamma", "beta")]
+    network.constant("ids", [[1, 5, 0]], "int32"), network.constant("parts", [[0, 1, 1]], "int32")
+    network.node("Clip", ["given", network.constant("low", 0.0), network.constant("high", 5.0)], "x")
+    network.node("Cast", ["x"], "i", to=onnx.TensorProto.INT32)
+    network.node("EmbedLayerNormalization", ["i", "parts", *tables, *parameters], ["n", "", "sum"], domain=DOMAIN)
+    network.node("Mul", ["n", network.weight("m", 4)], "q")
+    network.node("Add", ["q", network.weight("b", 4)], "p")
+    network.node("Sigmoid", ["sum"], "z")
+    network.node("MatMul", ["p", network.weight("w", 4, 5)], "r")
+    network.node("Mul", ["r", network.weight("k", 5)], "y")
+    folded = fold_and_compare(model_of(network, {"given": (1, 3)}, {"y": 3, "z": 3}))
+    assert operators(folded.model) == ["Clip", "Cast", "EmbedLayerNormalization", "Sigmoid", "MatMul"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_attention_takes_maps_in_front_of_its_weights(bias):
+    network = Network()
+    network.node("Mul", ["x", network.weight("m", 8)], "a")
+    network.node("Add", ["a", network.weight("t", 8)], "n")
+    inputs = ["n", network.weight("w", 8, 24), *([network.weight("b", 24)] if bias else [])]
+    network.node("Attention", inputs, "y", domain=DOMAIN, num_heads=2)
+    folded = fold_and_compare(model_of(network, {"x": (2, 3, 8)}, {"y": 3}))
+    assert operators(folded.model) == ["Attention"]
+
+
+def test_nothing_leaves_an_attention():
+    network = Network()
+    network.node(
+        "Attention", ["x", network.weight("w", 8, 24), network.weight("b", 24)], "c", domain=DOMAIN, num_heads=2
+    )
+    network.node("Mul", ["c", network.weight("m", 8)], "y")
+    folded = fold_and_compare(model_of(network, {"x": (2, 3, 8)}, {"y": 3}))
+    assert operators(folded.model) == ["Attention", "Mul"]

@@ -210,7 +210,7 @@ def test_nothing_passes_a_recurrent_operator_upwards(op_type):
         op_type, ["x", network.weight("w", 1, gates * 5, 3), network.weight("r", 1, gates * 5, 5)], "h", hidden_size=5
     )
     affine(network, "h", "y", "BN", (6, 1, 2, 5))
-    assert_stuck(network.model({"x": (6, 2, 3)}, ["y"]), Reason.NOT_LINEAR, "y", "h", evidence="nonlinear gates")
+    assert_stuck(network.model({"x": (6, 2, 3)}, ["y"]), Reason.NOT_LINEAR, "y", "h", evidence="not linear: gates")
 
 
 @pytest.mark.parametrize("name", ["start", "pool", "turned"])

@@ -15,6 +15,7 @@ from bnfold.semantics import (
     Concatenation,
     Contraction,
     Embedding,
+    FusedContraction,
     Normalisation,
     Padding,
     Product,
@@ -67,6 +68,16 @@ def _(meaning: Contraction, inputs, core=None):
     biased = y + meaning.bias
     assert biased.shape == y.shape, f"a bias of shape {meaning.bias.shape} widened the output of shape {y.shape}"
     return (biased,)
+
+
+@evaluate.register
+def _(meaning: FusedContraction, inputs, core=None):
+    """core, if any, is the activation."""
+    (y,) = evaluate(meaning.contraction, inputs)
+    if meaning.addend is not None:
+        assert inputs[meaning.addend].shape == y.shape
+        y = y + inputs[meaning.addend]
+    return (y if core is None else core(y),)
 
 
 @evaluate.register
@@ -219,6 +230,11 @@ def _(value):
 @absolute.register(Recurrent)
 def _(value):
     return replace(value, weight=np.abs(value.weight), bias=None if value.bias is None else np.abs(value.bias))
+
+
+@absolute.register
+def _(value: FusedContraction):
+    return replace(value, contraction=absolute(value.contraction))
 
 
 @absolute.register

@@ -21,6 +21,7 @@ from bnfold.semantics import (
     Contraction,
     Embedding,
     Form,
+    FusedContraction,
     Meaning,
     Normalisation,
     Opaque,
@@ -43,7 +44,8 @@ def test_opaque(move, reason):
 
 
 def test_nothing_moves_out_of_the_gates_of_a_recurrent_operator():
-    assert_refused(rules.pull(RECURRENT, {0: SCALE}), Reason.NOT_LINEAR, "a recurrent operator ends in nonlinear gates")
+    expected = "the operator ends in what is not linear: gates, or a softmax"
+    assert_refused(rules.pull(RECURRENT, {0: SCALE}), Reason.NOT_LINEAR, expected)
 
 
 def test_nothing_moves_through_the_statistics_of_a_normalisation():
@@ -61,6 +63,7 @@ def test_nothing_moves_through_an_index(index):
     "node",
     [
         CONTRACTION,
+        FusedContraction(CONTRACTION),
         RECURRENT,
         AffineMap(SCALE, Form.SCALE),
         Commuting(2),
@@ -121,6 +124,7 @@ ABSORBERS = [
     (AffineMap(SCALE, Form.SCALE), 3.0),
     (BroadcastScale(np.array([[2.0, -3.0]])), 3.0),
     (CONTRACTION, 1.0),
+    (FusedContraction(CONTRACTION), 1.0),
     (Normalisation(SCALE, (1,)), 3.0),
     (RECURRENT, 1.0),
     (Embedding(np.array([[1.0, -7.0]]), 0, 1), 7.0),

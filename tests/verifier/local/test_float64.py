@@ -170,6 +170,37 @@ CASES: list[tuple[str, list, dict]] = [
      {"opset": 21, "axis": 1, "block_size": 2}),
 ]  # fmt: skip
 
+ROWS = [floats(2, 3, 8), floats(2, 3, 8), floats(8), floats(8), floats(8)]
+WORDS = [np.asarray([[1, 2, 0]], np.int32), np.asarray([[0, 1, 1]], np.int32)]
+TABLES = [floats(5, 8), floats(4, 8), floats(2, 8), floats(8), floats(8)]
+QKV = [floats(2, 3, 8), floats(8, 24), floats(24)]
+CONV = [floats(*IMAGE), floats(4, 3, 3, 2), floats(4)]
+CASES += [
+    (op_type, inputs, {"domain": "com.microsoft", **attributes})
+    for op_type, inputs, attributes in [
+        *(("FusedConv", CONV, {"group": 2, "pads": [1, 0, 2, 1], "activation": name, **numbers})
+          for name, numbers in (("Relu", {}), ("Tanh", {}), ("Sigmoid", {}),
+                                ("LeakyRelu", {"activation_params": [0.3]}),
+                                ("Clip", {"activation_params": [-1.0, 2.0]}),
+                                ("HardSigmoid", {"activation_params": [0.3, 0.4]}))),
+        ("FusedConv", [*CONV, floats(2, 4, 7, 7)], {"group": 2, "strides": [1, 1], "activation": "Relu"}),
+        *(("FusedGemm", [floats(4, 3), floats(5, 4), floats(5)],
+           {"transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0, "activation": name, "activation_alpha": 0.3})
+          for name in ("Relu", "LeakyRelu")),
+        *(("FusedMatMul", [floats(2, 3, 4), floats(2, 3, 5)], {"transA": 1, "alpha": alpha}) for alpha in (1.0, -0.5)),
+        ("FusedMatMul", [floats(2, 3, 4), floats(5, 4)], {"transB": 1}),
+        *((op, [floats(3, 4)], {}) for op in ("Gelu", "FastGelu", "QuickGelu")),
+        ("QuickGelu", [floats(3, 4)], {"alpha": 0.5}),
+        *((op, [floats(3, 4), floats(4)], {}) for op in ("BiasGelu", "FastGelu")),
+        *(("SkipLayerNormalization", ROWS[:count], {"epsilon": 1e-3}) for count in (3, 4, 5)),
+        ("EmbedLayerNormalization", [*WORDS, *TABLES], {"epsilon": 1e-3, "outputs": 2}),
+        ("EmbedLayerNormalization", [WORDS[0], None, *TABLES[:2], None, *TABLES[3:]], {"outputs": 2}),
+        ("Attention", QKV, {"num_heads": 2}),
+        ("Attention", QKV, {"num_heads": 4, "unidirectional": 1, "scale": 0.2}),
+        ("Attention", [*QKV[:1], floats(8, 20), floats(20)], {"num_heads": 2, "qkv_hidden_sizes": [8, 8, 4]}),
+    ]
+]  # fmt: skip
+
 
 def _name(case: tuple[str, list, dict]) -> str:
     op_type, inputs, attributes = case
@@ -189,6 +220,7 @@ def _graph(op_type: str, inputs: list, attributes: dict) -> tuple[Structure, lis
         {},
         opset=opset,
         ir_version=10,
+        domains={attributes["domain"]: 1} if "domain" in attributes else None,
     )
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
     return Structure(Model.read("a model", proto.SerializeToString())), outputs, feeds
@@ -203,6 +235,17 @@ def test_as_onnxruntime_computes_it(case):
         assert made.shape == values.shape
         assert (made.dtype == np.float64) == (values.dtype == np.float32)
         np.testing.assert_allclose(made, values, rtol=2e-5, atol=2e-5)
+
+
+def test_a_fused_convolution_of_channels_at_the_end_is_one_of_channels_in_front():
+    """onnxruntime has no kernel for it on this processor."""
+    attributes = {"domain": "com.microsoft", "group": 2, "pads": [1, 0, 2, 1], "activation": "Relu"}
+    x, w, bias = CONV
+    graph, _, _ = _graph("FusedConv", [x, w, bias], attributes)
+    expected = Session(graph.model).run({"x0": x, "x1": w, "x2": bias})[0]
+    graph, _, feeds = _graph("NhwcFusedConv", [np.moveaxis(x, 1, -1), w, bias], attributes)
+    made = Float64Subgraph(graph, [0], "y0").run({key: wide(array) for key, array in feeds.items()}, {})
+    np.testing.assert_allclose(np.moveaxis(made, -1, 1), expected, rtol=2e-5, atol=2e-5)
 
 
 def test_a_chain_of_nodes_reads_what_is_stored_in_its_own_type():

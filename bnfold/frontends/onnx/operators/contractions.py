@@ -44,7 +44,7 @@ _ZEROS_BESIDE = NoShift("places beside the image count as zeros")
 @encodes(Contraction)
 def encode_conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Weight (M, C / group, *kernel), bias (M,)."""
-    return _convolution_edit(node, meaning, constants, stored_outputs_first)
+    return convolution_edit(node, meaning, constants, stored_outputs_first)
 
 
 @FAMILY.operator(
@@ -55,15 +55,15 @@ def encode_conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) 
 )
 def decode_conv(context: OnnxContext) -> Contraction:
     """Conv: weight (M, C / group, *kernel), bias (M,). Source: ONNX Conv-1, -11, -22."""
-    weight = outputs_first(*_stored(context))
+    weight = outputs_first(*stored_convolution(context))
     window = read_window(context.node, weight.shape[3:])
-    return _convolution(context, weight, ZEROS_PADDED if _pads(context, weight) else None, window)
+    return _convolution(context, weight, ZEROS_PADDED if pads(context, weight) else None, window)
 
 
 @encodes(Contraction)
 def encode_conv_transpose(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Weight (C, M / group, *kernel), bias (M,)."""
-    return _convolution_edit(node, meaning, constants, stored_inputs_first)
+    return convolution_edit(node, meaning, constants, stored_inputs_first)
 
 
 @FAMILY.operator(
@@ -74,12 +74,12 @@ def encode_conv_transpose(node: OnnxNode, meaning: Contraction, constants: OnnxC
 )
 def decode_conv_transpose(context: OnnxContext) -> Contraction:
     """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
-    weight = inputs_first(*_stored(context))
+    weight = inputs_first(*stored_convolution(context))
     one_place = has_one_place(weight) and not _spreads(context)
     return _convolution(context, weight, None if one_place else PLACES_DIFFER)
 
 
-def _stored(context: OnnxContext) -> tuple[Array, int]:
+def stored_convolution(context: OnnxContext) -> tuple[Array, int]:
     """The weight of a convolution as the file has it, and its groups."""
     stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
     groups = attribute(context.node, "group", 1)
@@ -88,15 +88,17 @@ def _stored(context: OnnxContext) -> tuple[Array, int]:
     return stored, groups
 
 
-def _convolution_edit(
+def convolution_edit(
     node: OnnxNode, meaning: Contraction, constants: OnnxConstants, layout: Layout, *, bias_slot: int = 2
 ) -> OnnxEdit | Refusal:
+    """The edit of a convolution's weight, in this layout, and of its bias, at this input."""
     vector = None if meaning.bias is None else bias_per_channel(meaning)
     bias = bias_for(node, vector, constants, slot=bias_slot)
     return edit_of(node, {1: weight_for(node, meaning, constants, layout), bias_slot: bias}, constants)
 
 
-def _pads(context: OnnxContext, weight: Array) -> bool:
+def pads(context: OnnxContext, weight: Array) -> bool:
+    """Whether a convolution with this weight, in the layout of a contraction, pads its input."""
     automatic = attribute(context.node, "auto_pad", b"NOTSET")
     return any(attribute(context.node, "pads", None) or ()) or (
         automatic.startswith(b"SAME") and weight[0, 0, 0].size > 1
@@ -121,7 +123,7 @@ def _convolution(
 @encodes(Contraction)
 def encode_deform_conv(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
     """Weight (M, C / group, kh, kw), bias (M,) behind the offsets."""
-    return _convolution_edit(node, meaning, constants, stored_outputs_first, bias_slot=3)
+    return convolution_edit(node, meaning, constants, stored_outputs_first, bias_slot=3)
 
 
 @FAMILY.operator("DeformConv", (19, 22), encode=encode_deform_conv)
@@ -130,7 +132,7 @@ def decode_deform_conv(context: OnnxContext) -> Contraction:
 
     Source: ONNX DeformConv-19, -22.
     """
-    stored, groups = _stored(context)
+    stored, groups = stored_convolution(context)
     bias = context.optional_parameter(3, dynamic=Reason.DYNAMIC_BIAS)
     return convolution(outputs_first(stored, groups), bias, stored.ndim, 1, _ZEROS_BESIDE)
 

@@ -3,24 +3,19 @@
 Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
 
+from bnfold.affine import per_channel
 from bnfold.frontends.common.parameters import bias_along_output
-from bnfold.frontends.common.undecodable import Undecodable
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode, Traits
+from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.node_edits import OnnxEdit, bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.norms import edited, read_layer_norm
 from bnfold.frontends.onnx.operators.row import Family, encodes
-from bnfold.frontends.onnx.told_shapes import (
-    convolved,
-    like_first_input,
-    like_first_output,
-    times_matrix,
-    to_be_convolved,
-)
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, times_matrix
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, Normalisation
+from bnfold.semantics import Contraction, Normalisation, Recurrent
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -28,15 +23,11 @@ FAMILY = Family()
 _DOMAIN = "com.microsoft"
 _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output, type_of_input=0)
 _SCALE, _BIAS = 2, 3
+_EMBEDDED_SCALE, _EMBEDDED_BIAS = 5, 6
 _TRANSPOSED_ACTIVATIONS = ("transA", "transBatchA", "transBatchB")
 
 FAMILY.without_decoder(
     "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear="is not linear", traits=_KEEPS_SHAPE
-)
-FAMILY.without_decoder(
-    "FusedConv",
-    domain=_DOMAIN,
-    traits=Traits(tell_output_shape=convolved, tell_input_shape=to_be_convolved, type_of_input=0),
 )
 
 
@@ -85,3 +76,53 @@ def decode_skip_layer_norm(context: OnnxContext) -> Normalisation:
     Source: com.microsoft SkipLayerNormalization-1.
     """
     return read_layer_norm(context, -1, slots=(_SCALE, _BIAS))
+
+
+@encodes(Normalisation)
+def encode_embed_layer_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """Scale and bias are over the last axis."""
+    return edited(node, meaning, constants, first=meaning.affine.rank - 1, slots=(_EMBEDDED_SCALE, _EMBEDDED_BIAS))
+
+
+def _embedded(node: OnnxNode) -> Shape | None:
+    """What embeddings of words make: an axis for the numbers of each."""
+    words, table = ((value.shape if value is not None else None) for value in (node.inputs[0], node.inputs[2]))
+    return None if words is None or table is None else (*words, *table[1:])
+
+
+@FAMILY.operator(
+    "EmbedLayerNormalization",
+    (1,),
+    domain=_DOMAIN,
+    encode=encode_embed_layer_norm,
+    traits=Traits(tell_output_shape=_embedded, type_of_input=2),
+)
+def decode_embed_layer_norm(context: OnnxContext) -> Normalisation:
+    """EmbedLayerNormalization: a layer norm over the last axis of embeddings, whose sum is an output too.
+
+    Source: com.microsoft EmbedLayerNormalization-1.
+    """
+    scale, bias = (
+        context.parameter(slot, dynamic=Reason.DYNAMIC_PARAMETER) for slot in (_EMBEDDED_SCALE, _EMBEDDED_BIAS)
+    )
+    if scale.ndim != 1 or scale.shape != bias.shape:
+        raise malformed(f"scale and bias have shapes {scale.shape} and {bias.shape}")
+    return Normalisation(per_channel(scale, bias, rank=3, axis=2), (2,))
+
+
+@encodes(Recurrent)
+def encode_attention(node: OnnxNode, meaning: Recurrent, constants: OnnxConstants) -> OnnxEdit | Refusal:
+    """The weights of queries, keys and values side by side, and their biases."""
+    weight = weight_for(node, meaning, constants, lambda stored: stored[0].T)
+    bias = None if meaning.bias is None else bias_for(node, meaning.bias[0], constants)
+    return edit_of(node, {1: weight, 2: bias}, constants)
+
+
+@FAMILY.operator("Attention", (1,), domain=_DOMAIN, encode=encode_attention, traits=Traits(type_of_input=0))
+def decode_attention(context: OnnxContext) -> Recurrent:
+    """Attention: queries, keys and values are products of one input. Source: com.microsoft Attention-1."""
+    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
+    bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
+    if stored.ndim != 2 or (bias is not None and bias.shape != stored.shape[1:]):
+        raise malformed(f"Attention has weights of shape {stored.shape} and a bias of {getattr(bias, 'shape', None)}")
+    return Recurrent(stored.T[None], None if bias is None else bias[None], input_axis=2)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnfold.verifier.local.float64 import contractions, elementwise, movement, quantization, reductions
-from bnfold.verifier.local.float64.operator import OPERATORS, Array, Call, NotComputedError
+from bnfold.verifier.local.float64 import contractions, contrib, elementwise, movement, quantization, reductions
+from bnfold.verifier.local.float64.operator import OF_MICROSOFT, OPERATORS, Array, Call, NotComputedError
 from bnfold.verifier.local.float64.reference import by_reference
 from bnfold.verifier.models.graph import Structure, bodies, is_standard
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Float64Subgraph"]
 
-_ = (contractions, elementwise, movement, reductions)  # each enters its operators into the table
-_QUANTIZED_DOMAIN = "com.microsoft"
-_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+_ = (contractions, contrib, elementwise, movement, reductions)  # each enters its operators into the table
+_MICROSOFT = "com.microsoft"
+# Of both domains, with the same meaning.
+OF_MICROSOFT |= {op_type: OPERATORS[op_type] for op_type in ("QuantizeLinear", "DequantizeLinear")}
 
 
 class Float64Subgraph:
@@ -81,7 +82,7 @@ class Float64Subgraph:
     def _is_quantizer(self, index: int) -> bool:
         node = self.graph.nodes[index]
         varies = node.output[0] not in self.graph.constants
-        return node.op_type == "QuantizeLinear" and node.domain in ("", "ai.onnx", _QUANTIZED_DOMAIN) and varies
+        return node.op_type == "QuantizeLinear" and node.domain in ("", "ai.onnx", _MICROSOFT) and varies
 
     def run(self, given: Mapping[str, Array], stored: Mapping[str, Array], *, rounds: bool = True) -> Array:
         """What the nodes make.
@@ -146,14 +147,14 @@ class Float64Subgraph:
         """The call, and what computes it; None where nothing here does."""
         if index not in self._calls:
             node = self.graph.nodes[index]
-            is_known = is_standard(node) or (node.domain == _QUANTIZED_DOMAIN and node.op_type in _QUANTIZERS)
+            table = OPERATORS if is_standard(node) else OF_MICROSOFT if node.domain == _MICROSOFT else {}
             call = Call(
                 node.op_type,
                 self.graph.opset,
                 sum(1 for name in node.output if name),
                 {entry.name: _read(entry) for entry in node.attribute},
             )
-            self._calls[index] = call, OPERATORS.get(node.op_type) if is_known else None
+            self._calls[index] = call, table.get(node.op_type)
         return self._calls[index]
 
 

@@ -52,14 +52,16 @@ class Call:
 
 OPERATORS: dict[str, Compute] = {}
 """By operator type, in ONNX's own domain."""
+OF_MICROSOFT: dict[str, Compute] = {}
+"""Likewise, in com.microsoft."""
 
 
-def computes(*op_types: str) -> Callable[[Compute], Compute]:
-    """Enter a function into the table."""
+def computes(*op_types: str, table: dict[str, Compute] = OPERATORS) -> Callable[[Compute], Compute]:
+    """Enter a function into a table."""
 
     def enter(compute: Compute) -> Compute:
         for op_type in op_types:
-            OPERATORS[op_type] = compute
+            table[op_type] = compute
         return compute
 
     return enter

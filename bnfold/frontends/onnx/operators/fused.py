@@ -1,0 +1,128 @@
+"""Convolutions and products of com.microsoft with an activation of their own, and convolutions of channels at the end.
+
+onnxruntime writes them into optimised files.
+Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from collections.abc import Sequence
+
+from bnfold.frontends.common.convolutions import ZEROS_PADDED, convolution, outputs_first
+from bnfold.frontends.common.ramps import leaky_relu, relu
+from bnfold.frontends.onnx.attributes import attribute
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
+from bnfold.frontends.onnx.node_edits import OnnxEdit
+from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.contractions import (
+    decode_conv,
+    decode_gemm,
+    encode_conv,
+    encode_gemm,
+    pads,
+    stored_convolution,
+)
+from bnfold.frontends.onnx.operators.row import Encode, Family, encodes
+from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
+from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import Commuting, FusedContraction, NoShift, Opaque
+
+FAMILY = Family()
+
+_DOMAIN = "com.microsoft"
+_ADDEND = 3
+# What fuses with a product in onnxruntime beside Relu and LeakyRelu.
+_NOT_LINEAR = ("Tanh", "Sigmoid", "Clip", "HardSigmoid", "Elu", "Selu", "Softplus", "Softsign", "ThresholdedRelu")
+
+
+def _fused(encode: Encode) -> Encode:
+    """The encoder of an operator for what it is with an activation: only its weight and bias change."""
+
+    @encodes(FusedContraction)
+    def encode_fused(node: OnnxNode, meaning: FusedContraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
+        edit = encode(node, meaning.contraction, constants)
+        if not isinstance(edit, Refusal) and edit.bias_behind is not None and not meaning.absorbs_output:
+            return Refusal(Reason.NO_BIAS, f"an addition behind {node.op} would come behind its activation")
+        return edit
+
+    return encode_fused
+
+
+@FAMILY.operator(
+    "FusedConv",
+    (1,),
+    domain=_DOMAIN,
+    encode=_fused(encode_conv),
+    traits=Traits(tell_output_shape=convolved, tell_input_shape=to_be_convolved, type_of_input=0),
+)
+def decode_fused_conv(context: OnnxContext) -> FusedContraction:
+    """FusedConv: f(Conv(x, w, b) + z), with b, z and f optional. Source: com.microsoft FusedConv-1."""
+    contraction = decode_conv(context)
+    return FusedContraction(contraction, _activation_of_conv(context, contraction.output_rank), _addend(context))
+
+
+@FAMILY.operator(
+    "FusedGemm",
+    (1,),
+    domain=_DOMAIN,
+    encode=_fused(encode_gemm),
+    traits=Traits(tell_output_shape=multiplied, tell_input_shape=to_be_multiplied, type_of_input=0),
+)
+def decode_fused_gemm(context: OnnxContext) -> FusedContraction:
+    """FusedGemm: f(Gemm(a, b, c)). Source: com.microsoft FusedGemm-1."""
+    contraction = decode_gemm(context)
+    slope = attribute(context.node, "activation_alpha", None)
+    return FusedContraction(
+        contraction, _activation(context, contraction.output_rank, [] if slope is None else [slope])
+    )
+
+
+def _convolved_at_the_end(node: OnnxNode) -> Shape | None:
+    weight = node.inputs[1].shape if node.has_input(1) and node.inputs[1] is not None else None
+    return None if weight is None else (*(None,) * (len(weight) - 1), weight[0])
+
+
+_AT_THE_END = Traits(tell_output_shape=_convolved_at_the_end, tell_input_shape=to_be_convolved, type_of_input=0)
+
+
+@FAMILY.operator("NhwcFusedConv", (1,), domain=_DOMAIN, encode=_fused(encode_conv), traits=_AT_THE_END)
+def decode_nhwc_fused_conv(context: OnnxContext) -> FusedContraction:
+    """NhwcFusedConv: as FusedConv, with the channels of x, y and z on the last axis, and the weight of a Conv.
+
+    Source: com.microsoft NhwcFusedConv-1.
+    """
+    stored, groups = stored_convolution(context)
+    weight = outputs_first(stored, groups)
+    bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
+    no_shift = ZEROS_PADDED if pads(context, weight) else None
+    contraction = convolution(weight, bias, stored.ndim, stored.ndim - 1, no_shift)
+    return FusedContraction(contraction, _activation_of_conv(context, stored.ndim), _addend(context))
+
+
+FAMILY.without_decoder(
+    "NhwcConv",
+    domain=_DOMAIN,
+    why_not_linear="has a weight with the channels in front of the kernel as published, and behind it as run",
+    traits=_AT_THE_END,
+)
+
+
+def _addend(context: OnnxContext) -> int | None:
+    return None if context.input(_ADDEND) is None else _ADDEND
+
+
+def _activation_of_conv(context: OnnxContext, rank: int) -> Commuting | Opaque | None:
+    return _activation(context, rank, attribute(context.node, "activation_params", None) or [])
+
+
+def _activation(context: OnnxContext, rank: int, numbers: Sequence[float]) -> Commuting | Opaque | None:
+    """The activation that a node names, with the numbers that it gives for it."""
+    name = attribute(context.node, "activation", b"").decode()
+    if not name:
+        return None
+    if name in _NOT_LINEAR:
+        return Opaque(Reason.NOT_LINEAR, f"the {name} in {context.node.op} is not linear")
+    functions = {"Relu": relu, "LeakyRelu": leaky_relu(numbers[0] if numbers else 0.01)}
+    if name not in functions:
+        return Opaque(Reason.UNKNOWN_OPERATOR, f"the activation {name!r} in {context.node.op} has no rule")
+    bends = NoShift(f"the {name} in {context.node.op} bends at zero, and a shift moves the bend")
+    return Commuting(rank, needs_non_negative_scale=True, shift_factor=bends, of_constants=functions[name])

@@ -1,0 +1,143 @@
+"""Operators of com.microsoft that onnxruntime's optimisers write, in float64: onnx's own implementation has none.
+
+Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bnfold.verifier.local.float64.operator import (
+    OF_MICROSOFT,
+    OPERATORS,
+    Array,
+    Call,
+    NotComputedError,
+    computes,
+)
+
+_computes = partial(computes, table=OF_MICROSOFT)
+_NUMBERS = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("alpha", "beta")}
+
+
+def _standard(op_type: str, call: Call, *inputs: Array | None, **attributes: Any) -> Array:  # noqa: ANN401
+    """What an operator of ONNX makes of the same inputs, with these attributes instead of the call's."""
+    given = attributes or call.attributes
+    made = OPERATORS[op_type](replace(call, op_type=op_type, outputs=1, attributes=given), *inputs)
+    return made if isinstance(made, np.ndarray) else made[0]
+
+
+def _activated(call: Call, x: Array, numbers: dict[str, float]) -> Array:
+    name = call.text("activation", "")
+    if not name:
+        return x
+    if name not in OPERATORS:
+        raise NotComputedError(f"{call.op_type} with the activation {name!r}")
+    given = {key: numbers[key] for key in _NUMBERS.get(name, ()) if key in numbers}
+    return _standard(name, call, x, **(given or {"none": 0}))
+
+
+@_computes("FusedConv")
+def _fused_conv(call: Call, x: Array, w: Array, bias: Array | None = None, z: Array | None = None) -> Array:
+    return _convolved(call, x, w, bias, z)
+
+
+def _convolved(call: Call, x: Array, w: Array, bias: Array | None, z: Array | None) -> Array:
+    made = _standard("Conv", call, x, w, bias)
+    named = _NUMBERS.get(call.text("activation", ""), ())
+    numbers = dict(zip(named, call.get("activation_params", ()), strict=False))
+    return _activated(call, made if z is None else made + z, numbers)
+
+
+@_computes("NhwcFusedConv")
+def _nhwc_fused_conv(call: Call, x: Array, w: Array, bias: Array | None = None, z: Array | None = None) -> Array:
+    made = _convolved(call, np.moveaxis(x, -1, 1), w, bias, None if z is None else np.moveaxis(z, -1, 1))
+    return np.moveaxis(made, 1, -1)
+
+
+@_computes("FusedGemm")
+def _fused_gemm(call: Call, a: Array, b: Array, c: Array | None = None) -> Array:
+    prefix = "activation_"
+    numbers = {name.removeprefix(prefix): value for name, value in call.attributes.items() if name.startswith(prefix)}
+    return _activated(call, _standard("Gemm", call, a, b, c), numbers)
+
+
+@_computes("FusedMatMul", "TransposeMatMul")
+def _fused_mat_mul(call: Call, a: Array, b: Array) -> Array:
+    if call.get("transBatchA") or call.get("transBatchB"):
+        raise NotComputedError("FusedMatMul with transposed batches")
+    a = a.swapaxes(-1, -2) if call.get("transA") and a.ndim > 1 else a
+    b = b.swapaxes(-1, -2) if call.get("transB") and b.ndim > 1 else b
+    return np.asarray(call.get("alpha", 1.0) * _standard("MatMul", call, a, b))
+
+
+@_computes("Gelu")
+def _gelu(call: Call, x: Array) -> Array:
+    return _standard("Gelu", call, x, approximate="none")
+
+
+@_computes("BiasGelu")
+def _bias_gelu(call: Call, x: Array, bias: Array) -> Array:
+    return _standard("Gelu", call, x + bias, approximate="none")
+
+
+@_computes("FastGelu")
+def _fast_gelu(call: Call, x: Array, bias: Array | None = None) -> Array:
+    return _standard("Gelu", call, x if bias is None else x + bias, approximate="tanh")
+
+
+@_computes("QuickGelu")
+def _quick_gelu(call: Call, x: Array) -> Array:
+    return np.asarray(x * _standard("Sigmoid", call, call.get("alpha", 1.702) * x))
+
+
+@_computes("SkipLayerNormalization")
+def _skip_layer_norm(
+    call: Call, x: Array, skip: Array, gamma: Array, beta: Array | None = None, bias: Array | None = None
+) -> list[Array]:
+    total = x + skip if bias is None else x + skip + bias
+    made = _standard("LayerNormalization", call, total, gamma, beta, axis=-1, epsilon=call.get("epsilon", 1e-12))
+    return [made, np.empty(0), np.empty(0), total]
+
+
+@_computes("EmbedLayerNormalization")
+def _embed_layer_norm(
+    call: Call,
+    words: Array,
+    segments: Array | None,
+    of_words: Array,
+    of_positions: Array,
+    of_segments: Array | None,
+    gamma: Array,
+    beta: Array,
+    mask: Array | None = None,
+    positions: Array | None = None,
+) -> list[Array]:
+    if mask is not None:
+        raise NotComputedError("EmbedLayerNormalization with a mask")
+    places = np.arange(words.shape[1])[None] if positions is None else positions
+    total = of_words[words] + of_positions[places]
+    if segments is not None and of_segments is not None:
+        total = total + of_segments[segments]
+    made = _standard("LayerNormalization", call, total, gamma, beta, axis=-1, epsilon=call.get("epsilon", 1e-12))
+    return [made, np.zeros(len(words), np.int32), total]
+
+
+@_computes("Attention")
+def _attention(call: Call, x: Array, weights: Array, bias: Array | None = None, *more: Array | None) -> Array:
+    if any(values is not None for values in more) or call.get("do_rotary"):
+        raise NotComputedError("Attention with a mask, a past or rotary embeddings")
+    heads = call.get("num_heads", 1)
+    sizes = list(call.get("qkv_hidden_sizes") or [weights.shape[1] // 3] * 3)
+    projected = x @ weights if bias is None else x @ weights + bias
+    q, k, v = (
+        part.reshape(*part.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+        for part in np.split(projected, np.cumsum(sizes)[:2], axis=-1)
+    )
+    scores = q @ k.swapaxes(-1, -2) * (call.get("scale") or 1 / np.sqrt(q.shape[-1]))
+    if call.get("unidirectional"):
+        scores = np.where(np.tril(np.ones(scores.shape[-2:], np.bool_)), scores, -np.inf)
+    made = _standard("Softmax", call, scores, axis=-1) @ v
+    return np.asarray(made.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1))
