@@ -1,13 +1,56 @@
 """Fold every BatchNorm that mathematics allows out of an exported network, and prove that nothing changed."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from bnfold.version import __version__
 
 if TYPE_CHECKING:
     from bnfold.api import FoldOptions, FoldResult, explain, fold, fold_file, verify
+    from bnfold.errors import (
+        BnfoldError,
+        InternalError,
+        InvalidOriginalError,
+        ModelFormatError,
+        UncheckedError,
+        UnexpectedError,
+        UnsupportedModelError,
+        UsageError,
+        VerificationError,
+    )
+    from bnfold.guard import Limits
+    from bnfold.report.model import Report
+    from bnfold.verification import Verification, VerifyOptions
 
-__all__ = ["FoldOptions", "FoldResult", "__version__", "explain", "fold", "fold_file", "verify"]
+__all__ = [
+    "BnfoldError",
+    "FoldOptions",
+    "FoldResult",
+    "InternalError",
+    "InvalidOriginalError",
+    "Limits",
+    "ModelFormatError",
+    "Report",
+    "UncheckedError",
+    "UnexpectedError",
+    "UnsupportedModelError",
+    "UsageError",
+    "Verification",
+    "VerificationError",
+    "VerifyOptions",
+    "__version__",
+    "explain",
+    "fold",
+    "fold_file",
+    "verify",
+]
+
+_ELSEWHERE = {
+    "Limits": "bnfold.guard",
+    "Report": "bnfold.report.model",
+    "Verification": "bnfold.verification",
+    "VerifyOptions": "bnfold.verification",
+}
 
 
 def __dir__() -> list[str]:
@@ -16,8 +59,9 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
     """The API, imported when it is first asked for: `import bnfold` alone loads neither onnx nor onnxruntime."""
-    if name in __all__:
-        from bnfold import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module 'bnfold' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'bnfold' has no attribute {name!r}")
+    errors = importlib.import_module("bnfold.errors")
+    if hasattr(errors, name):
+        return getattr(errors, name)
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "bnfold.api")), name)

@@ -71,14 +71,14 @@ class Reason(Enum):
     UNDERFLOW = ("BNF304", "underflow", "a folded weight would lose precision below the smallest normal number")
     SPARSE = ("BNF306", "sparse", "the parameter is stored as a sparse tensor")
     QUANTIZED = ("BNF307", "quantized", "the parameter is stored quantised, and cannot take the map exactly")
-    OVERRIDABLE = ("BNF305", "overridable", "the parameter is also a graph input and --keep-overridable is given")
+    OVERRIDABLE = ("BNF305", "overridable", "the parameter is also a graph input, and the caller asked to keep those")
 
     UNKNOWN_OPERATOR = ("BNF401", "unknown-operator", "bnfold has no rule for this operator")
     FOREIGN_DOMAIN = ("BNF402", "foreign-domain", "the operator belongs to another domain, whatever its name says")
     UNKNOWN_VERSION = ("BNF403", "unknown-version", "bnfold has not been taught this version of the operator")
     MALFORMED = ("BNF404", "malformed", "the node contradicts its operator's specification")
 
-    REVERTED = ("BNF501", "reverted", "the fold was made, failed the check, and was dropped (--on-mismatch revert)")
+    REVERTED = ("BNF501", "reverted", "the fold was made, failed the check, and was dropped so that the rest holds")
 
 
 @dataclass(frozen=True)

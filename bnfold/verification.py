@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UsageError
+from bnfold.keywords import keyword
 
 Status = Literal["passed", "partial", "failed", "unchecked", "skipped"]
 
@@ -163,7 +164,9 @@ class VerifyOptions:
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise UsageError(f"a check needs at least 1 sample, got {self.samples}: skip it with --no-verify instead")
+            raise UsageError(
+                f"a check needs at least 1 sample, got {self.samples}: skip it with {keyword('verify', False)} instead"
+            )
         if self.seed < 0:
             raise UsageError(f"the seed must be 0 or greater, got {self.seed}")
         if self.memory < 1:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bnfold.api.formats.registry import FORMATS, ONNX, FormatRow
 from bnfold.errors import UsageError
+from bnfold.keywords import keyword
 
 
 def check_ending(source: Path, target: Path, written: FormatRow, read: FormatRow) -> None:
@@ -25,5 +26,5 @@ def check_ending(source: Path, target: Path, written: FormatRow, read: FormatRow
         return
     way_out = f"call it {target.with_suffix(written.endings[0]).name}"
     if promised is ONNX:
-        way_out += ", or give --to onnx"
+        way_out += f", or give {keyword('to', 'onnx')}"
     raise UsageError(f"{target} is called like {promised.called}, and {written.called} would be written: {way_out}")

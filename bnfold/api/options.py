@@ -1,11 +1,11 @@
-"""What the caller may ask of a fold, and what comes back."""
+"""What the caller may ask of a fold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from bnfold.errors import UsageError
-from bnfold.report.model import Report
 from bnfold.verification import VerifyOptions
 
 IN_MEMORY = "<memory>"
@@ -24,11 +24,11 @@ class FoldOptions:
         keep_overridable: leave parameters alone that are also graph inputs.
         freeze_initializers: take initializers of ONNX models off the graph inputs, so that runtimes can optimise with
             them; from IR version 4 on, before which they are constants anyway.
-        verify: how to check the result; None skips the check.
+        verify: how to check the result; True as VerifyOptions() says, False (and None) not at all.
         on_mismatch: what to do if the check fails: "fail" gives nothing, "revert" drops the folds that are to blame and
             keeps the rest.
-        shapes: of the inputs of a program, by name, where `verify` is None: TorchScript says no shapes, and folding it
-            needs them.
+        shapes: full shapes of inputs, by name, for the check, and for the folding of TorchScript, which says none. What
+            `verify` says of shapes comes first.
         imports: packages to import before a program of PyTorch is read; it may use what they register beside
             torch's own operators and classes, and nothing else.
         to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
@@ -42,7 +42,7 @@ class FoldOptions:
     assume_inference: bool = False
     keep_overridable: bool = False
     freeze_initializers: bool = False
-    verify: VerifyOptions | None = field(default_factory=VerifyOptions)
+    verify: VerifyOptions | bool | None = True
     on_mismatch: Literal["fail", "revert"] = "fail"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
@@ -50,11 +50,22 @@ class FoldOptions:
     digests: bool = False
 
     @property
+    def check(self) -> VerifyOptions | None:
+        """How to check the result; None not to."""
+        if not isinstance(self.verify, VerifyOptions):
+            return None
+        return replace(self.verify, shapes={**self.shapes, **self.verify.shapes}) if self.shapes else self.verify
+
+    @property
     def feeding(self) -> VerifyOptions:
         """What a program is run on: what the check would feed it."""
-        return self.verify or VerifyOptions(shapes=self.shapes)
+        return self.check or VerifyOptions(shapes=self.shapes)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.verify, VerifyOptions | bool | None):
+            raise UsageError(f"verify must be True, False or VerifyOptions, got {self.verify!r}")
+        if isinstance(self.verify, bool):
+            object.__setattr__(self, "verify", VerifyOptions() if self.verify else None)
         if isinstance(self.exclude, str):
             raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
         if isinstance(self.imports, str):
@@ -67,27 +78,35 @@ class FoldOptions:
             raise UsageError(f"to must be 'onnx' or nothing, got {self.to!r}")
 
 
-@dataclass(frozen=True)
-class FoldResult:
-    """A folded model and what was done to it.
-
-    Attributes:
-        model: of the kind that was given: an onnx.ModelProto, onnx_ir.Model, torch.jit.ScriptModule or
-            torch.export.ExportedProgram; of a path, the kind that the file holds.
-        report: every fold, every node that stays and why, the verdict of the check.
-    """
-
-    model: Any
-    report: Report
-
-
-def parse_options(given: dict[str, Any]) -> FoldOptions:
+def parse_options(given: Mapping[str, Any]) -> FoldOptions:
     """Keyword arguments as options.
 
     Raises:
         UsageError: one is unknown.
     """
-    try:
-        return FoldOptions(**given)
-    except TypeError as error:
-        raise UsageError(f"unknown option: {error}") from error
+    _require_known(given, FoldOptions)
+    return FoldOptions(**given)
+
+
+def parse_verify_options(given: Mapping[str, Any]) -> VerifyOptions:
+    """Keyword arguments as options of a check.
+
+    Raises:
+        UsageError: one is unknown, or a number is out of its range.
+    """
+    _require_known(given, VerifyOptions)
+    return VerifyOptions(**given)
+
+
+def _require_known(given: Mapping[str, Any], kind: type[FoldOptions] | type[VerifyOptions]) -> None:
+    known = [entry.name for entry in fields(kind)]
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return
+    if unknown in [entry.name for entry in fields(VerifyOptions)]:
+        raise UsageError(
+            f"unknown option {unknown!r}: it is one of the check, give verify=VerifyOptions({unknown}=...)"
+        )
+    alike = get_close_matches(unknown, known, n=1)
+    meant = f"did you mean {alike[0]!r}?" if alike else f"expected one of {', '.join(known)}"
+    raise UsageError(f"unknown option {unknown!r}: {meant}")

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bnfold.api.environment import environment
 from bnfold.api.formats.protocol import Candidate, Folded, Progress, Source
-from bnfold.api.options import FoldResult
 from bnfold.api.places import Staged, check_target
+from bnfold.api.result import FoldResult
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.outcome import Change
@@ -42,7 +43,7 @@ def plan(
     return _in_environment(report, source, read, ())
 
 
-def fold_in_memory(source: Source, name: str, watch: Stopwatch) -> FoldResult:
+def fold_in_memory(source: Source, name: str, watch: Stopwatch) -> FoldResult[Any]:
     """Fold a model, and keep the result.
 
     Args:
@@ -123,7 +124,7 @@ def _fold(
 
 
 def _judged(candidate: Candidate, source: Source, progress: Progress) -> Verification:
-    how = source.options.verify
+    how = source.options.check
     if how is None:
         return SKIPPED
     progress("comparing")

@@ -20,8 +20,10 @@ from bnfold.cli.parsing import (
     parse_tolerance,
 )
 from bnfold.cli.screen import Screen
+from bnfold.cli.spelling import as_option
 from bnfold.cli.stopping import stop_of, stopped_by_signals
 from bnfold.cli.streams import takes_standard_output
+from bnfold.keywords import spelled
 from bnfold.version import __version__
 
 if TYPE_CHECKING:
@@ -260,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, see `ExitCode`.
     """
-    with stopped_by_signals():
+    with stopped_by_signals(), spelled(as_option):
         return _run(arguments)
 
 

@@ -138,7 +138,7 @@ def _fold_all(
 
 def _fold(job: Job, options: "FoldOptions", request: Request, progress: Progress) -> "Watching[_Result]":
     """Fold one model, and answer for it."""
-    from bnfold.api import folding_file
+    from bnfold.api.files import folding_file
     from bnfold.guard import Limits
 
     limits = Limits(request.time_limit, request.memory_limit)

@@ -19,6 +19,7 @@ from bnfold.errors import BnfoldError, UncheckedError, UnsupportedModelError
 from bnfold.guard.child import Room, Step, Work, work_and_exit
 from bnfold.guard.limits import FOLDING, READING, Limits, processor_seconds
 from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
+from bnfold.keywords import keyword
 
 T = TypeVar("T")
 
@@ -155,12 +156,14 @@ class _Watch:
         allowed = self._room.limits.seconds_for(self._doing, self._room.size)
         used, passed = (now - then for now, then in zip(self._clock(), self._began, strict=True))
         if used > allowed or passed > _PATIENCE * allowed:
-            raise self._broken(f"needs more than {allowed:g} seconds of processor time for one step (--time-limit)")
+            raise self._broken(
+                f"needs more than {allowed:g} seconds of processor time for one step ({keyword('Limits.seconds')})"
+            )
 
     def _told(self, error: object) -> Exception:
         if isinstance(error, MemoryError):
             allowed = self._room.limits.memory_for(self._doing, self._room.size) / 2**30
-            return self._broken(f"needs more than {allowed:.1f} GiB of memory (--memory-limit)")
+            return self._broken(f"needs more than {allowed:.1f} GiB of memory ({keyword('Limits.memory')})")
         return error if isinstance(error, Exception) else self._broken(_TAKEN_OVER)
 
     def _death(self) -> BnfoldError:
@@ -169,7 +172,7 @@ class _Watch:
             name = signal.Signals(os.WTERMSIG(status)).name
             why = ", as systems do that run out of memory" if name == "SIGKILL" else ""
             return self._broken(f"crashed the process that read it ({name}{why})")
-        return self._broken("made a library give up, as some do where memory is short (--memory-limit)")
+        return self._broken(f"made a library give up, as some do where memory is short ({keyword('Limits.memory')})")
 
     def _broken(self, what: str) -> BnfoldError:
         if self._doing in (READING, FOLDING):

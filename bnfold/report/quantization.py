@@ -9,7 +9,7 @@ from bnfold.outcome import Fold, Merge, Quantization
 
 ADVICE = (
     "estimated ratio of signal to noise of the weight in int8 with one scale for all channels; if you quantise, take a "
-    "scale for each channel, or keep these apart with --exclude"
+    "scale for each channel, or exclude these nodes from folding"
 )
 _MUCH = 6.0
 """Decibels: half of the precision."""

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bnfold.keywords import keyword
 from bnfold.report.checks import reference, unchanged
 from bnfold.report.model import Report
 from bnfold.report.tensors import tensor_lines
@@ -100,7 +101,7 @@ def _check(report: Report) -> list[RenderableType]:
     head.append(f" on {counted(verification.samples, 'sample')}, seed {verification.seed}")
     lines: list[RenderableType] = [head]
     if report.read_as_inference:
-        lines.append(_indented(Text(f"compared with {reference(report)}, as --assume-inference asks")))
+        lines.append(_indented(Text(f"compared with {reference(report)}, as {keyword('assume_inference', True)} asks")))
     if verification.problem and not any(output.problem for output in verification.outputs):
         lines.append(_indented(Text(printable(verification.problem))))
     if verification.outputs:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bnfold.keywords import keyword
+
 if TYPE_CHECKING:
     from bnfold.report.model import Tally
 
@@ -65,7 +67,7 @@ def overridable(count: int) -> str:
     them = "it" if count == 1 else "them"
     return (
         f"{subject} as well: callers may replace {them}, so runtimes do not optimise with {them} "
-        f"(--freeze-initializers takes {them} off the inputs)"
+        f"({keyword('freeze_initializers', True)} takes {them} off the inputs)"
     )
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import bnfold
+import bnfold.errors
 
 HEAVY = ["google.protobuf", "ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime", "torch"]
 
@@ -20,6 +21,16 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize("statement", ["import bnfold", "import bnfold; bnfold.__version__", "import bnfold.errors"])
 def test_the_package_alone_loads_nothing_heavy(statement):
     assert loaded_by(statement) == set()
+
+
+def test_errors_are_caught_without_loading_what_raises_them():
+    assert loaded_by("from bnfold import BnfoldError, UncheckedError, VerificationError") == set()
+
+
+def test_every_error_is_offered():
+    errors = {name for name, kind in vars(bnfold.errors).items() if isinstance(kind, type)}
+    assert errors <= set(bnfold.__all__)
+    assert bnfold.UncheckedError is bnfold.errors.UncheckedError
 
 
 def test_the_api_loads_neither_torch_nor_onnx_ir():

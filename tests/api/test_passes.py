@@ -41,3 +41,13 @@ def test_options_reach_the_fold(model):
 def test_an_unknown_option(model):
     with pytest.raises((UsageError, onnx_ir.passes.PassError)):
         FoldBatchNorm(no_such_option=1)(onnx_ir.from_proto(model))
+
+
+def test_the_report_stays_with_the_pass(model):
+    fold = FoldBatchNorm()
+    assert fold.report is None
+    onnx_ir.passes.Sequential(fold)(onnx_ir.from_proto(model))
+    assert (fold.report.batch_norms.folded, fold.report.verification.status) == (1, "passed")
+    with pytest.raises(Exception, match="cannot fold a int"):
+        fold.call(3)
+    assert fold.report is None, "that of another model would be taken for this one's"

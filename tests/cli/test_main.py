@@ -31,7 +31,7 @@ CHANGED = {
 
 
 class Pretender:
-    """Stands in for bnfold.api.folding_file. A model's file holds what becomes of it."""
+    """Stands in for bnfold.api.files.folding_file. A model's file holds what becomes of it."""
 
     def __init__(self):
         self.calls = []
@@ -55,7 +55,7 @@ class Pretender:
 @pytest.fixture(autouse=True)
 def pretender(monkeypatch):
     made = Pretender()
-    monkeypatch.setattr("bnfold.api.folding_file", made)
+    monkeypatch.setattr("bnfold.api.files.folding_file", made)
     return made
 
 
@@ -78,7 +78,7 @@ def run(capsys, *arguments):
 
 
 def test_signature_of_the_pretender_is_that_of_the_real_one():
-    from bnfold.api import folding_file
+    from bnfold.api.files import folding_file
 
     assert list(inspect.signature(Pretender()).parameters) == list(inspect.signature(folding_file).parameters)
 

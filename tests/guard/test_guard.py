@@ -113,12 +113,12 @@ def test_endless_work_ends(guarded):
         while True:
             pass
 
-    with pytest.raises(UnsupportedModelError, match=r"more than 1 seconds .* \(--time-limit\), while folding"):
+    with pytest.raises(UnsupportedModelError, match=r"more than 1 seconds .* \(Limits.seconds\), while folding"):
         guarded(spin, limits=Limits(seconds=1))
 
 
 def test_waiting_for_ever_ends(guarded):
-    with pytest.raises(UnsupportedModelError, match="--time-limit"):
+    with pytest.raises(UnsupportedModelError, match=r"Limits\.seconds"):
         guarded(lambda _: time.sleep(1000), limits=Limits(seconds=0.1))
 
 
@@ -140,7 +140,7 @@ def spend(seconds):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what a process uses")
 def test_too_much_memory_is_an_error(guarded):
-    with pytest.raises(UnsupportedModelError, match=r"needs more than 0\.1 GiB of memory \(--memory-limit\)"):
+    with pytest.raises(UnsupportedModelError, match=r"needs more than 0\.1 GiB of memory \(Limits.memory\)"):
         guarded(lambda _: len(bytearray(2**30)), limits=Limits(memory=2**27))
 
 

@@ -22,7 +22,7 @@ def conv_and_batch_norm(*, opset: int = 17, dtype: str = "float32", **attributes
 def test_training_mode():
     folded = fold(conv_and_batch_norm(training_mode=1).model({"x": SHAPE}, {"y": SHAPE}))
     assert folded.reasons == [Reason.TRAINING_MODE]
-    assert "--assume-inference" in folded.kept[0].refusals[0].hint
+    assert "assume_inference=True" in folded.kept[0].refusals[0].hint
     assert folded.model == folded.original
 
 
@@ -74,7 +74,7 @@ def test_five_outputs_of_an_old_batch_norm():
     model = network.model({"x": SHAPE}, ["y"])
     folded = fold(model)
     assert folded.reasons == [Reason.STATISTICS_OUTPUTS]
-    assert "--assume-inference" in folded.kept[0].refusals[0].hint
+    assert "assume_inference=True" in folded.kept[0].refusals[0].hint
     assert folded.model == model
     expected = fold_and_compare(conv_and_batch_norm(opset=9).model({"x": SHAPE}, ["y"]))
     assert fold(model, assume_inference=True).model == expected.model

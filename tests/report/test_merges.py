@@ -36,7 +36,7 @@ def test_branches_that_stay_apart_say_why():
 def test_weights_that_int8_does_not_suit_are_named():
     text = render_text(report(merges=[merge()]), width=120)
     assert "In int8, 1 weight would lose much\n" in text
-    assert "--exclude" in text
+    assert "exclude" in text
     assert "    conv_3x3: 38 dB before, 28 dB after, 34 dB with a scale for each channel\n" in text
 
 

@@ -299,6 +299,6 @@ def test_nodes_that_change_nothing_are_named_as_such():
 
 
 def test_a_comparison_with_the_original_read_as_inference_is_called_that():
-    said = "  compared with the original read as an inference model, as --assume-inference"
+    said = "  assume_inference=True asks"
     assert said in lines_of(report(read_as_inference=True))
     assert said not in lines_of(report())

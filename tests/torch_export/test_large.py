@@ -16,7 +16,7 @@ def program():
 
 def test_onnx_is_not_written(program, monkeypatch):
     monkeypatch.setattr("bnfold.intake.message.LARGEST_MESSAGE", 100)
-    with pytest.raises(UnsupportedModelError, match="--to onnx writes them into one file of at most 2 GiB"):
+    with pytest.raises(UnsupportedModelError, match="to='onnx' writes them into one file of at most 2 GiB"):
         bnfold.fold(program, to="onnx")
 
 

@@ -118,7 +118,7 @@ def test_shapes_of_the_caller_come_first(tmp_path):
         saved(traced("plain"), tmp_path / "m.pt"), verify=VerifyOptions(shapes={"rows": (7, 3)})
     ).report
     assert report.verification.status == "passed"
-    assert report.warnings == ("image was fed as (2, 3, 6, 6), as the file was traced: give --shape to choose",)
+    assert report.warnings == ("image was fed as (2, 3, 6, 6), as the file was traced: give shapes to choose",)
 
 
 def test_nothing_is_said_where_the_caller_says_all(tmp_path):

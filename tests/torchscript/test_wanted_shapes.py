@@ -111,18 +111,18 @@ def scripted(network):
 @pytest.mark.parametrize(
     ("network", "folded", "told"),
     [
-        (OfTuple, 2, "pair.0 was fed as (1, 3, 32, 32); pair.1 was fed as (1, 5, 32, 32): give --shape"),
-        (OfDict, 2, "inputs.image was fed as (1, 3, 32, 32); inputs.depth was fed as (1, 5, 32, 32): give --shape"),
+        (OfTuple, 2, "pair.0 was fed as (1, 3, 32, 32); pair.1 was fed as (1, 5, 32, 32): give shapes"),
+        (OfDict, 2, "inputs.image was fed as (1, 3, 32, 32); inputs.depth was fed as (1, 5, 32, 32): give shapes"),
         (
             OfNested,
             2,
-            "inputs.views.0 was fed as (1, 3, 32, 32); inputs.views.1 was fed as (1, 5, 32, 32): give --shape",
+            "inputs.views.0 was fed as (1, 3, 32, 32); inputs.views.1 was fed as (1, 5, 32, 32): give shapes",
         ),
-        (OfList, 1, "images.0 was fed as (3, 32, 32); images.1 was fed as (3, 32, 32): give --shape"),
-        (Stacked, 1, "images.0 was fed as (3, 32, 32); images.1 was fed as (3, 32, 32): give --shape"),
-        (ChannelsLast, 1, "image was fed as (1, 32, 32, 3): give --shape"),
-        (Normalised, 1, "image was fed as (1, 3, 32, 32): give --shape to choose"),
-        (Series, 1, "x was fed as (1, 6, 32): give --shape"),
+        (OfList, 1, "images.0 was fed as (3, 32, 32); images.1 was fed as (3, 32, 32): give shapes"),
+        (Stacked, 1, "images.0 was fed as (3, 32, 32); images.1 was fed as (3, 32, 32): give shapes"),
+        (ChannelsLast, 1, "image was fed as (1, 32, 32, 3): give shapes"),
+        (Normalised, 1, "image was fed as (1, 3, 32, 32): give shapes to choose"),
+        (Series, 1, "x was fed as (1, 6, 32): give shapes"),
     ],
 )
 def test_a_script_whose_convolutions_say_its_inputs_folds_without_options(network, folded, told):

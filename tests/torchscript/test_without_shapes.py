@@ -44,7 +44,9 @@ def test_a_rank_that_nothing_fixes_is_not_assumed():
     assert result.report.batch_norms.folded == 0
     (kept,) = result.report.outcome.kept
     assert "not known before run time" in kept.refusals[0].evidence
-    assert kept.refusals[0].hint == "say what it runs on, such as --shape input=1,3 or --shape input=1,32,3"
+    assert (
+        kept.refusals[0].hint == "say what it runs on, such as shapes={'input': (1, 3)} or shapes={'input': (1, 32, 3)}"
+    )
 
 
 def test_what_a_shape_cannot_help_asks_for_none():

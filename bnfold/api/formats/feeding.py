@@ -13,6 +13,7 @@ from bnfold.errors import UncheckedError, UsageError
 from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Pattern
 from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torchscript.inputs import WantedShape, recorded_shapes, wanted_shapes
+from bnfold.keywords import keyword
 from bnfold.verifier.programs.inputs import example_arguments, inputs_without_shape
 from bnfold.verifier.run.shapes import one_sample
 
@@ -41,7 +42,7 @@ def with_shapes(
     given = {name.partition(".")[0] for name in (*options.feeding.shapes, *options.feeding.inputs)}
     chosen = {name: shape for name, shape in known.items() if name.partition(".")[0] not in given}
     if chosen and _runs(model, tried := _with(options, chosen)):
-        return ShapedOptions(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: give --shape to choose",))
+        return ShapedOptions(tried, warnings=(f"{_in_words(chosen)}, as the file was traced: {_choose()}",))
     return _as_wanted(model, options)
 
 
@@ -70,8 +71,8 @@ def _as_wanted(module: torch.jit.ScriptModule, options: FoldOptions) -> ShapedOp
         for chosen in islice(_choices(leaves, wanted), _MOST_TRIALS) if wanted else ():
             if _runs(module, tried := _with(options, chosen)):
                 teaches = all(leaf in wanted and wanted[leaf].is_certain for leaf in leaves)
-                advice = "to choose" if teaches else "to choose, and to fold what depends on a rank that nothing fixes"
-                return ShapedOptions(tried, teaches, (f"{_in_words(chosen)}: give --shape {advice}",))
+                why = "" if teaches else ", and to fold what depends on a rank that nothing fixes"
+                return ShapedOptions(tried, teaches, (f"{_in_words(chosen)}: {_choose()}{why}",))
     return ShapedOptions(options)
 
 
@@ -102,10 +103,11 @@ def _runs(model: torch.jit.ScriptModule, options: FoldOptions) -> bool:
 
 
 def _with(options: FoldOptions, chosen: Shapes) -> FoldOptions:
-    shapes = {**chosen, **options.feeding.shapes}
-    if options.verify is None:
-        return replace(options, shapes=shapes)
-    return replace(options, verify=replace(options.verify, shapes=shapes))
+    return replace(options, shapes={**chosen, **options.feeding.shapes})
+
+
+def _choose() -> str:
+    return f"give {keyword('shapes')} to choose"
 
 
 def _in_words(chosen: Shapes) -> str:

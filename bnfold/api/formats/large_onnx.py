@@ -50,17 +50,22 @@ class _LargeFolded(OnnxFolded):
 
 
 def require_serialisable(model: onnx.ModelProto) -> None:
-    """Raise UsageError where a model in memory is too large to be serialised.
-
-    What its tensors say of their size is added up: protobuf itself finds out by serialising it.
-    """
-    inside = (tensor for tensor in stored_tensors(model) if tensor.data_location != onnx.TensorProto.EXTERNAL)
-    size = sum(math.prod(tensor.dims) * _width(tensor) for tensor in inside)
-    if size > message.LARGEST_MESSAGE:
+    """Raise UsageError where a model in memory is too large to be serialised."""
+    if not fits_in_a_message(model):
         raise UsageError(
-            f"the model holds {size / 2**30:.1f} GiB of weights, and protobuf serialises no more than 2 GiB: save it "
-            "with onnx.save(model, path, save_as_external_data=True), and give the path"
+            f"the model holds {_size(model) / 2**30:.1f} GiB of weights, and protobuf serialises no more than 2 GiB: "
+            "save it with onnx.save(model, path, save_as_external_data=True), and give the path"
         )
+
+
+def fits_in_a_message(model: onnx.ModelProto) -> bool:
+    """Whether protobuf serialises a model, by what its tensors say of their size: it finds out by serialising it."""
+    return _size(model) <= message.LARGEST_MESSAGE
+
+
+def _size(model: onnx.ModelProto) -> float:
+    inside = (tensor for tensor in stored_tensors(model) if tensor.data_location != onnx.TensorProto.EXTERNAL)
+    return math.fsum(math.prod(tensor.dims) * _width(tensor) for tensor in inside)
 
 
 def _width(tensor: onnx.TensorProto) -> float:

@@ -1,14 +1,14 @@
 """ONNX models: files, and protobufs in memory."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
-from bnfold.api.formats.large_onnx import LargeSource, require_serialisable
+from bnfold.api.formats.large_onnx import LargeSource, fits_in_a_message, require_serialisable
 from bnfold.api.formats.onnx_models import OnnxSource, measure
 from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
@@ -25,6 +25,7 @@ from bnfold.frontends.onnx.file import (
 from bnfold.frontends.onnx.inference import assume_inference
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake import message
+from bnfold.intake.tensors import stored_tensors
 from bnfold.intake.text import readable_text
 
 
@@ -61,6 +62,16 @@ class OnnxFormat:
         opened = in_order(copy, TensorStore(None))
         check_external_data(opened)
         return self._held(opened, options)
+
+    @readable_text()
+    def write(self, model: object, folder: Path, target: Path) -> Sequence[Path]:
+        """Weights go into a file beside it only where a message of protobuf does not hold them."""
+        if not isinstance(model, onnx.ModelProto):
+            raise UsageError(f"cannot write a {type(model).__name__}: expected an onnx.ModelProto")
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        moved = [] if fits_in_a_message(copy) else list(stored_tensors(copy))
+        return stage(OpenModel(copy, TensorStore(None)), moved, folder, target)
 
     def _opened(self, path: Path, opened: OpenModel, options: FoldOptions, scratch: Path | None) -> OnnxSource:
         """A model whose original is a file, or a copy of it that is read as an inference model."""

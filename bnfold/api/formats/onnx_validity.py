@@ -4,6 +4,7 @@ import onnx
 import torch
 
 from bnfold.errors import UnsupportedModelError
+from bnfold.keywords import keyword
 from bnfold.verifier.run.complaints import one_line
 
 # So that nothing but reading the model and finding kernels takes time.
@@ -34,6 +35,7 @@ def require_runnable(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _refused(model: onnx.ModelProto, by: str, error: Exception) -> UnsupportedModelError:
     coarse = any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in model.graph.initializer)
-    advice = "; convert the program to float32 or float16 first, or leave out --to onnx" if coarse else ""
+    way_out = f"; convert the program to float32 or float16 first, or leave out {keyword('to', 'onnx')}"
+    advice = way_out if coarse else ""
     why = one_line(error)[:300]
     return UnsupportedModelError(f"as torch {torch.__version__} exports it, {by} does not accept it: {why}{advice}")

@@ -107,6 +107,10 @@ class ProgramFormat(ABC, Generic[P]):
             UsageError: it is not.
         """
 
+    @abstractmethod
+    def write(self, model: object, folder: Path, target: Path) -> Sequence[Path]:
+        """See Format."""
+
     def open(self, path: Path, options: FoldOptions, scratch: Path | None) -> "ProgramSource[P]":  # noqa: ARG002
         """See Format."""
         import_packages(options.imports)
@@ -212,7 +216,7 @@ def verify_programs(reference: Source, candidate: Source) -> Verification:
 
     if not isinstance(reference, ProgramSource) or not isinstance(candidate, ProgramSource):
         raise InternalError("other models than programs were to be compared as such")
-    verdict = check_torch(reference.program, candidate.program, reference.options.verify)
+    verdict = check_torch(reference.program, candidate.program, reference.options.check)
     return replace(verdict, warnings=(*reference.warnings, *verdict.warnings))
 
 

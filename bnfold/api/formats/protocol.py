@@ -15,6 +15,10 @@ Progress: TypeAlias = Callable[[str], None]
 """Told what is being done."""
 
 
+def untold(_doing: str) -> None:
+    """The progress that nobody wants to know."""
+
+
 class Candidate(Protocol):
     """A folded model as its user will have it, which nobody has checked yet."""
 
@@ -141,4 +145,19 @@ class Format(Protocol):
         Raises:
             UsageError: it is of another class, or too large.
             ModelFormatError, UnsupportedModelError: as `open`.
+        """
+
+    def write(self, model: object, folder: Path, target: Path) -> Sequence[Path]:
+        """Write a model in memory, which is left unchanged.
+
+        Args:
+            model: of a class of this format.
+            folder: an existing folder that nobody else uses.
+            target: where it will go; the file bears that name in the folder.
+
+        Returns:
+            The files, data first and the model last.
+
+        Raises:
+            UsageError: the disk is full, or the folder refuses.
         """

@@ -20,6 +20,10 @@ _READ_OF_PICKLES = 2**20
 _EXPECTED = "a path, an onnx.ModelProto, an onnx_ir.Model, a torch.jit.ScriptModule or a torch.export.ExportedProgram"
 
 
+class NotInstalledError(UsageError):
+    """What opens a file is not there."""
+
+
 @dataclass(frozen=True)
 class FormatRow:
     """What is known of a format before a model of it is opened.
@@ -152,6 +156,11 @@ def format_of_object(model: object) -> FormatRow:
     raise UsageError(f"cannot fold a {type(model).__name__}: expected {_EXPECTED}")
 
 
+def is_onnx_ir(model: object) -> bool:
+    """Whether it is a model of onnx_ir, which is folded and written as a protobuf."""
+    return _is_instance(model, "onnx_ir", "Model")
+
+
 def _is_instance(model: object, module: str, name: str) -> bool:
     """Whether an object is of a class; if so, the class's module is imported already."""
     kind = getattr(sys.modules.get(module), name, None)
@@ -162,7 +171,7 @@ def _require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise UsageError(
+        raise NotInstalledError(
             "is a program of PyTorch, which is not installed: pip install 'torch>=2.13', or "
             "pip install '.[torch]' in a checkout of bnfold"
         ) from error

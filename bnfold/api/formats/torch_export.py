@@ -12,7 +12,7 @@ from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
 from bnfold.frontends.aten.inference import assume_inference
 from bnfold.frontends.aten.port import AtenPort
-from bnfold.frontends.torch_export.file import open_program, save_program_like
+from bnfold.frontends.torch_export.file import open_program, save_program, save_program_like
 from bnfold.frontends.torch_export.lift import lift
 from bnfold.frontends.torch_export.lower import lower, separated
 from bnfold.outcome import Change
@@ -31,6 +31,12 @@ class ExportFormat(ProgramFormat[ExportedProgram]):
     def write_like(self, source: Path, program: ExportedProgram, path: Path, options: FoldOptions) -> Sequence[str]:
         """See ProgramFormat."""
         return save_program_like(source, program, path, options.imports)
+
+    def write(self, model: object, folder: Path, target: Path) -> Sequence[Path]:
+        """See Format."""
+        staged = folder / target.name
+        save_program(self.require(model), staged)
+        return (staged,)
 
     def fold(
         self,

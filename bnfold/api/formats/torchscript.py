@@ -13,7 +13,7 @@ from bnfold.api.options import FoldOptions
 from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
 from bnfold.frontends.aten.port import AtenPort
-from bnfold.frontends.torchscript.file import duplicate, inputs_of_trace, open_script, save_script_like
+from bnfold.frontends.torchscript.file import duplicate, inputs_of_trace, open_script, save_script, save_script_like
 from bnfold.frontends.torchscript.program import ScriptProgram
 from bnfold.outcome import Change
 from bnfold.report.model import FormatName
@@ -34,6 +34,12 @@ class ScriptFormat(ProgramFormat[torch.jit.ScriptModule]):
     ) -> Sequence[str]:
         """See ProgramFormat."""
         return save_script_like(source, program, path, options.imports)
+
+    def write(self, model: object, folder: Path, target: Path) -> Sequence[Path]:
+        """See Format."""
+        staged = folder / target.name
+        save_script(self.require(model), staged)
+        return (staged,)
 
     def fold(
         self,
@@ -85,6 +91,6 @@ def _examples(module: torch.jit.ScriptModule, options: FoldOptions) -> list[Any]
     try:
         return example_arguments(module, options.feeding)
     except UsageError:
-        if options.verify is not None or options.shapes:
+        if options.check is not None or options.shapes:
             raise
         return []

@@ -1,10 +1,16 @@
 """How a decoder gives up on a node: an exception that carries the `Opaque` it becomes."""
 
 from bnfold.affine import Array
+from bnfold.keywords import keyword
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Opaque
 
 IF_MEANT_FOR_INFERENCE = "if it is meant for inference, export in eval mode"
+
+
+def if_meant_for_inference() -> str:
+    """The hint where bnfold can read the node as an inference one as well."""
+    return f"{IF_MEANT_FOR_INFERENCE}, or give {keyword('assume_inference', True)}"
 
 
 class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door

@@ -23,6 +23,7 @@ from bnfold.frontends.torch_archive.program import ProgramChecker
 from bnfold.frontends.torch_archive.saved import Saved, read_safely, read_saved, rebuilt
 from bnfold.frontends.torch_archive.tensors import DTYPES, StoredTensor, check_extent
 from bnfold.frontends.torch_archive.zip_reader import Buffer, Entry
+from bnfold.keywords import keyword
 
 _MODEL = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"
@@ -178,7 +179,8 @@ class _Reader:
         """An object of a class in another package, which the user must have named."""
         if not self._imports:
             raise UnsupportedModelError(
-                "holds an object of a class of another package, which runs code of it: name it with --import"
+                "holds an object of a class of another package, which runs code of it: name it with "
+                f"{keyword('imports')}"
             )
         if name.startswith("custom"):
             raise UnsupportedModelError("holds an object of a class of C++, which bnfold does not load")

@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 from bnfold.errors import UnsupportedModelError
+from bnfold.keywords import keyword
 
 _COMPUTING = frozenset(
     """
@@ -100,11 +101,13 @@ def check_operator(operator: str, imports: Iterable[str]) -> None:
         raise UnsupportedModelError(f"calls the operator {operator!r}, which is not one that computes")
     if not tuple(imports):
         raise UnsupportedModelError(
-            f"calls the operator {operator!r} of another package: name the package with --import to allow its operators"
+            f"calls the operator {operator!r} of another package: name the package with {keyword('imports')} to allow "
+            "its operators"
         )
     if not hasattr(getattr(torch.ops, namespace), name):
         raise UnsupportedModelError(
-            f"calls the operator {operator!r}, which no imported package has: name its package with --import"
+            f"calls the operator {operator!r}, which no imported package has: name its package with "
+            f"{keyword('imports')}"
         )
 
 

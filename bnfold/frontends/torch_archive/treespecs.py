@@ -9,6 +9,7 @@ from typing import Any
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.torch_archive.json_text import read_json
 from bnfold.frontends.torch_archive.names import is_dotted, is_variable
+from bnfold.keywords import keyword
 
 _PLAIN = frozenset(
     {
@@ -91,7 +92,7 @@ def _check_context(kind: str, context: object, imports: tuple[str, ...]) -> None
             raise UnsupportedModelError(f"holds inputs of a type that is imported by name ({str(context)[:80]!r})")
     elif kind not in _PLAIN:
         raise UnsupportedModelError(
-            f"holds inputs or outputs of the type {kind[:80]!r}: name its package with --import to allow it"
+            f"holds inputs or outputs of the type {kind[:80]!r}: name its package with {keyword('imports')} to allow it"
         )
     elif context is not None:
         if not isinstance(context, str):

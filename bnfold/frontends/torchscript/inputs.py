@@ -19,6 +19,7 @@ from bnfold.frontends.torchscript.accepted_shapes import Inverse, inverse_of, on
 from bnfold.frontends.torchscript.ir import Attributes, IrBlock, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared, prepare
 from bnfold.frontends.torchscript.shapes import fixed_types
+from bnfold.keywords import keyword
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -144,7 +145,7 @@ def question_for_shapes(prepared: Prepared) -> str:
     """How to say what the program runs on, where its weights accept several ranks: "" where they do not."""
     examples = [
         " or ".join(
-            f"--shape {wanted.leaf}=" + ",".join(str(_EXAMPLE.get(axis, axis)) for axis in shape)
+            keyword("shapes", {wanted.leaf: tuple(_EXAMPLE.get(axis, axis) for axis in shape)})
             for shape in wanted.shapes
         )
         for wanted in _wanted(prepared)

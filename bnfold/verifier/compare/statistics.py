@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bnfold.keywords import keyword
 from bnfold.verification import OutputCheck, VerifyOptions
 from bnfold.verifier.compare.arrays import Difference, tensors
 from bnfold.verifier.compare.noise import NoiseLevel
@@ -134,7 +135,8 @@ class OutputStatistics:
         problem = self._problem
         if self.is_undecided:
             doubt = f" ({self._doubt})" if self._doubt else ""
-            problem = f"equality cannot be shown, {self._instability}{doubt}: give real samples with --input"
+            way_out = f"give real samples with {keyword('VerifyOptions.inputs')}"
+            problem = f"equality cannot be shown, {self._instability}{doubt}: {way_out}"
         return OutputCheck(
             name=self.name,
             max_abs=self._max_abs if self._decided else math.nan,

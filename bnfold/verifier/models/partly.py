@@ -8,7 +8,7 @@ from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.stand_ins import are_inside, as_partial, lacking_nodes, opened, random_nodes, stood_in
-from bnfold.verifier.run.complaints import GO_ON, Lacking, RefusedError
+from bnfold.verifier.run.complaints import Lacking, RefusedError
 
 Compare = Callable[[Structure, Structure], Verification]
 
@@ -65,7 +65,7 @@ def _compare_without(
             if _lacking(error):
                 raise
             refused = refused or error
-    raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run; {GO_ON}") from refused
+    raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run") from refused
 
 
 def _structure(model: Model | None) -> Structure:

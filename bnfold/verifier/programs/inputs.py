@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnfold.errors import UncheckedError, UsageError
+from bnfold.keywords import keyword
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.ports import TorchPort
@@ -99,7 +100,9 @@ def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
             return feed
     fed = ", ".join(f"{port.name}={','.join(map(str, port.sizes))}" for port in program.ports if port.sizes)
     given = fed or ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in options.shapes.items())
-    raise UncheckedError(f"{refused} (fed with {given or 'nothing'}); give --shape or --input, or --no-verify")
+    raise UncheckedError(
+        f"{refused} (fed with {given or 'nothing'}); give {keyword('shapes')} or {keyword('VerifyOptions.inputs')}"
+    )
 
 
 def _feeds(program: TorchProgram, options: VerifyOptions) -> Iterator[TorchFeed]:
@@ -159,11 +162,11 @@ def _refuse_unknown_shapes(ports: Sequence[TorchPort]) -> None:
     inputs = ", ".join(f"{port.name} ({port.type})" for port in ports)
     unknown = [port.name for port in ports if port.is_tensor and port.sizes is None]
     if unknown:
-        asked = " ".join(f"--shape {name}=1,3,224,224" for name in unknown)
+        asked = keyword("shapes", dict.fromkeys(unknown, (1, 3, 224, 224)))
         raise UsageError(f"nothing says the shapes of the inputs: give them, like {asked}; the inputs are {inputs}")
     untold = next((port for port in ports if not port.is_tensor and not port.is_optional), None)
     if untold is not None:
         raise UsageError(
-            f"nothing says the value of input {untold.name!r} of type {untold.type}: give --input, "
-            f"or --no-verify; the inputs are {inputs}"
+            f"nothing says the value of input {untold.name!r} of type {untold.type}: give "
+            f"{keyword('VerifyOptions.inputs')}, or {keyword('verify', False)}; the inputs are {inputs}"
         )

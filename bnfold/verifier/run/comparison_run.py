@@ -11,7 +11,7 @@ from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.run.complaints import GO_ON, RefusedError, of_original
+from bnfold.verifier.run.complaints import RefusedError, of_original
 from bnfold.verifier.run.feeding import Feeding
 from bnfold.verifier.run.inputs import distinct_samples, draw, name_of_draw
 from bnfold.verifier.run.parallel import side_by_side
@@ -52,7 +52,7 @@ class Pair:
             return cls(ours, OnnxRunner(new.model, [changed.name for changed in tensors]), tuple(tensors))
         except RefusedError as error:
             if error.lacking and not error.lacking.is_kernel:
-                raise UncheckedError(f"{error}; {GO_ON}") from error
+                raise UncheckedError(str(error)) from error
             raise NewModelRefuses(str(error)) from error
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 
-GO_ON = "to go on without a check use --no-verify"
-
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _FILE = re.compile(r"^Load model from .*? failed:\s*")
 _PLACE = re.compile(r"(?:[A-Za-z]:)?[\w./\\+-]+\.(?:cc|cpp|cu|cuh|h|hpp):\d+\s+")
@@ -86,7 +84,7 @@ class RefusedError(UncheckedError):
 def of_original(error: RefusedError) -> UncheckedError:
     """What it means that the original is not taken: there is nothing to compare with."""
     kind = InvalidOriginalError if error.is_invalid else UncheckedError
-    return kind(f"{error}; {GO_ON}")
+    return kind(str(error))
 
 
 def complaint(error: Exception, doing: str, role: str) -> UncheckedError:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from bnfold.errors import UncheckedError
+from bnfold.keywords import keyword
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.run.complaints import GO_ON, RefusedError
+from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
@@ -102,11 +103,14 @@ def _nothing_fits(
     tried = "" if len(refused) == 1 else f" nor with {len(refused) - 1} other choices"
     said = f"{reason} (fed with {fed or 'nothing'}{tried})"
     if any(_has_free_sizes(port) for port in inputs if port.name not in options.shapes):
-        return _caused(f"{said}; give --shape, --dim or --input, or {GO_ON}", reason)
+        return _caused(
+            f"{said}; give {keyword('shapes')}, {keyword('VerifyOptions.dims')} or {keyword('VerifyOptions.inputs')}",
+            reason,
+        )
     if any(port.dtype is not None and port.dtype.kind in "iuO" for port in inputs if port.name not in options.inputs):
-        return _caused(f"{said}; give --input, or {GO_ON}", reason)
+        return _caused(f"{said}; give {keyword('VerifyOptions.inputs')}", reason)
     failing = reason.failing if isinstance(reason, RefusedError) else None
-    return _caused(f"{said}; {GO_ON}", RefusedError(str(reason), lacking=failing))
+    return _caused(said, RefusedError(str(reason), lacking=failing))
 
 
 def _has_free_sizes(port: Port) -> bool:

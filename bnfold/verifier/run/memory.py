@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnfold.intake.calls import written_out
 from bnfold.intake.tensors import bytes_of
+from bnfold.keywords import keyword
 from bnfold.verifier.models.graph import RANDOM, Structure, bodies, names_read
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.sizes import inferred, sizes_in
@@ -80,7 +81,7 @@ class Demand:
     def _too_large(what: str, size: int, most: int) -> str:
         if size <= most:
             return ""
-        return f"{what} take {size / _GIB:,.1f} GiB, more than {most / _GIB:,.2g} (--verify-memory)"
+        return f"{what} take {size / _GIB:,.1f} GiB, more than {most / _GIB:,.2g} ({keyword('VerifyOptions.memory')})"
 
     @cached_property
     def _dense(self) -> int:

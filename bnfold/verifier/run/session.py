@@ -17,7 +17,7 @@ from bnfold.errors import UncheckedError, UsageError
 from bnfold.pulse import beat
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.signature import Port, Signature
-from bnfold.verifier.run.complaints import GO_ON, complaint, one_line
+from bnfold.verifier.run.complaints import complaint, one_line
 from bnfold.verifier.run.parallel import half_of_the_processors
 from bnfold.verifier.run.values import to_array, to_value
 
@@ -139,9 +139,7 @@ class Session:
                 )
             except Exception as error:
                 if has_ended():
-                    raise EndlessError(
-                        f"one run of {self.role} was ended after {LONGEST_RUN:g} seconds; {GO_ON}"
-                    ) from error
+                    raise EndlessError(f"one run of {self.role} was ended after {LONGEST_RUN:g} seconds") from error
                 raise complaint(error, "run", self.role) from error
         return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
 

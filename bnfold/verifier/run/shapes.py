@@ -8,7 +8,6 @@ from math import prod
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.run.complaints import GO_ON
 from bnfold.verifier.run.wanted_sizes import Wants
 
 Shape = tuple[int, ...]
@@ -73,7 +72,7 @@ def settings(
     """
     for port in inputs:
         if port.dtype is None:
-            raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}: {GO_ON}")
+            raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}")
     given = _given_shapes(inputs, options)
     sizes = _given_sizes(inputs, given, options)
     wanted = _with_wants(inputs, sizes, wants or {})

@@ -207,7 +207,7 @@ def test_an_operator_in_a_body_is_out_of_reach():
         [custom("n0", "b")], "body", [], [onnx.helper.make_tensor_value_info("b", FLOAT, None)]
     )
     chosen = node("If", "train", "h0", then_branch=body, else_branch=body)
-    with pytest.raises(UncheckedError, match=r"com\.acme:MyOp.*--no-verify"):
+    with pytest.raises(UncheckedError, match=r"com\.acme:MyOp.*verify=False"):
         bnfold.fold(Network(chosen, relu("n1", "h1")).proto())
 
 

@@ -79,7 +79,9 @@ def test_other_inputs_and_outputs_are_caught():
 
 def test_without_shapes_it_asks_and_shows_the_inputs():
     module = compiled(randomised(modules.OtherMethods()), "scripted")
-    with pytest.raises(UsageError, match=r"--shape x=.*the inputs are x \(Tensor\), scale \(float\)"):
+    with pytest.raises(
+        UsageError, match=r"shapes=\{'x': \(1, 3, 224, 224\)\}.*the inputs are x \(Tensor\), scale \(float\)"
+    ):
         check_torch(module, module)
 
 

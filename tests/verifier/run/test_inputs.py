@@ -181,7 +181,7 @@ def test_no_size_that_runs_is_an_error_that_says_how_to_go_on():
     message = str(error.value)
     assert message.startswith("onnxruntime cannot run the original: ")
     assert "(fed with x=1,3,64,64 nor with " in message
-    assert all(word in message for word in ("--shape", "--dim", "--input", "--no-verify"))
+    assert all(word in message for word in ("shapes", "VerifyOptions.dims", "VerifyOptions.inputs"))
     assert "\n" not in message
 
 

@@ -59,7 +59,6 @@ def test_an_original_that_does_not_load_is_one_clear_line(content):
     with pytest.raises(VerificationError) as error:
         check(content, unary("Relu"), VerifyOptions())
     assert str(error.value).startswith("onnxruntime cannot load the original: ")
-    assert str(error.value).endswith("; to go on without a check use --no-verify")
     assert "ONNXRuntimeError" not in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -68,7 +67,7 @@ def test_an_original_without_a_kernel_is_an_error():
     # onnxruntime's CPU provider has no Conv of float64.
     ports = {"x": (DOUBLE, [1, 1, 4, 4])}, {"y": (DOUBLE, [1, 1, 4, 4])}
     original, new = (model([node("Conv", "x w", "y")], *ports, {"w": np.full((1, 1, 1, 1), by)}) for by in (1.0, 2.0))
-    with pytest.raises(VerificationError, match=r"implementation for Conv.*--no-verify"):
+    with pytest.raises(VerificationError, match=r"implementation for Conv"):
         check(original, new, VerifyOptions())
 
 

@@ -21,7 +21,7 @@ from bnfold.frontends.common.batch_norms import (
 )
 from bnfold.frontends.common.broadcasting import with_rank_of
 from bnfold.frontends.common.parameters import new_operand, without_leading_ones
-from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
+from bnfold.frontends.common.undecodable import Undecodable, if_meant_for_inference
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, BroadcastScale
 
@@ -98,9 +98,6 @@ def _which_is_constant(call: AtenCall, meaning: AffineMap) -> str:
     return "other" if meaning.source == call.source("self") else "self"
 
 
-_EXPORT_IN_EVAL_MODE = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
-
-
 def decode_batch_norm(call: AtenCall) -> AffineMap:
     """A batch_norm that a flag lets train; one that keeps no statistics always takes those of the batch.
 
@@ -147,7 +144,7 @@ def decode_training_batch_norm(call: AtenCall) -> AffineMap:
         raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch, and they are used")
     if not has_statistics(call):
         raise Undecodable(Reason.TRAINING_MODE, "it keeps no statistics, and always takes those of the batch")
-    raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", _EXPORT_IN_EVAL_MODE)
+    raise Undecodable(Reason.TRAINING_MODE, "it takes its statistics from the batch", if_meant_for_inference())
 
 
 @FAMILY.operator(

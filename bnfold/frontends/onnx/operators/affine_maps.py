@@ -17,7 +17,7 @@ from bnfold.frontends.common.batch_norms import (
 )
 from bnfold.frontends.common.broadcasting import with_leading_ones, with_rank_of
 from bnfold.frontends.common.parameters import new_operand, new_parameter, without_leading_ones
-from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable
+from bnfold.frontends.common.undecodable import Undecodable, if_meant_for_inference
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON, attribute
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.constants import OnnxConstants
@@ -33,8 +33,6 @@ FAMILY = Family()
 
 FIRST_WITH_TRAINING_MODE = 14
 """Below this opset, five outputs say training and one says inference. Source: ONNX BatchNormalization-9, -14"""
-
-_IF_MEANT = f"{IF_MEANT_FOR_INFERENCE}, or give --assume-inference"
 
 
 @encodes(AffineMap)
@@ -96,10 +94,10 @@ def _require_inference(context: OnnxContext) -> None:
         )
         raise Undecodable(Reason.TRAINING_MODE, f"training_mode is 1, and {kept}")
     if training:
-        raise Undecodable(Reason.TRAINING_MODE, "training_mode is 1", hint=_IF_MEANT)
+        raise Undecodable(Reason.TRAINING_MODE, "training_mode is 1", hint=if_meant_for_inference())
     if any(node.outputs[1:]):
         names = ", ".join(repr(value.name) for value in node.outputs[1:] if value is not None)
-        hint = _IF_MEANT if node.opset < FIRST_WITH_TRAINING_MODE else ""
+        hint = if_meant_for_inference() if node.opset < FIRST_WITH_TRAINING_MODE else ""
         raise Undecodable(Reason.STATISTICS_OUTPUTS, f"it also outputs {names}, which is for training only", hint)
 
 
