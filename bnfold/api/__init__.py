@@ -5,5 +5,6 @@ from bnfold.api.models import explain, fold
 from bnfold.api.options import FoldOptions
 from bnfold.api.result import FoldResult
 from bnfold.api.verifying import verify
+from bnfold.verification import VerifyOptions
 
-__all__ = ["FoldOptions", "FoldResult", "explain", "fold", "fold_file", "verify"]
+__all__ = ["FoldOptions", "FoldResult", "VerifyOptions", "explain", "fold", "fold_file", "verify"]
