@@ -400,17 +400,21 @@ class Sum:
 class Product:
     """A product of tensors that are all computed at run time.
 
-    Equation: y = x_0 * ... * x_n
-    Symbols:  x_i: of any rank, aligned at their last axes and repeated to the shape of y
+    Equation: y = x_0 * ... * x_n + b
+    Symbols:  x_i: of any rank, aligned at their last axes and repeated to the shape of y; b: (1 or d_1, ..., 1 or d_r)
     Source:   ONNX Mul-14
 
     Attributes:
         operands: x_i.
         rank: of y.
+        bias: b, which a shift becomes; None where there is none.
+        takes_bias: whether it ends what computes a linear operator, of which b is the bias.
     """
 
     operands: tuple[Operand, ...]
     rank: int
+    bias: Array | None = None
+    takes_bias: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Add, Sub, Sum and Mul of tensors that are all computed at run time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,18 +76,26 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
 def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
     """A scale behind a product goes to any one factor; to one that is broadcast along its axes, as a `Widening`.
 
-    Before::  a, b -- a * b -- scale s -- y
-    After::   a -- scale s; a * b -- y
-    Law:      s * (a * b) == (s * a) * b
-    Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; s:
-              (1 or d_1, ..., 1 or d_r), of length 1 where the factor is repeated
-    Refuses:  SHIFT_CANNOT_PASS: a shift belongs to no factor;
+    A shift stays behind, where the product is the end of a linear operator: it is the bias of that.
+
+    Before::  a, b -- a * b + c -- affine(s, t) -- y
+    After::   a -- scale s; a * b + (s * c + t) -- y
+    Law:      s * (a * b + c) + t == (s * a) * b + (s * c + t)
+    Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; c, s, t:
+              (1 or d_1, ..., 1 or d_r), s of length 1 where the factor is repeated
+    Refuses:  SHIFT_CANNOT_PASS: a shift belongs to no factor of another product;
               WRONG_AXIS: s varies along an axis on which every factor is repeated;
               UNKNOWN_SHAPE: whether it does is not known before run time
     Source:   ONNX Mul-14
     """
-    if affine.has_shift:
+    if affine.has_shift and not node.takes_bias:
         return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
+    behind = None
+    if affine.has_shift or node.bias is not None:
+        bias = affine.scale * (0.0 if node.bias is None else node.bias) + affine.shift
+        behind = replace(node, bias=bias)
+    if affine.has_shift and not affine.has_scale:
+        return Moved(behind)
     scales = [on_operand(affine.scale, operand) for operand in node.operands]
     choices = [
         {index: Affine(scale, np.zeros((1,) * scale.ndim))}
@@ -101,16 +110,16 @@ def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
     ]
     if not choices:
         return next(scale for scale in scales if isinstance(scale, Refusal))
-    return Moved(None, choices[0], tuple(choices[1:]))
+    return Moved(behind, choices[0], tuple(choices[1:]))
 
 
 def push_through_product(node: Product, inputs: Mapping[int, Affine]) -> Moved | Refusal:
     """Scales in front of a product act behind it, multiplied.
 
-    Before::  a -- scale s; b; a * b -- y
-    After::   a, b -- a * b -- scale s -- y
-    Law:      (s * a) * b == s * (a * b)
-    Shapes:   a, b, s: aligned with y at their last axes, each length 1 or that of y
+    Before::  a -- scale s; b; a * b + c -- y
+    After::   a, b -- a * b -- affine(s, c) -- y
+    Law:      (s * a) * b + c == s * (a * b) + c
+    Shapes:   a, b, c, s: aligned with y at their last axes, each length 1 or that of y
     Refuses:  SHIFT_CANNOT_PASS: (a + t) * b is not a * b plus a constant
     Source:   ONNX Mul-14
     """
@@ -119,7 +128,9 @@ def push_through_product(node: Product, inputs: Mapping[int, Affine]) -> Moved |
         if affine.has_shift:
             return Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
         scale = scale * aligned(affine, node.rank).scale
-    return Moved(None, {0: Affine(scale, np.zeros((1,) * node.rank))})
+    if node.bias is None:
+        return Moved(None, {0: Affine(scale, np.zeros((1,) * node.rank))})
+    return Moved(replace(node, bias=None), {0: Affine(scale, node.bias)})
 
 
 def aligned(affine: Affine, rank: int) -> Affine:

@@ -106,12 +106,48 @@ def test_scales_that_others_see_keep_their_values(reader):
     assert_equal_outputs(model, fold(model).model)
 
 
-def test_without_an_addition_there_is_no_place_for_a_shift():
+@ANY_SCALES
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("op_type", ["ConvInteger", "MatMulInteger"])
+def test_without_an_addition_the_shift_becomes_one(op_type, per_channel, scale):
+    """As dynamic quantisation writes it for a bias, which exporters leave out in front of a BatchNorm."""
     network = Network()
     quantized(network)
-    product(network, "MatMulInteger", (5, 4), per_channel=True, bias=False)
+    shape, weight = ((2, 3, 6, 6), (4, 3, 3, 3)) if op_type == "ConvInteger" else ((3, 5), (5, 4))
+    product(network, op_type, weight, per_channel, bias=False)
+    batch_norm(network, scale)
+    folded = fold_and_compare(network.model({"x": shape}, ["y"]))
+    assert operators(folded.model) == ["DynamicQuantizeLinear", op_type, "Cast", "Mul", "Mul", "Add"]
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_of_two_products_one_that_is_an_output_keeps_its_values(affine):
+    network = Network()
+    quantized(network)
+    product(network, "ConvInteger", (4, 3, 3, 3), per_channel=False, bias=False)
     batch_norm(network, SCALES["any"])
-    assert_stays(network.model({"x": (3, 5)}, ["y"]), Reason.SHIFT_CANNOT_PASS, affine=False)
+    model = network.model({"x": (2, 3, 6, 6)}, {"y": ("n", 4, "h", "w"), "c": ("n", 4, "h", "w")})
+    assert_equal_outputs(model, fold(model, affine=affine).model)
+
+
+def test_an_addition_is_not_made_out_of_an_addition():
+    network = Network()
+    quantized(network)
+    product(network, "MatMulInteger", (5, 4), per_channel=True)
+    folded = fold(network.model({"x": (3, 5)}, ["c"]))
+    assert folded.folds == ()
+    assert folded.kept[-1].refusals[0].reason is Reason.NO_BIAS
+
+
+def test_a_product_of_other_tensors_keeps_no_shift():
+    network = Network()
+    network.node("Sigmoid", ["x"], "s")
+    network.node("Cast", ["k"], "f", to=onnx.TensorProto.FLOAT)
+    network.node("Mul", ["s", "f"], "c")
+    network.batch_norm("c", "y", 4)
+    model = network.model({"x": (2, 4, 3, 3), "k": (2, 4, 3, 3)}, ["y"])
+    model.graph.input[1].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    assert_stays(model, Reason.NOT_LINEAR)
 
 
 def test_a_scale_alone_needs_no_addition():

@@ -129,7 +129,8 @@ def _(meaning: Sum, inputs, core=None):  # noqa: ARG001
 
 @evaluate.register
 def _(meaning: Product, inputs, core=None):  # noqa: ARG001
-    return (reduce(mul, (inputs[index] for index in range(len(meaning.operands)))),)
+    bias = 0.0 if meaning.bias is None else meaning.bias
+    return (reduce(mul, (inputs[index] for index in range(len(meaning.operands)))) + bias,)
 
 
 @evaluate.register

@@ -187,6 +187,24 @@ def test_pull_through_product(data, case):
     assert all(len(requirements) == 1 for requirements in moved.choices)
 
 
+@given(data=st.data(), case=joins(Product), has_bias=st.booleans())
+def test_a_product_that_takes_a_bias_keeps_the_shift(data, case, has_bias):
+    shape, of_one = shared_axes(case, [data.draw(st.sampled_from(sorted(case.inputs)))])
+    bias = data.draw(values.parameters(shape, 0.0)) if has_bias else None
+    node = replace(case.node, takes_bias=True, bias=bias)
+    affine = Affine(data.draw(values.parameters(shape, 1.0, of_one)), data.draw(values.parameters(shape, 0.0)))
+    moved = assert_pull_one(values.Case(node, case.inputs), affine)
+    assert not any(affine.has_shift for choice in moved.choices for affine in choice.values())
+
+
+@given(data=st.data(), case=joins(Product))
+def test_scales_in_front_of_a_product_do_not_act_on_its_bias(data, case):
+    shape, _ = shared_axes(case, ())
+    node = replace(case.node, bias=data.draw(values.parameters(shape, 0.0)))
+    scale = Affine(data.draw(values.parameters(case.inputs[0].shape, 1.0)), np.zeros((1,) * case.inputs[0].ndim))
+    assert_push_law(values.Case(node, case.inputs), {0: scale})
+
+
 @given(data=st.data(), case=joins(Product))
 def test_every_factor_can_take_a_scale_of_its_own_axes(data, case):
     shape, of_all = shared_axes(case, case.inputs)

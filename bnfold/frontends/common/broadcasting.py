@@ -45,9 +45,9 @@ def sum_of(shapes: Sequence[tuple[Dim, ...]], signs: Sequence[float], *, of_one_
     return Sum(_operands(shapes, signs), max(map(len, shapes)), of_one_tensor)
 
 
-def product_of(shapes: Sequence[tuple[Dim, ...]]) -> Product:
-    """The product of tensors of these shapes."""
-    return Product(_operands(shapes, (1.0,) * len(shapes)), max(map(len, shapes)))
+def product_of(shapes: Sequence[tuple[Dim, ...]], *, takes_bias: bool = False) -> Product:
+    """The product of tensors of these shapes; `takes_bias` as of `Product`."""
+    return Product(_operands(shapes, (1.0,) * len(shapes)), max(map(len, shapes)), takes_bias=takes_bias)
 
 
 def _operands(shapes: Sequence[tuple[Dim, ...]], signs: Sequence[float]) -> tuple[Operand, ...]:
