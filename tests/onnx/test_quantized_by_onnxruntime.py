@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from bnfold.frontends.onnx.port import OnnxPort
+from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason
 from tests.folding import fold_and_compare
 from tests.networks import Network
@@ -82,3 +84,52 @@ def test_other_operators_of_the_domain_are_unknown():
     network = Network()
     network.node("Rfft", ["x"], "y", domain=DOMAIN)
     assert decode_all(model_of(network))["y"].reason is Reason.FOREIGN_DOMAIN
+
+
+def behind_integers(op_type, inputs, outputs, shape, **attributes):
+    """An operator of com.microsoft on integers, and a BatchNorm behind it."""
+    network = Network()
+    network.constant("s", 0.05)
+    network.initializers["z"] = np.array(3, np.uint8)
+    network.initializers["wq"] = network.random.integers(0, 255, size=(CHANNELS, shape[1])).astype(np.uint8)
+    network.node("QuantizeLinear", ["x", "s", "z"], "xq")
+    network.node(op_type, inputs, "yq", domain=DOMAIN, **attributes)
+    network.node("DequantizeLinear", ["yq", "s", "z"], "yf")
+    network.batch_norm("yf", "y", outputs[1])
+    return network.model({"x": shape}, {"y": outputs}, domains={DOMAIN: 1}, check=False)
+
+
+OF_ONE = ["xq", "s", "z", "s", "z"]
+OF_TWO = ["xq", "s", "z", "xq", "s", "z", "s", "z"]
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs", "shape", "outputs", "attributes"),
+    [
+        ("QGemm", ["xq", "s", "z", "wq", "s", "z", "", "s", "z"], (3, 5), (3, CHANNELS), {"transB": 1}),
+        ("QLinearAdd", OF_TWO, (2, 4, 3, 3), (2, 4, 3, 3), {}),
+        ("QLinearMul", OF_TWO, (2, 4, 3, 3), (2, 4, 3, 3), {}),
+        ("QLinearSigmoid", OF_ONE, (2, 4, 3, 3), (2, 4, 3, 3), {}),
+        ("QLinearLeakyRelu", OF_ONE, (2, 4, 3, 3), (2, 4, 3, 3), {"alpha": 0.1}),
+        ("QLinearGlobalAveragePool", OF_ONE, (2, 4, 3, 3), (2, 4, 1, 1), {"channels_last": 0}),
+    ],
+)
+def test_behind_operators_on_integers_the_quantizer_is_the_reason(op_type, inputs, shape, outputs, attributes):
+    """ONNX infers no shape behind them; an unknown rank would be a reason that hides the true one."""
+    model = behind_integers(op_type, inputs, outputs, shape, **attributes)
+    folded = assert_stays(model, Reason.NOT_LINEAR, "reads what was rounded to integers")
+    assert "fold that" in folded.kept[0].refusals[0].hint
+
+
+@pytest.mark.parametrize("channels_last", [0, 1])
+def test_poolings_keep_the_axis_of_their_channels(channels_last):
+    network = Network()
+    network.constant("s", 0.05)
+    network.initializers["z"] = np.array(3, np.uint8)
+    network.node("QuantizeLinear", ["x", "s", "z"], "xq")
+    network.node("QLinearGlobalAveragePool", OF_ONE, "yq", domain=DOMAIN, channels_last=channels_last)
+    network.node("DequantizeLinear", ["yq", "s", "z"], "y")
+    model = network.model({"x": (2, 4, 3, 5)}, {"y": (2, "a", "b", "c")}, domains={DOMAIN: 1}, check=False)
+    port = OnnxPort(model, TensorStore(None))
+    (pool,) = [node for node in port.nodes() if "Pool" in node.op]
+    assert pool.outputs[0].shape == ((2, None, None, 5) if channels_last else (2, 4, None, None))

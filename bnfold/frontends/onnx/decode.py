@@ -48,7 +48,7 @@ def decode(node: OnnxNode, constants: OnnxConstants) -> Meaning:
 
 def _without_decoder(node: OnnxNode, operator: Operator | None) -> Opaque:
     if operator is not None and operator.why_not_linear:
-        return Opaque(Reason.NOT_LINEAR, f"{node.op} {operator.why_not_linear}")
+        return Opaque(Reason.NOT_LINEAR, f"{node.op} {operator.why_not_linear}", operator.hint)
     return Opaque(Reason.UNKNOWN_OPERATOR, f"{node.op} has no rule")
 
 

@@ -18,9 +18,9 @@ def transpose_convolved(node: OnnxNode) -> Shape | None:
     return (None, weight[1] * attribute(node, "group", 1), *(None,) * (len(weight) - 2))
 
 
-def multiplied(node: OnnxNode) -> Shape | None:
-    """What a Gemm makes."""
-    weight = _input_shape(node, 1)
+def multiplied(node: OnnxNode, matrix: int = 1) -> Shape | None:
+    """What a Gemm makes; `matrix` is the slot of the one on the right."""
+    weight = _input_shape(node, matrix)
     if weight is None or len(weight) != 2:
         return None
     return (None, weight[0 if attribute(node, "transB", 0) else 1])
@@ -50,12 +50,16 @@ def like_first_input(node: OnnxNode) -> Shape | None:
 def pooled(node: OnnxNode) -> Shape | None:
     """What a pooling makes: the batch and the channels stay."""
     shape = _input_shape(node, 0)
-    return shape if shape is None else (*shape[:2], *(None,) * (len(shape) - 2))
+    if shape is None or len(shape) < 3:
+        return shape
+    places = (None,) * (len(shape) - 2)
+    last = attribute(node, "channels_last", 0)  # of poolings of com.microsoft
+    return (shape[0], *places, shape[-1]) if last else (*shape[:2], *places)
 
 
-def broadcast(node: OnnxNode) -> Shape | None:
-    """What two operands make together."""
-    first, second = _input_shape(node, 0), _input_shape(node, 1)
+def broadcast(node: OnnxNode, other: int = 1) -> Shape | None:
+    """What two operands make together: the first input, and that at slot `other`."""
+    first, second = _input_shape(node, 0), _input_shape(node, other)
     if first is None or second is None:
         return None
     rank = max(len(first), len(second))

@@ -4,10 +4,12 @@ Those of com.microsoft are older than the ones of ONNX with the same types.
 Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
 
+from functools import partial
+
 from bnfold.frontends.onnx import constant_ops
 from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.row import Family
-from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
+from bnfold.frontends.onnx.told_shapes import broadcast, like_first_input, like_first_output, multiplied, pooled
 
 FAMILY = Family()
 
@@ -15,13 +17,24 @@ _ROUNDS = "rounds to integers: a map in front of it would change what is rounded
 _READS_INTEGERS = "reads what was rounded to integers, and in front of the rounding a map would change it"
 
 FAMILY.without_decoder("DynamicQuantizeLinear", "QuantizeLinear", why_not_linear=_ROUNDS)
+_FOLD_FIRST = "where the float model is at hand, fold that, and quantise what comes out"
+_COMPUTES_WITH_INTEGERS = "computes with integers, of which no map is a scale and a shift"
 FAMILY.without_decoder(
-    "ConvInteger",
-    "MatMulInteger",
-    "QLinearConv",
-    "QLinearMatMul",
-    why_not_linear="computes with integers, of which no map is a scale and a shift",
+    "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", why_not_linear=_COMPUTES_WITH_INTEGERS
 )
+# ONNX infers no shapes behind these: without them, what stands behind would stay for its unknown rank.
+for operators, told in (
+    (("QGemm",), partial(multiplied, matrix=3)),
+    (("QLinearAdd", "QLinearMul"), partial(broadcast, other=3)),
+    (("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax"), like_first_input),
+    (("QLinearAveragePool", "QLinearGlobalAveragePool"), pooled),
+):
+    FAMILY.without_decoder(
+        *operators,
+        domain="com.microsoft",
+        why_not_linear=_COMPUTES_WITH_INTEGERS,
+        traits=Traits(tell_output_shape=told),
+    )
 FAMILY.without_decoder(
     "QuantizeLinear",
     domain="com.microsoft",
@@ -31,12 +44,14 @@ FAMILY.without_decoder(
 FAMILY.without_decoder(
     "DequantizeLinear",
     why_not_linear=_READS_INTEGERS,
+    hint=_FOLD_FIRST,
     traits=Traits(evaluate=constant_ops.dequantize_linear, dequantizes=True),
 )
 FAMILY.without_decoder(
     "DequantizeLinear",
     domain="com.microsoft",
     why_not_linear=_READS_INTEGERS,
+    hint=_FOLD_FIRST,
     traits=Traits(
         evaluate=constant_ops.dequantize_linear,
         dequantizes=True,

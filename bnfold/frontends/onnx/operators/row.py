@@ -30,6 +30,7 @@ class Operator:
         decode: from a node to what it means; None where no node of it can mean anything to a rule.
         encode: from a new meaning of a node to the edit that gives it to the node; None where no map is absorbed.
         why_not_linear: where there is no decoder, why no map can pass; "" where that is not known.
+        hint: what a person can do about that.
         traits: what is known of it, whatever the parameters of a node are.
     """
 
@@ -39,6 +40,7 @@ class Operator:
     decode: Decode | None = None
     encode: Encode | None = None
     why_not_linear: str = ""
+    hint: str = ""
     traits: Traits = Traits()  # noqa: RUF009 - frozen
 
 
@@ -74,11 +76,12 @@ class Family:
         *op_types: str,
         domain: str = "",
         why_not_linear: str = "",
+        hint: str = "",
         traits: Traits = Traits(),  # noqa: B008 - frozen
     ) -> None:
         """Declare operators that no map passes."""
         self.operators += [
-            Operator(op_type, domain, why_not_linear=why_not_linear, traits=traits) for op_type in op_types
+            Operator(op_type, domain, why_not_linear=why_not_linear, hint=hint, traits=traits) for op_type in op_types
         ]
 
 
