@@ -193,7 +193,7 @@ def test_a_text_of_the_model_that_reads_like_a_location_is_left_alone(tmp_path):
 
 def test_a_new_parameter_in_memory_lives_where_its_weight_lives():
     from bnfold.frontends.aten.editor import device_of
-    from bnfold.frontends.aten.graph import AtenNode, AtenValue
+    from bnfold.frontends.aten.node import AtenNode, AtenValue
     from bnfold.frontends.aten.operators.table import operator_of
 
     def node(*tensors):

@@ -5,7 +5,8 @@ import torch
 
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.decode import decode
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue
+from bnfold.frontends.aten.graph import AtenGraph
+from bnfold.frontends.aten.node import AtenNode, AtenValue
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import effects_of
 

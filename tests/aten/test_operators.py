@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 import bnfold.frontends  # noqa: E402
 from bnfold.frontends.aten.constants import AtenConstants  # noqa: E402
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue  # noqa: E402
+from bnfold.frontends.aten.graph import AtenGraph  # noqa: E402
+from bnfold.frontends.aten.node import AtenNode, AtenValue  # noqa: E402
 from bnfold.frontends.aten.operators.commuting import decode_nonlinear  # noqa: E402
 from bnfold.frontends.aten.operators.movement import decode_dropout  # noqa: E402
 from bnfold.frontends.aten.operators.row import AtenOperator  # noqa: E402

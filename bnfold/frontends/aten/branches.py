@@ -9,7 +9,7 @@ from bnfold.affine import Affine
 from bnfold.frontends.aten.constants import AtenConstants, is_float
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.encode import encode
-from bnfold.frontends.aten.graph import AtenNode, AtenValue
+from bnfold.frontends.aten.node import AtenNode, AtenValue
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.windows import read_window
 from bnfold.frontends.common.convolutions import ZEROS_PADDED

@@ -12,7 +12,7 @@ import torch
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenNode, AtenValue
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue
 from bnfold.frontends.aten.registry import is_determined
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal

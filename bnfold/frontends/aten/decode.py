@@ -1,8 +1,8 @@
 """One door from operators to meanings. Whatever is not fully understood comes out as Opaque."""
 
 from bnfold.frontends.aten.constants import AtenConstants, is_float
-from bnfold.frontends.aten.graph import AtenNode
 from bnfold.frontends.aten.memory import works_in_place
+from bnfold.frontends.aten.node import AtenNode
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.undecodable import Undecodable

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bnfold.frontends.aten.graph import AtenNode, AtenValue, Slot
+from bnfold.frontends.aten.node import AtenNode, AtenValue, Slot
 from bnfold.frontends.common.parameters import NewParameter
 
 

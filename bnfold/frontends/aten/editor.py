@@ -7,8 +7,9 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants, numpy_dtype, to_torch
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, Slot, reads_values
+from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.memory import family_of, mark
+from bnfold.frontends.aten.node import AtenNode, AtenValue, Slot, reads_values
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.parameters import NewParameter
@@ -90,7 +91,7 @@ class AtenEditor:
                 return False
             between.append(value)
             node, value = value.producer, value.producer.inputs[0]
-            exact, rounded = undo(node, exact), undo(node, rounded)  # type: ignore[arg-type]
+            exact, rounded = undo(node, exact), undo(node, rounded)
         if exact is None or rounded is None or value.parameter is None or value.mutation:
             return False
         if not _is_read_once(value, exact.shape):

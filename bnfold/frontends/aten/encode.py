@@ -3,7 +3,7 @@
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import AtenNode
+from bnfold.frontends.aten.node import AtenNode
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
@@ -18,4 +18,5 @@ def encode(node: AtenNode, meaning: Meaning, constants: AtenConstants) -> AtenEd
     """
     if node.operator.encode is None:
         raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
-    return node.operator.encode(AtenCall(node, constants), meaning)
+    edit: AtenEdit | Refusal = node.operator.encode(AtenCall(node, constants), meaning)
+    return edit

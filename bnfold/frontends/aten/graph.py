@@ -5,9 +5,8 @@ are only read. Every edit changes the graph and is written down (bnfold.frontend
 edits; lowering repeats the journal on a copy of the program.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 import torch
 
@@ -21,124 +20,9 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
+from bnfold.frontends.aten.node import Argument, AtenNode, AtenValue, Slot, values_in
 from bnfold.frontends.aten.operators.row import AtenOperator
 from bnfold.frontends.common.fresh_names import fresh_name
-from bnfold.rearrange import Dim
-from bnfold.semantics import Opaque
-
-Shape: TypeAlias = tuple[Dim, ...]
-Argument: TypeAlias = Any
-"""An AtenValue; a constant (None, bool, int, float, str, torch.dtype, ...); a list of these; or `UNKNOWN`."""
-Slot: TypeAlias = tuple[str, int | None]
-"""Where a node reads a tensor: the argument's name in the schema, and the place in its list where it is one."""
-
-
-@dataclass(frozen=True)
-class _Unknown:
-    """An argument that has no place in this graph: the body of a higher-order operator, an object of a class."""
-
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-
-UNKNOWN = _Unknown()
-
-
-@dataclass(eq=False)
-class AtenValue:
-    """What a node makes or reads that is only known at run time, or is a tensor: tensors, and numbers made of sizes.
-
-    Attributes:
-        name: unique in the graph. A name that the lifted and the lowered program both have means the same values.
-        producer: the node that makes it; None for inputs and parameters.
-        readers: every use: the node and where in its arguments.
-        is_input: whether the caller gives it.
-        is_output: whether the caller gets it, under whatever name, or a body gives it back.
-        parameter: its tensor, where the program holds it. Its values are fixed where `mutation` is "". It may be shared
-            with the user's module: never write to it.
-        shape: what is known of it before run time, None where even the rank is not. Equal names mean equal lengths.
-        dtype: of a tensor, None where it is not known.
-        edge: label of the node whose body takes it or, being an output, gives it back; "" for all others.
-        mutation: label of a node that writes to its memory in a way that the graph does not tell
-            (bnfold.frontends.aten.memory); "" where none does.
-        shares: values that may share its memory although no node between them says so.
-        origin: what the program calls it; only its own frontend looks.
-    """
-
-    name: str
-    producer: "AtenNode | None" = None
-    readers: list[tuple["AtenNode", Slot]] = field(default_factory=list)
-    is_input: bool = False
-    is_output: bool = False
-    parameter: torch.Tensor | None = None
-    shape: Shape | None = None
-    dtype: torch.dtype | None = None
-    edge: str = ""
-    mutation: str = ""
-    shares: "list[AtenValue]" = field(default_factory=list)
-    origin: Any = None
-
-
-@dataclass(eq=False)
-class AtenNode:
-    """An operator.
-
-    Attributes:
-        operator: what it is. An overload shows in the arguments that are there.
-        arguments: all arguments of the schema by name, defaults filled in.
-        outputs: the results in order, those of a list unpacked; None where nothing holds the result.
-        label: for people: the module that called it, or a name from the program. Unique.
-        position: smaller than that of every node that reads what it makes.
-        writes: names of the arguments whose memory it writes to.
-        views: names of the arguments whose memory its outputs may share, those of `writes` included.
-        sealed: why it is not read, because of the body that it stands in; None where that is not so.
-        normalises_instances: whether it is a part of an instance normalisation, whatever its operator.
-        within: the branch or loop whose body it stands in; None outside of all.
-        origin: what the program calls it; None for nodes that bnfold added.
-    """
-
-    operator: AtenOperator
-    arguments: dict[str, Argument]
-    outputs: list[AtenValue | None]
-    label: str
-    position: tuple[int, int] = (0, 0)
-    writes: frozenset[str] = frozenset()
-    views: frozenset[str] = frozenset()
-    sealed: Opaque | None = None
-    normalises_instances: bool = False
-    within: "AtenNode | None" = None
-    origin: Any = None
-
-    @property
-    def op(self) -> str:
-        """The operator's qualified name without overload: "aten::conv2d"."""
-        return self.operator.name
-
-    @property
-    def slots(self) -> list[Slot]:
-        """Where its arguments hold values, in the order of the schema."""
-        return [slot for slot, _ in _values(self.arguments)]
-
-    @property
-    def inputs(self) -> list[AtenValue]:
-        """The values at `slots`."""
-        return [value for _, value in _values(self.arguments)]
-
-    def at(self, slot: Slot) -> Argument:
-        """The argument at a slot."""
-        name, place = slot
-        argument = self.arguments[name]
-        return argument if place is None else argument[place]
-
-    @property
-    def may_be_affine(self) -> bool:
-        """Whether it is of an operator that can be an affine map."""
-        return self.operator.may_be_affine
-
-    @property
-    def is_batch_norm(self) -> bool:
-        """Whether it is a batch normalisation, in whatever form."""
-        return self.operator.is_batch_norm and not self.normalises_instances
 
 
 @dataclass(eq=False)
@@ -179,7 +63,7 @@ class AtenGraph:
             if value is not None:
                 value.producer = node
                 self.names.add(value.name)
-        for slot, value in _values(node.arguments):
+        for slot, value in values_in(node.arguments):
             value.readers.append((node, slot))
         return node
 
@@ -211,11 +95,11 @@ class AtenGraph:
     def replace_operator(self, node: AtenNode, operator: AtenOperator, arguments: dict[str, Argument]) -> None:
         """Make a node another operator with the same outputs; `arguments` may leave out those with defaults."""
         old = node.inputs
-        for slot, value in _values(node.arguments):
+        for slot, value in values_in(node.arguments):
             value.readers.remove((node, slot))
         node.operator, node.arguments = operator, dict(arguments)
         node.writes = node.views = frozenset()
-        for slot, value in _values(node.arguments):
+        for slot, value in values_in(node.arguments):
             value.readers.append((node, slot))
         self.journal.append(OperatorReplaced(node, operator.name, dict(arguments)))
         self._drop_unread(old)
@@ -232,7 +116,7 @@ class AtenGraph:
         position = (node.position[0], node.position[1] + 1)
         added = AtenNode(operator, {operand: inner, **arguments}, [result], label, position, within=node.within)
         result.producer = added
-        for slot, value in _values(added.arguments):
+        for slot, value in values_in(added.arguments):
             value.readers.append((added, slot))
         self._nodes[added] = None
         self.journal.append(NodeAdded(added, node, inner, result))
@@ -274,7 +158,7 @@ class AtenGraph:
     def _remove(self, node: AtenNode, keep: AtenValue | None = None) -> None:
         del self._nodes[node]
         inputs = node.inputs
-        for slot, value in _values(node.arguments):
+        for slot, value in values_in(node.arguments):
             value.readers.remove((node, slot))
         self._drop_unread([value for value in inputs if value is not keep])
 
@@ -286,21 +170,6 @@ class AtenGraph:
             if unread and producer is not None and producer in self._nodes and _is_idle(producer):
                 self.journal.append(NodeRemoved(producer, value, None))
                 self._remove(producer)
-
-
-def reads_values(node: AtenNode, slot: Slot) -> bool:
-    """Whether a node looks at the values of what it reads there, and not only at the form."""
-    return node.operator.reads_values(slot[0])
-
-
-def _values(arguments: dict[str, Argument]) -> Iterator[tuple[Slot, AtenValue]]:
-    for name, argument in arguments.items():
-        if isinstance(argument, AtenValue):
-            yield (name, None), argument
-        elif isinstance(argument, (list, tuple)):
-            for place, element in enumerate(argument):
-                if isinstance(element, AtenValue):
-                    yield (name, place), element
 
 
 def _reread(node: AtenNode, slot: Slot, old: Argument, new: Argument) -> None:

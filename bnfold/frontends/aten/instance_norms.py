@@ -15,7 +15,8 @@ import numpy as np
 from bnfold.affine import per_channel
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import Argument, AtenGraph, AtenNode, AtenValue
+from bnfold.frontends.aten.graph import AtenGraph
+from bnfold.frontends.aten.node import Argument, AtenNode, AtenValue
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.movement import decode_regrouping
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like

@@ -6,25 +6,24 @@ lowering keeps a table of its own from them to what it made.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from bnfold.frontends.aten.graph import AtenNode, AtenValue, Slot
+from bnfold.frontends.aten.node import AtenNode, AtenValue, Slot
 
 
 @dataclass(frozen=True, eq=False)
 class ParameterChanged:
     """A parameter of the program has other values now: those of `value.parameter` at the end of the journal."""
 
-    value: "AtenValue"
+    value: AtenValue
 
 
 @dataclass(frozen=True, eq=False)
 class ArgumentSet:
     """A node reads something else in one place: a constant, or a value, maybe a parameter that is new."""
 
-    node: "AtenNode"
-    slot: "Slot"
+    node: AtenNode
+    slot: Slot
     argument: Any
 
 
@@ -32,7 +31,7 @@ class ArgumentSet:
 class OperatorReplaced:
     """A node is another operator with the same outputs. Arguments that are not named have the schema's defaults."""
 
-    node: "AtenNode"
+    node: AtenNode
     op: str
     arguments: Mapping[str, Any]
 
@@ -44,26 +43,26 @@ class NodeAdded:
     Everything that read `result` goes on reading it: it is made by another node now.
     """
 
-    node: "AtenNode"
-    after: "AtenNode"
-    inner: "AtenValue"
-    result: "AtenValue"
+    node: AtenNode
+    after: AtenNode
+    inner: AtenValue
+    result: AtenValue
 
 
 @dataclass(frozen=True, eq=False)
 class NodeRemoved:
     """A node is gone: who read `output` reads `replacement`; None where nobody read it."""
 
-    node: "AtenNode"
-    output: "AtenValue"
-    replacement: "AtenValue | None"
+    node: AtenNode
+    output: AtenValue
+    replacement: AtenValue | None
 
 
 @dataclass(frozen=True, eq=False)
 class Renamed:
     """A value is called `name` from here on. Several changes may rename one value; the last counts."""
 
-    value: "AtenValue"
+    value: AtenValue
     name: str
 
 

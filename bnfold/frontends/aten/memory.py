@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import torch
 
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
+from bnfold.frontends.aten.graph import AtenGraph
+from bnfold.frontends.aten.node import AtenNode, AtenValue, reads_values
 from bnfold.frontends.aten.registry import changes_form
 
 

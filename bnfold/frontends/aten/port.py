@@ -12,7 +12,8 @@ from bnfold.frontends.aten.decode import decode
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.editor import AtenEditor
 from bnfold.frontends.aten.encode import encode
-from bnfold.frontends.aten.graph import AtenGraph, AtenNode, AtenValue, reads_values
+from bnfold.frontends.aten.graph import AtenGraph
+from bnfold.frontends.aten.node import AtenNode, AtenValue, reads_values
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.refusal import Reason, Refusal

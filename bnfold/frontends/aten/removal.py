@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 
-from bnfold.frontends.aten.graph import AtenNode, AtenValue
 from bnfold.frontends.aten.memory import (
     Write,
     after,
@@ -20,6 +19,7 @@ from bnfold.frontends.aten.memory import (
     works_in_place,
     writes_to,
 )
+from bnfold.frontends.aten.node import AtenNode, AtenValue
 from bnfold.frontends.aten.schema import effects_of
 from bnfold.refusal import Reason, Refusal
 

@@ -20,9 +20,10 @@ from torch.export.graph_signature import InputKind
 
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, AtenNode, AtenValue, Shape
+from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, Shape
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import effects_of
 from bnfold.frontends.common.fresh_names import fresh_name

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, OutputSpec
 
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import Argument, AtenGraph, AtenNode, AtenValue
+from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.journal import (
     ArgumentSet,
     NodeAdded,
@@ -20,6 +20,7 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
     Renamed,
 )
+from bnfold.frontends.aten.node import Argument, AtenNode, AtenValue
 from bnfold.frontends.torch_export.bodies import has_shared_bodies, placeholders
 from bnfold.frontends.torch_export.copies import Copies
 from bnfold.frontends.torch_export.names import Views, changed_values, rename_nodes

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import fx
 
-from bnfold.frontends.aten.graph import AtenValue
 from bnfold.frontends.aten.journal import JournalEntry, NodeRemoved, Renamed
+from bnfold.frontends.aten.node import AtenValue
 from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.copies import Copies
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from bnfold.frontends.aten.graph import Argument
+from bnfold.frontends.aten.node import Argument
 from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrValue, all_nodes
 
 _BUILDERS = frozenset({"prim::ListConstruct", "prim::TupleConstruct"})

@@ -11,15 +11,9 @@ from types import MappingProxyType
 
 import torch
 
-from bnfold.frontends.aten.graph import (
-    UNKNOWN,
-    Argument,
-    AtenGraph,
-    AtenNode,
-    AtenValue,
-    reads_values,
-)
+from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.memory import join, settle_writes
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, reads_values
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import MemoryEffects, effects_of

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenGraph, AtenValue
+from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.memory import join, storage_of
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenValue
 from bnfold.frontends.torchscript.ir import (
     UNREADABLE,
     Attribute,

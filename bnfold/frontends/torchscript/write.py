@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from bnfold.errors import InternalError
-from bnfold.frontends.aten.graph import Argument, AtenNode, AtenValue
 from bnfold.frontends.aten.journal import (
     ArgumentSet,
     JournalEntry,
@@ -16,6 +15,7 @@ from bnfold.frontends.aten.journal import (
     OperatorReplaced,
     ParameterChanged,
 )
+from bnfold.frontends.aten.node import Argument, AtenNode, AtenValue
 from bnfold.frontends.torchscript.ir import (
     Attribute,
     AttributeKey,

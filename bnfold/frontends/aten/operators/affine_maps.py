@@ -6,11 +6,12 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import is_float, numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import AtenValue
+from bnfold.frontends.aten.node import AtenValue
 from bnfold.frontends.aten.operators.accepted_shapes import Takes, accepted_by_norm_of_channels
 from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import edit_of, rounded, type_of
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.common.batch_norms import (
     moved_mean,

@@ -6,7 +6,7 @@ from typing import Any
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.constants import AtenConstants, is_float
-from bnfold.frontends.aten.graph import UNKNOWN, Argument, AtenNode, AtenValue, Shape
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, Shape
 from bnfold.frontends.common.undecodable import Undecodable, known_parameter, malformed
 from bnfold.refusal import Reason, Refusal
 

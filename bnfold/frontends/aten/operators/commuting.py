@@ -7,7 +7,8 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.family import AtenFamily
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.ramps import leaky_relu, relu
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import Slot
+from bnfold.frontends.aten.node import Slot
 from bnfold.frontends.aten.operators.accepted_shapes import (
     Takes,
     accepted_by_convolution,
@@ -13,8 +13,9 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
     accepted_by_transposed_convolution,
 )
 from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import with_bias
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.aten.operators.windows import read_window
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,

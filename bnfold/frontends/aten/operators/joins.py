@@ -1,10 +1,10 @@
 """Sums and products of tensors that are all computed at run time; with a constant they are affine maps."""
 
-from bnfold.frontends.aten.graph import AtenValue, Shape
+from bnfold.frontends.aten.node import AtenValue, Shape
 from bnfold.frontends.aten.operators import affine_maps
 from bnfold.frontends.aten.operators.affine_maps import encode_add, encode_mul, encode_rsub, encode_sub
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import AtenFamily
+from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason

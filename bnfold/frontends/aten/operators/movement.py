@@ -4,10 +4,11 @@ import itertools
 
 import torch
 
-from bnfold.frontends.aten.graph import Shape
+from bnfold.frontends.aten.node import Shape
 from bnfold.frontends.aten.operators import undo
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.family import AtenFamily
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition

@@ -5,7 +5,7 @@ import numpy as np
 from bnfold.affine import Affine, Array, per_channel
 from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import Slot
+from bnfold.frontends.aten.node import Slot
 from bnfold.frontends.aten.operators import affine_maps
 from bnfold.frontends.aten.operators.accepted_shapes import (
     Takes,
@@ -16,8 +16,9 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
 )
 from bnfold.frontends.aten.operators.affine_maps import decode_statistics, encode_statistics, has_statistics
 from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, type_of
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.parameters import NewParameter, new_weight
 from bnfold.frontends.common.undecodable import Undecodable, malformed

@@ -8,7 +8,7 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import Slot
+from bnfold.frontends.aten.node import Slot
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.common.parameters import Layout, NewParameter, bias_per_channel, new_parameter, new_weight
 from bnfold.refusal import Refusal

@@ -9,7 +9,7 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.graph import Slot
+from bnfold.frontends.aten.node import Slot
 from bnfold.frontends.aten.operators.accepted_shapes import (
     Takes,
     accepted_by_linear,
@@ -17,8 +17,9 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
     accepted_by_mm,
 )
 from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, weight_of, with_bias
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
     on_axis,

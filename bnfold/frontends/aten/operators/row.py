@@ -1,26 +1,14 @@
 """What bnfold knows of an operator of PyTorch beyond what its schema says, declared where its decoder stands."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Flag, auto
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
+from typing import Any, get_args
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.operators.accepted_shapes import Takes
-from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Meaning
-
-if TYPE_CHECKING:  # a node has an operator, and what reads an operator reads nodes
-    from bnfold.frontends.aten.edit import AtenEdit
-    from bnfold.frontends.aten.graph import AtenNode
-    from bnfold.frontends.aten.operators.call import AtenCall
-
-Decoder: TypeAlias = Callable[["AtenCall"], Meaning]
-Encoder: TypeAlias = Callable[["AtenCall", Any], "AtenEdit | Refusal"]
-"""Takes the new meaning, which is of a kind that the operator's decoder returns."""
-Undo: TypeAlias = Callable[["AtenNode", Array], Array | None]
-"""From new values of a result to those of the first input; None where there are none."""
 
 ALL = frozenset({"*"})
 """All arguments of an operator."""
@@ -63,9 +51,9 @@ class AtenOperator:
     """
 
     name: str = ""
-    decode: Decoder | None = None
-    encode: Encoder | None = None
-    undo: Undo | None = None
+    decode: Callable[..., Meaning] | None = None
+    encode: Callable[..., Any] | None = None
+    undo: Callable[..., Array | None] | None = None
     rounds: bool = False
     evaluate: Callable[..., Any] | None = None
     has_no_values: bool = False
@@ -98,43 +86,3 @@ class AtenOperator:
     def reads_values(self, argument: str) -> bool:
         """Whether it looks at the values of an argument, and not only at the form."""
         return self.looks_at_form_of is not ALL and argument not in self.looks_at_form_of
-
-
-_Decoder = TypeVar("_Decoder", bound=Decoder)
-
-
-class AtenFamily:
-    """Operators that stand in one file.
-
-    Attributes:
-        operators: in the order of the file.
-    """
-
-    def __init__(self) -> None:
-        self.operators: list[AtenOperator] = []
-
-    def operator(self, *names: str, **known: Any) -> Callable[[_Decoder], _Decoder]:  # noqa: ANN401 - of `AtenOperator`
-        """Declare the operators that the decorated function decodes.
-
-        Args:
-            names: without namespace.
-            known: what is known of all of them, as the attributes of `AtenOperator`.
-        """
-
-        def declare(decode: _Decoder) -> _Decoder:
-            self._declare(names, AtenOperator(decode=decode, **known))
-            return decode
-
-        return declare
-
-    def without_decoder(self, *names: str, **known: Any) -> None:  # noqa: ANN401 - of `AtenOperator`
-        """Declare operators that no rule reads.
-
-        Args:
-            names: without namespace, where it is "aten".
-            known: as in `operator`.
-        """
-        self._declare(names, AtenOperator(**known))
-
-    def _declare(self, names: Sequence[str], row: AtenOperator) -> None:
-        self.operators += [replace(row, name=name if "::" in name else f"aten::{name}") for name in names]

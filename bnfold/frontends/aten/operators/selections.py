@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bnfold.frontends.aten.graph import AtenValue
+from bnfold.frontends.aten.node import AtenValue
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import AtenFamily, Keeps
+from bnfold.frontends.aten.operators.family import AtenFamily
+from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.dimensions import known_length
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition

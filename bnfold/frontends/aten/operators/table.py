@@ -18,7 +18,8 @@ from bnfold.frontends.aten.operators import (
     selections,
     without_decoder,
 )
-from bnfold.frontends.aten.operators.row import AtenFamily, AtenOperator
+from bnfold.frontends.aten.operators.family import AtenFamily
+from bnfold.frontends.aten.operators.row import AtenOperator
 
 _FAMILIES: Sequence[AtenFamily] = (
     affine_maps.FAMILY,

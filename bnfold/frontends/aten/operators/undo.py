@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.aten.graph import AtenNode
+from bnfold.frontends.aten.node import AtenNode
 
 
 def undo_transpose(node: AtenNode, values: Array) -> Array:

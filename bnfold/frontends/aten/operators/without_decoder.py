@@ -4,7 +4,8 @@ import operator
 
 import torch
 
-from bnfold.frontends.aten.operators.row import ALL, AtenFamily
+from bnfold.frontends.aten.operators.family import AtenFamily
+from bnfold.frontends.aten.operators.row import ALL
 
 FAMILY = AtenFamily()
 
