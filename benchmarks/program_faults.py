@@ -64,7 +64,8 @@ def check_of(original: Network, way: str, seed: int) -> Callable[[Network], bool
     """Whether the check finds nothing wrong in any part of a new network; all of these are of the same operators."""
     ours = open_program("a", compiled(original, way))
     graph = ours.graph()
-    sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
+    drawn = torch.randn(original.sample, generator=torch.Generator().manual_seed(seed))
+    sample = drawn.to(next(original.parameters()).dtype)
     seen = ours.observe(graph, [sample])
     programs: list[object] = []
 

@@ -6,14 +6,15 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from bnfold.verifier.programs.opening import open_program  # noqa: E402
 from bnfold.verifier.programs.parts.prove import Prover  # noqa: E402
-from tests.faults.programs import KINDS, NETWORKS, WAYS, compiled, faults, folded, network  # noqa: E402
+from tests.faults.programs import KINDS, NETWORKS, WAYS, compiled, faults, folded, folds, network  # noqa: E402
 
 
 def proof(original, new, way, seed=0):
     """What is found part by part, whole outputs aside."""
     ours, theirs = (open_program(role, compiled(of, way)) for role, of in (("a", original), ("b", new)))
     graphs = ours.graph(), theirs.graph()
-    sample = torch.randn(original.sample).to(next(original.parameters()).dtype)
+    drawn = torch.randn(original.sample, generator=torch.Generator().manual_seed(seed))
+    sample = drawn.to(next(original.parameters()).dtype)
     return Prover(*graphs, ours.observe(graphs[0], [sample]), seed).run()
 
 
@@ -45,3 +46,17 @@ def test_every_kind_has_a_place():
         for dtype in DTYPES:
             found |= {kind for kind, _ in faults(network(name, 0, dtype), 0)}
     assert found == set(KINDS)
+
+
+@pytest.mark.parametrize("row", range(0, 8, 3))
+@pytest.mark.parametrize("column", range(6))
+def test_a_single_number_is_seen_where_channels_stand_last(row, column):
+    original = network("tokens", 0, torch.float16)
+    wrong = folded(original)
+    exact = folds(original)[0].right()[0][row, column]
+    with torch.no_grad():
+        number = wrong.chain.c.weight[row, column]
+        away = torch.tensor(float("inf") if number > exact else -float("inf"), dtype=torch.float16)
+        wrong.chain.c.weight[row, column] = number.nextafter(away)
+    found = proof(original, wrong, "exported")
+    assert not all(check.passed for check in found.checks)

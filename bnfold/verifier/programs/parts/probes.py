@@ -28,7 +28,7 @@ _PLACES = 10
 _SAMPLES = 1
 _ROWS = 32
 _MOST_IMPULSES = 64
-_MOST_AT_ONCE, _MOST_ALONE = 128, 2
+_MOST_AT_ONCE, _MOST_ALONE, _MOST_DIAGONALS = 128, 2, 16
 _HEIGHT = 2.0**20
 
 PROBES: tuple[tuple[str, Callable[[Array], Array]], ...] = (
@@ -84,9 +84,10 @@ def _crop(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def impulses(seen: Sequence[Any], *, crop: bool, kernel: int) -> Iterator[list[Any]]:
-    """Zeros alone, and zeros but for a single number in one of the tensors: all of a kernel's weights, one by one.
+    """Zeros alone, and zeros but for single numbers in one of the tensors: all of a kernel's weights, one by one.
 
-    Where a crop will do, many of them run at once, as samples of one batch; else as many as can be, one by one.
+    Where a crop will do, many of them run at once, as samples of one batch. Elsewhere all channels that stand last run
+    at once, one in each row of the tensor, and of those on the second axis as many as can be, one by one.
 
     Args:
         seen: as in `probes`.
@@ -95,26 +96,40 @@ def impulses(seen: Sequence[Any], *, crop: bool, kernel: int) -> Iterator[list[A
     """
     yield [_with_impulses(held, (), 0.0, 1, crop) for held in seen]
     for which, held in enumerate(seen):
-        if not isinstance(held, Tensor) or not held.is_floating_point() or held.dim() < 2:
+        if not isinstance(held, Tensor) or not held.is_floating_point() or held.dim() < 2 or not held.numel():
             continue
-        places = _places(_crop(held.shape) if crop else tuple(held.shape), kernel)
-        batches = [places[at : at + _MOST_AT_ONCE] for at in range(0, len(places), _MOST_AT_ONCE)]
-        if not crop:
-            batches = [[place] for place in places[:_MOST_ALONE]]
-        for sign, batch in product((1.0, -1.0), batches):
+        for sign, batch in product((1.0, -1.0), _batches(tuple(held.shape), crop=crop, kernel=kernel)):
             yield [
                 _with_impulses(other, batch if at == which else (), sign, len(batch), crop)
                 for at, other in enumerate(seen)
             ]
 
 
+def _batches(shape: tuple[int, ...], *, crop: bool, kernel: int) -> list[list[tuple[int, ...]]]:
+    """Where the impulses of each run stand: sample, channel, place."""
+    places = _places(_crop(shape) if crop else shape, kernel)
+    if crop:
+        return [list(_one_a_sample(places[at : at + _MOST_AT_ONCE])) for at in range(0, len(places), _MOST_AT_ONCE)]
+    return [[(0, *place)] for place in places[:_MOST_ALONE]] + _one_a_row(shape)
+
+
+def _one_a_sample(places: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+    return ((sample, *place) for sample, place in enumerate(places))
+
+
+def _one_a_row(shape: tuple[int, ...]) -> list[list[tuple[int, ...]]]:
+    """An impulse in each row of the last axis: as many runs as bring one to each of its channels, if they are few."""
+    rows, length = list(np.ndindex(shape[:-1])), shape[-1]
+    firsts = range(0, length, len(rows))[:_MOST_DIAGONALS]
+    return [[(*row, (first + number) % length) for number, row in enumerate(rows)] for first in firsts]
+
+
 def _with_impulses(held: Any, places: Sequence[tuple[int, ...]], sign: float, length: int, crop: bool) -> Any:  # noqa: ANN401
     if not isinstance(held, Tensor) or not held.is_floating_point():
         return held
     values = np.zeros((length, *_crop(held.shape)[1:]) if crop else tuple(held.shape))
-    for sample, place in enumerate(places):
-        where = (sample, *place)
-        values[where] = sign * _HEIGHT
+    for place in places:
+        values[place] = sign * _HEIGHT
     return values
 
 
