@@ -79,6 +79,9 @@ class GraphPort(Protocol[N, V, E]):
     def pinned(self, value: V) -> Refusal | None:
         """Why the tensor must keep its values for somebody who is no node of this graph, or None."""
 
+    def rewritten(self, value: V) -> Refusal | None:
+        """Why one reader of the tensor may find other values there than another; None where all find the same."""
+
     def linear_input(self, node: N) -> int | None:
         """The one input in which the node may be linear, its others being constants; judged without any values."""
 

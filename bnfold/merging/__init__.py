@@ -86,6 +86,10 @@ class Merger(Generic[N, V, E]):
         for group in tree.groups():
             if len(group) < 2 or not any(branch.steps for branch in group):
                 continue
+            rewritten = self._port.rewritten(group[0].source)
+            if rewritten is not None:
+                refusals.append(rewritten.along(_label(tree.root)))
+                continue
             branches, against = self._computed(group)
             choice = choose(branches)
             if isinstance(choice, Choice):

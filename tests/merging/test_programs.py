@@ -112,6 +112,46 @@ def test_a_write_between_the_operators_of_a_row(way):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+class WrittenBetween(nn.Module):
+    """The tensor that branches have in common is written to after the first has read it."""
+
+    def __init__(self, write, later):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(6)
+        self.first = nn.Conv2d(6, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 1)
+        self.write, self.later = write, later
+
+    def forward(self, x):
+        x = self.norm(torch.relu(x))
+        first = self.first(x)
+        self.write(x)
+        return first + (self.second(x) if self.later else x), x
+
+
+WRITES = {
+    "whole": lambda x: x.mul_(0.5),
+    "view": lambda x: x.view(-1)[5:].mul_(0.5),
+    "slice": lambda x: x[:, 1].copy_(x[:, 2]),
+}
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["itself", "convolution"])
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("way", ["traced", "exported"])
+def test_a_write_between_branches(way, write, later):
+    network = randomise(WrittenBetween(WRITES[write], later))
+    if way == "exported":
+        program = exported.export(network, X)
+        exported.assert_same(program, exported.fold(program).model, X)
+        return
+    module = scripted.compiled(network, way, X)
+    with scripted.deprecations_silenced():
+        result = bnfold.fold(module, verify=None, shapes={"x": tuple(X.shape)})
+        for ours, theirs in zip(result.model(X), module(X), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 class Branching(nn.Module):
     """Branches in the body of a condition."""
 

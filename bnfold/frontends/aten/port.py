@@ -104,6 +104,10 @@ class AtenPort:
                 f"{value.name!r} is an output of the program",
                 hint="if nobody needs that output, take it off" if self.readers(value) else "",
             )
+        return self.rewritten(value)
+
+    def rewritten(self, value: AtenValue) -> Refusal | None:
+        """What an operator in place changes, its readers see as it is when they run."""
         if value.mutation:
             return Refusal(Reason.MUTATED, f"{value.mutation!r} changes {value.name!r} in place")
         return None

@@ -135,6 +135,10 @@ class OnnxPort:
                 return Refusal(Reason.CAPTURED, f"{value.name!r} is read by {node.label!r} in {node.scope.label}")
         return None
 
+    def rewritten(self, _value: OnnxValue) -> Refusal | None:
+        """Nothing in ONNX writes to a tensor."""
+        return None
+
     def linear_input(self, node: OnnxNode) -> int | None:
         """The one input in which the node may be linear."""
         return branches.linear_input(node, self._constants)
