@@ -7,7 +7,7 @@ from itertools import islice, product
 
 import torch
 
-from bnfold.api.formats.programs import ShapedOptions
+from bnfold.api.formats.program_kind import ShapedOptions
 from bnfold.api.options import FoldOptions
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Pattern

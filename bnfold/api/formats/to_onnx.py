@@ -8,7 +8,7 @@ import onnx
 
 from bnfold.api.formats.onnx_validity import require_runnable
 from bnfold.api.formats.program_candidates import KeptProgram
-from bnfold.api.formats.programs import ProgramFolded
+from bnfold.api.formats.program_folded import ProgramFolded
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.places import size_of
 from bnfold.errors import UnsupportedModelError
@@ -31,14 +31,14 @@ class ExportedToOnnx(ProgramFolded[P]):
         Raises:
             UnsupportedModelError: torch cannot export it, or ONNX's own tools refuse the result.
         """
-        program, kind = self.lowered.program, self.source.kind
+        program, kind = self.lowered.program, self.original.kind
         size = kind.size(program)
         if size > message.LARGEST_MESSAGE:
             raise UnsupportedModelError(
                 f"holds {size / 2**30:.1f} GiB of weights, and {keyword('to', 'onnx')} writes them into one file "
                 "of at most 2 GiB: leave it out to write a program"
             )
-        return require_runnable(export_to_onnx(program, kind.arguments_for_export(program, self.source.options)))
+        return require_runnable(export_to_onnx(program, kind.arguments_for_export(program, self.original.options)))
 
     def save(self, folder: Path, target: Path) -> "ExportedFile[P]":  # type: ignore[override]
         """See Folded."""
@@ -61,11 +61,11 @@ class ExportedFile(Generic[P]):
         from bnfold.verifier import check
         from bnfold.verifier.programs.onnx import with_own_names
 
-        lowered, source = self.folded.lowered, self.folded.source
+        lowered, original = self.folded.lowered, self.folded.original
         verdict = KeptProgram((), 0, lowered.reference, lowered.program).check(how, progress)
         if not verdict.passed:
             return verdict
-        arguments = source.kind.arguments_for_export(lowered.reference, source.options)
+        arguments = original.kind.arguments_for_export(lowered.reference, original.options)
         reference = with_own_names(export_as_written(lowered.reference, arguments))
         final = check(reference.SerializeToString(), self.files[0], how)
         return replace(final, warnings=(*verdict.warnings, *final.warnings))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from bnfold.api.formats.programs import Lowered, ProgramFormat, ShapedOptions
+from bnfold.api.formats.program_kind import Lowered, ShapedOptions
+from bnfold.api.formats.programs import ProgramFormat
 from bnfold.api.options import FoldOptions
 from bnfold.engine import fold_graph
 from bnfold.errors import UsageError

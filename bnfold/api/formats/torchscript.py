@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from bnfold.api.formats.feeding import with_shapes
-from bnfold.api.formats.programs import Lowered, ProgramFormat, ShapedOptions
+from bnfold.api.formats.program_kind import Lowered, ShapedOptions
+from bnfold.api.formats.programs import ProgramFormat
 from bnfold.api.options import FoldOptions
 from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
