@@ -4,8 +4,9 @@ The steps stand in the order in which they are done: load, signature, changed te
 themselves, deploy.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.intake.text import readable_text
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
+from bnfold.verifier.compare.arrays import tensors as tensors_in
 from bnfold.verifier.compare.intermediate import Doubt, TensorRecord, compare_tensor, is_noise, noise_at
 from bnfold.verifier.compare.noise import NoiseLevel, measure, noise_of
 from bnfold.verifier.compare.statistics import OutputStatistics
@@ -40,7 +42,7 @@ from bnfold.verifier.run.deployment import Baseline, Deployed, check_deployment,
 from bnfold.verifier.run.feeding import Feeding, choose_feeding
 from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.memory import Demand
-from bnfold.verifier.run.parallel import ahead, begun
+from bnfold.verifier.run.parallel import ahead, begun, one_thread_of_blas
 from bnfold.verifier.run.runner import as_perturbed
 from bnfold.verifier.run.session import require_libraries, require_provider
 from bnfold.verifier.run.shapes import Shape, settings
@@ -48,6 +50,9 @@ from bnfold.verifier.run.wanted_sizes import wanted_sizes
 from bnfold.verifier.verdict import failed, put_together
 
 Progress = Callable[[str], None]
+
+_MOST_MEANWHILE = 2**26
+"""Bytes of outputs that wait for their comparison while changed tensors are compared by themselves."""
 
 
 @readable_text(InvalidOriginalError)
@@ -76,7 +81,8 @@ def check(
             provider that onnxruntime does not have, or a library that it cannot load.
     """
     try:
-        return _check(reference, candidate, options or VerifyOptions(), progress)
+        with one_thread_of_blas():
+            return _check(reference, candidate, options or VerifyOptions(), progress)
     except MemoryError as error:
         raise out_of_memory("compare the models") from error
     except RefusedError as error:
@@ -218,20 +224,34 @@ def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None
     records = [TensorRecord(changed, made_inside(changed, state.ours)) for changed in pair.tensors]
     state.tensors += records
     first = state.run.first(pair)
-    if first is not None:
-        if state.compares_alone:
+    seen = [] if state.compares_alone else records
+    others = state.run.others(pair, around([record.changed for record in seen], state.ours))
+    with begun(lambda: _run_meanwhile(first, others if compares_outputs else iter(()))) as meanwhile:
+        if first is not None and state.compares_alone:
             _compare_alone(state, records, first)
+        samples = meanwhile()
+    if first is not None:
         _compare_sample(state, records, first, compares_outputs=compares_outputs)
         for record in records:
             name = record.changed.name
             record.noise = noise_at(first.original.tensors[name], first.moved_tensor(name, once=True), record.channel)
-    open_records = [record for record in records if record.is_open]
-    if open_records or compares_outputs:
-        tensors = around([record.changed for record in open_records], state.ours)
-        for sample in ahead(state.run.others(pair, tensors)):
-            _compare_sample(state, open_records, sample, compares_outputs=compares_outputs)
+    for sample in chain(samples, ahead(others)) if compares_outputs or seen else ():
+        _compare_sample(state, seen, sample, compares_outputs=compares_outputs)
+    open_records = [record for record in records if record.is_open and not seen]
+    open_tensors = around([record.changed for record in open_records], state.ours)
+    for sample in ahead(state.run.others(pair, open_tensors)) if open_records else ():
+        _compare_sample(state, open_records, sample, compares_outputs=False)
     if state.differs and not any(record.problem for record in records):
         _look_for_the_cause(state, pair, records)
+
+
+def _run_meanwhile(first: Sample | None, others: Iterator[Sample]) -> list[Sample]:
+    """What the first sample needs in any case, and the next samples, as long as what they make is small."""
+    if first is None:
+        return []
+    first.moved_once  # noqa: B018 - run, and kept
+    each = sum(array.nbytes for value in first.original.outputs for array in tensors_in(value))
+    return list(islice(others, _MOST_MEANWHILE // (2 * each + 1)))
 
 
 def _look_for_the_cause(state: _State, pair: Pair, records: Sequence[TensorRecord]) -> None:
@@ -254,7 +274,7 @@ def _compare_alone(state: _State, records: Sequence[TensorRecord], first: Sample
 
 def _compare_sample(state: _State, records: Sequence[TensorRecord], sample: Sample, *, compares_outputs: bool) -> None:
     if compares_outputs:
-        _compare_outputs(state, sample, is_wrong=any(record.problem for record in records))
+        _compare_outputs(state, sample, is_wrong=any(record.problem for record in state.tensors))
     tolerance = own_tolerance(state.options)
     doubts = [
         doubt

@@ -1,8 +1,8 @@
 """How much of a tensor a subgraph has to be run on: where it treats all samples or all places alike, a crop.
 
 Convolutions, BatchNorms and what works number by number do the same at every place of an image. What is wrong in their
-weights shows in a crop with room for a few outputs that see no border; its borders are padded like the image's. What
-treats samples alike can be run on as many as one likes.
+weights shows in a crop with room for a few outputs, one of which at least sees no border; its borders are padded like
+the image's. What treats samples alike can be run on as many as one likes.
 """
 
 import math
@@ -33,10 +33,17 @@ class Window:
     Attributes:
         length: how many places one output sees, from the first to the last.
         stride: how far the windows of neighbouring outputs are from each other.
+        padding: how many places outside of the image the first and the last output see, together.
     """
 
     length: int
     stride: int
+    padding: int = 0
+
+    def side(self, outputs: int) -> int:
+        """How many places make so many outputs, one of which at least sees no padding."""
+        whole = self.length + (self.stride - 1 if self.padding else 0)
+        return max(whole, self.length + self.stride * (outputs - 1) - self.padding)
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,9 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
         return Crop(any_samples=True)
     windows = [window for of_part in seen for windows in of_part for window in windows]
     outputs = math.ceil(math.pow(_OUTPUTS, 1 / axes))
-    sides = [window.length + window.stride * (outputs - 1) for window in windows]
-    largest = Window(
-        max((window.length for window in windows), default=1), max((window.stride for window in windows), default=1)
-    )
-    return Crop(any_samples=True, side=max(sides, default=outputs), window=largest)
+    side = max((window.side(outputs) for window in windows), default=outputs)
+    lengths, strides = ([1, *(getattr(window, name) for window in windows)] for name in ("length", "stride"))
+    return Crop(any_samples=True, side=side, window=Window(max(lengths), max(strides)))
 
 
 def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]]:
@@ -104,9 +109,12 @@ def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]
             given = {entry.name: [int(size) for size in entry.ints] for entry in node.attribute}
             ones = [1] * len(kernel)
             dilations = given.get("dilations", ones)
-            strides = given.get("strides", ones) if node.op_type == "Conv" else ones
-            axes = zip(kernel, dilations, strides, strict=True)
-            found.append([Window((size - 1) * by + 1, step) for size, by, step in axes])
+            strides, pads = ones, [0] * 2 * len(kernel)
+            if node.op_type == "Conv":
+                strides, pads = given.get("strides", ones), given.get("pads", pads)
+            both = map(sum, zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+            axes = zip(kernel, dilations, strides, both, strict=True)
+            found.append([Window((size - 1) * by + 1, step, pad) for size, by, step, pad in axes])
     return found
 
 

@@ -1,5 +1,6 @@
 """Half units of the last place of stored numbers, and moves by them up or down."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -74,23 +75,24 @@ def moved_quickly(stored: Array, draw: int, which: int, units: float = 1.0) -> A
     """
     if stored.dtype.kind == "c":
         return moved(stored, draw, which, units)
-    rng = np.random.default_rng([draw, which])
-    held = np.atleast_1d(stored if stored.dtype in (np.float32, np.float64) else stored.astype(np.float64))
-    held = held.reshape(len(held), -1)
-    rows, columns = (2.0 * rng.integers(0, 2, length) - 1 for length in held.shape)
-    changed = np.multiply.outer(units * _of_a_power(stored) / 2 * rows, columns)
+    held = stored if stored.dtype in (np.float32, np.float64) else stored.astype(np.float64)
+    return _scaled(held, units * _of_a_power(stored) / 2, np.random.default_rng([draw, which]))
+
+
+def _scaled(held: Array, share: float, rng: np.random.Generator) -> Array:
+    """Every number by a share of itself up or down, in float64 or complex128."""
+    table = np.atleast_1d(held)
+    table = table.reshape(len(table), math.prod(table.shape[1:]))
+    rows, columns = (2.0 * rng.integers(0, 2, length) - 1 for length in table.shape)
+    changed = np.multiply.outer(share * rows, columns)
     changed += 1
-    changed *= held
-    return np.asarray(changed.reshape(stored.shape))
+    return np.asarray(np.multiply(changed, table, out=None if held.dtype.kind == "c" else changed).reshape(held.shape))
 
 
 def nudged(values: Sequence[Any], draw: int, step: float) -> list[Any]:
     """Every number of float64 up or down by a step, in units of its size."""
     rng = np.random.default_rng(draw)
-    return [
-        np.asarray(held * (1 + step * (2.0 * rng.integers(0, 2, held.shape) - 1))) if is_number(held) else held
-        for held in values
-    ]
+    return [_scaled(held, step, rng) if is_number(held) else held for held in values]
 
 
 @np.errstate(over="ignore")  # of integers, which is meant

@@ -47,13 +47,11 @@ class Pair:
             UncheckedError: onnxruntime lacks an operator of the new model.
             NewModelRefuses: it does not take the new model.
         """
-        ours = open_original(original, exposed=around(tensors, original))
-        try:
-            return cls(ours, OnnxRunner(new.model, [changed.name for changed in tensors]), tuple(tensors))
-        except RefusedError as error:
-            if error.lacking and not error.lacking.is_kernel:
-                raise UncheckedError(str(error)) from error
-            raise NewModelRefuses(str(error)) from error
+        ours, theirs = side_by_side(
+            lambda: open_original(original, exposed=around(tensors, original)),
+            lambda: _open_new(new, [changed.name for changed in tensors]),
+        )
+        return cls(ours, theirs, tuple(tensors))
 
 
 def around(tensors: Sequence[ChangedTensor], graph: Structure) -> list[str]:
@@ -73,6 +71,15 @@ def open_original(original: Structure, exposed: Sequence[str] = ()) -> OnnxRunne
         return OnnxRunner(original.model, exposed)
     except RefusedError as error:
         raise of_original(error) from error
+
+
+def _open_new(new: Structure, exposed: Sequence[str]) -> OnnxRunner:
+    try:
+        return OnnxRunner(new.model, exposed)
+    except RefusedError as error:
+        if error.lacking and not error.lacking.is_kernel:
+            raise UncheckedError(str(error)) from error
+        raise NewModelRefuses(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,15 @@ def half_of_the_processors() -> int:
     return max(1, usable // 2)
 
 
+@contextmanager
+def one_thread_of_blas() -> Iterator[None]:
+    """Matrix products in one thread: several threads of BLAS wait for each other by spinning, and other work waits."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        yield
+
+
 def _other_thread() -> ThreadPoolExecutor:
     """One more thread. What overflows there is the model's matter, as it is in the check's own thread."""
     return ThreadPoolExecutor(1, initializer=lambda: np.seterr(all="ignore"))
