@@ -188,7 +188,7 @@ class _Engine(Generic[N, V, E]):
         for direction, plan in self._plans(planner, node, meaning):
             move = plan if isinstance(plan, Refusal) else self._priced(planner, node, meaning, direction, plan)
             if isinstance(move, Refusal):
-                refusals.append(move if direction != "both" else _of_both_directions(move))
+                refusals.append(_going(move, direction))
             elif best is None or move.added_nodes < best.added_nodes:
                 best = move
             if best is not None and best.added_nodes == 0:
@@ -324,8 +324,16 @@ class _Engine(Generic[N, V, E]):
         return value
 
 
-def _of_both_directions(refusal: Refusal) -> Refusal:
-    return replace(refusal, evidence=f"with the scale in front and the shift behind, {refusal.evidence}")
+def _going(refusal: Refusal, direction: Direction) -> Refusal:
+    """A refusal of a plan, which says the way that its map was to go; a map that changes nothing was to go nowhere."""
+    match direction:
+        case "both":
+            evidence = f"with the scale in front and the shift behind, {refusal.evidence}"
+            return replace(refusal, evidence=evidence, way="both")
+        case "upstream" | "downstream":
+            return refusal.going(direction)
+        case _:
+            return refusal
 
 
 def _kept(node: N, refusals: list[Refusal]) -> Kept:
@@ -356,4 +364,4 @@ def _with_last_reason(kept: Kept, refusal: Refusal) -> Kept:
     of_others = any(reason in {Reason.OTHER_CONSUMERS, Reason.OTHER_BRANCH} for reason, _ in said)
     if not of_others or (refusal.reason, refusal.evidence) in said:
         return kept
-    return replace(kept, refusals=(*kept.refusals, refusal))
+    return replace(kept, refusals=(*kept.refusals, refusal.going("across")))

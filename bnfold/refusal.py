@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Literal
+
+Way = Literal["", "upstream", "downstream", "both", "across"]
 
 
 class Reason(Enum):
@@ -91,6 +94,7 @@ class Refusal:
         path: labels of the nodes from the one that stays to the one that stopped it.
         hint: what a person could change in the model; empty where nothing helps.
         readers: labels of the nodes whose reading forbids it, the first few.
+        way: which way the map was to go; "" where it is the node itself that forbids it.
     """
 
     reason: Reason
@@ -98,7 +102,12 @@ class Refusal:
     path: tuple[str, ...] = ()
     hint: str = ""
     readers: tuple[str, ...] = ()
+    way: Way = ""
 
     def along(self, *path: str) -> "Refusal":
         """The same refusal, met on this path."""
         return replace(self, path=path)
+
+    def going(self, way: Way) -> "Refusal":
+        """The same refusal, met when the map was to go this way."""
+        return replace(self, way=way)

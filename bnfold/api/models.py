@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -81,7 +82,7 @@ def explain(model: "Model", **options: "Unpack[FileKeywords]") -> Report:
     """
     unchecked = {**options, "verify": False}
     if not is_path(model):
-        return _fold(model, unchecked).report
+        return replace(_fold(model, unchecked).report, planned=True)
     chosen, watch, path = parse_options(unchecked), Stopwatch(), Path(model)
     with naming(path):
         source = format_for(path, chosen).open(path, chosen, None)

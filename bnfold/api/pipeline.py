@@ -39,7 +39,7 @@ def plan(
     """
     progress("folding")
     folded = source.fold((), watch)
-    report = _report(source, name, None, folded, source.size, SKIPPED, watch)
+    report = replace(_report(source, name, None, folded, source.size, SKIPPED, watch), planned=True)
     return _in_environment(report, source, read, ())
 
 

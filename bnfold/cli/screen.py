@@ -39,17 +39,17 @@ class Screen:
                 stream.reconfigure(errors="backslashreplace")
 
     def show(self, report: "Report") -> None:
-        """Print the result of one model; if quiet, the warnings in it alone."""
-        if self._quiet:
-            for warning in (*report.verification.warnings, *report.warnings):
-                self.warn(warning, report.input)
-            return
-        from bnfold.report.text import render_text
+        """Print the result of one model, and the warnings in it; if quiet, these alone."""
+        if not self._quiet:
+            from bnfold.report.text import render_text
 
-        width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
-        text = render_text(report, width=width, color=_has_color(self._results), verbose=self._verbose)
-        self._write(self._results, f"\n{text}" if self._shown else text)
-        self._shown += 1
+            width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+            color = _has_color(self._results)
+            text = render_text(report, width=width, color=color, verbose=self._verbose, warnings=False)
+            self._write(self._results, f"\n{text}" if self._shown else text)
+            self._shown += 1
+        for warning in (*report.verification.warnings, *report.warnings):
+            self.warn(warning, report.input)
 
     def warn(self, message: str, subject: object = "") -> None:
         """Print one line of what is no error, but must be seen."""
@@ -85,9 +85,15 @@ class Screen:
 
 
 def _has_color(stream: TextIO | None) -> bool:
-    return bool(
-        stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
+    """Whether to print colours: on terminals that know them, or where FORCE_COLOR asks; never where NO_COLOR does.
+
+    Source: no-color.org, force-color.org.
+    """
+    if stream is None or os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _write(stream: TextIO | None, text: str) -> None:

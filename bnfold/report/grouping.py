@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from bnfold.outcome import Direction, Fold, Kept
 from bnfold.refusal import Reason
+from bnfold.report.verdicts import needs_a_person, obstacle, verdict_of, ways_of
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -44,6 +45,26 @@ def group_kept(nodes: Iterable[Kept]) -> list[KeptGroup]:
         for reason, members in _by(nodes, lambda node: node.refusals[0].reason).items()
     ]
     return sorted(groups, key=lambda group: (-len(group.nodes), group.reason.code))
+
+
+def group_by_verdict(nodes: Iterable[Kept]) -> list[tuple[Kept, ...]]:
+    """Nodes that stay by what can be done about them; those first about which somebody can do something.
+
+    Args:
+        nodes: in the order of the graph, which they keep.
+    """
+    groups = [tuple(members) for members in _by(nodes, verdict_of).values()]
+    return sorted(groups, key=lambda group: (not needs_a_person(group[0]), -len(group)))
+
+
+def group_by_fate(nodes: Iterable[Kept]) -> list[tuple[Kept, ...]]:
+    """Nodes that stay by all that stands in their way, the codes and the operators of each; the largest group first.
+
+    Args:
+        nodes: in the order of the graph, which they keep.
+    """
+    groups = _by(nodes, lambda node: tuple((each.way, each.reason, obstacle(each)) for each in ways_of(node)))
+    return sorted((tuple(members) for members in groups.values()), key=len, reverse=True)
 
 
 def _by(entries: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -50,6 +50,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "input": report.input,
         "output": report.output,
         "format": report.format,
+        "planned": report.planned,
         "read_as_inference": report.read_as_inference,
         "batch_norms": _tally(report.batch_norms),
         "affine_nodes": _tally(report.affine_nodes),
@@ -187,6 +188,7 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
         "hint": refusal.hint,
         "readers": list(refusal.readers),
         "reader_ops": list(map(operator_of, refusal.readers)),
+        "way": refusal.way,
     }
 
 

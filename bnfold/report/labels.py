@@ -12,11 +12,11 @@ def operator_of(label: str) -> str:
 
 
 def called(label: str) -> str:
-    """Such as "245 (Conv)", but "conv1" for a Conv of that name."""
+    """Such as "Conv 245", but "conv1" for a Conv of that name."""
     operator = operator_of(label).rpartition("::")[2]
     if not operator or operator.lower() in label.lower():
         return printable(label)
-    return f"{printable(label)} ({printable(operator)})"
+    return f"{printable(operator)} {printable(label)}"
 
 
 def all_called(labels: Iterable[str]) -> str:

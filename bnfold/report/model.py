@@ -111,6 +111,7 @@ class Report:
             them, and so onnxruntime does not optimise with them.
         warnings: what is right about the model, but not around it, such as data files that nothing reads any more.
         environment: versions, options and files.
+        planned: whether this says what would be folded, and there is no folded model.
     """
 
     input: str
@@ -165,6 +166,13 @@ class Report:
             '<iframe style="width: 100%; height: 40rem; border: 0" sandbox="allow-scripts allow-popups" '
             f'title="bnfold: {escape(self.summary)}" srcdoc="{escape(self.to_html())}"></iframe>'
         )
+
+    planned: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a folded model: not where this is a plan, or where the check was against it."""
+        return not self.planned and self.verification.status not in ("failed", "unchecked")
 
     @property
     def batch_norms(self) -> Tally:

@@ -1,41 +1,37 @@
-"""The report for people: calm lines that fit a terminal, and every node by name where somebody asks for it."""
+"""The report for people: the answer first, in lines that fit a terminal, and every node by name where somebody asks.
 
-import math
-from collections.abc import Sequence
+A section is a function that gives the lines of one subject, or none where there is nothing to say. The summary is made
+of rows with a label; what is only for those who ask (`verbose`) comes behind it, so that the answer stays on top.
+"""
+
+from collections.abc import Iterator
 from dataclasses import asdict
 from io import StringIO
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from bnfold.keywords import keyword
-from bnfold.report.checks import reference, unchanged
 from bnfold.report.model import Report
-from bnfold.report.tensors import tensor_lines
-from bnfold.report.text_merges import branches_apart, merged_branches, quantized_weights
-from bnfold.report.text_nodes import folded_nodes, kept_nodes
-from bnfold.report.wording import counted, fate, measured, overridable, printable, signed, times, timing, whole
-from bnfold.verification import OutputCheck
-
-_STATUS_STYLE = {
-    "passed": "green",
-    "failed": "bold red",
-    "partial": "bold yellow",
-    "unchecked": "bold yellow",
-    "skipped": "yellow",
-}
+from bnfold.report.text_check import check_in_full, same_results
+from bnfold.report.text_layout import HEADING, QUIET, labelled
+from bnfold.report.text_left import batch_norms_left
+from bnfold.report.text_merges import branches_apart, merged_branches, merged_in_short, quantized_weights
+from bnfold.report.text_nodes import crossed_in_short, folded_nodes, kept_nodes
+from bnfold.report.text_sizes import sizes
+from bnfold.report.wording import overridable, printable, seconds, timing
 
 
-def render_text(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
+def render_text(
+    report: Report, *, width: int = 80, color: bool = False, verbose: bool = False, warnings: bool = True
+) -> str:
     """The report as lines of text.
 
     Args:
         report: what happened.
         width: columns of the terminal; longer lines are wrapped.
         color: whether to put ANSI colours in.
-        verbose: show every node with every reason, not a few examples of each kind.
+        verbose: show every node with every reason as well.
+        warnings: put the warnings in; without, whoever prints the report says them elsewhere.
 
     Returns:
         Lines without blanks at their ends, with a line break after the last.
@@ -50,105 +46,48 @@ def render_text(report: Report, *, width: int = 80, color: bool = False, verbose
         emoji=False,
         legacy_windows=False,
     )
-    sections = [
-        _headline(report),
-        folded_nodes(report.outcome.folds, width=width, verbose=verbose),
-        merged_branches(report.outcome.merges, verbose=verbose),
-        kept_nodes(report.outcome.kept, verbose=verbose),
-        branches_apart(report.outcome.apart, verbose=verbose),
-        quantized_weights(report.outcome.folds, report.outcome.merges, verbose=verbose),
-        _sizes(report),
-        _check(report),
-        _ending(report),
-    ]
     with console.capture() as capture:
-        for section in filter(None, sections):
+        for section in filter(None, _sections(report, verbose=verbose, warnings=warnings)):
             console.print(*section, "", sep="\n")
     return "\n".join(line.rstrip() for line in capture.get().rstrip().split("\n")) + "\n"
 
 
+def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list[RenderableType]]:
+    outcome = report.outcome
+    yield _headline(report)
+    yield [*sizes(report, verbose=verbose), *merged_in_short(outcome.merges), *crossed_in_short(outcome.folds)]
+    yield same_results(report)
+    yield batch_norms_left(outcome.kept)
+    yield [*quantized_weights(outcome.folds, outcome.merges, verbose=verbose), *_notes(report)]
+    if verbose:
+        yield folded_nodes(report)
+        yield merged_branches(outcome.merges)
+        yield branches_apart(outcome.apart)
+        yield kept_nodes(outcome.kept)
+        yield check_in_full(report)
+    if warnings:
+        yield [_warning(text) for text in (*report.verification.warnings, *report.warnings)]
+    yield _ending(report, verbose=verbose)
+
+
 def _headline(report: Report) -> list[RenderableType]:
-    batch_norms, others = report.batch_norms, report.affine_nodes
-    lines: list[RenderableType] = [
-        Text(printable(report.input), "bold", overflow="fold"),
-        Text(fate(batch_norms, "BatchNorm")),
-    ]
-    if others.found:
-        lines.append(Text(fate(others, "other affine node")))
-    return lines
+    return [Text.assemble((printable(report.input), HEADING), (f"  {report.format}", QUIET), overflow="fold")]
 
 
-def _sizes(report: Report) -> list[RenderableType]:
-    table = _columns("", "before", "after", "change")
-    for name, change in (("nodes", report.nodes), ("parameters", report.parameters), ("bytes", report.bytes)):
-        table.add_row(name, whole(change.before), whole(change.after), signed(change.after - change.before))
-    lines: list[RenderableType] = [Text("Sizes", "bold"), _indented(table)]
-    if report.overridable_initializers:
-        lines.append(_indented(Text(overridable(report.overridable_initializers))))
-    return lines
-
-
-def _check(report: Report) -> list[RenderableType]:
-    verification = report.verification
-    status = verification.status
-    head = Text.assemble(("Check ", "bold"), (status, _STATUS_STYLE[status]))
-    if status == "skipped":
-        return [head.append(": nothing was compared")]
-    if verification.identical:
-        return [head.append(f": {unchanged(report)}, there was nothing to compare")]
-    if status == "unchecked" and not verification.samples:
-        return [head, _indented(Text(printable(verification.problem)))]
-    head.append(f" on {counted(verification.samples, 'sample')}, seed {verification.seed}")
-    lines: list[RenderableType] = [head]
-    if report.read_as_inference:
-        lines.append(_indented(Text(f"compared with {reference(report)}, as {keyword('assume_inference', True)} asks")))
-    if verification.problem and not any(output.problem for output in verification.outputs):
-        lines.append(_indented(Text(printable(verification.problem))))
-    if verification.outputs:
-        lines.append(_indented(_outputs(verification.outputs)))
-    lines += [_indented(Text(printable(line))) for line in tensor_lines(verification)]
-    lines += [_indented(_warning(text)) for text in verification.warnings]
-    return lines
+def _notes(report: Report) -> list[RenderableType]:
+    count = report.overridable_initializers
+    return [labelled("Note", [overridable(count)])] if count else []
 
 
 def _warning(text: str) -> Text:
     return Text.assemble(("warning: ", "yellow"), printable(text))
 
 
-def _outputs(outputs: Sequence[OutputCheck]) -> Table:
-    """One line per output; the original's own noise beside it where it was measured."""
-    noisy = any(not math.isnan(output.noise_floor) for output in outputs)
-    table = _columns("output", "max abs", "max rel", *(["own noise", ""] if noisy else []))
-    table.add_column(style=_STATUS_STYLE["failed"])
-    for output in outputs:
-        numbers = [measured(output.max_abs), measured(output.max_rel)]
-        if noisy:
-            numbers += [measured(output.noise_floor), times(output.max_rel, output.noise_floor)]
-        problem = output.problem or ("" if output.passed else "beyond the tolerance")
-        table.add_row(printable(output.name), *numbers, printable(problem))
-    return table
-
-
-def _ending(report: Report) -> list[RenderableType]:
+def _ending(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """What was written, and how long all of it took."""
+    took = timing(asdict(report.seconds)) if verbose else seconds(sum(asdict(report.seconds).values()))
     if report.output is not None:
-        done = Text.assemble("Wrote ", (printable(report.output), "bold"))
-    elif report.verification.status == "unchecked":
-        done = Text("Nothing was written: equality could not be checked")
-    elif report.verification.status == "failed":
-        done = Text("Nothing was written: the check failed")
-    else:
-        done = Text("Nothing was written")
-    return [done, Text("in " + timing(asdict(report.seconds)), "dim"), *map(_warning, report.warnings)]
-
-
-def _columns(first: str, *numbers: str) -> Table:
-    """A table without lines: names on the left, numbers on the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column(first, overflow="fold")
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _indented(content: RenderableType) -> Padding:
-    return Padding(content, (0, 0, 0, 2))
+        return [Text.assemble("Wrote ", (printable(report.output), HEADING), (f" in {took}", QUIET), overflow="fold")]
+    why = {"unchecked": ": equality could not be checked", "failed": ": the check failed"}
+    done = "This is a plan, nothing was written" if report.planned else "Nothing was written"
+    return [Text.assemble(done, why.get(report.verification.status, ""), (f" ({took})", QUIET))]

@@ -1,11 +1,8 @@
-"""The two lists of the report for people: the nodes that folded, and the nodes that stay."""
+"""The two lists of the report for people who ask for all: the nodes that folded, and the nodes that stay."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-from rich.cells import cell_len
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -13,13 +10,9 @@ from bnfold.outcome import Direction, Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.grouping import KeptGroup, group_folds, group_kept
 from bnfold.report.labels import all_called, called
+from bnfold.report.model import Report
+from bnfold.report.text_layout import CODE, HEADING, QUIET, indented, labelled
 from bnfold.report.wording import counted, printable, whole
-
-_FOLD_EXAMPLES = 3
-_KEPT_EXAMPLES = 2
-_HEADING = "bold"
-_CODE = "bold yellow"
-_QUIET = "dim"
 
 _WHERE: dict[Direction, str] = {
     "upstream": "into the operator before",
@@ -32,77 +25,63 @@ _WHERE: dict[Direction, str] = {
     "computed": "computed once, with the weight that it was for",
 }
 
-T = TypeVar("T")
+
+def crossed_in_short(folds: Sequence[Fold]) -> list[RenderableType]:
+    """The row on folds whose map crossed tensors that others read; nothing where none did."""
+    count = sum(fold.direction == "across" for fold in folds)
+    if not count:
+        return []
+    crossed = "1 fold crosses tensors" if count == 1 else f"{whole(count)} folds cross tensors"
+    return [labelled("Across", [f"{crossed} that others read; those take the inverse"])]
 
 
-def folded_nodes(folds: Sequence[Fold], *, width: int, verbose: bool) -> list[RenderableType]:
-    """What was folded, into what; nothing where nothing was.
-
-    Args:
-        folds: the nodes that are gone.
-        width: columns of the terminal.
-        verbose: name every node, not the first few of each group.
-    """
+def folded_nodes(report: Report) -> list[RenderableType]:
+    """Every node that was folded, and into what; nothing where none was."""
     lines: list[RenderableType] = []
-    for group in group_folds(folds):
-        lines.append(_indented(2, f"{whole(len(group.folds))} {printable(group.op)} {_WHERE[group.direction]}"))
-        shown, hidden = _some(group.folds, _FOLD_EXAMPLES, verbose)
-        lines += [_indented(4, _fold(fold, width - 4)) for fold in shown]
-        lines += _more(hidden, 4)
-    return [Text("Folded", _HEADING), *lines] if lines else []
+    for group in group_folds(report.outcome.folds):
+        lines.append(indented(2, f"{whole(len(group.folds))} {printable(group.op)} {_WHERE[group.direction]}"))
+        lines += [indented(4, _fold(fold)) for fold in group.folds]
+    return [Text("Folded" if report.is_done else "Would be folded", HEADING), *lines] if lines else []
 
 
-def _fold(fold: Fold, width: int) -> str:
-    """Such as "bn1 into conv1", on two lines where it is too long for one; the node alone where it went nowhere."""
+def _fold(fold: Fold) -> RenderableType:
+    """Such as "BatchNormalization 246 -> Conv 245"; the node alone where it went nowhere."""
+    said = called(fold.node)
     if fold.direction == "across":
-        nodes = counted(len(fold.into), "node")
-        return f"{printable(fold.node)}: {nodes} changed, zero point {fold.zero_point:.2g} deviations from the mean"
-    if not fold.into:
-        return printable(fold.node)
-    target = "into " + all_called(fold.into)
-    if fold.through:
-        target += " through " + all_called(fold.through)
-    if fold.dead_channels:
-        target += f", {counted(fold.dead_channels, 'dead channel')}"
-    line = f"{printable(fold.node)} {target}"
-    return line if cell_len(line) <= width else f"{printable(fold.node)}\n  {target}"
+        said += (
+            f": {counted(len(fold.into), 'node')} changed, zero point {fold.zero_point:.2g} deviations from the mean"
+        )
+    elif fold.into:
+        said += f" -> {all_called(fold.into)}"
+        said += f" through {all_called(fold.through)}" if fold.through else ""
+        said += f", {counted(fold.dead_channels, 'dead channel')}" if fold.dead_channels else ""
+    return Text(said, overflow="fold")
 
 
-def kept_nodes(kept: Sequence[Kept], *, verbose: bool) -> list[RenderableType]:
-    """What stays, and why: BatchNorms by their first reason, the others in one line; nothing where nothing stays.
-
-    Args:
-        kept: the nodes that stay.
-        verbose: show every node with every reason, not the first few BatchNorms of each group.
-    """
+def kept_nodes(kept: Sequence[Kept]) -> list[RenderableType]:
+    """Every node that stays with every reason, BatchNorms first; nothing where nothing stays."""
     lines: list[RenderableType] = []
     for group in group_kept(node for node in kept if node.is_batch_norm):
-        lines += _kept_group(group, "BatchNorm", verbose)
-    others = group_kept(node for node in kept if not node.is_batch_norm)
-    if verbose:
-        for group in others:
-            lines += _kept_group(group, "other affine node", verbose)
-    elif others:
-        lines.append(_count_by_code(others))
-    return [Text("Stays", _HEADING), *lines] if lines else []
+        lines += _kept_group(group, "BatchNorm")
+    for group in group_kept(node for node in kept if not node.is_batch_norm):
+        lines += _kept_group(group, "other affine node")
+    return [Text("Stays", HEADING), *lines] if lines else []
 
 
-def _kept_group(group: KeptGroup, noun: str, verbose: bool) -> list[RenderableType]:
+def _kept_group(group: KeptGroup, noun: str) -> list[RenderableType]:
     reason = group.reason
-    head = Text.assemble((reason.code, _CODE), f" {reason.slug}: {counted(len(group.nodes), noun)}")
-    shown, hidden = _some(group.nodes, _KEPT_EXAMPLES, verbose)
-    lines: list[RenderableType] = [_indented(2, head), _indented(2, Text(reason.meaning, _QUIET))]
-    for node in shown:
-        name = node.node if node.is_batch_norm else f"{node.node} ({node.op})"
-        lines.append(_indented(4, printable(name)))
-        lines.append(_indented(6, _evidence(node, verbose)))
-    return [*lines, *_more(hidden, 4)]
+    head = Text.assemble((reason.code, CODE), f" {reason.slug}: {counted(len(group.nodes), noun)}")
+    lines: list[RenderableType] = [indented(2, head), indented(2, Text(reason.meaning, QUIET))]
+    for node in group.nodes:
+        lines.append(indented(4, printable(node.node) if node.is_batch_norm else called(node.node)))
+        lines.append(indented(6, _evidence(node)))
+    return lines
 
 
-def _evidence(node: Kept, verbose: bool) -> Table:
-    """The first reason in full; the others below it where every reason is asked for. Paths start behind the node."""
+def _evidence(node: Kept) -> Table:
+    """The first reason, and the others below it. Paths start behind the node."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style=_QUIET, no_wrap=True)
+    table.add_column(style=QUIET, no_wrap=True)
     table.add_column(overflow="fold")
     first, *others = node.refusals
     if len(first.path) > 1:
@@ -110,32 +89,10 @@ def _evidence(node: Kept, verbose: bool) -> Table:
     table.add_row("because", printable(first.evidence))
     if first.hint:
         table.add_row("note", printable(first.hint))
-    for refusal in others if verbose else ():
+    for refusal in others:
         table.add_row("nor", f"{_path(refusal, '->')} {printable(refusal.evidence)} ({refusal.reason.code})".lstrip())
     return table
 
 
 def _path(refusal: Refusal, arrow: str) -> str:
     return " ".join(f"{arrow} {called(label)}" for label in refusal.path[1:])
-
-
-def _count_by_code(groups: Sequence[KeptGroup]) -> RenderableType:
-    total = sum(len(group.nodes) for group in groups)
-    reasons = ", ".join(f"{whole(len(group.nodes))} {group.reason.slug}" for group in groups)
-    return _indented(2, f"{counted(total, 'other affine node')}: {reasons} (-v names them)")
-
-
-def _some(entries: Sequence[T], limit: int, everything: bool) -> tuple[Sequence[T], int]:
-    """The entries to show and how many that hides. One more than the limit is shown, for a line saves nothing."""
-    if everything or len(entries) <= limit + 1:
-        return entries, 0
-    return entries[:limit], len(entries) - limit
-
-
-def _more(hidden: int, indent: int) -> list[RenderableType]:
-    return [_indented(indent, Text(f"and {whole(hidden)} more (-v names them)", _QUIET))] if hidden else []
-
-
-def _indented(indent: int, content: RenderableType) -> RenderableType:
-    plain = Text(content, overflow="fold") if isinstance(content, str) else content
-    return Padding(plain, (0, 0, 0, indent))

@@ -25,6 +25,20 @@ def signed(value: int) -> str:
     return f"{value:+,}" if value else "0"
 
 
+def file_sizes(before: int, after: int) -> tuple[str, str, str]:
+    """Two sizes in one unit, and the unit, that suits the larger: ("32.4", "32.3", "MB")."""
+    largest = max(before, after)
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if largest >= size:
+            return f"{before / size:.1f}", f"{after / size:.1f}", unit
+    return whole(before), whole(after), "bytes"
+
+
+def brief(value: float) -> str:
+    """A measured number in two digits, such as 4.1e-07."""
+    return "0" if value == 0 else f"{value:.1e}"
+
+
 def measured(value: float) -> str:
     """A measured number in three digits, such as 1.19e-07; exactly zero is 0, and a dash says that there is none."""
     if math.isnan(value):
@@ -69,6 +83,11 @@ def overridable(count: int) -> str:
         f"{subject} as well: callers may replace {them}, so runtimes do not optimise with {them} "
         f"({keyword('freeze_initializers', True)} takes {them} off the inputs)"
     )
+
+
+def seconds(spent: float) -> str:
+    """A time as one reads it: 0.15 s, 1.6 s, 83 s."""
+    return f"{spent:.2f} s" if spent < 1 else f"{spent:.1f} s" if spent < 10 else f"{spent:.0f} s"
 
 
 def timing(stages: Mapping[str, float]) -> str:

@@ -38,7 +38,7 @@ def test_reports_are_those_of_the_command(model, tmp_path, monkeypatch):
             del entry["seconds"]
             entry.pop("environment", None)  # of which the digests are asked for by the command alone
     assert command == python
-    assert "1 of 2 BatchNorms" in bnfold.explain("m.onnx").to_text(width=200)
+    assert "2 -> 1  would fold 1, leave 1" in bnfold.explain("m.onnx").to_text(width=200)
 
 
 def test_a_saved_model_is_the_file_that_the_command_writes(model, tmp_path):

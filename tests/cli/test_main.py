@@ -47,7 +47,9 @@ class Pretender:
             raise ERRORS[fate]
         if target:
             target.write_text("folded")
-        made = report([fold()], KEPT.get(fate, []), input=str(source), output=target and str(target))
+        made = report(
+            [fold()], KEPT.get(fate, []), input=str(source), output=target and str(target), planned=not target
+        )
         return replace(made, **CHANGED.get(fate, {}))
         yield  # as the real one, which waits for a process
 
@@ -87,7 +89,7 @@ def test_results_go_to_stdout(model, capsys):
     code, out, err = run(capsys, model())
 
     assert code == 0
-    assert out.startswith("m.onnx\n1 of 1 BatchNorm folded\n")
+    assert out.startswith("m.onnx  onnx\n\n  BatchNorms       1 -> 0        1 folded\n")
     assert "Wrote m.folded.onnx" in out
     assert err == ""
     assert Path("m.folded.onnx").read_text() == "folded"
@@ -166,7 +168,7 @@ def test_dry_run_has_no_target_and_makes_no_folder(pretender, model, capsys):
 
     assert code == 0
     assert [call[1] for call in pretender.calls] == [None, None]
-    assert "Nothing was written" in out
+    assert out.count("This is a plan, nothing was written") == 2
     assert sorted(path.name for path in Path().iterdir()) == ["a.onnx", "b.onnx"]
 
 
@@ -201,7 +203,7 @@ def test_an_error_is_one_line_on_stderr(model, capsys, content, code, message):
 def test_the_report_of_a_failed_check_is_printed(model, capsys):
     _, out, _ = run(capsys, model("differs"))
 
-    assert "Check failed on 3 samples, seed 7" in out
+    assert "Same results  NO" in out
 
 
 def test_a_name_cannot_break_the_line_or_steer_the_terminal(model, capsys):
@@ -224,7 +226,7 @@ def test_a_missing_model_is_unreadable(model, capsys):
 
     assert code == 3
     assert err == "bnfold: no.onnx: no.onnx: No such file or directory\n"
-    assert out.startswith("m.onnx\n")
+    assert out.startswith("m.onnx  onnx\n")
 
 
 def test_a_bad_model_does_not_stop_the_others(model, capsys):
@@ -235,7 +237,7 @@ def test_a_bad_model_does_not_stop_the_others(model, capsys):
     assert code == 70
     assert [line.split(": ")[1] for line in err.splitlines()] == ["0.onnx", "1.onnx", "2.onnx"]
     assert [path.name for path in Path("out").iterdir()] == ["3.folded.onnx"]
-    assert out.index("1.onnx") < out.index("\n\n3.onnx\n")
+    assert out.index("1.onnx") < out.index("\n\n3.onnx  onnx\n")
 
 
 def test_a_folder_for_nothing_is_not_left(model, capsys):
@@ -377,10 +379,13 @@ def test_a_pattern_that_matches_in_one_of_the_models_is_not(model, capsys):
     )
 
 
-def test_quiet_prints_warnings(model, capsys):
-    code, out, err = run(capsys, model("warns"), "-q")
+@pytest.mark.parametrize("quiet", [True, False])
+def test_warnings_go_to_stderr(model, capsys, quiet):
+    code, out, err = run(capsys, model("warns"), *(["-q"] if quiet else []))
 
-    assert (code, out) == (0, "")
+    assert code == 0
+    assert (out == "") is quiet
+    assert "never varied" not in out
     assert err == "bnfold: m.onnx: warning: output 'y' never varied\nbnfold: m.onnx: warning: w.bin stays\n"
 
 

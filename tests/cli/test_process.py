@@ -44,6 +44,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def words(printed):
+    """What is said, wherever lines are wrapped and columns begin."""
+    return " ".join(printed.split())
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -54,8 +59,8 @@ def test_folds_a_model_and_leaves_the_input_alone(folder):
     done = bnfold("m.onnx", "--report", "r.json", "--report", "r.html", cwd=folder)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 of 1 BatchNorm folded" in done.stdout
-    assert "Check passed on 6 samples, seed 0" in done.stdout
+    assert "BatchNorms 1 -> 0 1 folded" in words(done.stdout)
+    assert "Same results yes 6 inputs; largest difference" in words(done.stdout)
     assert [node.op_type for node in onnx.load(folder / "m.folded.onnx").graph.node] == ["Conv"]
     assert (folder / "m.onnx").read_bytes() == before
     (value,) = json.loads((folder / "r.json").read_text())["models"]
@@ -99,8 +104,9 @@ def test_fail_on_kept_is_4_and_says_why(folder):
     done = bnfold("kept.onnx", "--fail-on-kept", cwd=folder)
 
     assert done.returncode == 4
-    assert "1 of 2 BatchNorms folded, 1 stays" in done.stdout
-    assert "soft_node" in done.stdout
+    assert "BatchNorms 2 -> 1 1 folded, 1 left" in words(done.stdout)
+    assert "Left 1 cannot be folded by any rewrite of this file" in words(done.stdout)
+    assert "it is z_node" in words(done.stdout)
     assert (folder / "kept.folded.onnx").exists()
 
 
@@ -409,14 +415,14 @@ def test_a_model_on_standard_output(folder, name, redirected):
     content = (folder / "out").read_bytes()[1:] if redirected else done.stdout
 
     assert [node.op_type for node in onnx.load_from_string(content).graph.node] == ["Conv"]
-    assert b"1 of 1 BatchNorm folded" in done.stderr
+    assert "BatchNorms 1 -> 0 1 folded" in words(done.stderr.decode())
 
 
 def test_a_report_on_standard_output(folder):
     done = bnfold("m.onnx", "kept.onnx", "--report", "-", cwd=folder)
 
     assert [each["input"] for each in json.loads(done.stdout)["models"]] == ["m.onnx", "kept.onnx"]
-    assert "1 of 1 BatchNorm folded" in done.stderr
+    assert "BatchNorms 1 -> 0 1 folded" in words(done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -493,15 +499,25 @@ def test_the_second_time(folder):
     assert names(folder) == ["kept.folded.onnx", "kept.onnx", "m.folded.onnx", "m.onnx"]
 
 
-@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
-def test_colour_on_a_terminal_unless_unwanted(folder, no_color, colored):
+@pytest.mark.parametrize(
+    ("variables", "colored"),
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"TERM": "dumb"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+    ],
+)
+def test_colour_on_a_terminal_unless_unwanted(folder, variables, colored):
     screen, terminal = pty.openpty()
     subprocess.run(
-        [*COMMAND, "m.onnx"],
+        [*COMMAND, "m.onnx", "--dry-run"],
         cwd=folder,
         stdout=terminal,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "NO_COLOR": no_color, "TERM": "xterm"},
+        env={**os.environ, "TERM": "xterm", **variables},
         check=True,
         timeout=120,
     )
@@ -509,8 +525,24 @@ def test_colour_on_a_terminal_unless_unwanted(folder, no_color, colored):
     printed = os.read(screen, 1 << 16)
     os.close(screen)
 
-    assert b"passed" in printed
+    assert b"BatchNorms" in printed
     assert (b"\x1b[" in printed) is colored
+
+
+@pytest.mark.parametrize(("forced", "colored"), [(None, False), ("", False), ("0", False), ("1", True), ("3", True)])
+def test_colour_in_a_pipe_only_where_it_is_forced(folder, forced, colored):
+    variables = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")}
+    done = subprocess.run(
+        [*COMMAND, "m.onnx", "--dry-run"],
+        cwd=folder,
+        env=variables if forced is None else {**variables, "FORCE_COLOR": forced},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+
+    assert (b"\x1b[" in done.stdout) is colored
+    assert done.stderr == b""
 
 
 def test_names_that_the_terminal_cannot_show_are_spelled_out(folder):

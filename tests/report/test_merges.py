@@ -10,34 +10,43 @@ from bnfold.report.text import render_text
 from tests.reports import QUANTIZATION, apart, fold, merge, report
 
 
-def test_merges_are_listed():
-    text = render_text(report(merges=[merge()]), width=120)
-    assert "Merged\n  3 parallel branches into 1: 3 operators became 1\n" in text
-    assert "    add_out: 3 branches into conv_3x3, 1,024 multiply-adds a place, not 1,152\n" in text
-
-
-def test_many_merges_are_listed_where_somebody_asks():
+def test_merges_are_one_line_and_listed_where_somebody_asks():
     many = report(merges=[merge(f"add{index}") for index in range(7)])
-    assert "    and 4 more (-v names them)" in render_text(many)
-    assert all(f"add{index}_out" in render_text(many, verbose=True) for index in range(7))
+    assert "  Merged        21 parallel branches into 7 operators\n" in render_text(many)
+    assert "add0_out" not in render_text(many)
+    text = render_text(many, width=120, verbose=True)
+    assert "Merged  21 operators -> 7\n" in text
+    for index in range(7):
+        assert f"  add{index}_out: 3 branches -> conv_3x3, 1,024 multiply-adds a place, not 1,152\n" in text
 
 
 def test_rows_of_operators_are_no_branches():
-    text = render_text(report(merges=[merge(branches=1)]), width=120)
-    assert "  1 row of operators into one each: 3 operators became 1\n" in text
-    assert "add_out: 3 operators in a row into conv_3x3" in text
+    text = render_text(report(merges=[merge(branches=1), merge()]), width=120, verbose=True)
+    assert "  Merged        3 parallel branches into 1 operator, 1 row of operators into one each\n" in text
+    assert "add_out: 3 operators in a row -> conv_3x3" in text
 
 
-def test_branches_that_stay_apart_say_why():
-    text = render_text(report(branches=[apart()]), width=120)
+def test_branches_that_stay_apart_say_why_where_somebody_asks():
+    text = render_text(report(branches=[apart()]), width=120, verbose=True)
     assert "Branches that stay apart\n  BNF108 add_2: branches differ in stride: 1 and 2\n" in text
+    assert "apart" not in render_text(report(branches=[apart()]))
 
 
 def test_weights_that_int8_does_not_suit_are_named():
     text = render_text(report(merges=[merge()]), width=120)
-    assert "In int8, 1 weight would lose much\n" in text
+    assert "  In int8       1 weight would lose much\n" in text
     assert "exclude" in text
     assert "    conv_3x3: 38 dB before, 28 dB after, 34 dB with a scale for each channel\n" in text
+
+
+def test_of_several_weights_the_worst_is_named_and_all_where_somebody_asks():
+    worse = replace(QUANTIZATION, after=replace(QUANTIZATION.after, per_tensor=9.0))
+    weights = replace(QUANTIZATION, weight="conv_a"), replace(worse, weight="conv_b")
+    made = report(merges=[merge(each.weight, each.weight, quantization=each) for each in weights])
+    assert "2 weights would lose much, the worst is\n" in render_text(made, width=120)
+    assert "conv_b: 38 dB before, 9 dB after" in render_text(made, width=120)
+    assert "conv_a" not in render_text(made)
+    assert "conv_a" in render_text(made, verbose=True)
 
 
 def test_weights_that_int8_suits_as_before_are_not():

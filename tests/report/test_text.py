@@ -1,8 +1,28 @@
+"""The report for people in short: the answer first, and what stays with a verdict."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
 from bnfold.label import Label
 from bnfold.refusal import Reason
+from bnfold.report.model import Change
 from bnfold.report.text import render_text
 from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from tests.reports import FAILED, fold, kept, refusal, report
+
+MEASURED = Verification(
+    "passed",
+    6,
+    0,
+    (OutputCheck("a", 1e-3, 4.1e-7, True, noise_floor=1.9e-7), OutputCheck("b", 0.0, 0.0, True)),
+    (
+        TensorCheck("n1", frozenset({"c1", "n1"}), 1e-6, 3, True, noise_floor=2e-6, excess=0.25),
+        TensorCheck("n2", frozenset({"c2", "n2"}), 5e-6, None, True, excess=0.125),
+    ),
+    DeploymentCheck("CPUExecutionProvider", 2e-7, True),
+)
 
 
 def lines_of(made, **options):
@@ -12,293 +32,305 @@ def lines_of(made, **options):
     return text.removesuffix("\n").split("\n")
 
 
-def block(lines, first, last):
-    start = lines.index(first)
-    return lines[start : lines.index(last, start) + 1]
+def joined(made, **options):
+    """All that is said, wherever lines are wrapped."""
+    return " ".join(" ".join(lines_of(made, **options)).split())
 
 
-def test_the_headline_counts_what_was_found():
-    made = report(folds=[fold("a"), fold("b"), fold("m", op="Mul")], stays=[kept("c")])
+def test_the_answer_is_on_top_and_calm():
+    made = report(
+        folds=[fold(f"bn{index}") for index in range(59)],
+        stays=[kept(f"bn{index}") for index in range(59, 121)],
+        nodes=Change(431, 372),
+        bytes=Change(32_400_000, 32_300_000),
+        verification=MEASURED,
+    )
 
-    assert lines_of(made)[:3] == [
-        "net.onnx",
-        "2 of 3 BatchNorms folded, 1 stays",
-        "1 of 1 other affine node folded",
+    assert lines_of(made) == [
+        "net.onnx  onnx",
+        "",
+        "  BatchNorms     121 -> 62       59 folded, 62 left",
+        "  nodes          431 -> 372",
+        "  file          32.4 -> 32.3 MB",
+        "",
+        "  Same results  yes  6 inputs; largest difference 4.1e-07 (rounding: 1.9e-07)",
+        "                     2 changes checked one by one, all within rounding",
+        "                     equal with onnxruntime's optimisations on (CPU), too",
+        "",
+        "  Left  62 cannot be folded by any rewrite of this file",
+        "    62  itself   a negative scale cannot pass the operator (BNF104)",
+        "        such as  bn59 and 61 more (-v)",
+        "",
+        "Wrote net.folded.onnx in 1.4 s",
     ]
 
 
 def test_a_model_without_batch_norms_says_so():
     lines = lines_of(report())
 
-    assert lines[1] == "no BatchNorm found"
-    assert "Folded" not in lines
-    assert "Stays" not in lines
+    assert lines[2] == "  BatchNorms    none"
+    assert not any("Left" in line for line in lines)
 
 
-def test_few_folds_are_all_named():
-    made = report(folds=[fold(f"bn{i}", into=(f"conv{i}",)) for i in range(4)])
+def test_nodes_that_change_nothing_are_removed_identities():
+    removed = [fold(f"mul{i}", op="Mul", direction="removed", into=()) for i in range(2)]
 
-    assert block(lines_of(made), "Folded", "    bn3 into conv3") == [
-        "Folded",
-        "  4 BatchNormalization into the operator before",
-        "    bn0 into conv0",
-        "    bn1 into conv1",
-        "    bn2 into conv2",
-        "    bn3 into conv3",
+    folded = joined(report(folds=[fold(), fold("add", op="Add"), *removed], stays=[kept("div", op="Mul")]))
+    assert "Mul, Add 4 -> 1 1 folded, 2 identities removed, 1 left" in folded
+    assert "Mul 1 -> 0 1 identity removed nodes" in joined(report(folds=removed[:1]))
+
+
+@pytest.mark.parametrize(
+    ("operators", "label"),
+    [
+        (["Mul"], "Mul"),
+        (["aten::mul", "aten::mul", "aten::add"], "mul, add"),
+        (["Sub", "Div", "Div", "Sub", "Mul"], "Sub, Div ..."),
+        (["SomethingLong", "Other"], "others"),
+    ],
+)
+def test_other_affine_nodes_are_called_by_their_operators(operators, label):
+    made = report(folds=[fold(f"n{index}", op=op) for index, op in enumerate(operators)])
+
+    assert f"{label} {len(operators)} -> 0 {len(operators)} folded" in joined(made)
+
+
+def test_a_plan_never_says_folded_and_claims_no_size():
+    removed = fold("mul", op="Mul", direction="removed", into=())
+    made = report(folds=[fold(), removed], stays=[kept()], planned=True, output=None, verification=SKIPPED)
+
+    for verbose in (False, True):
+        said = joined(made, verbose=verbose)
+        assert "BatchNorms 2 -> 1 would fold 1, leave 1" in said
+        assert "Mul 1 -> 0 would remove 1 identity" in said
+        assert " file " not in said.replace("of this file", "")
+        assert "Same results" not in said
+        assert "This is a plan, nothing was written" in said
+        assert "Folded" not in said
+        assert "1 folded" not in said
+
+
+def test_sizes_have_the_unit_that_suits_them():
+    for sizes, said in [
+        ((999, 1), "file 999 -> 1 bytes"),
+        ((74_606, 72_185), "file 74.6 -> 72.2 kB"),
+        ((999_999, 1_000_000), "file 1.0 -> 1.0 MB"),
+        ((2_500_000_000, 2_400_000_000), "file 2.5 -> 2.4 GB"),
+    ]:
+        assert said in joined(report(bytes=Change(*sizes)))
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        ("passed", "Same results yes 4 inputs"),
+        ("partial", "Same results yes, in parts 4 inputs"),
+        ("failed", "Same results NO"),
+        ("unchecked", "Same results not known"),
+        ("skipped", "Same results not checked"),
+    ],
+)
+def test_every_verdict_is_an_answer(status, answer):
+    outputs = (OutputCheck("a", 1e-3, 2e-3, status != "failed"),)
+
+    assert answer in joined(report(verification=Verification(status, 4, 0, outputs)))
+
+
+def test_results_that_are_the_same_to_the_last_bit_are_called_so():
+    exact = Verification("passed", 4, 0, (OutputCheck("a", 0.0, 0.0, True, noise_floor=1e-7),))
+
+    assert "yes 4 inputs; every output is the same to the last bit" in joined(report(verification=exact))
+
+
+def test_an_output_that_was_not_measured_is_no_difference():
+    odd = replace(MEASURED, outputs=(OutputCheck("a", math.nan, math.nan, True), *MEASURED.outputs))
+
+    assert "largest difference 4.1e-07 (rounding: 1.9e-07)" in joined(report(verification=odd))
+
+
+def test_how_many_changes_were_checked_one_by_one_is_not_rounded_up():
+    some = replace(MEASURED, tensors=(MEASURED.tensors[0], replace(MEASURED.tensors[1], excess=math.nan)))
+    none = replace(MEASURED, tensors=(replace(MEASURED.tensors[1], excess=math.nan),))
+
+    assert "1 of 2 changes checked one by one" in joined(report(verification=some))
+    assert "1 change compared inside the model" in joined(report(verification=none))
+    assert "one by one" not in joined(report(verification=none))
+
+
+def test_a_model_that_did_not_change_was_not_compared():
+    same = Verification("passed", 0, 0, identical=True)
+
+    assert "Same results yes the model is unchanged, there was nothing to compare" in joined(report(verification=same))
+
+
+def test_weak_evidence_is_yellow_and_its_warnings_are_told_once():
+    weak = replace(MEASURED, warnings=("output 'y' never varied",))
+    made = report(verification=weak, warnings=("w.bin stays",))
+
+    coloured = render_text(made, color=True)
+    assert "\x1b[1;33myes, with 1 warning" in coloured
+    assert "\x1b[33mwarning: \x1b[0moutput 'y' never varied" in coloured
+    assert "warning: w.bin stays" in render_text(made)
+    assert "warning:" not in render_text(made, warnings=False)
+
+
+def test_a_failed_check_shows_what_is_wrong_and_that_nothing_was_written():
+    lines = lines_of(report(folds=[fold()], verification=FAILED, output=None))
+
+    assert lines[2] == "  BatchNorms       1 -> 0        would fold 1"
+    assert "  Same results  NO  output 'logits': shape (1, 3) against (3,)" in lines
+    assert lines[-1] == "Nothing was written: the check failed (1.4 s)"
+
+
+def test_many_wrong_outputs_are_counted():
+    outputs = tuple(OutputCheck(f"o{index}", 1.0, 1.0, False) for index in range(5))
+    said = joined(report(verification=Verification("failed", 3, 7, outputs), output=None))
+
+    assert "NO output 'o0': beyond the tolerance output 'o1': beyond the tolerance" in said
+    assert "and 2 more outputs" in said
+
+
+def test_a_problem_of_the_whole_check_is_shown_once():
+    broken = Verification("failed", 0, 7, problem="the folded model does not run")
+
+    assert joined(report(verification=broken, output=None)).count("the folded model does not run") == 1
+
+
+def test_a_comparison_with_the_original_read_as_inference_is_called_that():
+    said = "compared with the original read as an inference model, as assume_inference=True asks"
+    assert said in joined(report(read_as_inference=True))
+    assert said not in joined(report())
+
+
+def test_initializers_that_callers_may_replace_are_a_note():
+    assert "Note 3 initializers are graph inputs as well" in joined(report(overridable_initializers=3))
+
+
+def test_folds_across_tensors_are_one_line():
+    across = [fold(f"bn{index}", direction="across") for index in range(3)]
+
+    assert "Across 3 folds cross tensors that others read; those take the inverse" in joined(report(folds=across))
+    assert "Across 1 fold crosses tensors" in joined(report(folds=across[:1]))
+    assert "Across" not in joined(report(folds=[fold()]))
+
+
+def from_both_sides(name, behind="Relu", across=True):
+    """A BatchNorm that stays as those of a DenseNet do."""
+    before, after = (name, Label("conv", "Conv")), (name, Label("act", behind))
+    ways = [
+        refusal(Reason.OTHER_CONSUMERS, "'c' is also read by 'x' (Concat)", before).going("upstream"),
+        refusal(Reason.SHIFT_CANNOT_PASS, "it bends at zero", after).going("downstream"),
+        refusal(Reason.SHIFT_CANNOT_PASS, "half of it", after).going("both"),
+        refusal(Reason.ZERO_SCALE, "1 of 4 scales is 0", before).going("across"),
     ]
+    return kept(name, *(ways if across else ways[:3]))
 
 
-def test_many_folds_are_grouped_and_cut_short():
-    made = report(
-        folds=[
-            *(fold(f"mul{i}", op="Mul", into=("bn",), direction="downstream", through=("t",)) for i in range(2)),
-            *(fold(f"bn{i}", into=(f"conv{i}",)) for i in range(121)),
-        ]
-    )
-
-    lines = lines_of(made)
-
-    assert block(lines, "Folded", "    mul1 into bn through t") == [
-        "Folded",
-        "  121 BatchNormalization into the operator before",
-        "    bn0 into conv0",
-        "    bn1 into conv1",
-        "    bn2 into conv2",
-        "    and 118 more (-v names them)",
-        "  2 Mul into the operators behind",
-        "    mul0 into bn through t",
-        "    mul1 into bn through t",
-    ]
-    assert len(lines) < 40
-
-
-def test_verbose_names_every_fold():
-    made = report(folds=[fold(f"bn{i}", into=(f"conv{i}",)) for i in range(121)])
-
-    lines = lines_of(made, verbose=True)
-
-    assert all(f"    bn{i} into conv{i}" in lines for i in range(121))
-    assert not any("more" in line for line in lines)
-
-
-def test_long_names_get_a_line_each_and_stay_whole():
-    name = "/features/denseblock1/denselayer1/norm1/BatchNormalization"
-    target = "/features/denseblock1/denselayer1/conv1/Conv"
-
-    lines = lines_of(report(folds=[fold(name, into=(target,))]))
-
-    assert lines[lines.index(f"    {name}") + 1] == f"      into {target}"
-
-
-def test_a_node_that_stays_shows_path_evidence_and_advice():
-    reason = refusal(
-        evidence="3 of 64 channels have scale < 0 (min -0.41, channel 17)",
-        path=("bn3", "relu1", "pool2"),
-        hint="move the BatchNorm before the pooling to fold it",
-    )
-
-    lines = lines_of(report(stays=[kept("bn3", reason)]))
-
-    last = "      note     move the BatchNorm before the pooling to fold it"
-    assert block(lines, "Stays", last) == [
-        "Stays",
-        "  BNF104 needs-non-negative-scale: 1 BatchNorm",
-        "  only a scale >= 0 commutes with the operator",
-        "    bn3",
-        "      path     <- relu1 <- pool2",
-        "      because  3 of 64 channels have scale < 0 (min -0.41, channel 17)",
-        last,
-    ]
-
-
-def test_nodes_that_stay_are_grouped_by_code_with_two_examples():
-    stays = [kept(f"t{i}", refusal(Reason.TRAINING_MODE, "training_mode is 1", (f"t{i}",))) for i in range(2)]
-    stays += [kept(f"bn{i}") for i in range(5)]
+def test_what_stays_is_grouped_by_what_stands_in_its_way_from_both_sides():
+    stays = [from_both_sides(f"bn{index}") for index in range(3)]
+    stays += [from_both_sides("other", behind="Sigmoid", across=False)]
 
     lines = lines_of(report(stays=stays))
 
-    assert "  BNF104 needs-non-negative-scale: 5 BatchNorms" in lines
-    assert "    and 3 more (-v names them)" in lines
-    assert "    bn1" in lines
-    assert "    bn2" not in lines
-    assert lines.index("  BNF001 training-mode: 2 BatchNorms") > lines.index("    bn1")
-
-
-def test_a_path_that_leads_nowhere_is_not_shown():
-    lines = lines_of(report(stays=[kept("bn", refusal(Reason.TRAINING_MODE, "training_mode is 1", ("bn",)))]))
-
-    assert lines[lines.index("    bn") + 1] == "      because  training_mode is 1"
-
-
-def test_verbose_shows_every_node_with_every_reason():
-    second = refusal(Reason.GRAPH_OUTPUT, "'y' is an output of the graph", ("bn", "relu9"))
-    stays = [kept(f"bn{i}", refusal(path=(f"bn{i}", "pool")), second) for i in range(5)]
-
-    lines = lines_of(report(stays=stays), verbose=True)
-
-    assert all(f"    bn{i}" in lines for i in range(5))
-    assert lines.count("      nor      -> relu9 'y' is an output of the graph (BNF202)") == 5
-
-
-def test_other_affine_nodes_that_stay_take_one_line_unless_asked_for():
-    stays = [kept(f"m{i}", refusal(Reason.NOT_LINEAR, "Softmax"), op="Mul") for i in range(3)]
-    stays += [kept("a", refusal(Reason.OTHER_CONSUMERS, "also read by 'x'"), op="Add")]
-
-    assert "  4 other affine nodes: 3 not-linear, 1 other-consumers (-v names them)" in lines_of(report(stays=stays))
-    verbose = lines_of(report(stays=stays), verbose=True)
-    assert "  BNF101 not-linear: 3 other affine nodes" in verbose
-    assert "    m2 (Mul)" in verbose
-    assert "    a (Add)" in verbose
-
-
-def test_sizes_are_aligned_with_their_change():
-    assert block(lines_of(report()), "Sizes", "  bytes       32,600,000  32,600,000        0") == [
-        "Sizes",
-        "                  before       after   change",
-        "  nodes              910         668     -242",
-        "  parameters   8,062,504   8,020,000  -42,504",
-        "  bytes       32,600,000  32,600,000        0",
+    start = lines.index("  Left  4 cannot be folded by any rewrite of this file")
+    assert lines[start + 1 : start + 8] == [
+        "    3  before   others read what Conv makes (BNF201)",
+        "       behind   a shift cannot pass Relu (BNF103)",
+        "       across   others cannot undo it: a scale is 0, and has no inverse (BNF110)",
+        "       such as  bn0 and 2 more (-v)",
+        "    1  before  others read what Conv makes (BNF201)",
+        "       behind  a shift cannot pass Sigmoid (BNF103)",
+        "       it is   other",
     ]
 
 
-def test_a_passed_check_shows_samples_seed_and_differences():
-    assert block(lines_of(report()), "Check passed on 3 samples, seed 7", "  mask           0         0") == [
-        "Check passed on 3 samples, seed 7",
-        "  output   max abs   max rel",
-        "  logits  1.19e-07  3.40e-06",
-        "  mask           0         0",
-    ]
+def test_the_only_one_that_stays_has_its_evidence():
+    said = joined(report(stays=[from_both_sides("bn7", across=False)]))
+
+    assert "before 'c' is also read by 'x' (Concat) (BNF201) behind it bends at zero (BNF103) it is bn7" in said
 
 
-def test_a_failed_check_shows_the_problem_and_that_nothing_was_written():
-    lines = lines_of(report(verification=FAILED, output=None))
+def test_a_verdict_that_a_person_can_act_on_comes_first_in_yellow():
+    training = refusal(Reason.TRAINING_MODE, "training_mode is 1", ("t",), hint="if meant, say so")
+    stays = [kept("bn0"), kept("bn1"), kept("t", training)]
 
-    assert "Check failed on 3 samples, seed 7" in lines
-    assert "  logits        -      inf  shape (1, 3) against (3,)" in lines
-    assert "Nothing was written: the check failed" in lines
-
-
-def test_noise_is_shown_where_it_was_measured():
-    outputs = (OutputCheck("a", 1e-3, 2e-3, True, noise_floor=4e-3), OutputCheck("b", 0.0, 0.0, True))
-
-    lines = lines_of(report(verification=Verification("passed", 4, 0, outputs)))
-
-    assert block(lines, "Check passed on 4 samples, seed 0", "  b              0         0          -")[1:] == [
-        "  output   max abs   max rel  own noise",
-        "  a       1.00e-03  2.00e-03   4.00e-03  0.5x",
-        "  b              0         0          -",
-    ]
+    lines = lines_of(report(stays=stays), width=120)
+    first = "  Left  1 can be folded if you export after model.eval(), or give assume_inference=True"
+    assert lines.index(first) < lines.index("  Left  2 cannot be folded by any rewrite of this file")
+    assert "note if meant, say so" in joined(report(stays=stays))
+    assert "\x1b[33mcan be folded if you" in render_text(report(stays=stays), width=120, color=True)
 
 
-def test_the_places_inside_the_graph_are_counted_and_the_worst_is_named():
-    outputs = (OutputCheck("a", 0.0, 0.0, True),)
-    tensors = (
-        TensorCheck("n1", frozenset({"c1", "n1"}), 1e-6, 3, True, noise_floor=2e-6, excess=0.25),
-        TensorCheck("n2", frozenset({"c2", "n2"}), 5e-6, None, True, excess=0.125),
+def test_one_way_that_a_person_can_open_is_enough():
+    closed = refusal(Reason.OTHER_CONSUMERS, "also read", ("bn", "conv")).going("upstream")
+    behind = refusal(Reason.DYNAMIC_WEIGHT, "'w' is an input", ("bn", "gemm")).going("downstream")
+
+    assert "1 can be folded if you export the weight as a constant" in joined(
+        report(stays=[kept("bn", closed, behind)])
     )
-    deployed = DeploymentCheck("CPUExecutionProvider", 2e-7, True)
-    verification = Verification("passed", 4, 0, outputs, tensors, deployed)
-
-    lines = lines_of(report(verification=verification))
-
-    assert "  2 of 2 changed tensors equal inside the graph" in lines
-    worst = "worst: n1, channel 3: 1.00e-06 of its scale, 0.5x its own noise; cut out, 0.25 of what rounding allows"
-    assert worst in " ".join(" ".join(lines).split())
-    assert "  at default settings (CPUExecutionProvider): max rel 2.00e-07" in lines
 
 
-def test_a_place_that_is_wrong_is_named_with_what_is_wrong():
-    tensors = (TensorCheck("n1", frozenset(), 0.01, 3, False, problem="channel 3 differs: 1 against 2"),)
-    verification = Verification("failed", 4, 0, (), tensors, problem="tensor 'n1': channel 3 differs: 1 against 2")
+def test_only_an_output_that_others_read_as_well_may_be_one_too_many():
+    only = refusal(Reason.GRAPH_OUTPUT, "'y' is an output", ("bn",)).going("downstream")
+    more = replace(only, hint="if nobody needs that output, take it off")
 
-    assert "  worst: n1, channel 3: channel 3 differs: 1 against 2" in lines_of(report(verification=verification))
-
-
-def test_what_weakens_the_check_is_told():
-    weak = Verification("passed", 4, 0, warnings=("output 'y' never varied",))
-
-    assert "  warning: output 'y' never varied" in lines_of(report(verification=weak))
+    assert "1 cannot be folded by any rewrite" in joined(report(stays=[kept("bn", only)]))
+    assert "1 can be folded if you drop that output" in joined(report(stays=[kept("bn", more)]))
 
 
-def test_a_problem_of_the_whole_check_is_shown():
-    broken = Verification("failed", 0, 7, problem="the folded model does not run")
+def test_what_would_only_cost_is_not_called_impossible():
+    closed = refusal(Reason.OTHER_CONSUMERS, "also read", ("bn", "conv")).going("upstream")
+    behind = refusal(Reason.NO_BIAS, "MatMul has no bias", ("bn", "mm")).going("downstream")
 
-    assert "  the folded model does not run" in lines_of(report(verification=broken, output=None))
-
-
-def test_a_skipped_check_is_not_called_passed():
-    lines = lines_of(report(verification=SKIPPED, output=None))
-
-    assert "Check skipped: nothing was compared" in lines
-    assert "Nothing was written" in lines
+    assert "1 folding it would cost as much as it saves" in joined(report(stays=[kept("bn", closed, behind)]))
 
 
-def test_the_end_names_the_file_and_the_time_of_stages_that_took_any():
-    assert lines_of(report())[-2:] == [
-        "Wrote net.folded.onnx",
-        "in 1.42 s (load 0.20, plan 0.10, verify 1.00, save 0.12)",
-    ]
+def test_many_groups_are_cut_short_where_nobody_asks_for_all():
+    stays = [from_both_sides(f"bn{index}", behind=f"Op{index}") for index in range(9)]
+
+    assert "and 4 others in 4 groups (-v)" in joined(report(stays=stays))
+    assert "Op8" in joined(report(stays=stays), verbose=True)
 
 
-def test_lines_keep_to_the_width_and_lose_nothing():
+def test_other_affine_nodes_that_stay_are_only_counted():
+    stays = [kept(f"m{i}", refusal(Reason.NOT_LINEAR, "Softmax"), op="Mul") for i in range(3)]
+
+    assert "Left" not in joined(report(stays=stays))
+    assert "Mul 3 -> 3 0 folded, 3 left" in joined(report(stays=stays))
+
+
+@pytest.mark.parametrize("width", [40, 50, 80, 120, 200])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_lines_keep_to_the_width_and_lose_nothing(width, verbose):
     name = "layer/" * 30 + "end"
-    made = report(folds=[fold(name)], stays=[kept("bn", refusal(path=("bn", name), evidence="word " * 40 + "last"))])
+    long = [refusal(path=("bn", name), evidence="word " * 40 + "last")]
+    warned = replace(MEASURED, warnings=("a warning " * 20 + "told",))
+    made = report(folds=[fold(name)], stays=[kept(name, *long)], input=name, output=name, verification=warned)
 
-    for width in (40, 80):
-        lines = lines_of(made, width=width)
-        assert max(map(len, lines)) <= width
-        assert name in "".join(line.strip() for line in lines)
-        assert any("last" in line for line in lines)
+    lines = lines_of(made, width=width, verbose=verbose)
+
+    assert max(map(len, lines)) <= width
+    said = "".join(line.strip() for line in lines)
+    assert said.count(name) >= 3
+    assert "last" in said
+    assert "told" in said
 
 
 def test_colour_only_where_asked_for():
     made = report(folds=[fold()], stays=[kept()])
 
     assert "\x1b[" not in render_text(made)
-    assert "\x1b[32mpassed\x1b[0m" in render_text(made, color=True)
+    assert "\x1b[1;32myes\x1b[0m" in render_text(made, color=True)
 
 
-def test_names_are_neither_markup_nor_terminal_commands():
-    text = render_text(report(folds=[fold("[red]x[/red] :smile:"), fold("\x1b[2J\nq")], input="a\rb"), color=True)
+@pytest.mark.parametrize("verbose", [False, True])
+def test_names_are_neither_markup_nor_terminal_commands(verbose):
+    bad = "[red]x[/red] :smile: \x1b[2J\nq"
+    wrong = Verification("failed", 3, 7, (OutputCheck(bad, 1.0, 1.0, False, bad),), problem=bad, warnings=(bad,))
+    stays = [kept(bad, refusal(evidence=bad, path=(bad, Label(bad, bad)), hint=bad).going("upstream"))] * 2
+    made = report(folds=[fold(bad, op=bad, into=(Label(bad, bad),))], stays=stays, input=bad, output=bad)
 
-    assert "[red]x[/red] :smile: into conv1" in text
-    assert r"\x1b[2J\nq into conv1" in text
-    assert r"a\rb" in text
-    assert "\x1b[2J" not in text
-
-
-def test_nodes_of_which_the_name_says_nothing_are_shown_with_their_operators():
-    named = fold("bn1", into=(Label("conv1", "Conv"),), through=(Label("layer1.Relu_3", "Relu"),))
-    nameless = fold("247", into=(Label("245", "Conv"), Label("x", "aten::linear")), through=(Label("246", "MaxPool"),))
-
-    lines = lines_of(report(folds=[named, nameless]))
-
-    assert "    bn1 into conv1 through layer1.Relu_3" in lines
-    assert "    247 into 245 (Conv), x (linear) through 246 (MaxPool)" in lines
-
-
-def test_paths_show_operators_too():
-    lines = lines_of(
-        report(stays=[kept("247", refusal(path=("247", Label("246", "MaxPool"), Label("Conv_1", "Conv"))))])
-    )
-
-    assert "      path     <- 246 (MaxPool) <- Conv_1" in lines
-
-
-def test_nodes_that_change_nothing_are_named_as_such():
-    removed = [fold(f"mul{i}", op="Mul", direction="removed", into=()) for i in range(2)]
-
-    lines = lines_of(report(folds=[fold(), fold("add", op="Add"), *removed], stays=[kept("div", op="Div")]))
-
-    assert "1 of 4 other affine nodes folded, 2 that change nothing removed, 1 stays" in lines
-    assert block(lines, "  2 Mul removed, as it changes nothing", "    mul1") == [
-        "  2 Mul removed, as it changes nothing",
-        "    mul0",
-        "    mul1",
-    ]
-
-
-def test_a_comparison_with_the_original_read_as_inference_is_called_that():
-    said = "  assume_inference=True asks"
-    assert said in lines_of(report(read_as_inference=True))
-    assert said not in lines_of(report())
+    for each in (made, replace(made, verification=wrong, output=None)):
+        text = render_text(each, color=True, verbose=verbose, width=200)
+        assert r"[red]x[/red] :smile: \x1b[2J\nq" in text
+        assert "\x1b[2J" not in text

@@ -1,0 +1,44 @@
+"""How the report for people is laid out: a column of labels, and what is said of each beside it."""
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+HEADING = "bold"
+CODE = "bold yellow"
+QUIET = "dim"
+LABEL_WIDTH = 12
+
+
+def labelled(label: str, lines: Sequence[RenderableType]) -> RenderableType:
+    """A row of the summary: a label, and lines beside it.
+
+    Args:
+        label: a word or two, of `LABEL_WIDTH` columns at most.
+        lines: strings are wrapped; a name without blanks is cut where the line ends, and stays whole.
+    """
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=LABEL_WIDTH, style=HEADING, no_wrap=True)
+    grid.add_column(overflow="fold", ratio=1)
+    grid.add_row(label, lines[0])
+    for line in lines[1:]:
+        grid.add_row("", line)
+    return indented(2, grid)
+
+
+def indented(columns: int, content: RenderableType) -> RenderableType:
+    """Something further to the right."""
+    plain = Text(content, overflow="fold") if isinstance(content, str) else content
+    return Padding(plain, (0, 0, 0, columns))
+
+
+def numbers(first: str, *headings: str) -> Table:
+    """A table without lines: names on the left, numbers on the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, show_edge=False)
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,64 @@
+"""The BatchNorms that stay, in the report for people: together what met one fate, and what can be done about it."""
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bnfold.outcome import Kept
+from bnfold.refusal import Refusal
+from bnfold.report.grouping import group_by_fate, group_by_verdict
+from bnfold.report.text_layout import CODE, HEADING, QUIET, indented
+from bnfold.report.verdicts import needs_a_person, obstacle, verdict_of, ways_of
+from bnfold.report.wording import counted, printable, whole
+
+_MOST_GROUPS = 5
+_WHERE = {"": "itself", "upstream": "before", "downstream": "behind", "across": "across"}
+
+
+def batch_norms_left(kept: Sequence[Kept]) -> list[RenderableType]:
+    """Every group with its verdict, what stands in the way on each side, and one name; nothing where none stays."""
+    lines: list[RenderableType] = []
+    for nodes in group_by_verdict(node for node in kept if node.is_batch_norm):
+        first = nodes[0]
+        verdict = (verdict_of(first), "yellow" if needs_a_person(first) else "")
+        lines.append(Text.assemble(("Left  ", HEADING), f"{whole(len(nodes))} ", verdict))
+        lines += _groups(nodes)
+    return [indented(2, line) for line in lines]
+
+
+def _groups(nodes: Sequence[Kept]) -> list[RenderableType]:
+    """What met the same obstacles. A BatchNorm that is the only one gets its evidence, with all names and figures."""
+    groups = group_by_fate(nodes)
+    width = len(whole(len(groups[0])))
+    lines = [_group(group, width, in_full=len(nodes) == 1) for group in groups[:_MOST_GROUPS]]
+    hidden = groups[_MOST_GROUPS:]
+    if hidden:
+        count = counted(sum(map(len, hidden)), "other")
+        lines.append(Text(f"and {count} in {counted(len(hidden), 'group')} (-v)", QUIET))
+    return [indented(2, line) for line in lines]
+
+
+def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableType:
+    """One line for each way, and one with a name."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=width, no_wrap=True)
+    table.add_column(style=QUIET, no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    count = "" if in_full else f"{whole(len(nodes)):>{width}}"
+    for refusal in ways_of(nodes[0]):
+        said = printable(refusal.evidence) if in_full else _in_short(refusal)
+        table.add_row(count, _WHERE[refusal.way], Text.assemble(f"{said} (", (refusal.reason.code, CODE), ")"))
+        count = ""
+    hint = next((refusal.hint for refusal in ways_of(nodes[0]) if refusal.hint), "")
+    if hint:
+        table.add_row("", "note", printable(hint))
+    more = f" and {whole(len(nodes) - 1)} more (-v)" if len(nodes) > 1 else ""
+    table.add_row("", "such as" if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
+    return table
+
+
+def _in_short(refusal: Refusal) -> str:
+    said = printable(obstacle(refusal))
+    return f"others cannot undo it: {said}" if refusal.way == "across" else said
