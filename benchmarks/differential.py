@@ -61,6 +61,7 @@ def _tallies(seeds: range, jobs: int) -> Iterator[Tally]:
 def _table(total: Tally) -> Iterator[str]:
     yield from _row("graphs", total.graphs)
     yield from _row("tensors compared", total.compared)
+    yield from _row("not compared, behind a step of a quantizer", total.steps)
     yield from _row("BatchNorms found", total.batch_norms["found"])
     yield from _row("BatchNorms folded", total.batch_norms["folded"])
     for title, counts in (

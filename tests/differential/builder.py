@@ -42,8 +42,9 @@ class Builder:
     inputs: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     tensors: list[Tensor] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
+    functions: list[onnx.FunctionProto] = field(default_factory=list)
+    count: int = 0
     _weights: dict[tuple[str, str, tuple[int, ...]], list[str]] = field(default_factory=dict)
-    _count: int = 0
 
     def chance(self, probability: float) -> bool:
         return bool(self.random.random() < probability)
@@ -56,8 +57,8 @@ class Builder:
         return int(self.random.integers(low, high + 1))
 
     def name(self, kind: str) -> str:
-        self._count += 1
-        return f"{kind}{self._count}"
+        self.count += 1
+        return f"{kind}{self.count}"
 
     def input(self, dtype: str, shape: tuple[int, ...]) -> str:
         name = self.name("input")

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from bnfold.engine import fold_graph
+from bnfold.frontends.onnx.inlining import functions_in_the_way, inline
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.outcome import Outcome
@@ -45,12 +46,14 @@ class Examination:
         kind: "" where all is well, otherwise "wrong", "invalid", "crashed" or "longer".
         evidence: what was seen.
         compared: how many tensors of both models were compared.
+        steps: how many tensors were not, because a quantizer in front of them rounds a number the other way.
     """
 
     outcome: Outcome | None
     kind: str = ""
     evidence: str = ""
     compared: int = 0
+    steps: int = 0
 
 
 def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
@@ -61,8 +64,17 @@ def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
     """
     feeds = _feeds(model, seed)
     expected = _run_original(model, feeds)
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    folded = _copy(model)
+    found = _examine(model, folded, feeds, expected)
+    keys = functions_in_the_way(folded, ()) if not found.kind else frozenset()
+    if not keys:
+        return found
+    written_out = inline(_copy(model), keys)
+    return _examine(written_out, _copy(written_out), feeds, expected)
+
+
+def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expected: Values) -> Examination:
+    """Fold the copy, and compare it with what the model makes."""
     try:
         port = OnnxPort(copy, TensorStore(None))
         outcome = fold_graph(port)
@@ -77,8 +89,32 @@ def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
     problem = _structural_problem(model, copy)
     if problem:
         return Examination(outcome, *problem)
-    evidence = _wrong_values(model, feeds, expected, found)
-    return Examination(outcome, "wrong" if evidence else "", evidence, len(expected.keys() & found.keys()))
+    shared = expected.keys() & found.keys()
+    excused = behind_steps(model, expected, found) & shared
+    evidence = _wrong_values(model, feeds, expected, {name: found[name] for name in shared - excused})
+    return Examination(outcome, "wrong" if evidence else "", evidence, len(shared - excused), len(excused))
+
+
+def behind_steps(model: onnx.ModelProto, expected: Values, found: Values) -> set[str]:
+    """Tensors that a quantizer makes of numbers so near the middle of a step that few are rounded the other way."""
+    excused: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and excused.isdisjoint(node.input):
+            name = node.output[0]
+            one, other = (values.get(name) for values in (expected, found))
+            if one is not None and other is not None and _is_a_step(one, other):
+                excused.add(name)
+        elif not excused.isdisjoint(_reads(node)):
+            excused.update(filter(None, node.output))
+    return excused
+
+
+def _is_a_step(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one number in a hundred, or a single one, is the next integer."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    apart = np.abs(one.astype(np.int64) - other.astype(np.int64))
+    return apart.max() == 1 and np.count_nonzero(apart) <= max(1, apart.size // 100)
 
 
 def _structural_problem(model: onnx.ModelProto, folded: onnx.ModelProto) -> tuple[str, str] | None:
@@ -166,7 +202,8 @@ def _feeds(model: onnx.ModelProto, seed: int) -> Values:
         elif tensor.elem_type == onnx.TensorProto.BOOL:
             feeds[entry.name] = np.asarray(random.random(shape) < 0.5)
         else:
-            feeds[entry.name] = random.integers(0, 7, size=shape)
+            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+            feeds[entry.name] = random.integers(0, 7, size=shape).astype(kind)
     return feeds
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.differential import unweighted, weighted
+from tests.differential import contrib, unweighted, weighted, wrapped
 from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, size, value_info
 
 BATCH = 2
@@ -18,7 +18,7 @@ _Step = Callable[[Builder, Tensor], Tensor | None]
 
 def residual(g: Builder, x: Tensor) -> Tensor | None:
     """Two branches of the same shape, or a branch and the tensor itself, joined by Add or Concat."""
-    steps = (weighted.same_conv, weighted.batch_norm, weighted.arithmetic, unweighted.ramp, _same_mat_mul)
+    steps = (weighted.same_conv, weighted.batch_norm, weighted.arithmetic, unweighted.ramp, weighted.same_mat_mul)
     ends = [x, x]
     for index in range(g.pick([1, 2, 2])):
         for _ in range(g.pick([1, 2, 3])):
@@ -28,11 +28,6 @@ def residual(g: Builder, x: Tensor) -> Tensor | None:
         shape = (*x.shape[: x.axis], 2 * x.channels, *x.shape[x.axis + 1 :])
         return g.add("Concat", ends, shape, axis=x.axis)
     return g.add(op_type, ends, x.shape)
-
-
-def _same_mat_mul(g: Builder, x: Tensor) -> Tensor:
-    weight = g.weight(x.dtype, (x.shape[-1], x.shape[-1]), x.shape[-1])
-    return g.add("MatMul", [x, weight], x.shape)
 
 
 def stream(g: Builder, x: Tensor) -> Tensor | None:
@@ -82,6 +77,13 @@ def quantized_product(g: Builder, _x: Tensor) -> Tensor | None:
     """An affine node behind a dynamically quantised product of one of the graph's inputs."""
     inputs = [tensor for tensor in g.tensors if tensor.name in g.inputs]
     made = weighted.dynamic_product(g, g.pick(inputs)) if inputs else None
+    return None if made is None else g.pick([weighted.batch_norm, weighted.arithmetic])(g, made)
+
+
+def integers_of_an_input(g: Builder, _x: Tensor) -> Tensor | None:
+    """An affine node behind a convolution of integers of one of the graph's inputs."""
+    inputs = [tensor for tensor in g.tensors if tensor.name in g.inputs]
+    made = contrib.integer_conv(g, g.pick(inputs)) if inputs else None
     return None if made is None else g.pick([weighted.batch_norm, weighted.arithmetic])(g, made)
 
 
@@ -139,6 +141,15 @@ _ABSORBERS: tuple[_Step, ...] = (
     weighted.einsum,
     weighted.fused_mat_mul,
     weighted.skip_layer_norm,
+    contrib.fused_conv,
+    contrib.fused_gemm,
+    contrib.embed_layer_norm,
+    contrib.fused_attention,
+    contrib.attention,
+    contrib.trained_layer,
+    wrapped.function,
+    wrapped.loop,
+    wrapped.scan,
     weighted.recurrent,
     weighted.recurrent,
     weighted.instance_norm,
@@ -177,6 +188,8 @@ _PASSED: tuple[_Step, ...] = (
     unweighted.space_to_depth,
     unweighted.space_to_depth,
     unweighted.shape_query,
+    contrib.gelu,
+    contrib.quantized,
     residual,
 )
 
@@ -205,6 +218,20 @@ STEPS: dict[_Step, int] = {
     weighted.layer_norm: 2,
     weighted.recurrent: 4,
     weighted.embedding: 1,
+    contrib.fused_conv: 5,
+    contrib.fused_gemm: 3,
+    contrib.gelu: 2,
+    contrib.embed_layer_norm: 1,
+    contrib.fused_attention: 2,
+    contrib.attention: 4,
+    contrib.trained_layer: 5,
+    contrib.quantized: 2,
+    integers_of_an_input: 8,
+    wrapped.function: 5,
+    wrapped.loop: 3,
+    wrapped.scan: 4,
+    wrapped.other_precision: 4,
+    wrapped.frozen_batch_norm: 4,
     unweighted.activation: 8,
     unweighted.cast: 1,
     unweighted.pool: 8,
@@ -285,7 +312,10 @@ def _model(g: Builder, seed: int) -> onnx.ModelProto:
     graph = helper.make_graph(literals + g.nodes, f"seed {seed}", inputs, infos, tensors)
     opsets = [helper.make_opsetid("", g.opset), helper.make_opsetid("ai.onnx.ml", 3)]
     opsets.append(helper.make_opsetid(weighted.MICROSOFT, 1))
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8 + 2 * (g.opset > 19))
+    called = [function for function in g.functions if function.name in {node.op_type for node in g.nodes}]
+    if called:
+        opsets.append(helper.make_opsetid(wrapped.LOCAL, 1))
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8 + 2 * (g.opset > 19), functions=called)
 
 
 def _read_names(nodes) -> set[str]:

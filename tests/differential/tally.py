@@ -33,6 +33,7 @@ class Tally:
         passed: maps that went through an operator, by its type.
         absorbed: maps that ended in an operator, by its type.
         compared: tensors that stand in both models.
+        steps: those among them behind a quantizer that rounds a number the other way.
         findings: all of them.
     """
 
@@ -44,11 +45,13 @@ class Tally:
     passed: Counter[str] = field(default_factory=Counter)
     absorbed: Counter[str] = field(default_factory=Counter)
     compared: int = 0
+    steps: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, seed: int, model: onnx.ModelProto, examination: Examination) -> None:
         self.graphs += 1
         self.compared += examination.compared
+        self.steps += examination.steps
         if examination.kind:
             self.findings.append(Finding(seed, examination.kind, examination.evidence))
         if examination.outcome is not None:
@@ -70,6 +73,7 @@ class Tally:
     def merge(self, other: "Tally") -> None:
         self.graphs += other.graphs
         self.compared += other.compared
+        self.steps += other.steps
         self.unusable |= other.unusable
         self.findings += other.findings
         for mine, theirs in zip(self._counters(), other._counters(), strict=True):

@@ -222,6 +222,11 @@ def mat_mul(g: Builder, x: Tensor) -> Tensor:
     return g.add("MatMul", [x, weight], (*x.shape[:-1], outputs), along=x.rank - 1)
 
 
+def same_mat_mul(g: Builder, x: Tensor) -> Tensor:
+    """A product that keeps the shape."""
+    return g.add("MatMul", [x, g.weight(x.dtype, (x.shape[-1], x.shape[-1]), x.shape[-1])], x.shape)
+
+
 def einsum(g: Builder, x: Tensor) -> Tensor | None:
     """A matrix along any axis; the axis of the results may stand elsewhere."""
     if g.opset < 12:
