@@ -1,0 +1,1 @@
+"""How long a model and its fold take, under onnxruntime or torch, run in turns"""

@@ -1,0 +1,59 @@
+"""Two things that are timed in turns, so that whatever else the machine does meets both."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bnfold.pulse import beat
+from bnfold.timings import Spread
+
+LEAST_RUNS = 10
+_WARM_UP = 3
+_MOST_RUNS = 10_000
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Seconds of each run, of two things that took turns: those of one index ran one right after the other."""
+
+    first: Sequence[float]
+    second: Sequence[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Of the first to the second, turn by turn."""
+        return [first / second for first, second in zip(self.first, self.second, strict=True)]
+
+
+def take_turns(first: Callable[[], object], second: Callable[[], object], seconds: float) -> Turns:
+    """Run both in turns, after some runs that do not count; who begins a turn alternates as well.
+
+    Args:
+        first: what to run; each call must end when its work is done.
+        second: likewise.
+        seconds: for which to go on, all runs together; ten turns are taken in any case.
+    """
+    calls = (first, second)
+    for call in calls * _WARM_UP:
+        beat()
+        call()
+    spent: tuple[list[float], list[float]] = ([], [])
+    end = time.perf_counter() + seconds
+    while len(spent[0]) < LEAST_RUNS or (time.perf_counter() < end and len(spent[0]) < _MOST_RUNS):
+        beat()
+        order = (0, 1) if len(spent[0]) % 2 else (1, 0)
+        for which in order:
+            spent[which].append(_timed(calls[which]))
+    return Turns(*spent)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Quartiles of two values or more."""
+    return Spread(*statistics.quantiles(values, n=4, method="inclusive"))
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return max(time.perf_counter() - began, time.get_clock_info("perf_counter").resolution)
