@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnfold.affine import Array
+from bnfold.weight import Weight
 
 _STEPS = 127
 
@@ -52,19 +53,17 @@ class WeightRange:
         return self.channels.count(0.0)
 
 
-def weight_range(weights: Sequence[Array], sum_of_all: Array) -> WeightRange:
+def weight_range(weights: Sequence[Weight], sum_of_all: Weight) -> WeightRange:
     """What quantising does to weights that are quantised one by one, and whose results are added.
 
     Args:
-        weights: (groups, outputs, inputs, *kernel) each, at least one.
+        weights: at least one.
         sum_of_all: the weight that does the same alone, which is the signal; of a single weight, it is that weight.
     """
-    flat = sum_of_all.ravel()
-    # Not vdot, which starts threads that cost more than the sum.
-    return _judged(weights, float(np.einsum("i,i->", flat, flat)), np.ones(1))
+    return _judged(weights, float(sum_of_all.rows.squares.sum()), np.ones(1))
 
 
-def weight_range_behind(before: Array, after: Array) -> WeightRange:
+def weight_range_behind(before: Weight, after: Weight) -> WeightRange:
     """What quantising does to a weight that has taken a scale of its input.
 
     A channel that a BatchNorm scaled down holds large numbers in front of it, so its weights are small now, and their
@@ -72,21 +71,15 @@ def weight_range_behind(before: Array, after: Array) -> WeightRange:
     make them.
 
     Args:
-        before: (groups, outputs, inputs, *kernel).
+        before: the weight as it was.
         after: the same times a factor for each input.
     """
-    old, new = (_squares_of_inputs(weight) for weight in (before, after))
+    old, new = before.squares_of_inputs, after.squares_of_inputs
     held = np.divide(old, new, out=np.zeros_like(new), where=new > 0)
     return _judged([after], float(old.sum(where=new > 0)), np.repeat(held.mean(axis=1), after.shape[1]))
 
 
-def _squares_of_inputs(weight: Array) -> Array:
-    """The sum over all weights that an input channel meets: (groups, inputs)."""
-    squares: Array = np.einsum("goik,goik->gi", *(weight.reshape(*weight.shape[:3], -1),) * 2)
-    return squares
-
-
-def _judged(weights: Sequence[Array], signal: float, held: Array) -> WeightRange:
+def _judged(weights: Sequence[Weight], signal: float, held: Array) -> WeightRange:
     """The ranges; `held` is the mean square of what the inputs of each output channel, or of all, hold.
 
     `signal` is in the same units.
@@ -94,11 +87,10 @@ def _judged(weights: Sequence[Array], signal: float, held: Array) -> WeightRange
     noise_per_tensor, noise_per_channel, vanishing = 0.0, 0.0, 0
     channels: list[float] = []
     for weight in weights:
-        rows = weight.reshape(weight.shape[0] * weight.shape[1], -1)
-        largest = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
+        largest = weight.rows.largest
         channels += largest.tolist()
-        noise_per_tensor += float(_noise(largest).max(initial=0.0)) * rows.size * float(held.mean())
-        noise_per_channel += float((_noise(largest) * held).sum()) * rows.shape[1]
+        noise_per_tensor += float(_noise(largest).max(initial=0.0)) * weight.size * float(held.mean())
+        noise_per_channel += float((_noise(largest) * held).sum()) * (weight.size // max(1, weight.channels))
         vanishing += int(np.count_nonzero((largest > 0) & (largest < largest.max(initial=0.0) / _STEPS / 2)))
     return WeightRange(
         tuple(channels), vanishing, _decibels(signal, noise_per_tensor), _decibels(signal, noise_per_channel)

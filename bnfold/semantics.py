@@ -16,6 +16,7 @@ import numpy as np
 from bnfold.affine import Affine, Array
 from bnfold.rearrange import Step
 from bnfold.refusal import Reason
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 
@@ -180,7 +181,7 @@ class Contraction(Absorber):
             before run time, or the operator does not slide a kernel over x.
     """
 
-    weight: Array
+    weight: Weight
     bias: Array | None
     output_rank: int
     output_axis: int
@@ -198,7 +199,7 @@ class Contraction(Absorber):
     @cached_property
     def largest_factor(self) -> float:
         """See Absorber."""
-        return _largest(self.weight)
+        return float(self.weight.rows.largest.max(initial=0.0))
 
     @property
     def needs_node_for_bias(self) -> bool:
@@ -208,12 +209,12 @@ class Contraction(Absorber):
     @property
     def output_channels(self) -> int:
         """Length of the output axis."""
-        return int(self.weight.shape[0] * self.weight.shape[1])
+        return self.weight.channels
 
     @property
     def input_channels(self) -> int:
         """Length of the input axis."""
-        return int(self.weight.shape[0] * self.weight.shape[2])
+        return self.weight.shape[0] * self.weight.shape[2]
 
 
 @dataclass(frozen=True, eq=False)

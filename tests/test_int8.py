@@ -7,6 +7,7 @@ import pytest
 
 import bnfold
 from bnfold.int8 import weight_range, weight_range_behind
+from bnfold.weight import Weight
 from tests.networks import Network
 
 
@@ -24,7 +25,7 @@ def test_the_estimate_is_what_rounding_does(spread):
     random = np.random.default_rng(0)
     scales = np.exp(random.normal(size=(1, 64, 1, 1, 1)) * spread)
     weight = random.normal(size=(1, 64, 32, 3, 3)) * scales
-    found = weight_range([weight], weight)
+    found = weight_range([Weight(weight)], Weight(weight))
     per_tensor = rounded(weight, axis=(0, 1, 2, 3, 4))
     per_channel = rounded(weight, axis=(2, 3, 4))
     assert found.per_tensor == pytest.approx(decibels(weight, per_tensor - weight), abs=0.5 if spread < 2 else 3)
@@ -38,7 +39,7 @@ def test_the_estimate_is_what_rounding_does(spread):
 def test_the_errors_of_branches_add_up():
     random = np.random.default_rng(1)
     one, other = random.normal(size=(2, 4, 8, 8, 3, 3))
-    found = weight_range([one, other], one + other)
+    found = weight_range([Weight(one), Weight(other)], Weight(one + other))
     noise = (rounded(one, axis=(0, 1, 2, 3, 4)) - one) + (rounded(other, axis=(0, 1, 2, 3, 4)) - other)
     assert found.per_tensor == pytest.approx(decibels(one + other, noise), abs=0.5)
 
@@ -48,7 +49,7 @@ def test_channels_that_round_to_zero_are_counted():
     sizes = np.array([1.0, 0.5, 1e-2, 3.9e-3, 1e-3, 0.0]).reshape(1, 6, 1)
     weight = np.sign(random.normal(size=(1, 6, 20))) * random.uniform(0.9, 1.0, size=(1, 6, 20)) * sizes
     weight[..., 0] = sizes[..., 0]
-    found = weight_range([weight], weight)
+    found = weight_range([Weight(weight)], Weight(weight))
     left = np.any(rounded(weight, axis=(0, 1, 2)), axis=(0, 2))
     assert left.tolist() == [True, True, True, False, False, False]
     assert (found.dead, found.vanishing) == (1, 2)
@@ -63,22 +64,22 @@ def test_small_inputs_of_a_weight_that_lost_their_scale_are_told(groups):
     before = random.normal(size=(groups, 6, 32, 3))
     scale = 10.0 ** random.uniform(-2, 0, size=(groups, 1, 32, 1))
     after = before * scale
-    found = weight_range_behind(before, after)
+    found = weight_range_behind(Weight(before), Weight(after))
     x = random.normal(size=(2000, groups, 32, 3))
     for ratio, axes in ((found.per_tensor, (0, 1, 2, 3)), (found.per_channel, (2, 3))):
         error = (rounded(after, axis=axes) - after) / scale
         made, wrong = (np.einsum("goik,ngik->ngo", kernel, x) for kernel in (before, error))
         assert ratio == pytest.approx(decibels(made, wrong), abs=1.5)
-    assert found.per_channel < weight_range([after], after).per_channel - 3
+    assert found.per_channel < weight_range([Weight(after)], Weight(after)).per_channel - 3
 
 
 def test_of_branches_each_has_a_step_of_its_own():
     small, large = np.full((1, 2, 3), 1e-3), np.full((1, 2, 3), 1.0)
-    assert weight_range([small, large], small + large).vanishing == 0
+    assert weight_range([Weight(small), Weight(large)], Weight(small + large)).vanishing == 0
 
 
 def test_zeros_say_nothing():
-    found = weight_range([np.zeros((1, 2, 2))], np.zeros((1, 2, 2)))
+    found = weight_range([Weight(np.zeros((1, 2, 2)))], Weight(np.zeros((1, 2, 2))))
     assert (found.smallest, found.largest, found.dead, found.vanishing) == (0.0, 0.0, 2, 0)
     assert math.isnan(found.per_tensor)
     assert math.isnan(found.per_channel)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.merging.linear import Linear, times
@@ -13,6 +12,7 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.rules import merge_branches
 from bnfold.rules.merge import frame_of, multiply_adds
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 
 MOST_GROWTH = 1.5
 """How many times as many weights as all of its branches a merged operator may have."""
@@ -45,7 +45,7 @@ class Choice(Generic[N, V]):
         return sum(branch.parameters for branch in self.branches)
 
     @property
-    def weights(self) -> list[Array]:
+    def weights(self) -> list[Weight]:
         """Of each branch that has any, as far as it is one contraction."""
         meanings = [branch.meaning for branch in self.branches if branch.weights]
         return [meaning.weight for meaning in meanings if isinstance(meaning, Contraction)]

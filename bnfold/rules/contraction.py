@@ -31,7 +31,7 @@ def absorb_output_into_contraction(node: Contraction, affine: Affine) -> Moved |
         return _with_bias(node, bias)
     scale = np.broadcast_to(channels.scale, (node.output_channels,))
     groups, outputs = node.weight.shape[:2]
-    weight = node.weight * scale.reshape(groups, outputs, *(1,) * (node.weight.ndim - 2))
+    weight = node.weight.times(scale.reshape(groups, outputs, *(1,) * (node.weight.ndim - 2)))
     return _finite(replace(node, weight=weight, bias=bias))
 
 
@@ -61,7 +61,7 @@ def absorb_input_into_contraction(node: Contraction, affine: Affine) -> Moved | 
         bias = on_output if bias is None else bias + on_output
     if not affine.has_scale:
         return _with_bias(node, bias)
-    return _finite(replace(node, weight=node.weight * _per_input(node, channels.scale), bias=bias))
+    return _finite(replace(node, weight=node.weight.times(_per_input(node, channels.scale)), bias=bias))
 
 
 def why_shift_stays(node: Contraction, affine: Affine) -> Refusal | None:
@@ -110,7 +110,7 @@ def _per_input(node: Contraction, values: Array) -> Array:
 
 def _behind(node: Contraction, channels: PerChannel) -> Array:
     """What a shift of the input makes of the output, of the rank of the output."""
-    shifted = node.weight * _per_input(node, channels.shift)
+    shifted = node.weight.array * _per_input(node, channels.shift)
     gained = shifted.sum(axis=tuple(range(2, node.weight.ndim))).reshape(-1)
     return PerChannel(np.ones(1), gained).on_axis(node.output_rank, node.output_axis).shift
 

@@ -15,6 +15,7 @@ from bnfold.affine import Affine, Array
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.contraction import absorb_input_into_contraction, absorb_output_into_contraction
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 from bnfold.window import Window, one_place
 
 _NOT_KNOWN = "the strides or the padding of a branch are not known before run time, or its kernel does not slide"
@@ -68,7 +69,7 @@ def read_map_as_contraction(affine: Affine, like: Contraction) -> Contraction | 
         return Refusal(Reason.BRANCHES_DIFFER, "a branch keeps the axis of the channels, another moves it")
     if like.window is None:
         return Refusal(Reason.UNKNOWN_SHAPE, _NOT_KNOWN)
-    weight = np.ones((like.input_channels, 1, 1, *(1,) * (like.weight.ndim - 3)))
+    weight = Weight(np.ones((like.input_channels, 1, 1, *(1,) * (like.weight.ndim - 3))))
     diagonal = replace(like, weight=weight, bias=None, no_shift=None, window=one_place(like.window))
     moved = absorb_output_into_contraction(diagonal, affine)
     if isinstance(moved, Refusal):
@@ -106,7 +107,7 @@ def chain_contractions(first: Contraction, second: Contraction) -> Contraction |
         if isinstance(moved.meaning, Contraction):
             bias = moved.meaning.bias
     return Contraction(
-        _product(first.weight, second.weight),
+        Weight(_product(first.weight.array, second.weight.array)),
         bias,
         second.output_rank,
         second.output_axis,
@@ -145,14 +146,14 @@ def merge_branches(branches: Sequence[Contraction]) -> Contraction | Refusal:
     )
     bias: Array | None = None
     for branch in branches:
-        weight[_places(branch, frame)] += _widened(branch.weight, frame.groups)
+        weight[_places(branch, frame)] += _widened(branch.weight.array, frame.groups)
         if branch.bias is not None:
             bias = branch.bias if bias is None else bias + branch.bias
     if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
         return Refusal(Reason.NOT_FINITE, "the weight or the bias of a branch holds NaN or infinity")
     return replace(
         first,
-        weight=weight,
+        weight=Weight(weight),
         bias=bias,
         holds_bias=all(branch.holds_bias for branch in branches),
         no_shift=next((branch.no_shift for branch in branches if branch.no_shift), None),

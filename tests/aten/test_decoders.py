@@ -20,6 +20,7 @@ from bnfold.semantics import (  # noqa: E402
     Split,
     Sum,
 )
+from bnfold.weight import Weight  # noqa: E402
 from tests.aten.calls import X, parameter, read  # noqa: E402
 from tests.rules.evaluate import apply, evaluate  # noqa: E402
 
@@ -84,8 +85,8 @@ def test_transposed_convolution(rank, groups, with_bias, name):
         call = (overload, *tensors, ones, zeros, zeros, groups, ones)
     meaning, inputs, (expected,) = read(*call)
     padded = np.pad(inputs[0], [(0, 0), (0, 0), *((size - 1, size - 1) for size in kernel)])
-    turned = np.flip(meaning.weight, axis=tuple(range(3, 3 + rank)))
-    (y,) = evaluate(Contraction(turned, meaning.bias, meaning.output_rank, meaning.output_axis), {0: padded})
+    turned = np.flip(meaning.weight.array, axis=tuple(range(3, 3 + rank)))
+    (y,) = evaluate(Contraction(Weight(turned), meaning.bias, meaning.output_rank, meaning.output_axis), {0: padded})
     close(y, expected)
 
 

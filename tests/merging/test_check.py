@@ -9,6 +9,7 @@ import bnfold
 from bnfold.errors import VerificationError
 from bnfold.refusal import Reason
 from bnfold.rules import merge_branches
+from bnfold.weight import Weight
 from tests.merging.test_onnx import IMAGE, conv, rep_vgg
 from tests.networks import Network
 
@@ -27,9 +28,9 @@ def spoil(monkeypatch, change):
 
     def wrong(parts):
         right = merge_branches(parts)
-        weight = right.weight.copy()
+        weight = right.weight.array.copy()
         change(weight)
-        return replace(right, weight=weight) if len(parts) == 3 else right
+        return replace(right, weight=Weight(weight)) if len(parts) == 3 else right
 
     monkeypatch.setattr("bnfold.merging.choice.merge_branches", wrong)
 

@@ -7,6 +7,7 @@ import pytest
 from bnfold.frontends.onnx.operators.table import OPERATORS
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction, Opaque
+from bnfold.weight import Weight
 from tests.folding import session
 from tests.networks import Network
 from tests.onnx.checks import decode_all
@@ -97,8 +98,8 @@ def test_conv_transpose(rank, groups, with_bias):
     meaning = decode_all(model)["y"]
     x, expected = outputs(model, shapes)
     padded = np.pad(x, [(0, 0), (0, 0), *((size - 1, size - 1) for size in kernel)])
-    turned = np.flip(meaning.weight, axis=tuple(range(3, 3 + rank)))
-    assert_means(Contraction(turned, meaning.bias, meaning.output_rank, meaning.output_axis), padded, expected)
+    turned = np.flip(meaning.weight.array, axis=tuple(range(3, 3 + rank)))
+    assert_means(Contraction(Weight(turned), meaning.bias, meaning.output_rank, meaning.output_axis), padded, expected)
 
 
 @pytest.mark.parametrize("trans_a", [0, 1])

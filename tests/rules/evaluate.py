@@ -24,6 +24,7 @@ from bnfold.semantics import (
     Split,
     Sum,
 )
+from bnfold.weight import Weight
 
 
 def apply(affine, x):
@@ -60,7 +61,7 @@ def _(meaning: BroadcastScale, inputs, core=None):  # noqa: ARG001
 def _(meaning: Contraction, inputs, core=None):
     """core, if any, pads x before it is contracted."""
     x = inputs[meaning.source] if core is None else core(inputs[meaning.source])
-    y = _convolve(meaning.weight, x) if meaning.weight.ndim > 3 else _multiply(meaning, x)
+    y = _convolve(meaning.weight.array, x) if meaning.weight.ndim > 3 else _multiply(meaning, x)
     assert y.ndim == meaning.output_rank
     assert y.shape[meaning.output_axis] == meaning.output_channels
     if meaning.bias is None:
@@ -194,7 +195,7 @@ def _(step: Repetition, x):
 def _multiply(meaning, x):
     """One group, no kernel: the input channels of x become the output channels of y."""
     assert meaning.weight.shape[0] == 1
-    y = np.moveaxis(x, meaning.input_axis, -1) @ meaning.weight[0].T
+    y = np.moveaxis(x, meaning.input_axis, -1) @ meaning.weight.array[0].T
     return np.moveaxis(y, -1, meaning.output_axis)
 
 
@@ -227,9 +228,14 @@ def _(value):
     return replace(value, affine=absolute(value.affine))
 
 
-@absolute.register(Contraction)
-@absolute.register(Recurrent)
-def _(value):
+@absolute.register
+def _(value: Contraction):
+    bias = None if value.bias is None else np.abs(value.bias)
+    return replace(value, weight=Weight(np.abs(value.weight.array)), bias=bias)
+
+
+@absolute.register
+def _(value: Recurrent):
     return replace(value, weight=np.abs(value.weight), bias=None if value.bias is None else np.abs(value.bias))
 
 

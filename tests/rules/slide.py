@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bnfold.semantics import Contraction, NoShift
+from bnfold.weight import Weight
 from bnfold.window import Window
 from tests.rules.values import numbers
 
@@ -32,7 +33,7 @@ def slide(node, x):
         for group in range(groups):
             mine = seen[:, group * inputs : (group + 1) * inputs]
             y[:, group * outputs : (group + 1) * outputs] += np.einsum(
-                "oi,ni...->no...", node.weight[(group, slice(None), slice(None), *place)], mine
+                "oi,ni...->no...", node.weight.array[(group, slice(None), slice(None), *place)], mine
             )
     return y if node.bias is None else y + node.bias
 
@@ -40,7 +41,7 @@ def slide(node, x):
 def bound(node, x):
     """What the absolute values of all terms add up to."""
     bias = None if node.bias is None else np.abs(node.bias)
-    return slide(replace(node, weight=np.abs(node.weight), bias=bias), np.abs(x))
+    return slide(replace(node, weight=Weight(np.abs(node.weight.array)), bias=bias), np.abs(x))
 
 
 def contraction(weight, bias, window):
@@ -49,7 +50,9 @@ def contraction(weight, bias, window):
     padded = any((*window.before, *window.behind))
     if bias is not None:
         bias = bias.reshape(1, -1, *(1,) * (rank - 2))
-    return Contraction(weight, bias, rank, 1, no_shift=NoShift("zeros are padded") if padded else None, window=window)
+    return Contraction(
+        Weight(weight), bias, rank, 1, no_shift=NoShift("zeros are padded") if padded else None, window=window
+    )
 
 
 @st.composite

@@ -24,6 +24,7 @@ from bnfold.semantics import (
     Split,
     Sum,
 )
+from bnfold.weight import Weight
 from tests.rules.evaluate import apply, evaluate
 
 CHANNELS = 4
@@ -47,7 +48,7 @@ def affine_map(form, random):
 def contraction(random):
     """Of rank 2: x W^T + b over the last axis."""
     weight = random.normal(size=(1, 3, CHANNELS))
-    return Contraction(weight, random.normal(size=(1, 3)), output_rank=2, output_axis=1, input_axis=1)
+    return Contraction(Weight(weight), random.normal(size=(1, 3)), output_rank=2, output_axis=1, input_axis=1)
 
 
 def operands(count, random):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bnfold.affine import Affine, identity, per_channel
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 from tests.rules import values
 from tests.rules.laws import assert_pull_one, assert_refused, pull_one
 
@@ -32,7 +33,7 @@ def test_a_map_stored_with_more_dimensions_than_it_varies_along(data, case):
     copies[node.output_axis] = 1
     stored = Affine(np.tile(affine.scale, copies), np.tile(affine.shift, copies))
     plain, repeated = pull_one(node, affine).meaning, pull_one(node, stored).meaning
-    assert np.array_equal(plain.weight, repeated.weight)
+    assert np.array_equal(plain.weight.array, repeated.weight.array)
     assert (plain.bias is None) == (repeated.bias is None)
     assert plain.bias is None or np.array_equal(plain.bias, repeated.bias)
 
@@ -48,7 +49,7 @@ def test_a_scale_alone_makes_no_bias(data, case):
 @given(case=values.CONTRACTIONS)
 def test_the_identity_changes_nothing(case):
     moved = pull_one(case.node, identity(case.node.output_rank)).meaning
-    assert np.array_equal(moved.weight, case.node.weight)
+    assert np.array_equal(moved.weight.array, case.node.weight.array)
     assert (moved.bias is None) == (case.node.bias is None)
     assert moved.bias is None or np.array_equal(moved.bias, case.node.bias)
 
@@ -68,14 +69,14 @@ def test_wrong_axis(data, case):
 
 def test_wrong_axis_although_the_lengths_agree():
     """MatMul of rank 3 with as many rows as columns: a BatchNorm there is over the rows."""
-    node = Contraction(np.ones((1, 4, 2)), None, output_rank=3, output_axis=2, holds_bias=False)
+    node = Contraction(Weight(np.ones((1, 4, 2))), None, output_rank=3, output_axis=2, holds_bias=False)
     affine = per_channel(np.arange(4.0), 0.0, rank=3, axis=1)
     expected = "the map varies along axis 1, the output channels are on axis 2"
     assert_refused(pull_one(node, affine), Reason.WRONG_AXIS, expected)
 
 
 def test_wrong_axes_are_all_named():
-    node = Contraction(np.ones((1, 4, 2, 3)), None, output_rank=3, output_axis=1)
+    node = Contraction(Weight(np.ones((1, 4, 2, 3))), None, output_rank=3, output_axis=1)
     affine = Affine(np.arange(8.0).reshape(2, 4, 1), np.arange(5.0).reshape(1, 1, 5))
     expected = "the map varies along axis 0, 1, 2, the output channels are on axis 1"
     assert_refused(pull_one(node, affine), Reason.WRONG_AXIS, expected)
@@ -83,7 +84,7 @@ def test_wrong_axes_are_all_named():
 
 @pytest.mark.parametrize("shift", [0.0, np.arange(3.0)], ids=["one shift", "three shifts"])
 def test_another_number_of_channels(shift):
-    node = Contraction(np.ones((2, 2, 1, 3)), None, output_rank=3, output_axis=1)
+    node = Contraction(Weight(np.ones((2, 2, 1, 3))), None, output_rank=3, output_axis=1)
     affine = per_channel(np.arange(3.0), shift, rank=3)
     assert_refused(
         pull_one(node, affine), Reason.MALFORMED, "the map has 3 channels, the operator has 4 output channels"
@@ -96,7 +97,7 @@ def test_another_number_of_channels(shift):
 def test_not_finite(bad, where, scale):
     parameters = {"weight": np.ones((1, 2, 1, 3)), "bias": np.ones((1, 2, 1))}
     parameters[where][0, 1, 0] = bad
-    node = Contraction(**parameters, output_rank=3, output_axis=1)
+    node = Contraction(Weight(parameters["weight"]), parameters["bias"], output_rank=3, output_axis=1)
     expected = "the weight or the bias holds NaN or infinity before anything is folded"
     assert_refused(pull_one(node, per_channel(scale, 0.0, rank=3)), Reason.NOT_FINITE, expected)
 
@@ -104,7 +105,7 @@ def test_not_finite(bad, where, scale):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", ["scale", "shift"])
 def test_a_map_that_is_not_finite_is_not_rounded_to_something_finite(bad, where):
-    node = Contraction(np.ones((1, 2, 1, 3)), np.ones((1, 2, 1)), output_rank=3, output_axis=1)
+    node = Contraction(Weight(np.ones((1, 2, 1, 3))), np.ones((1, 2, 1)), output_rank=3, output_axis=1)
     parts = {"scale": np.ones(2), "shift": np.ones(2)}
     parts[where][1] = bad
     expected = "a folded parameter exceeds the largest float64"
@@ -115,7 +116,7 @@ def test_a_map_that_is_not_finite_is_not_rounded_to_something_finite(bad, where)
 def test_the_node_and_the_map_are_left_alone(data, case):
     node = case.node
     affine = data.draw(values.maps_along(node.output_rank, node.output_axis, node.output_channels))
-    before = [array.copy() for array in (node.weight, affine.scale, affine.shift)]
+    before = [array.copy() for array in (node.weight.array, affine.scale, affine.shift)]
     pull_one(node, affine)
-    after = (node.weight, affine.scale, affine.shift)
+    after = (node.weight.array, affine.scale, affine.shift)
     assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))

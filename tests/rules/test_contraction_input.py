@@ -12,10 +12,11 @@ from bnfold.refusal import Reason
 from bnfold.rules import push_past_products
 from bnfold.rules.contraction import push_shift_through_contraction as past
 from bnfold.semantics import Contraction, NoShift
+from bnfold.weight import Weight
 from tests.rules import values
 from tests.rules.laws import assert_push_law, assert_push_one, assert_refused, pull_one, push_one
 
-CONVOLUTION = Contraction(np.ones((2, 2, 2, 3)), None, output_rank=3, output_axis=1)
+CONVOLUTION = Contraction(Weight(np.ones((2, 2, 2, 3))), None, output_rank=3, output_axis=1)
 OVERFLOW = "a folded parameter exceeds the largest float64"
 
 
@@ -53,21 +54,21 @@ def test_both_sides_together(data, case):
         pull_one(push_one(node, front).meaning, behind).meaning,
         push_one(pull_one(node, behind).meaning, front).meaning,
     )
-    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-13)
+    np.testing.assert_allclose(one.weight.array, other.weight.array, rtol=1e-13)
     assert (one.bias is None) == (other.bias is None)
 
 
 @given(case=values.CONTRACTIONS)
 def test_the_identity_changes_nothing(case):
     moved = push_one(case.node, identity(case.x.ndim)).meaning
-    assert np.array_equal(moved.weight, case.node.weight)
+    assert np.array_equal(moved.weight.array, case.node.weight.array)
     assert moved.bias is case.node.bias
 
 
 def test_groups_keep_their_channels():
     """Group 1 reads input channels 2 and 3, and nothing of it reaches the outputs of group 0."""
     moved = push_one(CONVOLUTION, per_channel([2.0, 3.0, 5.0, 7.0], [0.0, 0.0, 0.0, 1.0], rank=3)).meaning
-    assert np.array_equal(moved.weight[:, 0, :, 0], [[2.0, 3.0], [5.0, 7.0]])
+    assert np.array_equal(moved.weight.array[:, 0, :, 0], [[2.0, 3.0], [5.0, 7.0]])
     assert np.array_equal(moved.bias, [[[0.0], [0.0], [3.0], [3.0]]])
 
 
@@ -89,7 +90,7 @@ def test_wrong_axis(part, axis):
 
 def test_wrong_axis_although_the_lengths_agree():
     """x @ W with x of (batch, 2, 2): the rows are no input channels."""
-    node = Contraction(np.ones((1, 4, 2)), None, output_rank=3, output_axis=2, input_axis=2, holds_bias=False)
+    node = Contraction(Weight(np.ones((1, 4, 2))), None, output_rank=3, output_axis=2, input_axis=2, holds_bias=False)
     expected = "the map varies along axis 1, the input channels are on axis 2"
     assert_refused(push_one(node, per_channel([1.0, 2.0], 0.0, rank=3, axis=1)), Reason.WRONG_AXIS, expected)
 
@@ -106,7 +107,7 @@ def test_another_number_of_channels(shift):
 def test_not_finite(bad, where, scale):
     parameters = {"weight": np.ones((1, 2, 1, 3)), "bias": np.ones((1, 2, 1))}
     parameters[where][0, 1, 0] = bad
-    node = Contraction(**parameters, output_rank=3, output_axis=1)
+    node = Contraction(Weight(parameters["weight"]), parameters["bias"], output_rank=3, output_axis=1)
     expected = "the weight or the bias holds NaN or infinity before anything is folded"
     assert_refused(push_one(node, per_channel(scale, 0.0, rank=3)), Reason.NOT_FINITE, expected)
 
@@ -115,7 +116,7 @@ def test_not_finite(bad, where, scale):
 @pytest.mark.parametrize("part", ["scale", "shift"])
 def test_overflow(move, part):
     """Refused without a warning: an overflow here is expected, and dealt with."""
-    node = replace(CONVOLUTION, weight=np.full((2, 2, 2, 3), 1e200), bias=np.full((1, 4, 1), 1.6e308))
+    node = replace(CONVOLUTION, weight=Weight(np.full((2, 2, 2, 3), 1e200)), bias=np.full((1, 4, 1), 1.6e308))
     affine = per_channel(**{"scale": 1.0, "shift": 0.0, part: 1.6e308}, rank=3)
     assert_refused(move(node, affine), Reason.OVERFLOW, OVERFLOW)
 

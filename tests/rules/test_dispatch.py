@@ -29,10 +29,11 @@ from bnfold.semantics import (
     Recurrent,
     Split,
 )
+from bnfold.weight import Weight
 from tests.rules.laws import assert_refused
 
 SCALE = per_channel(np.array([2.0, 3.0]), 0.0, rank=2)
-CONTRACTION = Contraction(np.ones((1, 2, 2)), None, output_rank=2, output_axis=1)
+CONTRACTION = Contraction(Weight(np.ones((1, 2, 2))), None, output_rank=2, output_axis=1)
 RECURRENT = Recurrent(np.ones((1, 4, 2)), None, input_axis=2)
 
 

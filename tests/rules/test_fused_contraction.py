@@ -10,13 +10,14 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.rules import carry, push
 from bnfold.rules.carry import Sides
 from bnfold.semantics import Commuting, Contraction, FusedContraction, NoShift, Opaque
+from bnfold.weight import Weight
 from tests.rules import values
 from tests.rules.evaluate import evaluate
 from tests.rules.laws import assert_pull_one, assert_push_law, assert_refused, pull_one
 
 BENDS = NoShift("it bends at zero")
 RELU = Commuting(2, needs_non_negative_scale=True, shift_factor=BENDS)
-PRODUCT = Contraction(np.array([[[1.0, -2.0], [0.5, 3.0]]]), None, output_rank=2, output_axis=1)
+PRODUCT = Contraction(Weight(np.array([[[1.0, -2.0], [0.5, 3.0]]])), None, output_rank=2, output_axis=1)
 ADDEND = 3
 
 

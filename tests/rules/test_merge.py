@@ -12,6 +12,7 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.rules import chain_contractions, merge_branches, read_map_as_contraction
 from bnfold.rules.merge import frame_of, multiply_adds
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 from bnfold.window import Window
 from tests.rules import slide, values
 from tests.rules.laws import assert_refused, assert_same
@@ -62,7 +63,7 @@ def test_the_identity_in_a_grouped_kernel_is_at_its_own_input(data, groups, inne
     node = slide.contraction(weight, None, window((1, 1), (1, 1)))
     merged = merge_branches([node, read_map_as_contraction(per_channel(1.0, 0.0, rank=4), node)])
     for channel in range(channels):
-        kernel = merged.weight[channel // inner, channel % inner] - weight[channel // inner, channel % inner]
+        kernel = merged.weight.array[channel // inner, channel % inner] - weight[channel // inner, channel % inner]
         assert kernel[channel % inner, 1, 1] == pytest.approx(1.0, rel=1e-12, abs=1e10)
     assert_same(slide.slide(node, x) + x, slide.slide(merged, x), slide.bound(node, x) + np.abs(x))
 
@@ -99,11 +100,13 @@ def test_the_law_of_chains(data, axes):
 def test_products_with_a_matrix_merge():
     x = np.arange(24.0).reshape(2, 3, 4)
     one, other = (
-        Contraction(np.random.default_rng(seed).normal(size=(1, 5, 4)), None, 3, 2, 2, window=Window())
+        Contraction(Weight(np.random.default_rng(seed).normal(size=(1, 5, 4))), None, 3, 2, 2, window=Window())
         for seed in (0, 1)
     )
     merged = merge_branches([one, replace(other, bias=np.ones((1, 1, 5)))])
-    assert np.allclose(x @ merged.weight[0].T + merged.bias, x @ one.weight[0].T + x @ other.weight[0].T + 1)
+    assert np.allclose(
+        x @ merged.weight.array[0].T + merged.bias, x @ one.weight.array[0].T + x @ other.weight.array[0].T + 1
+    )
 
 
 CENTRED = conv(1, 4, 4, 3, 3, pads=[(1, 1), (1, 1)])
@@ -147,7 +150,7 @@ POINTWISE = conv(1, 4, 4, 1, 1)
             "the strides or the padding of a branch are not known before run time, or its kernel does not slide",
         ),
         (
-            [CENTRED, replace(POINTWISE, weight=np.full((1, 4, 4, 1, 1), np.nan))],
+            [CENTRED, replace(POINTWISE, weight=Weight(np.full((1, 4, 4, 1, 1), np.nan)))],
             Reason.NOT_FINITE,
             "the weight or the bias of a branch holds NaN or infinity",
         ),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bnfold.frontends.common.precision import dead_channels, round_parameter, round_weight
 from bnfold.refusal import Reason, Refusal
+from bnfold.weight import Weight
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def test_the_largest_number_and_the_first_that_overflows(form):
 @EVERY_FORMAT
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_refused(form, bad):
-    for round_ in (round_parameter, round_weight):
-        refusal = round_(np.full((1, 2, 3), bad), form.dtype)
+    values = np.full((1, 2, 3), bad)
+    for refusal in (round_parameter(values, form.dtype), round_weight(Weight(values), form.dtype)):
         assert isinstance(refusal, Refusal)
         assert refusal.reason is Reason.OVERFLOW
 
@@ -103,7 +104,7 @@ def test_normal_weights_round_as_parameters_do(form, data):
     magnitude = st.floats(2.0**form.lowest, form.largest / 2)
     numbers = st.builds(lambda size, sign: size * sign, magnitude, st.sampled_from([1.0, -1.0]))
     weight = np.array(data.draw(st.lists(numbers, min_size=12, max_size=12))).reshape(2, 2, 3)
-    rounded = round_weight(weight, form.dtype)
+    rounded = round_weight(Weight(weight), form.dtype)
     assert rounded.dtype == form.dtype
     assert np.array_equal(rounded, round_parameter(weight, form.dtype))
 
@@ -115,7 +116,7 @@ def test_a_channel_that_underflows_is_refused(form):
     weight = np.ones((2, 2, 3))
     weight[1, 0] = [lost, -lost / 2, 0.0]
     weight[1, 1] = lost / 2
-    refusal = round_weight(weight, form.dtype)
+    refusal = round_weight(Weight(weight), form.dtype)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.UNDERFLOW
     assert refusal.evidence == (
@@ -128,20 +129,20 @@ def test_a_channel_that_underflows_is_refused(form):
 def test_a_weight_may_underflow_beside_larger_ones(form):
     """What counts is the channel: a weight of 0 changes nothing beside a weight of 1."""
     weight = np.array([1.0, 2.0 ** (form.lowest - form.bits - 3)]).reshape(1, 1, 2)
-    assert np.array_equal(round_weight(weight, form.dtype).astype(np.float64), [[[1.0, 0.0]]])
+    assert np.array_equal(round_weight(Weight(weight), form.dtype).astype(np.float64), [[[1.0, 0.0]]])
 
 
 @EVERY_FORMAT
 def test_channels_of_zeros_are_legal(form):
     """Pruned channels, and BatchNorms with a scale of 0."""
     weight = np.zeros((1, 2, 3))
-    assert np.array_equal(round_weight(weight, form.dtype), weight)
+    assert np.array_equal(round_weight(Weight(weight), form.dtype), weight)
 
 
 @EVERY_FORMAT
 @pytest.mark.parametrize("shape", [(1, 0, 3), (1, 2, 0), (1, 2, 3, 0)])
 def test_weights_without_elements_are_legal(form, shape):
-    assert round_weight(np.zeros(shape), form.dtype).shape == shape
+    assert round_weight(Weight(np.zeros(shape)), form.dtype).shape == shape
 
 
 @NARROW_FORMATS
@@ -152,13 +153,13 @@ def test_a_dead_channel_becomes_zero_and_the_others_keep_their_weights(form):
     weight[1, 0] = smallest * 2.0 ** -(form.bits - 2) * 0.75
     dead = dead_channels(weight, None, form.dtype)
     assert dead.tolist() == [False, True, False, False]
-    refusal = round_weight(weight, form.dtype, dead)
+    refusal = round_weight(Weight(weight), form.dtype, dead)
     assert isinstance(refusal, Refusal)
     assert refusal.evidence.startswith("1 of 4 channels")
     weight[1, 0] = 1.0
     expected = weight.copy()
     expected[0, 1] = 0
-    assert np.array_equal(round_weight(weight, form.dtype, dead).astype(np.float64), expected)
+    assert np.array_equal(round_weight(Weight(weight), form.dtype, dead).astype(np.float64), expected)
 
 
 @EVERY_FORMAT

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from bnfold.affine import Affine
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning
+from bnfold.weight import Weight
 
 _MAGNITUDES = st.floats(1e-25, 1e25) | st.floats(0.1, 10.0) | st.sampled_from([1e-25, 1.0, 1e25])
 NUMBERS = st.builds(lambda sign, size: sign * size, st.sampled_from([1.0, -1.0, 0.0]), _MAGNITUDES)
@@ -143,7 +144,7 @@ def convolutions(draw):
     bias = draw(st.none() | arrays(1, groups * outputs, *(1,) * len(kernel)))
     space = [size + draw(st.integers(0, 1)) for size in kernel]
     x = draw(arrays(draw(st.integers(1, 2)), groups * inputs, *space))
-    return Case(Contraction(weight, bias, output_rank=rank, output_axis=1), {0: x})
+    return Case(Contraction(Weight(weight), bias, output_rank=rank, output_axis=1), {0: x})
 
 
 @st.composite
@@ -153,7 +154,7 @@ def products(draw):
     x = draw(tensors(rank, inputs, rank - 1))
     bias = draw(st.none() | parts_of((*x.shape[:-1], outputs)))
     node = Contraction(
-        draw(arrays(1, outputs, inputs)),
+        Weight(draw(arrays(1, outputs, inputs))),
         bias,
         output_rank=rank,
         output_axis=rank - 1,
@@ -173,7 +174,7 @@ def einsums(draw):
     bias = draw(st.none() | parts_of((*kept[:output_axis], outputs, *kept[output_axis:])))
     weight, source = draw(arrays(1, outputs, inputs)), draw(st.integers(0, 1))
     axes = {"output_axis": output_axis, "input_axis": input_axis, "source": source}
-    return Case(Contraction(weight, bias, output_rank=rank, holds_bias=False, **axes), {source: x})
+    return Case(Contraction(Weight(weight), bias, output_rank=rank, holds_bias=False, **axes), {source: x})
 
 
 CONTRACTIONS = convolutions() | products() | einsums()

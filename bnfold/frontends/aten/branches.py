@@ -16,6 +16,7 @@ from bnfold.frontends.common.convolutions import ZEROS_PADDED
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 
 _AVERAGES = frozenset(("aten::avg_pool1d", "aten::avg_pool2d", "aten::avg_pool3d"))
 _SUMS = frozenset(("aten::add", "aten::sub", "aten::subtract", "aten::rsub"))
@@ -78,7 +79,7 @@ def average_kernel(node: AtenNode, behind: Contraction | None, constants: AtenCo
     if pads and not counts_padding:
         return None
     weight = np.full((channels, 1, 1, *kernel), 1.0 / np.prod(kernel))
-    return Contraction(weight, None, rank, axis, axis, no_shift=ZEROS_PADDED if pads else None, window=window)
+    return Contraction(Weight(weight), None, rank, axis, axis, no_shift=ZEROS_PADDED if pads else None, window=window)
 
 
 def encode_merged(

@@ -7,26 +7,27 @@ from bnfold.affine import Array
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
 from bnfold.semantics import Contraction, NoShift
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 ZEROS_PADDED = NoShift("zeros are padded, and would be shifted too")
 PLACES_DIFFER = NoShift("places of the output see different parts of the kernel")
 
 
-def divides(stored: Array, groups: int) -> bool:
+def divides(stored: AnyArray, groups: int) -> bool:
     """Whether a stored weight has a kernel, and its first axis falls into so many groups."""
     return stored.ndim >= 3 and groups >= 1 and stored.shape[0] % groups == 0
 
 
-def outputs_first(stored: Array, groups: int) -> Array:
+def outputs_first(stored: AnyArray, groups: int) -> AnyArray:
     """A weight stored as (outputs, inputs per group, *kernel), in the contraction's layout."""
-    grouped: Array = stored.reshape(groups, stored.shape[0] // groups, *stored.shape[1:])
+    grouped: AnyArray = stored.reshape(groups, stored.shape[0] // groups, *stored.shape[1:])
     return grouped
 
 
-def inputs_first(stored: Array, groups: int) -> Array:
+def inputs_first(stored: AnyArray, groups: int) -> AnyArray:
     """A weight stored as (inputs, outputs per group, *kernel), of a transposed convolution, in that layout."""
-    swapped: Array = outputs_first(stored, groups).swapaxes(1, 2)
+    swapped: AnyArray = outputs_first(stored, groups).swapaxes(1, 2)
     return swapped
 
 
@@ -41,18 +42,18 @@ def stored_inputs_first(weight: AnyArray) -> AnyArray:
     return stored_outputs_first(weight.swapaxes(1, 2))
 
 
-def has_one_place(weight: Array) -> bool:
+def has_one_place(weight: AnyArray) -> bool:
     """Whether the kernel of a weight in the contraction's layout has length 1 on every axis."""
     return bool(weight[0, 0, 0].size == 1)
 
 
 def convolution(
-    weight: Array, bias: Array | None, rank: int, axis: int, no_shift: NoShift | None, window: Window | None = None
+    weight: AnyArray, bias: Array | None, rank: int, axis: int, no_shift: NoShift | None, window: Window | None = None
 ) -> Contraction:
     """The contraction of a convolution, transposed or not.
 
     Args:
-        weight: in the contraction's layout.
+        weight: in the contraction's layout, of any floating-point type.
         bias: (outputs,), or None where there is none.
         rank: of input and output.
         axis: of the channels.
@@ -64,7 +65,7 @@ def convolution(
         if bias.shape != (channels,):
             raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
         bias = on_axis(bias, rank, axis)
-    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, no_shift=no_shift, window=window)
+    return Contraction(Weight(weight), bias, rank, output_axis=axis, input_axis=axis, no_shift=no_shift, window=window)
 
 
 def on_axis(vector: Array, rank: int, axis: int) -> Array:

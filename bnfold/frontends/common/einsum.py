@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from bnfold.affine import Array
+from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def parse_equation(text: str) -> Equation:
     return Equation(tuple(operands.split(",")), result)
 
 
-def read_einsum(equation: Equation, slot: int, matrix: Array, *, operator: str) -> Contraction:
+def read_einsum(equation: Equation, slot: int, matrix: AnyArray, *, operator: str) -> Contraction:
     """The contraction of an einsum of two operands.
 
     Args:
@@ -55,7 +56,7 @@ def read_einsum(equation: Equation, slot: int, matrix: Array, *, operator: str) 
         evidence = f"in {operator} {str(equation)!r} the constant is no matrix from inputs to outputs"
         raise Undecodable(Reason.WRONG_AXIS, evidence)
     return Contraction(
-        (matrix if weight[0] == outputs[0] else matrix.T)[None],
+        Weight((matrix if weight[0] == outputs[0] else matrix.T)[None]),
         None,
         len(result),
         output_axis=result.index(outputs[0]),

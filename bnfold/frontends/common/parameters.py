@@ -1,7 +1,7 @@
 """Parameters that folding has changed: exact, and rounded once to the type that is stored."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -11,24 +11,32 @@ from bnfold.errors import InternalError
 from bnfold.frontends.common.precision import AnyArray, dead_channels, round_parameter, round_weight
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Form, Recurrent
+from bnfold.weight import Weight
 
 Layout: TypeAlias = Callable[[AnyArray], AnyArray]
 """From the layout of a meaning's weight to that of the operator."""
 
 
-@dataclass(frozen=True, eq=False)
 class NewParameter:
     """A parameter that folding has changed.
 
+    Args:
+        exact: float64, before rounding; or what makes it, since few who hold the parameter ask for that.
+
     Attributes:
-        exact: float64, before rounding.
         rounded: the same in the type that is stored.
         dead_channels: how many output channels of a weight became 0, because their bias alone was left of them.
     """
 
-    exact: Array
-    rounded: AnyArray
-    dead_channels: int = 0
+    def __init__(self, exact: Array | Callable[[], Array], rounded: AnyArray, dead_channels: int = 0) -> None:
+        self._exact = exact
+        self.rounded = rounded
+        self.dead_channels = dead_channels
+
+    @cached_property
+    def exact(self) -> Array:
+        """Float64, before rounding."""
+        return self._exact() if callable(self._exact) else self._exact
 
 
 def new_parameter(exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | Refusal:
@@ -39,22 +47,19 @@ def new_parameter(exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | R
 
 def new_weight(meaning: Contraction | Recurrent, dtype: np.dtype[np.generic], layout: Layout) -> NewParameter | Refusal:
     """The weight of a meaning in this type and layout; OVERFLOW or UNDERFLOW where the type cannot hold it."""
-    weight = meaning.weight
+    weight = meaning.weight if isinstance(meaning, Contraction) else Weight(meaning.weight)
     bias = None if meaning.bias is None else meaning.bias.reshape(-1)
-    channels = weight.shape[0] * weight.shape[1]
     # A Gemm may have another bias in each row.
-    fits = bias is not None and bias.size in (1, channels)
+    fits = bias is not None and bias.size in (1, weight.channels)
     rounded, gone = round_weight(weight, dtype), 0
     if isinstance(rounded, Refusal) and rounded.reason is Reason.UNDERFLOW:
-        rounded = round_weight(weight, dtype, dead_channels(weight, bias if fits else None, dtype))
+        rounded = round_weight(weight, dtype, dead_channels(weight.array, bias if fits else None, dtype))
         inner = tuple(range(2, weight.ndim))
         if not isinstance(rounded, Refusal):
-            gone = int((np.any(weight != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)).sum())
-    return (
-        rounded
-        if isinstance(rounded, Refusal)
-        else NewParameter(np.asarray(layout(weight), np.float64), layout(rounded), gone)
-    )
+            gone = int((np.any(weight.array != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)).sum())
+    if isinstance(rounded, Refusal):
+        return rounded
+    return NewParameter(lambda: np.asarray(layout(weight.array), np.float64), layout(rounded), gone)
 
 
 def new_operand(exact: Array, dtype: np.dtype[np.generic], form: Form) -> NewParameter | Refusal:

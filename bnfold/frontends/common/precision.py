@@ -6,13 +6,13 @@ import numpy.typing as npt
 
 from bnfold.affine import Array
 from bnfold.refusal import Reason, Refusal
+from bnfold.weight import Weight
 
 AnyArray = npt.NDArray[np.generic]
 
 # A channel whose largest weight is known to less than six bits has lost what training put there.
 _WORST_RELATIVE_LOSS = 2.0**-6
 _LARGEST_FLOAT16 = 65504.0
-_NUMBERS_IN_CACHE = 2**15
 
 
 def significand(dtype: np.dtype[np.generic]) -> int:
@@ -83,24 +83,24 @@ def dead_channels(weight: Array, bias: Array | None, dtype: np.dtype[np.generic]
 
 
 def round_weight(
-    weight: Array, dtype: np.dtype[np.generic], dead: npt.NDArray[np.bool_] | None = None
+    weight: Weight, dtype: np.dtype[np.generic], dead: npt.NDArray[np.bool_] | None = None
 ) -> AnyArray | Refusal:
-    """Round a weight of shape (groups, outputs, ...) as `round_parameter` does, and judge each output channel.
+    """Round a weight as `round_parameter` does, and judge each output channel.
 
     Args:
-        weight: float64.
+        weight: exact.
         dtype: float16, bfloat16, float32 or float64.
         dead: (groups * outputs,), see `dead_channels`.
 
     Returns:
-        The rounded array; OVERFLOW as above; or UNDERFLOW where a whole output channel is so small that its weights
-        would be stored with less than six bits. Such channels become 0 where they are dead.
+        The rounded array, of the weight's shape; OVERFLOW as above; or UNDERFLOW where a whole output channel is so
+        small that its weights would be stored with less than six bits. Such channels become 0 where they are dead.
     """
-    channels = weight.reshape(weight.shape[0] * weight.shape[1], *weight.shape[2:])
-    rounded, error, largest = _round_channels(channels, dtype)
-    if not np.isfinite(error).all():
-        return _overflow(weight, dtype)
-    is_lost = error > _WORST_RELATIVE_LOSS * largest
+    largest = weight.rows.largest
+    rounded_largest = round_parameter(largest, dtype)
+    if isinstance(rounded_largest, Refusal):
+        return rounded_largest
+    rounded, is_lost = _round_rows(weight, dtype)
     if dead is not None:
         rounded[is_lost & dead] = 0
         is_lost &= ~dead
@@ -115,19 +115,19 @@ def round_weight(
     return rounded.reshape(weight.shape)
 
 
-def _round_channels(channels: Array, dtype: np.dtype[np.generic]) -> tuple[AnyArray, Array, Array]:
-    """Channels in this type; of each one the largest error, infinite or NaN where a value does not fit, and the
-    largest value. As many channels at a time as stay in the processor's cache.
+def _round_rows(weight: Weight, dtype: np.dtype[np.generic]) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
+    """The rows of a weight in this type, which has room for all numbers, and which of them lose too much.
+
+    Rows that reach a normal number of the type lose half a unit of that at most, so the errors of others are looked at.
     """
-    rounded = np.empty_like(channels, dtype=dtype)
-    error, largest = np.empty(len(channels)), np.empty(len(channels))
-    together = max(1, _NUMBERS_IN_CACHE // max(1, channels[:1].size))
-    inner = tuple(range(1, channels.ndim))
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for start in range(0, len(channels), together):
-            some = slice(start, start + together)
-            rounded[some] = _nearest(channels[some], dtype)
-            lost = channels[some] - rounded[some].astype(np.float64)
-            error[some] = np.abs(lost, out=lost).max(axis=inner, initial=0.0)
-            largest[some] = np.abs(channels[some], out=lost).max(axis=inner, initial=0.0)
-    return rounded, error, largest
+    rounded = np.empty((weight.channels, *weight.shape[2:]), dtype)
+    is_small = weight.rows.largest < float(ml_dtypes.finfo(dtype).smallest_normal)
+    is_lost = np.zeros(weight.channels, np.bool_)
+    inner = tuple(range(1, rounded.ndim))
+    with np.errstate(under="ignore"):
+        for some, exact in weight.pieces():
+            rounded[some] = _nearest(exact, dtype)
+            if is_small[some].any():
+                error = np.abs(exact - rounded[some].astype(np.float64)).max(axis=inner, initial=0.0)
+                is_lost[some] = is_small[some] & (error > _WORST_RELATIVE_LOSS * weight.rows.largest[some])
+    return rounded, is_lost

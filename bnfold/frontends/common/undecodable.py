@@ -1,9 +1,14 @@
 """How a decoder gives up on a node: an exception that carries the `Opaque` it becomes."""
 
-from bnfold.affine import Array
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+
 from bnfold.keywords import keyword
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Opaque
+
+_Numbers = TypeVar("_Numbers", bound=npt.NDArray[Any])
 
 IF_MEANT_FOR_INFERENCE = "if it is meant for inference, export in eval mode"
 
@@ -26,7 +31,7 @@ def malformed(evidence: str) -> Undecodable:
     return Undecodable(Reason.MALFORMED, evidence)
 
 
-def known_parameter(values: Array | Refusal, *, dynamic: Reason) -> Array:
+def known_parameter(values: _Numbers | Refusal, *, dynamic: Reason) -> _Numbers:
     """The values of a parameter that must be known before run time.
 
     Args:

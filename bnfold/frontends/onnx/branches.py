@@ -17,6 +17,7 @@ from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.rearrange import Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Rearrangement
+from bnfold.weight import Weight
 
 _OF_FIRST_INPUT = frozenset(("AveragePool", "BatchNormalization", "Conv", "Gemm"))
 _OF_EITHER_INPUT = frozenset(("Add", "Div", "MatMul", "Mul", "Sub"))
@@ -72,7 +73,7 @@ def average_kernel(node: OnnxNode) -> Contraction | None:
         return None
     weight = np.full((channels, 1, 1, *kernel), 1.0 / np.prod(kernel))
     no_shift = ZEROS_PADDED if pads else None
-    return Contraction(weight, None, len(source.shape), 1, no_shift=no_shift, window=window)
+    return Contraction(Weight(weight), None, len(source.shape), 1, no_shift=no_shift, window=window)
 
 
 def encode_merged(

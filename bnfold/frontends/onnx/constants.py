@@ -63,14 +63,17 @@ class OnnxConstants:
         Returns:
             The values; a refusal as `read` gives it; MALFORMED where the tensor is not floating point.
         """
+        values = self.read_as_stored(value)
+        return values if isinstance(values, Refusal) else values.astype(np.float64, copy=False)
+
+    def read_as_stored(self, value: OnnxValue) -> AnyArray | Refusal:
+        """As `read_exact`, in the type of the file where nothing has changed them: that is exact, and has no copy."""
         if value in self._changed:
             return self._changed[value].exact
         values = self.read(value)
-        if isinstance(values, Refusal):
-            return values
-        if not is_float(values.dtype):
+        if not isinstance(values, Refusal) and not is_float(values.dtype):
             return Refusal(Reason.MALFORMED, f"{value.name!r} is {values.dtype}, not a floating-point tensor")
-        return values.astype(np.float64)
+        return values
 
     def require(self, value: OnnxValue | None) -> AnyArray:
         """As `read`, for a tensor that is known to be a constant.

@@ -233,7 +233,7 @@ class ModelEditor:
         self._remove_node(producer)
 
     def _store(self, value: OnnxValue, parameter: NewParameter) -> None:
-        value.shape = parameter.exact.shape
+        value.shape = parameter.rounded.shape
         self.constants.remember(value, parameter)
         if value.producer is None:
             self.stored_anew[value] = None
@@ -321,7 +321,7 @@ class ModelEditor:
 
 def _is_alone(value: OnnxValue, parameter: NewParameter) -> bool:
     """Whether one reader alone would notice the new parameter; queries of the shape do if it changes."""
-    same_shape = value.shape == parameter.exact.shape
+    same_shape = value.shape == parameter.rounded.shape
     return len(value.value_readers if same_shape else value.readers) == 1
 
 

@@ -29,6 +29,7 @@ from bnfold.frontends.common.convolutions import (
     stored_outputs_first,
 )
 from bnfold.frontends.common.parameters import NewParameter
+from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, NoShift
@@ -116,7 +117,9 @@ def _stored(call: AtenCall) -> tuple[Array, int]:
     return weight, groups
 
 
-def _convolution(call: AtenCall, weight: Array, no_shift: NoShift | None, window: Window | None = None) -> Contraction:
+def _convolution(
+    call: AtenCall, weight: AnyArray, no_shift: NoShift | None, window: Window | None = None
+) -> Contraction:
     rank, spatial = len(call.shape("input")), weight.ndim - 3
     if rank not in (spatial + 1, spatial + 2):
         raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")

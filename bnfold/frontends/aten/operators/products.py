@@ -30,6 +30,7 @@ from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 FAMILY = AtenFamily()
@@ -115,7 +116,7 @@ def decode_linear(call: AtenCall) -> Contraction:
         if bias.shape not in ((weight.shape[0],), (1,), ()):
             raise malformed(f"the bias has shape {bias.shape}, expected ({weight.shape[0]},)")
         bias = on_axis(np.broadcast_to(bias, weight.shape[:1]), rank, rank - 1)
-    return Contraction(weight[None], bias, rank, output_axis=rank - 1, input_axis=rank - 1, window=Window())
+    return Contraction(Weight(weight[None]), bias, rank, output_axis=rank - 1, input_axis=rank - 1, window=Window())
 
 
 @FAMILY.operator("addmm", encode=encode_addmm, converts_in_autocast=True, takes=Takes("mat1", "mat2", accepted_by_mm))
@@ -125,7 +126,7 @@ def decode_addmm(call: AtenCall) -> Contraction:
     stored = call.parameter("mat2", dynamic=Reason.DYNAMIC_WEIGHT)
     if stored.ndim != 2:
         raise malformed(f"addmm has a mat2 of shape {stored.shape}, expected rank 2")
-    weight = stored.T[None] * float(call.fixed("alpha"))
+    weight = Weight(stored.T[None]).times(np.full((1, 1, 1), float(call.fixed("alpha"))))
     bias = call.parameter("self", dynamic=Reason.DYNAMIC_BIAS)
     if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
         raise malformed(f"addmm adds a tensor of shape {bias.shape} to {weight.shape[1]} columns")
@@ -158,7 +159,13 @@ def _mat_mul(call: AtenCall, read: Callable[[AtenCall, str], Array], *, takes_bi
     last = len(call.output_shape()) - 1
     holds_bias = takes_bias and rank == 2
     return Contraction(
-        matrix.T[None], None, last + 1, output_axis=last, input_axis=rank - 1, holds_bias=holds_bias, window=Window()
+        Weight(matrix.T[None]),
+        None,
+        last + 1,
+        output_axis=last,
+        input_axis=rank - 1,
+        holds_bias=holds_bias,
+        window=Window(),
     )
 
 
@@ -169,7 +176,7 @@ def _constant_on_the_left(call: AtenCall, matrix: Array, right: str) -> Contract
         raise Undecodable(Reason.WRONG_AXIS, f"a constant matrix on the left of a tensor of rank {rank}")
     axis = rank - 2
     return Contraction(
-        matrix[None],
+        Weight(matrix[None]),
         None,
         rank,
         output_axis=axis,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from bnfold.frontends.common.undecodable import Undecodable, known_parameter
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constant_ops import is_float
+from bnfold.frontends.onnx.constant_ops import AnyArray, is_float
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
@@ -40,6 +40,10 @@ class OnnxContext:
             dynamic: the reason to give where the input is not a constant.
         """
         return known_parameter(self.constants.read_exact(self.required(slot)), dynamic=dynamic)
+
+    def weight(self, slot: int) -> AnyArray:
+        """The same of a weight, which may be large: in the type in which it is stored, where that is exact."""
+        return known_parameter(self.constants.read_as_stored(self.required(slot)), dynamic=Reason.DYNAMIC_WEIGHT)
 
     def constant(self, slot: int) -> npt.NDArray[np.float64] | None:
         """The exact values of an input, None where it is no constant of floating-point numbers."""

@@ -19,6 +19,7 @@ from bnfold.frontends.common.einsum import read_einsum
 from bnfold.frontends.common.parameters import Layout, bias_along_output, bias_per_channel
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute, equation
+from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, Traits
 from bnfold.frontends.onnx.node_edits import OnnxEdit, bias_for, edit_of, weight_for
@@ -34,6 +35,7 @@ from bnfold.frontends.onnx.told_shapes import (
 )
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, NoShift
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -79,9 +81,9 @@ def decode_conv_transpose(context: OnnxContext) -> Contraction:
     return _convolution(context, weight, None if one_place else PLACES_DIFFER)
 
 
-def stored_convolution(context: OnnxContext) -> tuple[Array, int]:
+def stored_convolution(context: OnnxContext) -> tuple[AnyArray, int]:
     """The weight of a convolution as the file has it, and its groups."""
-    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
+    stored = context.weight(1)
     groups = attribute(context.node, "group", 1)
     if not divides(stored, groups):
         raise malformed(f"{context.node.proto.op_type} has a weight of shape {stored.shape} and group {groups}")
@@ -97,7 +99,7 @@ def convolution_edit(
     return edit_of(node, {1: weight_for(node, meaning, constants, layout), bias_slot: bias}, constants)
 
 
-def pads(context: OnnxContext, weight: Array) -> bool:
+def pads(context: OnnxContext, weight: AnyArray) -> bool:
     """Whether a convolution with this weight, in the layout of a contraction, pads its input."""
     automatic = attribute(context.node, "auto_pad", b"NOTSET")
     return any(attribute(context.node, "pads", None) or ()) or (
@@ -114,7 +116,7 @@ def _spreads(context: OnnxContext) -> bool:
 
 
 def _convolution(
-    context: OnnxContext, weight: Array, no_shift: NoShift | None, window: Window | None = None
+    context: OnnxContext, weight: AnyArray, no_shift: NoShift | None, window: Window | None = None
 ) -> Contraction:
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     return convolution(weight, bias, weight.ndim - 1, 1, no_shift, window)
@@ -164,11 +166,11 @@ def decode_gemm(context: OnnxContext) -> Contraction:
     """Gemm: alpha * A' B' + beta * C with a constant B and C. Source: ONNX Gemm-7, -9, -11, -13."""
     node = context.node
     context.require_float(1)
-    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
+    stored = context.weight(1)
     if stored.ndim != 2:
         raise malformed(f"Gemm has a weight of shape {stored.shape}, expected rank 2")
     matrix = stored if attribute(node, "transB", 0) else stored.T
-    weight = matrix[None] * attribute(node, "alpha", 1.0)
+    weight = Weight(matrix[None]).times(np.ones((1, 1, 1)) * attribute(node, "alpha", 1.0))
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     if bias is not None:
         if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
@@ -198,20 +200,20 @@ def decode_mat_mul(context: OnnxContext) -> Contraction:
     if not isinstance(context.constants.read(context.required(0)), Refusal):
         return _constant_on_the_left(context)
     context.require_float(1)
-    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
+    stored = context.weight(1)
     if stored.ndim != 2:
         raise Undecodable(Reason.WRONG_AXIS, f"MatMul has a constant of shape {stored.shape}, only rank 2 folds")
     rank = len(context.shape(0))
     last = rank - 1
     return Contraction(
-        stored.T[None], None, rank, output_axis=last, input_axis=last, holds_bias=rank == 2, window=Window()
+        Weight(stored.T[None]), None, rank, output_axis=last, input_axis=last, holds_bias=rank == 2, window=Window()
     )
 
 
 def _constant_on_the_left(context: OnnxContext) -> Contraction:
     """W x: rows of W make the output channels, on the last axis but one."""
     context.require_float(0)
-    stored = context.parameter(0, dynamic=Reason.DYNAMIC_WEIGHT)
+    stored = context.weight(0)
     rank = len(context.shape(1))
     if stored.ndim != 2 or rank < 2:
         raise Undecodable(
@@ -219,7 +221,7 @@ def _constant_on_the_left(context: OnnxContext) -> Contraction:
         )
     axis = rank - 2
     return Contraction(
-        stored[None], None, rank, output_axis=axis, input_axis=axis, holds_bias=False, source=1, window=Window()
+        Weight(stored[None]), None, rank, output_axis=axis, input_axis=axis, holds_bias=False, source=1, window=Window()
     )
 
 
@@ -242,4 +244,4 @@ def decode_einsum(context: OnnxContext) -> Contraction:
     if not parsed.joins_two:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} is not one activation and one constant")
     slot = 0 if not isinstance(context.constants.read(context.required(0)), Refusal) else 1
-    return read_einsum(parsed, slot, context.parameter(slot, dynamic=Reason.DYNAMIC_WEIGHT), operator="Einsum")
+    return read_einsum(parsed, slot, context.weight(slot), operator="Einsum")

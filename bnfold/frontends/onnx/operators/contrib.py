@@ -3,6 +3,8 @@
 Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
 
+import numpy as np
+
 from bnfold.affine import per_channel
 from bnfold.frontends.common.parameters import bias_along_output
 from bnfold.frontends.common.undecodable import Undecodable, malformed
@@ -16,6 +18,7 @@ from bnfold.frontends.onnx.operators.row import Family, encodes
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, times_matrix
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Normalisation, Recurrent
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -53,11 +56,11 @@ def decode_fused_mat_mul(context: OnnxContext) -> Contraction:
     if any(attribute(node, name, 0) for name in _TRANSPOSED_ACTIVATIONS):
         raise Undecodable(Reason.UNKNOWN_OPERATOR, "FusedMatMul with transposed activations has no rule")
     context.require_float(1)
-    stored = context.parameter(1, dynamic=Reason.DYNAMIC_WEIGHT)
+    stored = context.weight(1)
     if stored.ndim != 2:
         raise Undecodable(Reason.WRONG_AXIS, f"FusedMatMul has a constant of shape {stored.shape}, only rank 2 folds")
     matrix = stored if attribute(node, "transB", 0) else stored.T
-    weight = matrix[None] * attribute(node, "alpha", 1.0)
+    weight = Weight(matrix[None]).times(np.ones((1, 1, 1)) * attribute(node, "alpha", 1.0))
     rank = len(context.shape(0))
     last = rank - 1
     return Contraction(weight, None, rank, output_axis=last, input_axis=last, holds_bias=False, window=Window())
