@@ -13,19 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bnfold import rules
+from bnfold.cli.spelling import as_option
+from bnfold.explanations import EXPLANATIONS, FAMILIES
+from bnfold.explanations.explanation import in_words
+from bnfold.keywords import spelled
 from bnfold.refusal import Reason
 
 DOCS = Path(__file__).parent
 PROJECT = DOCS.parent / "pyproject.toml"
 CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
-FAMILIES = {
-    "BNF0": "The node is not a constant affine map",
-    "BNF1": "The algebra forbids the move",
-    "BNF2": "The graph around forbids it",
-    "BNF3": "The weights cannot take it",
-    "BNF4": "An operator is not understood",
-    "BNF5": "The check was against it",
-}
 PROVED = (
     "Each law is a property test over random maps (tests/rules), and each decoder and encoder is compared with "
     "onnxruntime over a grid of attributes (tests/onnx)."
@@ -40,16 +36,33 @@ def render_rules() -> str:
 
 
 def render_refusals() -> str:
-    """docs/refusals.md as text."""
+    """docs/refusals.md as text: every code in the words of the command, under a heading that can be linked to."""
     parts = [
         "# Refusals",
-        "Written by `docs/generate.py` from `bnfold/refusal.py`. Do not edit.",
-        "Every BatchNorm that stays has one of these codes for each direction that was tried. Codes are never reused.",
+        "Written by `docs/generate.py` from `bnfold/refusal.py` and `bnfold/explanations`. Do not edit.",
+        "Every BatchNorm that stays has one of these codes for each direction that was tried; codes are never reused.",
+        "`bnfold explain CODE` prints what is said here.",
     ]
-    for prefix, title in FAMILIES.items():
-        rows = [f"| {r.code} | {r.slug} | {r.meaning} |" for r in Reason if r.code.startswith(prefix)]
-        parts.append("\n".join([f"## {title}", "", "| code | name | meaning |", "|---|---|---|", *rows]))
+    with spelled(as_option):
+        for prefix, title in FAMILIES.items():
+            reasons = [reason for reason in Reason if reason.code.startswith(prefix)]
+            rows = [f"| [{r.code}](#{r.code.lower()}) | {r.slug} | {r.meaning} |" for r in reasons]
+            parts.append("\n".join([f"## {title}", "", "| code | name | meaning |", "|---|---|---|", *rows]))
+            parts += map(_render_reason, reasons)
     return "\n\n".join(parts) + "\n"
+
+
+def _render_reason(reason: Reason) -> str:
+    explanation = EXPLANATIONS[reason]
+    return "\n\n".join(
+        [
+            f"### {reason.code}",
+            f"**{reason.slug}**: {reason.meaning}.",
+            in_words(explanation.text),
+            f"```\nbefore  {in_words(explanation.before)}\nafter   {in_words(explanation.after)}\n```",
+            f"What you can do: {in_words(explanation.advice)}",
+        ]
+    )
 
 
 def render_contributing() -> str:

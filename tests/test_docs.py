@@ -55,7 +55,9 @@ def test_every_rule_is_listed():
 
 def test_every_code_is_on_the_page():
     page = (ROOT / "docs" / "refusals.md").read_text()
-    assert [reason.code for reason in Reason if f"| {reason.code} |" not in page] == []
+    headings = re.findall(r"^### (BNF\d+)$", page, re.MULTILINE)
+    assert sorted(headings) == sorted(reason.code for reason in Reason)
+    assert re.findall(r"\]\(#(\w+)\)", page) == [code.lower() for code in headings]
 
 
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md")} - {ROOT / "CHANGELOG.md"})

@@ -1,7 +1,7 @@
 """verify: whether two models compute the same."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from bnfold.api.formats.large_onnx import require_serialisable
-from bnfold.api.formats.protocol import Source
+from bnfold.api.formats.protocol import Progress, Source, untold
 from bnfold.api.formats.registry import ONNX, FormatRow, format_of_object
-from bnfold.api.opening import is_path, loaded, row_of
+from bnfold.api.opening import is_path, loaded, naming, row_of
 from bnfold.api.options import FoldOptions, parse_verify_options
 from bnfold.api.typed import VerifyKeywords, with_keywords_of
 from bnfold.errors import UsageError
+from bnfold.guard import Limits, Watching, can_guard, watch
+from bnfold.keywords import keyword
 from bnfold.verification import Verification, VerifyOptions
+from bnfold.writing.staging import staging_folder
 
 if TYPE_CHECKING:
     import torch
@@ -48,12 +51,74 @@ def verify(a: "Comparable", b: "Comparable", **options: "Unpack[VerifyKeywords]"
     rows = [_row(model) for model in (a, b)]
     if ONNX not in rows:
         return _verify_programs((a, rows[0]), (b, rows[1]), chosen)
-    if rows != [ONNX, ONNX]:
-        raise UsageError(f"cannot compare {rows[0].called} with {rows[1].called}: export both to ONNX, with to='onnx'")
+    _require_one_kind(rows)
+    return _verdict(_serialised(a), _serialised(b), chosen, untold)
+
+
+def verifying_files(
+    a: Path, b: Path, options: FoldOptions, *, progress: Progress, limits: Limits
+) -> Watching[Verification]:
+    """`verify` for two files, as work in a child process with limits; see `bnfold.guard.finish`.
+
+    Args:
+        a: the reference.
+        b: the model to judge.
+        options: how to check, and how to read programs of PyTorch.
+        progress: told what is being done.
+        limits: of the child process; it works in this one where the system cannot fork.
+
+    Raises:
+        UsageError, ModelFormatError, InvalidOriginalError, UncheckedError: as `verify`.
+        UnsupportedModelError: a file cannot be read, or crashed the process that read it.
+    """
+
+    def work(step: Progress) -> Verification:
+        return _compared(a, b, options, step)
+
+    if not can_guard():
+        return work(progress)
+    with staging_folder(None) as folder:
+        return (yield from watch(work, progress, _larger(a, b), folder, limits))
+
+
+def _larger(a: Path, b: Path) -> Path:
+    """The file by which the limits are made; one that is not there is told by whoever opens it."""
+    return max((path for path in (a, b) if path.is_file()), key=lambda path: path.stat().st_size, default=a)
+
+
+def _compared(a: Path, b: Path, options: FoldOptions, step: Progress) -> Verification:
+    """Compare two files in this process, which is guarded already: what runs code on loading is not rehearsed."""
+    how, rows = options.feeding, [row_of(a), row_of(b)]
+    if ONNX in rows:
+        _require_one_kind(rows)
+        return _verdict(str(a), str(b), how, step)
+    from bnfold.api.formats.programs import verify_programs
+
+    with ExitStack() as stack:
+        reference = stack.enter_context(_opened(a, rows[0], options))
+        other = stack.enter_context(_opened(b, rows[1], reference.options))
+        step("comparing")
+        return verify_programs(reference, other)
+
+
+@contextmanager
+def _opened(path: Path, row: FormatRow, options: FoldOptions) -> Iterator[Source]:
+    with ExitStack() as stack:
+        with naming(path):
+            source = stack.enter_context(row.format().load(path, options))
+        yield source
+
+
+def _require_one_kind(rows: Sequence[FormatRow]) -> None:
+    if any(row is not ONNX for row in rows):
+        way_out = f"export both to ONNX, with {keyword('to', 'onnx')}"
+        raise UsageError(f"cannot compare {rows[0].called} with {rows[1].called}: {way_out}")
+
+
+def _verdict(a: "ModelSource", b: "ModelSource", how: VerifyOptions, step: Progress) -> Verification:
     from bnfold.verifier import check, verdict_if_identical
 
-    ours, theirs = map(_serialised, (a, b))
-    return verdict_if_identical(ours, theirs, chosen) or check(ours, theirs, chosen)
+    return verdict_if_identical(a, b, how) or check(a, b, how, step)
 
 
 def _row(model: Any) -> FormatRow:  # noqa: ANN401 - as verify

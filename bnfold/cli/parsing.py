@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,8 @@ T = TypeVar("T")
 
 _ARRAY_ENDINGS = (".npy", ".npz")
 _REPORT_ENDINGS = (".json", ".html")
-_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)(i?b?)", re.ASCII | re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -89,12 +91,15 @@ def parse_tolerance(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Bytes: a whole number with B, KiB, MiB or GiB behind it, or none for bytes."""
-    number = text.rstrip("KMGiB")
-    unit = text[len(number) :]
-    if unit not in _UNITS or not _is_size(number):
-        raise click.BadParameter(f"got {text!r}, expected a size such as 512MiB or 2GiB")
-    return int(number) * _UNITS[unit]
+    """Bytes: 2G and 2GiB are 2 * 1024**3, 2GB is 2 * 1000**3, as for dd and other tools; a number alone is bytes."""
+    found = _SIZE.fullmatch(text)
+    prefix, ending = (found[2].lower(), found[3].lower()) if found else ("", "")
+    if not found or (not prefix and ending.startswith("i")) or ending == "i":
+        raise click.BadParameter(f"got {text!r}, expected a size such as 512MiB, 2G or 2GB")
+    size = int(float(found[1]) * (1000 if ending == "b" else 1024) ** _POWERS[prefix])
+    if size < 1:
+        raise click.BadParameter(f"got {text!r}, expected a size from 1 byte on such as 512MiB, 2G or 2GB")
+    return size
 
 
 def by_name(_context: click.Context, _option: click.Parameter, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

@@ -20,6 +20,8 @@ class CheckRequest:
     provider: str
     memory: int
     custom_ops: tuple[str, ...] = ()
+    probe: bool = True
+    same_names: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,5 +75,26 @@ class Request:
     memory_limit: int | None
     jobs: int
     fail_on_kept: bool
+    quiet: bool
+    verbose: bool
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """One call of `bnfold verify`.
+
+    Attributes:
+        a: the reference.
+        b: the model to judge.
+        check: how to compare them.
+        imports, time_limit, memory_limit, quiet, verbose: as of a `Request`.
+    """
+
+    a: Path
+    b: Path
+    check: CheckRequest
+    imports: tuple[str, ...]
+    time_limit: float | None
+    memory_limit: int | None
     quiet: bool
     verbose: bool

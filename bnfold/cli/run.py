@@ -10,8 +10,8 @@ from bnfold.cli.earlier_results import without_own_results
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of, worst
 from bnfold.cli.progress import Progress
 from bnfold.cli.report_files import save_reports
-from bnfold.cli.request import CheckRequest, Request
-from bnfold.cli.samples import read_samples
+from bnfold.cli.request import Request
+from bnfold.cli.samples import verify_options
 from bnfold.cli.screen import Screen
 from bnfold.cli.stopping import stop_of
 from bnfold.cli.targets import Job, check_reports, existing, output_folder, plan_jobs
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bnfold.api import FoldOptions
     from bnfold.guard import Watching
     from bnfold.report.model import Failure, Report
-    from bnfold.verification import VerifyOptions
 
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -102,27 +101,10 @@ def _options(request: Request) -> "FoldOptions":
         keep_overridable=request.keep_overridable,
         freeze_initializers=request.freeze_initializers,
         to="onnx" if request.to == "onnx" else "",
-        verify=None if request.check is None else _verify_options(request.check),
+        verify=None if request.check is None else verify_options(request.check),
         on_mismatch=request.on_mismatch,
         shapes=request.shapes,
         digests=bool(request.reports),
-    )
-
-
-def _verify_options(check: CheckRequest) -> "VerifyOptions":
-    from bnfold.verification import VerifyOptions
-
-    return VerifyOptions(
-        samples=check.samples,
-        seed=check.seed,
-        rtol=check.rtol,
-        atol=check.atol,
-        shapes=check.shapes,
-        dims=check.dims,
-        inputs={name: read_samples(name, path) for name, path in check.inputs.items()},
-        provider=check.provider,
-        memory=check.memory,
-        custom_ops=check.custom_ops,
     )
 
 

@@ -4,10 +4,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bnfold.cli.request import CheckRequest
 from bnfold.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from bnfold.verification import VerifyOptions
+
+
+def verify_options(check: CheckRequest) -> "VerifyOptions":
+    """What the check is asked, with the samples out of their files.
+
+    Raises:
+        UsageError: a file holds none, or they are empty or not finite.
+    """
+    from bnfold.verification import VerifyOptions
+
+    return VerifyOptions(
+        samples=check.samples,
+        seed=check.seed,
+        rtol=check.rtol,
+        atol=check.atol,
+        shapes=check.shapes,
+        dims=check.dims,
+        inputs={name: read_samples(name, path) for name, path in check.inputs.items()},
+        probe=check.probe,
+        same_names=check.same_names,
+        provider=check.provider,
+        memory=check.memory,
+        custom_ops=check.custom_ops,
+    )
 
 
 def read_samples(name: str, path: Path) -> "npt.NDArray[Any]":

@@ -15,6 +15,7 @@ from bnfold.report.wording import one_line, printable
 
 if TYPE_CHECKING:
     from bnfold.report.model import Report
+    from bnfold.verification import Verification
 
 _NARROWEST, _WIDEST = 40, 120
 
@@ -43,13 +44,29 @@ class Screen:
         if not self._quiet:
             from bnfold.report.text import render_text
 
-            width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
-            color = _has_color(self._results)
-            text = render_text(report, width=width, color=color, verbose=self._verbose, warnings=False)
+            text = render_text(report, width=_width(), color=self._color, verbose=self._verbose, warnings=False)
             self._write(self._results, f"\n{text}" if self._shown else text)
             self._shown += 1
         for warning in (*report.verification.warnings, *report.warnings):
             self.warn(warning, report.input)
+
+    def show_verdict(self, verdict: "Verification", a: str, b: str) -> None:
+        """Print whether one model is another, and the warnings; if quiet, these alone."""
+        if not self._quiet:
+            from bnfold.report.text_verify import render_verification
+
+            text = render_verification(verdict, a, b, width=_width(), color=self._color, verbose=self._verbose)
+            self._write(self._results, text)
+        for warning in verdict.warnings:
+            self.warn(warning, b)
+
+    def tell(self, text: str) -> None:
+        """Print lines that were asked for."""
+        self._write(self._results, text)
+
+    @property
+    def _color(self) -> bool:
+        return _has_color(self._results)
 
     def warn(self, message: str, subject: object = "") -> None:
         """Print one line of what is no error, but must be seen."""
@@ -82,6 +99,10 @@ class Screen:
     def _write(self, stream: TextIO | None, text: str) -> None:
         with nullcontext() if self._progress is None else self._progress.aside():
             _write(stream, text)
+
+
+def _width() -> int:
+    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
 
 
 def _has_color(stream: TextIO | None) -> bool:

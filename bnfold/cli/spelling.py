@@ -15,7 +15,7 @@ _OTHERWISE = {
 
 def as_option(name: str, value: object) -> str:
     """An option of the command; see `bnfold.keywords.keyword`."""
-    option = _OTHERWISE.get(name) or f"--{name.replace('_', '-')}"
+    option = _OTHERWISE.get(name) or f"--{name.rpartition('.')[2].replace('_', '-')}"
     match value:
         case None | True:
             return option

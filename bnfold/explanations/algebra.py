@@ -31,8 +31,8 @@ EXPLANATIONS = {
     ),
     Reason.NEEDS_NON_NEGATIVE_SCALE: Explanation(
         "a negative scale cannot pass {op}",
-        "max(-x) is not -max(x): operators that compare numbers let only scales >= 0 through, and some channels have a "
-        "negative one. The evidence says how many.",
+        "Operators that compare numbers let only scales >= 0 through, since max(-x) is not -max(x), and some channels "
+        "have a negative one. The evidence says how many.",
         before="Conv -> Relu -> BatchNorm with scale[17] = -0.41",
         after="it stays: with every scale >= 0 it would be Conv' -> Relu",
         advice=NOTHING,

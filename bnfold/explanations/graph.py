@@ -65,7 +65,7 @@ EXPLANATIONS = {
         advice="Nothing is needed.",
     ),
     Reason.SPELLED_OUT: Explanation(
-        "{op} is a piece of an operator that runtimes fuse",
+        "{op} is part of an operator that runtimes fuse",
         "The constant is part of an operator that an exporter wrote in pieces: a LayerNorm, a Gelu, a hard swish. "
         "Runtimes put the pieces together again by their pattern, and a fold would break it.",
         before="x * (erf(x / 1.414) + 1) * 0.5, which is a Gelu",

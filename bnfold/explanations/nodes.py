@@ -47,7 +47,7 @@ EXPLANATIONS = {
     ),
     Reason.NON_POSITIVE_VARIANCE: Explanation(
         "variance + epsilon is not positive in a channel",
-        "variance + epsilon is zero or negative in a channel, so its square root is no number to divide by.",
+        "In a channel, variance + epsilon is zero or negative, so its square root is no number to divide by.",
         before="Conv -> BatchNormalization with variance[3] = -1, epsilon = 1e-5",
         after="it stays: the channel has no scale",
         advice=f"{_NOT_A_NUMBER} A variance is never negative.",

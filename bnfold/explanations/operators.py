@@ -8,7 +8,7 @@ _UNKNOWN = "cannot be folded past an operator that bnfold does not know"
 EXPLANATIONS = {
     Reason.UNKNOWN_OPERATOR: Explanation(
         "bnfold has no rule for {op}",
-        "bnfold knows no law for this operator, so nothing moves through it. What is not known is never guessed.",
+        "There is no law for this operator in bnfold, so nothing moves through it. What is not known is never guessed.",
         before="Conv -> NewOperator -> BatchNorm",
         after="it stays until bnfold knows the operator",
         advice="Report the operator, or teach it: docs/extending.md shows how, mostly a few lines.",

@@ -20,6 +20,7 @@ from bnfold.guard.child import Room, Step, Work, work_and_exit
 from bnfold.guard.limits import FOLDING, READING, Limits, processor_seconds
 from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
 from bnfold.keywords import keyword
+from bnfold.sizes import memory
 
 T = TypeVar("T")
 
@@ -157,13 +158,13 @@ class _Watch:
         used, passed = (now - then for now, then in zip(self._clock(), self._began, strict=True))
         if used > allowed or passed > _PATIENCE * allowed:
             raise self._broken(
-                f"needs more than {allowed:g} seconds of processor time for one step ({keyword('Limits.seconds')})"
+                f"needs more than {allowed:.4g} seconds of processor time for one step ({keyword('Limits.seconds')})"
             )
 
     def _told(self, error: object) -> Exception:
         if isinstance(error, MemoryError):
-            allowed = self._room.limits.memory_for(self._doing, self._room.size) / 2**30
-            return self._broken(f"needs more than {allowed:.1f} GiB of memory ({keyword('Limits.memory')})")
+            allowed = self._room.limits.memory_for(self._doing, self._room.size)
+            return self._broken(f"needs more than {memory(allowed)} of memory ({keyword('Limits.memory')})")
         return error if isinstance(error, Exception) else self._broken(_TAKEN_OVER)
 
     def _death(self) -> BnfoldError:

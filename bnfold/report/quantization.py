@@ -23,7 +23,7 @@ class Remedy(Enum):
     """What to do about a weight; the value is a sentence for people."""
 
     PER_CHANNEL = "quantise it with a scale for each channel, or equalise it with the layer behind first"
-    APART = "even a scale for each channel leaves it much noise: keep it apart with --exclude, or in float"
+    APART = "even a scale for each channel leaves it much noise: exclude it from folding, or keep it in float"
 
 
 @dataclass(frozen=True)

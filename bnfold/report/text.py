@@ -6,14 +6,13 @@ of rows with a label; what is only for those who ask (`verbose`) comes behind it
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from io import StringIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from bnfold.report.model import Report
 from bnfold.report.text_check import check_in_full, same_results
-from bnfold.report.text_layout import HEADING, QUIET, labelled
+from bnfold.report.text_layout import HEADING, QUIET, as_lines, labelled, warning_line
 from bnfold.report.text_left import batch_norms_left
 from bnfold.report.text_merges import branches_apart, merged_branches, merged_in_short, quantized_weights
 from bnfold.report.text_nodes import crossed_in_short, folded_nodes, kept_nodes
@@ -36,20 +35,7 @@ def render_text(
     Returns:
         Lines without blanks at their ends, with a line break after the last.
     """
-    console = Console(
-        file=StringIO(),
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        for section in filter(None, _sections(report, verbose=verbose, warnings=warnings)):
-            console.print(*section, "", sep="\n")
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().split("\n")) + "\n"
+    return as_lines(_sections(report, verbose=verbose, warnings=warnings), width=width, color=color)
 
 
 def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list[RenderableType]]:
@@ -64,9 +50,9 @@ def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list
         yield merged_branches(outcome.merges)
         yield branches_apart(outcome.apart)
         yield kept_nodes(outcome.kept)
-        yield check_in_full(report)
+        yield check_in_full(report.verification)
     if warnings:
-        yield [_warning(text) for text in (*report.verification.warnings, *report.warnings)]
+        yield [warning_line(text) for text in (*report.verification.warnings, *report.warnings)]
     yield _ending(report, verbose=verbose)
 
 
@@ -77,10 +63,6 @@ def _headline(report: Report) -> list[RenderableType]:
 def _notes(report: Report) -> list[RenderableType]:
     count = report.overridable_initializers
     return [labelled("Note", [overridable(count)])] if count else []
-
-
-def _warning(text: str) -> Text:
-    return Text.assemble(("warning: ", "yellow"), printable(text))
 
 
 def _ending(report: Report, *, verbose: bool) -> list[RenderableType]:

@@ -24,16 +24,23 @@ def same_results(report: Report) -> list[RenderableType]:
     """The row "Same results": yes or no, and on what evidence; nothing of a plan, of which nothing can be compared."""
     if report.planned:
         return []
-    answer, style = _answer(report.verification)
-    lines = _evidence(report)
+    lines = evidence(report.verification, unchanged(report))
+    if report.read_as_inference and report.verification.passed and not report.verification.identical:
+        lines.append(f"compared with {reference(report)}, as {keyword('assume_inference', True)} asks")
+    return [answer_row(report.verification, lines)]
+
+
+def answer_row(verification: Verification, lines: Sequence[str]) -> RenderableType:
+    """The row "Same results" with these lines as the evidence."""
+    answer, style = _answer(verification)
     if len(answer) > _SHORT or not lines:
-        return [labelled("Same results", [Text(answer, style), *lines])]
+        return labelled("Same results", [Text(answer, style), *lines])
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style=style, no_wrap=True)
     grid.add_column(overflow="fold", ratio=1)
     for index, line in enumerate(lines):
         grid.add_row("" if index else answer, line)
-    return [labelled("Same results", [grid])]
+    return labelled("Same results", [grid])
 
 
 def _answer(verification: Verification) -> tuple[str, str]:
@@ -52,18 +59,20 @@ def _answer(verification: Verification) -> tuple[str, str]:
             return "not checked", _WEAK
 
 
-def _evidence(report: Report) -> list[str]:
-    verification = report.verification
+def evidence(verification: Verification, unchanged: str) -> list[str]:
+    """What the answer rests on, or what is wrong.
+
+    Args:
+        verification: the verdict.
+        unchanged: what is said where both models are the same.
+    """
     if verification.status == "skipped":
         return []
     if verification.identical:
-        return [f"{unchanged(report)}, there was nothing to compare"]
+        return [f"{unchanged}, there was nothing to compare"]
     if not verification.passed:
         return _problems(verification)
-    lines = [_outputs_in_short(verification), *_places(verification.tensors), *_deployed(verification.deployment)]
-    if report.read_as_inference:
-        lines.append(f"compared with {reference(report)}, as {keyword('assume_inference', True)} asks")
-    return lines
+    return [_outputs_in_short(verification), *_places(verification.tensors), *_deployed(verification.deployment)]
 
 
 def _problems(verification: Verification) -> list[str]:
@@ -122,9 +131,8 @@ def _number(value: float) -> float:
     return 0.0 if math.isnan(value) else value
 
 
-def check_in_full(report: Report) -> list[RenderableType]:
+def check_in_full(verification: Verification) -> list[RenderableType]:
     """Every output with its figures, and the worst place inside; nothing where nothing was compared."""
-    verification = report.verification
     if not verification.outputs and not verification.tensors:
         return []
     head = f"Check of {counted(verification.samples, 'input')}, seed {verification.seed}"

@@ -1,16 +1,48 @@
 """How the report for people is laid out: a column of labels, and what is said of each beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from io import StringIO
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from bnfold.report.wording import printable
 
 HEADING = "bold"
 CODE = "bold yellow"
 QUIET = "dim"
 LABEL_WIDTH = 12
+
+
+def as_lines(sections: Iterable[Sequence[RenderableType]], *, width: int, color: bool) -> str:
+    """Sections with an empty line between them, as text that ends in a line break; no line ends in blanks.
+
+    Args:
+        sections: each of lines; empty ones are left out.
+        width: columns of the terminal; longer lines are wrapped.
+        color: whether to put ANSI colours in.
+    """
+    console = Console(
+        file=StringIO(),
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for section in filter(None, sections):
+            console.print(*section, "", sep="\n")
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().split("\n")) + "\n"
+
+
+def warning_line(text: str) -> Text:
+    """A warning as it stands among the lines of a report."""
+    return Text.assemble(("warning: ", "yellow"), printable(text))
 
 
 def labelled(label: str, lines: Sequence[RenderableType]) -> RenderableType:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.intake.text import readable_text
+from bnfold.keywords import keyword
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.arrays import tensors as tensors_in
@@ -145,7 +146,8 @@ def _with_hint(verdict: Verification) -> Verification:
     """A verdict on models whose outputs agree, though tensors of one name do not."""
     if not verdict.outputs or not all(output.passed for output in verdict.outputs):
         return verdict
-    hint = "the outputs agree: if another tool gave this name to another tensor, compare with same_names=False"
+    way_out = f"compare with {keyword('VerifyOptions.same_names', False)}"
+    hint = f"the outputs agree: if another tool gave this name to another tensor, {way_out}"
     return replace(verdict, warnings=(*verdict.warnings, hint))
 
 

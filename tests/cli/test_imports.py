@@ -27,7 +27,17 @@ def modules_after(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["--help"], 0), (["--version"], 0), (["m.onnx", "--nonsense"], 2), ([], 2)]
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["m.onnx", "--nonsense"], 2),
+        ([], 2),
+        (["verify", "-h"], 0),
+        (["verify", "a.onnx"], 2),
+        (["explain", "BNF201"], 0),
+        (["explain", "no-such-code"], 2),
+    ],
 )
 def test_answers_without_a_model_import_nothing_heavy(arguments, code):
     answer, modules = modules_after(*arguments)

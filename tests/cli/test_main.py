@@ -454,17 +454,6 @@ def test_the_width_is_that_of_the_terminal(model, capsys, monkeypatch):
     assert max(map(len, out.splitlines())) == 50
 
 
-def test_help_shows_defaults_that_are_true(capsys):
-    code, out, _ = run(capsys, "--help")
-
-    assert code == 0
-    assert f"[default: {VerifyOptions().samples}; x>=1]" in out
-    assert f"[default: {VerifyOptions().seed}; x>=0]" in out
-    assert "Exit status" in out
-    assert "bnfold model.onnx" in out
-    assert max(map(len, out.splitlines())) <= 80
-
-
 def test_version(capsys):
     from bnfold.version import __version__
 

@@ -10,6 +10,7 @@ from bnfold.cli.parsing import (
     parse_output,
     parse_report,
     parse_shape,
+    parse_size,
     parse_tolerance,
 )
 from bnfold.writing.destination import STDOUT
@@ -78,3 +79,30 @@ def test_repeated_options_become_one_mapping():
     assert by_name(context, None, [("a", 1), ("b", 2)]) == {"a": 1, "b": 2}
     with pytest.raises(click.BadParameter, match="'a' is given twice"):
         by_name(context, None, [("a", 1), ("b", 2), ("a", 1)])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("512B", 512),
+        ("2GiB", 2 * 2**30),
+        ("2G", 2 * 2**30),
+        ("2g", 2 * 2**30),
+        ("2GB", 2 * 10**9),
+        ("1.5 MB", 1_500_000),
+        ("64k", 2**16),
+        ("64kb", 64_000),
+        ("3KiB", 3 * 2**10),
+    ],
+)
+def test_sizes_are_written_as_for_other_tools(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0.1", "G", "GB", "2i", "2iB", "2Gi", "2TB", "-1G", "1e9", "nan", "2 G B", "٢G"]
+)
+def test_sizes_that_are_none(text):
+    with pytest.raises(click.BadParameter, match=r"got .*, expected a size"):
+        parse_size(text)

@@ -9,13 +9,20 @@ import onnx
 import pytest
 
 import bnfold
-from bnfold.cli.main import _command, main
+from bnfold.cli.fold_command import fold_command
+from bnfold.cli.main import main
 from bnfold.cli.spelling import as_option
+from bnfold.cli.verify_command import verify_command
 from bnfold.keywords import keyword
 from tests.networks import Network
 
 PACKAGE = Path(bnfold.__file__).parent
-OPTIONS = {name for parameter in _command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+OPTIONS = {
+    name
+    for command in (fold_command, verify_command)
+    for parameter in command.params
+    for name in (*parameter.opts, *parameter.secondary_opts)
+}
 FIELDS = {
     *(entry.name for entry in fields(bnfold.FoldOptions)),
     *(f"VerifyOptions.{entry.name}" for entry in fields(bnfold.VerifyOptions)),

@@ -140,7 +140,7 @@ def spend(seconds):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what a process uses")
 def test_too_much_memory_is_an_error(guarded):
-    with pytest.raises(UnsupportedModelError, match=r"needs more than 0\.1 GiB of memory \(Limits.memory\)"):
+    with pytest.raises(UnsupportedModelError, match=r"needs more than 128 MiB of memory \(Limits.memory\)"):
         guarded(lambda _: len(bytearray(2**30)), limits=Limits(memory=2**27))
 
 

@@ -16,6 +16,7 @@ from bnfold.frontends.onnx.file import (
 )
 from bnfold.intake import message
 from bnfold.intake.tensors import stored_tensors
+from bnfold.sizes import memory
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def require_serialisable(model: onnx.ModelProto) -> None:
     """Raise UsageError where a model in memory is too large to be serialised."""
     if not fits_in_a_message(model):
         raise UsageError(
-            f"the model holds {_size(model) / 2**30:.1f} GiB of weights, and protobuf serialises no more than 2 GiB: "
+            f"the model holds {memory(int(_size(model)))} of weights, and protobuf serialises no more than 2 GiB: "
             "save it with onnx.save(model, path, save_as_external_data=True), and give the path"
         )
 

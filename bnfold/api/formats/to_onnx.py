@@ -15,6 +15,7 @@ from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.intake import message
 from bnfold.keywords import keyword
+from bnfold.sizes import memory
 from bnfold.verification import Verification, VerifyOptions
 
 P = TypeVar("P")
@@ -35,7 +36,7 @@ class ExportedToOnnx(ProgramFolded[P]):
         size = kind.size(program)
         if size > message.LARGEST_MESSAGE:
             raise UnsupportedModelError(
-                f"holds {size / 2**30:.1f} GiB of weights, and {keyword('to', 'onnx')} writes them into one file "
+                f"holds {memory(size)} of weights, and {keyword('to', 'onnx')} writes them into one file "
                 "of at most 2 GiB: leave it out to write a program"
             )
         return require_runnable(export_to_onnx(program, kind.arguments_for_export(program, self.original.options)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bnfold.intake.calls import written_out
 from bnfold.intake.tensors import bytes_of
 from bnfold.keywords import keyword
+from bnfold.sizes import memory
 from bnfold.verifier.models.graph import RANDOM, Structure, bodies, names_read
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.sizes import inferred, sizes_in
@@ -24,7 +25,6 @@ _MOST_NODES = 2**15
 _MOST_TIMES_THE_FILE = 4
 """onnxruntime takes time with the square of the nodes that functions are written out to: a second for 2^14."""
 _BYTES = 4
-_GIB = 2**30
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -81,7 +81,7 @@ class Demand:
     def _too_large(what: str, size: int, most: int) -> str:
         if size <= most:
             return ""
-        return f"{what} take {size / _GIB:,.1f} GiB, more than {most / _GIB:,.2g} ({keyword('VerifyOptions.memory')})"
+        return f"{what} take {memory(size)}, more than {memory(most)} ({keyword('VerifyOptions.memory')})"
 
     @cached_property
     def _dense(self) -> int:

@@ -1,0 +1,26 @@
+"""Carries `bnfold verify` out: one comparison, one answer."""
+
+from bnfold.cli.exit_codes import ExitCode
+from bnfold.cli.request import VerifyRequest
+from bnfold.cli.samples import verify_options
+from bnfold.cli.screen import Screen
+
+
+def run_verify(request: VerifyRequest, screen: Screen) -> ExitCode:
+    """Compare two models.
+
+    Raises:
+        BnfoldError: as `bnfold.api.verifying.verifying_files`.
+    """
+    from bnfold.api import FoldOptions
+    from bnfold.api.verifying import verifying_files
+    from bnfold.guard import Limits, finish
+
+    options = FoldOptions(verify=verify_options(request.check), imports=request.imports)
+    limits = Limits(request.time_limit, request.memory_limit)
+    with screen.progress(1) as progress, progress.of(request.b) as step:
+        verdict = finish(verifying_files(request.a, request.b, options, progress=step, limits=limits))
+    screen.show_verdict(verdict, str(request.a), str(request.b))
+    if verdict.passed:
+        return ExitCode.DONE
+    return ExitCode.UNCHECKED if verdict.status == "unchecked" else ExitCode.VERIFICATION_FAILED
