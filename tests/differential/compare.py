@@ -70,7 +70,7 @@ def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
     if not keys:
         return found
     written_out = inline(_copy(model), keys)
-    return _examine(written_out, _copy(written_out), feeds, expected)
+    return _examine(written_out, _copy(written_out), feeds, _run_original(written_out, feeds))
 
 
 def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expected: Values) -> Examination:

@@ -220,3 +220,21 @@ def test_a_layout_that_is_published_one_way_and_run_another_has_no_rule():
     network.node("NhwcConv", ["x", network.weight("w", 4, 3, 3, 3)], "y", domain=DOMAIN)
     meaning = decode_all(model_of(network, {"x": (2, 5, 5, 3)}, {"y": 4}))["y"]
     assert meaning.reason is Reason.NOT_LINEAR
+
+
+def test_a_second_addition_behind_a_product_comes_before_the_first():
+    """Before opset 10 no length is known behind a Slice, and so the first cannot take what the second adds."""
+    network = Network(opset=9)
+    offset, scale = [0.5, -2.0, 3.0, 1.0], [2.0, -1.0, 0.5, 1.5]
+    network.node("Scaler", ["x"], "n", domain="ai.onnx.ml", offset=offset, scale=scale)
+    network.node("Slice", ["n"], "s", axes=[1], starts=[1], ends=[4])
+    network.node("Gemm", ["s", network.weight("v", 3, 2), network.weight("c", 2)], "z")
+    network.node("FusedMatMul", ["s", network.weight("w", 3, 4)], "p", domain=DOMAIN)
+    network.batch_norm("p", "b", 4)
+    network.node("Sigmoid", ["b"], "a")
+    inputs = ["a", network.weight("k", 4, 2), network.weight("d", 2)]
+    network.node("FusedGemm", inputs, "y", domain=DOMAIN, activation="Relu")
+    shapes = {"y": ["n", "m"], "z": ["n", 2]}
+    domains = {DOMAIN: 1, "ai.onnx.ml": 3}
+    folded = fold_and_compare(network.model({"x": (2, 4)}, shapes, domains=domains, check=False))
+    assert operators(folded.model) == ["Slice", "Gemm", "FusedMatMul", "Add", "Add", "Sigmoid", "FusedGemm"]

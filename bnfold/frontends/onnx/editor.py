@@ -256,7 +256,10 @@ class ModelEditor:
         self._connect(add, 1, vector)
         self._store(vector, bias)
         result.producer = add
-        self.added_nodes.setdefault(node, []).append(add)
+        later = self.added_nodes.setdefault(node, [])
+        for other in later:
+            other.position = (other.position[0], other.position[1] + 1)
+        later.insert(0, add)
 
     def _connect(self, node: OnnxNode, slot: int, value: OnnxValue) -> None:
         while len(node.inputs) <= slot:
