@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     )
     from bnfold.guard import Limits
     from bnfold.report.model import Report
+    from bnfold.timings import BenchOptions
     from bnfold.verification import Verification, VerifyOptions
 
 __all__ = [
+    "BenchOptions",
     "BnfoldError",
     "FoldOptions",
     "FoldResult",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "BenchOptions": "bnfold.timings",
     "Limits": "bnfold.guard",
     "Report": "bnfold.report.model",
     "Verification": "bnfold.verification",

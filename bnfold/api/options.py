@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from bnfold.errors import UsageError
+from bnfold.timings import BenchOptions
 from bnfold.verification import VerifyOptions
 
 IN_MEMORY = "<memory>"
@@ -32,6 +33,7 @@ class FoldOptions:
         imports: packages to import before a program of PyTorch is read; it may use what they register beside
             torch's own operators and classes, and nothing else.
         to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
+        bench: time the model before and after: True as BenchOptions() says, None (and False) not at all.
         digests: let the report name the files of the model and of the result by their SHA-256.
     """
 
@@ -47,6 +49,7 @@ class FoldOptions:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     to: Literal["", "onnx"] = ""
+    bench: BenchOptions | bool | None = None
     digests: bool = False
 
     @property
@@ -55,6 +58,11 @@ class FoldOptions:
         if not isinstance(self.verify, VerifyOptions):
             return None
         return replace(self.verify, shapes={**self.shapes, **self.verify.shapes}) if self.shapes else self.verify
+
+    @property
+    def timing(self) -> BenchOptions | None:
+        """How to time the model before and after; None not to."""
+        return self.bench if isinstance(self.bench, BenchOptions) else None
 
     @property
     def feeding(self) -> VerifyOptions:
@@ -66,6 +74,10 @@ class FoldOptions:
             raise UsageError(f"verify must be True, False or VerifyOptions, got {self.verify!r}")
         if isinstance(self.verify, bool):
             object.__setattr__(self, "verify", VerifyOptions() if self.verify else None)
+        if not isinstance(self.bench, BenchOptions | bool | None):
+            raise UsageError(f"bench must be True, False or BenchOptions, got {self.bench!r}")
+        if isinstance(self.bench, bool):
+            object.__setattr__(self, "bench", BenchOptions() if self.bench else None)
         if isinstance(self.exclude, str):
             raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
         if isinstance(self.imports, str):

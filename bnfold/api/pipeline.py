@@ -11,6 +11,7 @@ from bnfold.api.places import Staged, check_target
 from bnfold.api.result import FoldResult
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed, verdict_of
+from bnfold.errors import UncheckedError
 from bnfold.outcome import Change
 from bnfold.report.model import Report
 from bnfold.reverting import Attempt, fold_what_holds
@@ -120,7 +121,21 @@ def _fold(
     report = replace(report, outcome=found.outcome, warnings=(*report.warnings, *candidate.warnings))
     report = _in_environment(report, source, read, candidate.files)
     raise_if_failed(report)
-    return _Done(report, folded, candidate)
+    report = _timed(report, candidate, source, progress)
+    watch.lap("bench")
+    return _Done(replace(report, seconds=watch.seconds), folded, candidate)
+
+
+def _timed(report: Report, candidate: Candidate, source: Source, progress: Progress) -> Report:
+    """With latencies, where somebody asks for them; a fold that is right stays so where they cannot be had."""
+    how = source.options.timing
+    if how is None or not report.outcome.changes:
+        return report
+    progress("timing")
+    try:
+        return replace(report, latencies=tuple(candidate.time(how, source.options.feeding)))
+    except UncheckedError as error:
+        return replace(report, warnings=(*report.warnings, f"nothing was timed: {error}"))
 
 
 def _judged(candidate: Candidate, source: Source, progress: Progress) -> Verification:

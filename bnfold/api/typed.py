@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy.typing as npt
 
+from bnfold.timings import BenchOptions
 from bnfold.verification import VerifyOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,6 +27,7 @@ class FoldKeywords(TypedDict, total=False):
     on_mismatch: Literal["fail", "revert"]
     shapes: Mapping[str, tuple[int, ...]]
     imports: Sequence[str]
+    bench: BenchOptions | bool | None
     digests: bool
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from bnfold.cli.bench_options import bench_options, take_bench
 from bnfold.cli.grouped import CONTEXT, GroupedCommand, options_of, refuse_with, together
 from bnfold.cli.parsing import parse_jobs, parse_output, parse_report
 from bnfold.cli.request import Request
@@ -108,6 +109,7 @@ _folding_options = together(
     help="If the check fails: write nothing, or drop the folds that are to blame and keep the rest.",
 )
 @check_options
+@bench_options
 @_work(
     "-j",
     "--jobs",
@@ -126,9 +128,12 @@ def fold_command(context: click.Context, /, verify: bool, **values: Any) -> Requ
     """Fold every BatchNorm of a model (ONNX, TorchScript or torch.export) that mathematics allows to fold, check that
     nothing changed, and say of each one that stays why it stays.
     """
+    bench = take_bench(context, values)
     if not verify:
-        refuse_with(context, "--no-verify", (*CHECK, "on_mismatch"))
+        refuse_with(
+            context, "--no-verify", [name for name in (*CHECK, "on_mismatch") if name != "provider" or not bench]
+        )
     if values["quiet"]:
         refuse_with(context, "--quiet", ("verbose",))
     check = take_check(values)
-    return Request(check=check if verify else None, **values)
+    return Request(check=check if verify else None, bench=bench, **values)

@@ -1,6 +1,6 @@
 """Options in groups, so that a long help can be read: what belongs together stands together, under a heading."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -59,7 +59,18 @@ def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 def refuse_with(context: click.Context, flag: str, names: Sequence[str]) -> None:
     """Raise click.UsageError where one of these parameters is on the command line, which mean nothing with a flag."""
+    for option in _given(context, names):
+        raise click.UsageError(f"{option} means nothing with {flag}: leave one of them out")
+
+
+def refuse_without(context: click.Context, flag: str, names: Sequence[str]) -> None:
+    """Raise click.UsageError where one of these parameters is on the command line, which need a flag."""
+    for option in _given(context, names):
+        raise click.UsageError(f"{option} means nothing without {flag}: add that, or leave this out")
+
+
+def _given(context: click.Context, names: Sequence[str]) -> Iterator[str]:
+    """Those of the parameters that somebody typed, as options are spelled."""
     for name in names:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = next(parameter for parameter in context.command.params if parameter.name == name)
-            raise click.UsageError(f"{option.opts[-1]} means nothing with {flag}: leave one of them out")
+            yield next(parameter for parameter in context.command.params if parameter.name == name).opts[-1]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bnfold.timings import BenchOptions
+
 
 @dataclass(frozen=True)
 class CheckRequest:
@@ -35,6 +37,7 @@ class Request:
         dry_run: write no model.
         reports: files to write reports to, by their ending .json or .html.
         check: how to check the result, or None not to.
+        bench: how to time the model before and after, or None not to.
         shapes: of inputs, by name, also where nothing is checked.
         exclude: glob patterns of node names to leave alone.
         imports: packages to import before a program of PyTorch is read.
@@ -60,6 +63,7 @@ class Request:
     dry_run: bool
     reports: tuple[Path, ...]
     check: CheckRequest | None
+    bench: BenchOptions | None
     shapes: Mapping[str, tuple[int, ...]]
     exclude: tuple[str, ...]
     imports: tuple[str, ...]

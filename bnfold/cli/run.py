@@ -103,6 +103,7 @@ def _options(request: Request) -> "FoldOptions":
         to="onnx" if request.to == "onnx" else "",
         verify=None if request.check is None else verify_options(request.check),
         on_mismatch=request.on_mismatch,
+        bench=request.bench,
         shapes=request.shapes,
         digests=bool(request.reports),
     )

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-READING, FOLDING = "reading", "folding"
+READING, FOLDING, TIMING = "reading", "folding", "timing"
 
 _GIB = 2**30
 _MIB = 2**20

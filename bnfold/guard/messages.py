@@ -25,6 +25,7 @@ _MODULES = frozenset(
         "bnfold.api.places",
         "bnfold.errors",
         "bnfold.verifier.programs.result",
+        "bnfold.timings",
         "bnfold.verification",
         "bnfold.int8",
         "bnfold.label",

@@ -17,7 +17,7 @@ from typing import ClassVar, TypeAlias, TypeVar, cast
 
 from bnfold.errors import BnfoldError, UncheckedError, UnsupportedModelError
 from bnfold.guard.child import Room, Step, Work, work_and_exit
-from bnfold.guard.limits import FOLDING, READING, Limits, processor_seconds
+from bnfold.guard.limits import FOLDING, READING, TIMING, Limits, processor_seconds
 from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
 from bnfold.keywords import keyword
 from bnfold.sizes import memory
@@ -178,4 +178,6 @@ class _Watch:
     def _broken(self, what: str) -> BnfoldError:
         if self._doing in (READING, FOLDING):
             return UnsupportedModelError(f"{what}, while {self._doing}")
+        if self._doing == TIMING:
+            return UncheckedError(f"the latency could not be measured: the model {what}, while {self._doing}")
         return UncheckedError(f"the check could not be carried out: the model {what}, while {self._doing}")

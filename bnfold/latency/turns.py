@@ -3,10 +3,10 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bnfold.pulse import beat
-from bnfold.timings import Spread
+from bnfold.timings import Latency, Spread
 
 LEAST_RUNS = 10
 _WARM_UP = 3
@@ -57,3 +57,14 @@ def _timed(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return max(time.perf_counter() - began, time.get_clock_info("perf_counter").resolution)
+
+
+def compared(setting: Latency, turns: Turns) -> Latency:
+    """What was measured of a model and its fold, the original first."""
+    return replace(
+        setting,
+        runs=len(turns.first),
+        original=spread(turns.first),
+        folded=spread(turns.second),
+        speedup=spread(turns.ratios),
+    )

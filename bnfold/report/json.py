@@ -17,6 +17,7 @@ from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
 from bnfold.report.model import Environment, Failure, Report, Tally
+from bnfold.timings import Latency
 from bnfold.verification import DeploymentCheck, OutputCheck
 from bnfold.version import __version__
 
@@ -66,6 +67,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "overridable_initializers": report.overridable_initializers,
         "verification": _verification(report),
         "warnings": list(report.warnings),
+        "latencies": [_latency(latency) for latency in report.latencies],
         "seconds": {stage: _number(seconds) for stage, seconds in asdict(report.seconds).items()},
         "environment": None if report.environment is None else _environment(report.environment),
     }
@@ -228,6 +230,20 @@ def _deployment(check: DeploymentCheck | None) -> dict[str, Any] | None:
     if check is None:
         return None
     return {**asdict(check), "max_rel": _number(check.max_rel)}
+
+
+def _latency(latency: Latency) -> dict[str, Any]:
+    """Where nothing was measured, only what was asked for, and why."""
+    asked = {
+        "runtime": latency.runtime,
+        "setting": latency.setting,
+        "device": latency.device,
+        "threads": latency.threads,
+        "runs": latency.runs,
+        "problem": latency.problem,
+    }
+    spreads = {"original": latency.original, "folded": latency.folded, "speedup": latency.speedup}
+    return asked | {name: None if latency.problem else asdict(spread) for name, spread in spreads.items()}
 
 
 def _output(output: OutputCheck) -> dict[str, Any]:

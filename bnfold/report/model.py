@@ -6,6 +6,7 @@ from typing import Literal
 
 from bnfold.outcome import Change as Change
 from bnfold.outcome import Outcome
+from bnfold.timings import Latency
 from bnfold.verification import Verification
 
 FormatName = Literal["onnx", "torchscript", "torch_export"]
@@ -20,6 +21,7 @@ class Seconds:
     apply: float
     verify: float
     save: float
+    bench: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class Report:
     overridable_initializers: int = 0
     warnings: tuple[str, ...] = ()
     environment: Environment | None = None
+    planned: bool = False
+    latencies: tuple[Latency, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -166,8 +170,6 @@ class Report:
             '<iframe style="width: 100%; height: 40rem; border: 0" sandbox="allow-scripts allow-popups" '
             f'title="bnfold: {escape(self.summary)}" srcdoc="{escape(self.to_html())}"></iframe>'
         )
-
-    planned: bool = False
 
     @property
     def is_done(self) -> bool:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bnfold.report.model import Report
 from bnfold.report.text_check import check_in_full, same_results
+from bnfold.report.text_latency import latency
 from bnfold.report.text_layout import HEADING, QUIET, as_lines, labelled, warning_line
 from bnfold.report.text_left import batch_norms_left
 from bnfold.report.text_merges import branches_apart, merged_branches, merged_in_short, quantized_weights
@@ -43,6 +44,7 @@ def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list
     yield _headline(report)
     yield [*sizes(report, verbose=verbose), *merged_in_short(outcome.merges), *crossed_in_short(outcome.folds)]
     yield same_results(report)
+    yield latency(report.latencies)
     yield batch_norms_left(outcome.kept)
     yield [*quantized_weights(outcome.folds, outcome.merges, verbose=verbose), *_notes(report)]
     if verbose:

@@ -40,7 +40,7 @@ def test_schema_version_2_has_all_its_keys():
     assert value["nodes"] == {"before": 910, "after": 668}
     assert value["parameters"] == {"before": 8_062_504, "after": 8_020_000}
     assert value["bytes"] == {"before": 32_600_000, "after": 32_600_000}
-    assert value["seconds"] == {"load": 0.2, "plan": 0.1, "apply": 0.001, "verify": 1.0, "save": 0.119}
+    assert value["seconds"] == {"load": 0.2, "plan": 0.1, "apply": 0.001, "verify": 1.0, "save": 0.119, "bench": 0.0}
 
 
 def test_folds_say_where_each_node_went():

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from bnfold.report.json import render_json
 from bnfold.report.model import Failure
 from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
-from tests.reports import FAILED, FULL, QUANTIZATION, apart, fold, merge, report
+from tests.reports import FAILED, FULL, LATENCIES, QUANTIZATION, apart, fold, merge, report
 
 SCHEMA = json.loads(files("bnfold.report").joinpath("schema.json").read_text(encoding="utf-8"))
 CHECKED = Verification(
@@ -29,6 +29,7 @@ CASES = {
     "several": ([report(), FULL], [Failure("bad.onnx", 3, "is empty"), Failure("x.pt", 70, "a bug")]),
     "a failed check": ([report([fold()], verification=FAILED, output=None)], []),
     "branches": ([report([replace(fold(), quantization=QUANTIZATION)], merges=[merge()], branches=[apart()])], []),
+    "latency": ([report([fold()], latencies=LATENCIES)], []),
     "no check": ([report([fold(amplification=float("inf"))], verification=SKIPPED)], []),
     "all of a check": ([report([fold(), fold("inside")], verification=CHECKED, warnings=("w.bin stays",))], []),
     "not checked": ([report(verification=Verification("unchecked", 0, 0, problem="no memory"), output=None)], []),

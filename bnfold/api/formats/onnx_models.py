@@ -27,6 +27,7 @@ from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.text import readable_text
 from bnfold.outcome import Change, Outcome
 from bnfold.report.model import FormatName
+from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
 
 
@@ -221,3 +222,10 @@ class OnnxCandidate:
 
         identical = verdict_if_identical(self.reference, self.result, how)
         return identical or check(self.reference, self.result, how, progress)
+
+    @readable_text()
+    def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
+        """See Candidate."""
+        from bnfold.latency.under_onnxruntime import time_models
+
+        return time_models(self.reference, self.result, how, fed)

@@ -1,11 +1,13 @@
 """Folded programs of PyTorch as they are compared with their originals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.options import FoldOptions
+from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
 
 P = TypeVar("P")
@@ -36,6 +38,10 @@ class UnchangedFile:
             example_arguments(self.program, how)
         return Verification(status="passed", samples=0, seed=how.seed, identical=True)
 
+    def time(self, _how: BenchOptions, _fed: VerifyOptions) -> Sequence[Latency]:
+        """There is nothing to compare."""
+        return ()
+
 
 @dataclass(frozen=True)
 class SavedProgram(Generic[P]):
@@ -54,6 +60,12 @@ class SavedProgram(Generic[P]):
 
         return check_torch(self.reference, self.kind.read(self.files[0], self.options), how)
 
+    def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
+        """See Candidate."""
+        from bnfold.latency.under_torch import time_programs
+
+        return time_programs(self.reference, self.kind.read(self.files[0], self.options), how, fed)
+
 
 @dataclass(frozen=True)
 class KeptProgram:
@@ -70,3 +82,9 @@ class KeptProgram:
         from bnfold.verifier.programs.check import check_torch
 
         return check_torch(self.reference, self.program, how)
+
+    def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
+        """See Candidate."""
+        from bnfold.latency.under_torch import time_programs
+
+        return time_programs(self.reference, self.program, how, fed)

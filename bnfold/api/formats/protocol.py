@@ -9,6 +9,7 @@ from bnfold.api.options import FoldOptions
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.outcome import Change, Outcome
 from bnfold.report.model import FormatName
+from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
 
 Progress: TypeAlias = Callable[[str], None]
@@ -40,6 +41,18 @@ class Candidate(Protocol):
         Raises:
             UsageError: the options do not fit the model.
             UncheckedError: that cannot be found out.
+        """
+
+    def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
+        """How long it takes, and how long the original does.
+
+        Args:
+            how: to time them.
+            fed: what they are run on: the first sample of a check with these options.
+
+        Raises:
+            UsageError: the options do not fit the model.
+            UncheckedError: the original does not run.
         """
 
 

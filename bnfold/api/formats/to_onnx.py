@@ -1,5 +1,6 @@
 """A folded program of PyTorch as an ONNX model, by torch's exporter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -16,6 +17,7 @@ from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.intake import message
 from bnfold.keywords import keyword
 from bnfold.sizes import memory
+from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
 
 P = TypeVar("P")
@@ -60,13 +62,24 @@ class ExportedFile(Generic[P]):
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """The programs under torch, and then the file against an export of the original."""
         from bnfold.verifier import check
-        from bnfold.verifier.programs.onnx import with_own_names
 
-        lowered, original = self.folded.lowered, self.folded.original
+        lowered = self.folded.lowered
         verdict = KeptProgram((), 0, lowered.reference, lowered.program).check(how, progress)
         if not verdict.passed:
             return verdict
-        arguments = original.kind.arguments_for_export(lowered.reference, original.options)
-        reference = with_own_names(export_as_written(lowered.reference, arguments))
-        final = check(reference.SerializeToString(), self.files[0], how)
+        final = check(self._exported_original(), self.files[0], how)
         return replace(final, warnings=(*verdict.warnings, *final.warnings))
+
+    def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
+        """The file against an export of the original."""
+        from bnfold.latency.under_onnxruntime import time_models
+
+        return time_models(self._exported_original(), self.files[0], how, fed)
+
+    def _exported_original(self) -> bytes:
+        from bnfold.verifier.programs.onnx import with_own_names
+
+        lowered, original = self.folded.lowered, self.folded.original
+        arguments = original.kind.arguments_for_export(lowered.reference, original.options)
+        data: bytes = with_own_names(export_as_written(lowered.reference, arguments)).SerializeToString()
+        return data
