@@ -107,6 +107,7 @@ def _fold(
     def attempt(without: Collection[int]) -> Attempt[tuple[Folded, Candidate]]:
         progress("folding")
         folded = source.fold(without, watch)
+        progress("writing")
         candidate = finish(folded)
         watch.lap("save")
         verdict = _judged(candidate, source, progress)

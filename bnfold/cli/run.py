@@ -1,5 +1,6 @@
 """Carries a call out: every model by itself, then the report files, then one exit code for all."""
 
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ def run(request: Request, screen: Screen) -> ExitCode:
     jobs = _jobs(request, screen)
     check_reports(request.reports, jobs)
     results: list[_Result] = []
+    began = time.monotonic()
     try:
         options = _options(request)
         _import_for_all(jobs)
@@ -57,6 +59,8 @@ def run(request: Request, screen: Screen) -> ExitCode:
         rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
         _save_reports(request, [*results, *rest], screen)
         raise
+    if len(jobs) > 1:
+        screen.show_totals(*_told(results), time.monotonic() - began)
     _warn_of_unmatched(results, screen)
     return worst([*(result.code for result in results), *_save_reports(request, results, screen)])
 
@@ -176,6 +180,11 @@ def _warn_of_unmatched(results: Sequence[_Result], screen: Screen) -> None:
 
 
 def _save_reports(request: Request, results: Sequence[_Result], screen: Screen) -> list[ExitCode]:
+    return save_reports(request.reports, *_told(results), screen)
+
+
+def _told(results: Sequence[_Result]) -> "tuple[list[Report], list[Failure]]":
+    """What there is to report of the models, and of those of which there is nothing."""
     reports = [result.report for result in results if result.report is not None]
     failures = [result.failure for result in results if result.failure is not None]
-    return save_reports(request.reports, reports, failures, screen)
+    return reports, failures

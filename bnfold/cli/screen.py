@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,7 +14,7 @@ from bnfold.errors import UnexpectedError, UsageError
 from bnfold.report.wording import one_line, printable
 
 if TYPE_CHECKING:
-    from bnfold.report.model import Report
+    from bnfold.report.model import Failure, Report
     from bnfold.verification import Verification
 
 _NARROWEST, _WIDEST = 40, 120
@@ -68,6 +68,13 @@ class Screen:
     def _color(self) -> bool:
         return _has_color(self._results)
 
+    def show_totals(self, reports: "Sequence[Report]", failures: "Sequence[Failure]", spent: float) -> None:
+        """Print what became of several models together, in so many seconds."""
+        if not self._quiet:
+            from bnfold.report.text_totals import render_totals
+
+            self._write(self._results, f"\n{render_totals(reports, failures, spent)}")
+
     def warn(self, message: str, subject: object = "") -> None:
         """Print one line of what is no error, but must be seen."""
         self.complain(f"warning: {message}", subject)
@@ -88,8 +95,8 @@ class Screen:
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Progress]:
-        """Show on a terminal which of so many models are being worked on, inside; what is printed goes above it."""
-        self._progress = Progress(total, quiet=self._quiet)
+        """Show which of so many models are being worked on, inside; on a terminal, what is printed goes above it."""
+        self._progress = Progress(total, quiet=self._quiet, log=self.complain)
         try:
             yield self._progress
         finally:

@@ -17,7 +17,7 @@ from typing import ClassVar, TypeAlias, TypeVar, cast
 
 from bnfold.errors import BnfoldError, UncheckedError, UnsupportedModelError
 from bnfold.guard.child import Room, Step, Work, work_and_exit
-from bnfold.guard.limits import FOLDING, READING, TIMING, Limits, processor_seconds
+from bnfold.guard.limits import FOLDING, READING, TIMING, WRITING, Limits, processor_seconds
 from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
 from bnfold.keywords import keyword
 from bnfold.sizes import memory
@@ -176,7 +176,7 @@ class _Watch:
         return self._broken(f"made a library give up, as some do where memory is short ({keyword('Limits.memory')})")
 
     def _broken(self, what: str) -> BnfoldError:
-        if self._doing in (READING, FOLDING):
+        if self._doing in (READING, FOLDING, WRITING):
             return UnsupportedModelError(f"{what}, while {self._doing}")
         if self._doing == TIMING:
             return UncheckedError(f"the latency could not be measured: the model {what}, while {self._doing}")

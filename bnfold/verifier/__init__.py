@@ -3,7 +3,8 @@
 from bnfold.verification import SKIPPED, OutputCheck, Verification, VerifyOptions
 from bnfold.verifier.models.identical import verdict_if_identical
 from bnfold.verifier.models.load import ModelSource
-from bnfold.verifier.pipeline import Progress, check
+from bnfold.verifier.pipeline import check
+from bnfold.verifier.progress import Progress
 
 __all__ = [
     "SKIPPED",

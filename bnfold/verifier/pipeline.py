@@ -4,7 +4,7 @@ The steps stand in the order in which they are done: load, signature, changed te
 themselves, deploy.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
@@ -28,6 +28,7 @@ from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.partly import compare_what_runs
 from bnfold.verifier.models.signature import signature_difference
+from bnfold.verifier.progress import Count, Progress
 from bnfold.verifier.run.batches import batches
 from bnfold.verifier.run.comparison_run import (
     ComparisonRun,
@@ -49,8 +50,6 @@ from bnfold.verifier.run.session import require_libraries, require_provider
 from bnfold.verifier.run.shapes import Shape, settings
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
 from bnfold.verifier.verdict import failed, put_together
-
-Progress = Callable[[str], None]
 
 _MOST_MEANWHILE = 2**26
 """Bytes of outputs that wait for their comparison while changed tensors are compared by themselves."""
@@ -164,12 +163,11 @@ def _compare(
         if len(groups) > 1:  # too much to be seen at once
             pair = Pair.open(ours, theirs, groups[0])
         run = ComparisonRun(pair.original, _feeding(pair, ours, theirs, options), options)
-        state = _State(
-            ours, theirs, options, run, [OutputStatistics(p.name, options) for p in pair.original.signature.outputs]
-        )
+        statistics = [OutputStatistics(port.name, options) for port in pair.original.signature.outputs]
+        count = Count(progress, run.total, len(tensors))
+        state = _State(ours, theirs, options, run, statistics, count)
         with begun(lambda: deploy(theirs.model, run.feeds, options.provider)) as deployed:
             for number, group in enumerate(groups, start=1):
-                progress(f"comparing, part {number} of {len(groups)}" if len(groups) > 1 else "comparing")
                 pair = pair if number == 1 else Pair.open(ours, theirs, group)
                 _compare_group(state, pair, compares_outputs=number == 1)
             verdict = state.verdict()
@@ -187,6 +185,7 @@ class _State:
     options: VerifyOptions
     run: ComparisonRun
     outputs: list[OutputStatistics]
+    count: Count
     tensors: list[TensorRecord] = field(default_factory=list)
 
     @property
@@ -270,13 +269,14 @@ def _compare_alone(state: _State, records: Sequence[TensorRecord], first: Sample
     tensors = [record.changed for record in records]
     seen = boundary_values(tensors, first.arrays())
     probes = Probes(state.options.seed, state.options.inputs)
-    for finding in check_alone(state.ours, state.theirs, tensors, seen, probes):
+    for finding in check_alone(state.ours, state.theirs, state.count.of_changes(tensors), seen, probes):
         by_name[finding.tensor].see_local(finding)
 
 
 def _compare_sample(state: _State, records: Sequence[TensorRecord], sample: Sample, *, compares_outputs: bool) -> None:
     if compares_outputs:
         _compare_outputs(state, sample, is_wrong=any(record.problem for record in state.tensors))
+        state.count.input_done()
     tolerance = own_tolerance(state.options)
     doubts = [
         doubt

@@ -54,11 +54,11 @@ class SavedProgram(Generic[P]):
     options: FoldOptions
     warnings: tuple[str, ...] = ()
 
-    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
+    def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """See Candidate."""
         from bnfold.verifier.programs.check import check_torch
 
-        return check_torch(self.reference, self.kind.read(self.files[0], self.options), how)
+        return check_torch(self.reference, self.kind.read(self.files[0], self.options), how, progress)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""
@@ -77,11 +77,11 @@ class KeptProgram:
     program: object
     warnings: tuple[str, ...] = ()
 
-    def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
+    def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """See Candidate."""
         from bnfold.verifier.programs.check import check_torch
 
-        return check_torch(self.reference, self.program, how)
+        return check_torch(self.reference, self.program, how, progress)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""

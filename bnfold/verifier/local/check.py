@@ -1,6 +1,6 @@
 """Every changed tensor by itself: what is inside of its nodes as deep as it goes, and else its two subgraphs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ _LOOKS: tuple[Look, ...] = (inside_bodies, inside_functions, inside_recurrent)
 
 
 def check_alone(
-    original: Structure, new: Structure, tensors: Sequence[ChangedTensor], seen: Mapping[str, Array], probes: Probes
+    original: Structure, new: Structure, tensors: Iterable[ChangedTensor], seen: Mapping[str, Array], probes: Probes
 ) -> Iterator[LocalFinding]:
     """Compare changed tensors on values of the verifier's own choice.
 

@@ -18,6 +18,7 @@ from bnfold.verifier.programs.result import TorchVerification
 from bnfold.verifier.programs.rows import CALLS, Row, other_state, side_by_side
 from bnfold.verifier.programs.runner import ProgramRunner
 from bnfold.verifier.programs.under_onnxruntime import with_second_opinion
+from bnfold.verifier.progress import Count, Progress
 
 if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference
@@ -28,6 +29,7 @@ def check_torch(
     reference: object,
     candidate: object,
     options: VerifyOptions | None = None,
+    progress: Progress = lambda _: None,
 ) -> TorchVerification:
     """Run both programs on the same inputs, and compare every output and every tensor inside that both show.
 
@@ -35,6 +37,7 @@ def check_torch(
         reference: the original, a ScriptModule or an ExportedProgram.
         candidate: the new program, of the same kind.
         options: inputs and tolerances; None for the defaults.
+        progress: told what is being done.
 
     Returns:
         A verification that passed, or that failed and says where. It was made under onnxruntime as well where torch
@@ -53,9 +56,10 @@ def check_torch(
         return _failed(options, problem)
     feed = choose_feed(original, options)
     comparison = _Comparison(original, new, feed, options)
-    verdict = comparison.run()
+    verdict = comparison.run(Count(progress, feed.samples))
     if not verdict.passed:
         return verdict
+    progress("comparing under onnxruntime")
     return with_second_opinion(verdict, (reference, candidate), original, feed, comparison.reference)
 
 
@@ -81,7 +85,7 @@ class _Comparison:
         self._original, self._new, self._feed, self._options = original, new, feed, options
         self._outputs: dict[str, OutputStatistics] = {}
 
-    def run(self) -> TorchVerification:
+    def run(self, count: Count) -> TorchVerification:
         """Compare sample by sample. What the original refuses is left out; what only the new program refuses fails."""
         left_out: list[str] = []
         for number in range(self._feed.samples):
@@ -97,6 +101,7 @@ class _Comparison:
                 problem = f"{error} (in {where})"
             if problem:
                 return _failed(self._options, problem)
+            count.input_done()
         return self._put_together(self._feed.samples - len(left_out), left_out)
 
     @cached_property

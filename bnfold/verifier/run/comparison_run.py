@@ -155,6 +155,11 @@ class ComparisonRun:
         self._first_observation: Observation | None = first
 
     @property
+    def total(self) -> int:
+        """How many samples there are."""
+        return len(self._samples)
+
+    @property
     def count(self) -> int:
         """How many samples were compared."""
         return len(self._samples) - len(self.left_out)
