@@ -9,6 +9,10 @@ class UsageError(BnfoldError):
     """The options contradict each other, the model or the file system (exit code 2)."""
 
 
+class NotInstalledError(UsageError):
+    """The package that opens this kind of model is not there."""
+
+
 class ModelFormatError(BnfoldError):
     """The file is not a model, or an invalid one (exit code 3)."""
 

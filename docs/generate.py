@@ -1,4 +1,5 @@
-"""Write docs/rules.md from the rules' docstrings, docs/refusals.md from the codes, and the layers in CONTRIBUTING.md.
+"""Write docs/rules.md from the rules' docstrings, docs/refusals.md from the codes, the layers in CONTRIBUTING.md, the
+man page and the pictures.
 
 python docs/generate.py            # rewrite them
 python docs/generate.py --check    # exit 1 if one is out of date
@@ -11,6 +12,9 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import man  # beside this file
+import pictures
 
 from bnfold import rules
 from bnfold.cli.spelling import as_option
@@ -91,6 +95,10 @@ PAGES: dict[str, Callable[[], str]] = {
     "rules.md": render_rules,
     "refusals.md": render_refusals,
     "../CONTRIBUTING.md": render_contributing,
+    "bnfold.1": man.man_page,
+    "images/idea-light.svg": lambda: pictures.idea(pictures.LIGHT),
+    "images/idea-dark.svg": lambda: pictures.idea(pictures.DARK),
+    "images/logo.svg": pictures.mark,
 }
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def _generator():
+    sys.path.insert(0, str(ROOT / "docs"))  # where what it imports lies
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "docs"))
     return module
 
 
-@pytest.mark.parametrize("name", ["rules.md", "refusals.md", "../CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", list(_generator().PAGES))
 def test_generated_page_is_up_to_date(name):
     assert (ROOT / "docs" / name).read_text() == _generator().PAGES[name](), "run python docs/generate.py"
 
@@ -60,13 +63,32 @@ def test_every_code_is_on_the_page():
     assert re.findall(r"\]\(#(\w+)\)", page) == [code.lower() for code in headings]
 
 
-PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md")} - {ROOT / "CHANGELOG.md"})
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "CHANGELOG.md"})
+
+
+def without_code(page):
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """Of a page's headings, as code hosts and the site make them: small letters, blanks to dashes, no other signs."""
+    titles = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles]
+    return {*slugs, *re.findall(r'<a id="([^"]+)"', page.read_text())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files(page):
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+def test_links_lead_to_files_and_headings(page):
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", without_code(page)):
+        target = "".join(link)
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(target)
+    assert dead == []
 
 
 CODE = ("bnfold", "tests", "benchmarks", "docs", "examples")
@@ -82,7 +104,7 @@ def exists(name):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_a_page_names_are_there(page):
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    prose = without_code(page)
     words = [word.partition("::")[0] for word in re.findall(r"`([^`\s]+)`", prose)]
     first = {path.name for path in (ROOT / "bnfold").iterdir()} | set(CODE)
     named = {word for word in words if word.endswith(".py") or ("/" in word and word.split("/")[0] in first)}
@@ -94,3 +116,15 @@ def test_every_part_of_the_package_has_a_line_in_the_table_of_places():
     named = {word.rstrip("/").split("/")[0] for word in re.findall(r"`([^`]+)`", table)}
     there = {path.name for path in (ROOT / "bnfold").iterdir() if not path.name.startswith("_")} - {"py.typed"}
     assert there - named == set()
+
+
+def test_the_man_page_has_every_option():
+    from bnfold.cli.explain_command import explain_command
+    from bnfold.cli.fold_command import fold_command
+    from bnfold.cli.verify_command import verify_command
+
+    page = (ROOT / "docs" / "bnfold.1").read_text().replace("\\-", "-")
+    options = [option for command in (fold_command, explain_command, verify_command) for option in command.params]
+    names = [name for option in options for name in (*option.opts, *option.secondary_opts) if name[:1] == "-"]
+    assert len(names) > 40
+    assert [name for name in names if not re.search(rf"{re.escape(name)}\b", page)] == []

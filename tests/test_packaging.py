@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_every_package_has_one_version_on_every_python(python):
         if pin.marker is None or pin.marker.evaluate({"python_version": python})
     ]
     assert len(names) == len(set(names))
-    older = {"exceptiongroup", "tomli", "coloredlogs", "humanfriendly"}  # of what older versions need besides
+    older = {"exceptiongroup", "tomli", "coloredlogs", "humanfriendly", "six"}  # of what older versions need besides
     assert {canonicalize_name(pin.name) for pin in PINS} - set(names) <= older
 
 
@@ -57,6 +58,36 @@ def test_nothing_is_promised_that_no_index_has():
     """bnfold is on no index: pip install finds it in a checkout alone."""
     promise = re.compile(r"install[^\n]*bnfold\[|pip install ['\"]?bnfold\b")
     assert [path for path in TEXTS if promise.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, as its build backend makes it."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("hatch_fancy_pypi_readme")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    with zipfile.ZipFile(folder / done.stdout.split()[-1]) as archive:
+        yield archive
+
+
+def test_the_wheel_holds_what_type_checkers_and_people_look_for(wheel):
+    names = set(wheel.namelist())
+    assert {"bnfold/py.typed", "bnfold/report/schema.json"} <= names
+    assert any(name.endswith(".data/data/share/man/man1/bnfold.1") for name in names)
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bnfold").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == sources
+
+
+def test_the_page_of_an_index_has_no_link_that_leads_nowhere(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+    page = wheel.read(name).decode().partition("\n\n")[2]
+    assert page.count("\n## ") > 4
+    targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", page)
+    assert [target for target in map("".join, targets) if not target.startswith("https://")] == []
 
 
 @pytest.mark.parametrize("script", ["make_more.py", "make_digits.py"])

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeGuard
 
 from bnfold.api.formats.protocol import Format, Source
-from bnfold.api.formats.registry import FormatRow, NotInstalledError, format_of_file
+from bnfold.api.formats.registry import FormatRow, format_of_file
 from bnfold.api.options import FoldOptions
 from bnfold.api.rehearsal import rehearse
-from bnfold.errors import ModelFormatError, UnsupportedModelError, VerificationError
+from bnfold.errors import ModelFormatError, NotInstalledError, UnsupportedModelError, VerificationError
 
 
 def is_path(model: object) -> "TypeGuard[str | os.PathLike[str]]":

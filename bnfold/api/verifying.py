@@ -14,7 +14,7 @@ from bnfold.api.formats.registry import ONNX, FormatRow, format_of_object
 from bnfold.api.opening import is_path, loaded, naming, row_of
 from bnfold.api.options import FoldOptions, parse_verify_options
 from bnfold.api.typed import VerifyKeywords, with_keywords_of
-from bnfold.errors import UsageError
+from bnfold.errors import InvalidOriginalError, ModelFormatError, UsageError
 from bnfold.guard import Limits, Watching, can_guard, watch
 from bnfold.keywords import keyword
 from bnfold.verification import Verification, VerifyOptions
@@ -44,11 +44,11 @@ def verify(a: "Comparable", b: "Comparable", **options: "Unpack[VerifyKeywords]"
     Raises:
         UsageError: an option is unknown or out of range; a model of ONNX cannot be compared with a program of PyTorch.
         ModelFormatError: a file is not there, or is a program that cannot be read.
-        InvalidOriginalError: the reference is no valid model.
+        InvalidOriginalError: likewise of the reference, which is a ModelFormatError too, or it is no valid model.
         UncheckedError: the reference does not run, or memory ran out.
     """
     chosen = parse_verify_options(options)
-    rows = [_row(model) for model in (a, b)]
+    rows = [_row_of_original(a), _row(b)]
     if ONNX not in rows:
         return _verify_programs((a, rows[0]), (b, rows[1]), chosen)
     _require_one_kind(rows)
@@ -119,6 +119,13 @@ def _verdict(a: "ModelSource", b: "ModelSource", how: VerifyOptions, step: Progr
     from bnfold.verifier import check, verdict_if_identical
 
     return verdict_if_identical(a, b, how) or check(a, b, how, step)
+
+
+def _row_of_original(model: Any) -> FormatRow:  # noqa: ANN401 - as verify
+    try:
+        return _row(model)
+    except ModelFormatError as error:
+        raise InvalidOriginalError(str(error)) from error
 
 
 def _row(model: Any) -> FormatRow:  # noqa: ANN401 - as verify

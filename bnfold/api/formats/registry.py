@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnfold.api.formats.protocol import Format
-from bnfold.errors import ModelFormatError, UnsupportedModelError, UsageError
+from bnfold.errors import ModelFormatError, NotInstalledError, UnsupportedModelError, UsageError
 from bnfold.intake.model_file import check_regular
 from bnfold.report.model import FormatName
 
@@ -18,10 +18,6 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"  # no ONNX model begins like that: its first byte is the number of a protobuf field
 _READ_OF_PICKLES = 2**20
 _EXPECTED = "a path, an onnx.ModelProto, an onnx_ir.Model, a torch.jit.ScriptModule or a torch.export.ExportedProgram"
-
-
-class NotInstalledError(UsageError):
-    """What opens a file is not there."""
 
 
 @dataclass(frozen=True)

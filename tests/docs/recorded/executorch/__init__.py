@@ -1,0 +1,1 @@
+"""What the recipe uses of executorch 1.5.1, with its signatures, for where it is not installed."""
