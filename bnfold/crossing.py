@@ -1,7 +1,8 @@
 """Folding a BatchNorm across tensors that others read, where neither direction alone is free."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,25 @@ from bnfold.semantics import AffineMap, Meaning
 FARTHEST_ZERO = {53: 1e6, 24: 64.0, 11: 1.0, 8: 0.0}
 # By what the values of a tensor may be divided: float16 ends at 65504, and loses digits below 6e-5.
 LARGEST_FACTOR = {11: 16.0}
+
+
+Halves: TypeAlias = tuple[Affine, Affine]
+"""Maps on what a BatchNorm reads and on what it makes."""
+
+
+@dataclass(frozen=True)
+class Way(Generic[N, V, E]):
+    """A region that can be carried out: its edits are made, and hold.
+
+    Attributes:
+        halves: the maps at the BatchNorm that it began with.
+        region: the maps, and who lives with them.
+        edits: of the nodes that take a map.
+    """
+
+    halves: Halves
+    region: Region[N, V]
+    edits: list[E]
 
 
 class Crossing(Generic[N, V, E]):
@@ -42,31 +62,66 @@ class Crossing(Generic[N, V, E]):
 
     def fold(self, node: N, meaning: AffineMap) -> Fold | Refusal:
         """Fold one BatchNorm, or say why it stays: what stopped the plan that came furthest."""
+        way = self._find(node, meaning, _halves(meaning.affine), lambda region: self._too_far(node, region))
+        if isinstance(way, Refusal):
+            return way
+        fold = self._folded(node, way.region, way.edits)
+        self.carry_out(way, lambda: self._bypass(node, meaning, way.region))
+        return fold
+
+    def find_addition(self, node: N, meaning: AffineMap) -> Way[N, V, E] | Refusal:
+        """A way to take the scale off a BatchNorm, so that an addition is left of it; or what stops the furthest."""
+        return self._find(node, meaning, _halves_of_scale(meaning.affine), lambda _: None)
+
+    def carry_out(self, way: Way[N, V, E], replace_origin: Callable[[], V | None]) -> None:
+        """Make the edits of a way, then what becomes of the BatchNorm itself.
+
+        Args:
+            way: found on the graph as it is.
+            replace_origin: takes the BatchNorm off its place; returns the tensor that is gone with it, if one is.
+        """
+        region = way.region
+        for other in region.meanings:
+            if other in self._zeros:
+                self._zeros[other] = self._moved_zero(other, region)
+        for value, affine in region.maps.items():
+            self._sizes[value] = self._sizes_with(value, affine)
+        for edit in way.edits:
+            self._port.apply(edit)
+        gone = replace_origin()
+        for value in region.maps:
+            if value is not gone:
+                self._port.rename(value)
+        self.begin_pass()
+
+    def _find(
+        self,
+        node: N,
+        meaning: AffineMap,
+        halves: Iterable[Halves],
+        refuse: Callable[[Region[N, V]], Refusal | None],
+    ) -> Way[N, V, E] | Refusal:
+        """The first of these pairs of maps with which a region holds; `refuse` says what speaks against a region."""
         far = Stopped(Refusal(Reason.NO_READER, "it reads or makes nothing"), -1)
-        for seeds in self._seeds(node, meaning):
-            region = self._plan(node, seeds)
+        before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
+        if before is None or behind is None:
+            return far.refusal
+        for own, others in halves:
+            region = self._plan(node, {before: own, behind: others}, refuse)
             edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region)
             if isinstance(region, Region) and not isinstance(edits, Stopped):
-                fold = self._folded(node, region, edits)
-                self._commit(node, meaning, region, edits)
-                return fold
+                return Way((own, others), region, edits)
             if isinstance(edits, Stopped) and edits.reach > far.reach:
                 far = edits
         return far.refusal
 
-    def _seeds(self, node: N, meaning: AffineMap) -> Iterator[Mapping[V, Affine]]:
-        """Maps with which the node's input and output hold the same, so that it can go."""
-        before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
-        if before is None or behind is None:
-            return
-        for own, others in _halves(meaning.affine):
-            yield {before: own, behind: others}
-
-    def _plan(self, node: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
+    def _plan(
+        self, node: N, seeds: Mapping[V, Affine], refuse: Callable[[Region[N, V]], Refusal | None]
+    ) -> Region[N, V] | Stopped:
         region = self._compensator.plan(node, seeds)
         if isinstance(region, Stopped):
             return region
-        refusal = self._too_far(node, region) or self._too_coarse(node, region)
+        refusal = refuse(region) or self._too_coarse(node, region)
         return region if refusal is None else Stopped(refusal.along(Label(node.label, node.op)), len(region.maps))
 
     def _too_coarse(self, node: N, region: Region[N, V]) -> Refusal | None:
@@ -146,27 +201,14 @@ class Crossing(Generic[N, V, E]):
             zero_point=0.0 if distance is None else float(distance.max(initial=0.0)),
         )
 
-    def _commit(self, node: N, meaning: AffineMap, region: Region[N, V], edits: list[E]) -> None:
+    def _bypass(self, node: N, meaning: AffineMap, region: Region[N, V]) -> V | None:
+        """Take a BatchNorm out; the tensor that is gone with it."""
         before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
-        assert before is not None
-        assert behind is not None
-        for other in region.meanings:
-            if other in self._zeros:
-                self._zeros[other] = self._moved_zero(other, region)
-        for value, affine in region.maps.items():
-            self._sizes[value] = self._sizes_with(value, affine)
-        for edit in edits:
-            self._port.apply(edit)
         if behind in region.maps:
             self._port.bypass_downstream(node, meaning.source)
-            gone: V = behind
-        else:
-            self._port.bypass_upstream(node, meaning.source)
-            gone = before
-        for value in region.maps:
-            if value is not gone:
-                self._port.rename(value)
-        self.begin_pass()
+            return behind
+        self._port.bypass_upstream(node, meaning.source)
+        return before
 
     def _moved_zero(self, node: N, region: Region[N, V]) -> Array | None:
         """A BatchNorm's zero stays where it is while its output does; a shift of that moves it."""
@@ -175,7 +217,7 @@ class Crossing(Generic[N, V, E]):
         return None if moved is not None and moved.has_shift else self._zeros[node]
 
 
-def _halves(affine: Affine) -> Iterator[tuple[Affine, Affine]]:
+def _halves(affine: Affine) -> Iterator[Halves]:
     """Ways to part y = s x + t between its two tensors: x = m(z) and y = n(z) with n = (s, t) after m.
 
     The first puts the zero of the map on x and leaves its scale to y; the second the signs as well. The third and the
@@ -194,6 +236,22 @@ def _halves(affine: Affine) -> Iterator[tuple[Affine, Affine]]:
     yield Affine(1.0 / divisor, zero), Affine(np.where(live, 1.0, 0.0), constant)
     yield Affine(1.0 / divisor, none), Affine(np.where(live, 1.0, 0.0), affine.shift)
     yield Affine(one, none), affine
+
+
+def _halves_of_scale(affine: Affine) -> Iterator[Halves]:
+    """Ways to part the scale of y = s x + t between its two tensors, so that y' = x' + u.
+
+    The first leaves it to y; the second puts its signs on x; the last puts all of it on x. A channel of scale 0 is a
+    constant for the readers of y in each of them.
+    """
+    live = affine.scale != 0
+    one, none = np.ones((1,) * affine.rank), np.zeros((1,) * affine.rank)
+    constant = none if np.all(live) else np.where(live, 0.0, affine.shift)
+    sign = np.where(live, np.sign(affine.scale), 1.0)
+    yield Affine(one, none), Affine(affine.scale, constant)
+    if np.any(sign < 0):
+        yield Affine(sign, none), Affine(np.abs(affine.scale), constant)
+    yield Affine(1.0 / np.where(live, affine.scale, 1.0), none), Affine(np.where(live, 1.0, 0.0), constant)
 
 
 def _distance_of_zero(meaning: Meaning) -> Array | None:

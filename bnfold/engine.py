@@ -15,8 +15,9 @@ from bnfold.crossing import Crossing
 from bnfold.errors import InternalError
 from bnfold.growth import amplification, why_grown, worst_for_int8
 from bnfold.label import Label
+from bnfold.lowering import Lowering
 from bnfold.merging import Merger
-from bnfold.outcome import Direction, Fold, Kept, Merge, Outcome
+from bnfold.outcome import Direction, Fold, Kept, Lowered, LowerTo, Merge, Outcome
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
@@ -25,7 +26,12 @@ from bnfold.surroundings import surroundings
 
 
 def fold_graph(
-    port: GraphPort[N, V, E], *, affine_nodes: bool = True, merge_branches: bool = True, across: bool = True
+    port: GraphPort[N, V, E],
+    *,
+    affine_nodes: bool = True,
+    merge_branches: bool = True,
+    across: bool = True,
+    lower: LowerTo | None = None,
 ) -> Outcome:
     """Fold every affine node that can be folded, and merge parallel branches.
 
@@ -34,11 +40,12 @@ def fold_graph(
         affine_nodes: fold Mul, Add, Sub and Div by constants as well, not BatchNorms alone.
         merge_branches: merge parallel branches that are linear in one tensor.
         across: fold BatchNorms across tensors that others read, too.
+        lower: what to rewrite those BatchNorms into that stay; None leaves them.
 
     Returns:
         Every BatchNorm, and every other affine node where those were asked for, in the order of the graph.
     """
-    return _Engine(port, affine_nodes, merge_branches, across).run()
+    return _Engine(port, affine_nodes, merge_branches, across, lower).run()
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,20 @@ class _Move(Generic[N, V, E]):
 
 
 class _Engine(Generic[N, V, E]):
-    def __init__(self, port: GraphPort[N, V, E], affine_nodes: bool, merge_branches: bool, across: bool) -> None:
+    def __init__(
+        self,
+        port: GraphPort[N, V, E],
+        affine_nodes: bool,
+        merge_branches: bool,
+        across: bool,
+        lower: LowerTo | None,
+    ) -> None:
         self._port = port
         self._affine_nodes = affine_nodes
         self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
         self._crossing = Crossing(port, port.nodes()) if across else None
+        crossing = self._crossing or (Crossing(port, ()) if lower is not None else None)
+        self._lowering = Lowering(port, lower, crossing) if lower is not None and crossing is not None else None
 
     def run(self) -> Outcome:
         order = self._candidates()
@@ -67,11 +83,11 @@ class _Engine(Generic[N, V, E]):
         while progress:
             self._fold_all(results)
             self._merge_all(results, merges)
-            progress = self._fold_across(results)
+            progress = self._fold_across(results) or self._lower(results)
         left = set(self._port.nodes())
         found = [
             replace(
-                self._computed(node) if isinstance(results[node], Kept) and node not in left else results[node],
+                self._in_the_end(node, results[node], left),
                 number=self._port.number(node),
                 surroundings=around.get(node),
             )
@@ -82,7 +98,15 @@ class _Engine(Generic[N, V, E]):
             kept=tuple(entry for entry in found if isinstance(entry, Kept)),
             merges=tuple(merges),
             apart=self._merger.apart if self._merger is not None else (),
+            lowered=tuple(entry for entry in found if isinstance(entry, Lowered)),
         )
+
+    def _in_the_end(self, node: N, result: Fold | Kept, left: Set[N]) -> Fold | Kept | Lowered:
+        """What became of a node, when nothing is left to do."""
+        lowered = self._lowering.result(node, left) if self._lowering is not None else None
+        if lowered is not None:
+            return lowered
+        return self._computed(node) if isinstance(result, Kept) and node not in left else result
 
     def _fold_all(self, results: dict[N, Fold | Kept]) -> None:
         """Fold what can be folded now, and note what became of every node."""
@@ -121,6 +145,22 @@ class _Engine(Generic[N, V, E]):
                 found = self._crossing.fold(node, meaning)
             progress = progress or isinstance(found, Fold)
             results[node] = found if isinstance(found, Fold) else _with_last_reason(kept, found)
+        return progress
+
+    def _lower(self, results: dict[N, Fold | Kept]) -> bool:
+        """Rewrite the BatchNorms that stay, in the order of the graph; whether any was."""
+        if self._lowering is None:
+            return False
+        progress = False
+        self._lowering.begin_pass()
+        for node in self._candidates():
+            kept = results[node]
+            if not node.is_batch_norm or not isinstance(kept, Kept):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                stays = self._lowering.lower(kept, node)
+            progress = progress or stays is None
+            results[node] = stays or kept
         return progress
 
     def _fold_each(self, nodes: list[N]) -> dict[N, Fold | Kept]:

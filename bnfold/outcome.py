@@ -1,13 +1,17 @@
 """What the engine did and did not do, node by node."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from bnfold.int8 import WeightRange
 from bnfold.refusal import Refusal
 from bnfold.scales import ScaleSummary
 
 Direction = Literal["upstream", "downstream", "both", "merged", "removed", "computed", "branch", "across"]
+
+
+LowerTo: TypeAlias = Literal["conv", "affine", "add"]
+"""What a BatchNorm that stays is rewritten into."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Kept:
     Attributes:
         node, op, is_batch_norm, number, surroundings: as of a `Fold`.
         refusals: the reasons, one at least.
+        not_lowered: of a BatchNorm that was to be lowered: why no other operators stand for it; None else.
     """
 
     node: str
@@ -109,6 +114,30 @@ class Kept:
     refusals: tuple[Refusal, ...]
     number: int = -1
     surroundings: Surroundings | None = None
+    not_lowered: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One BatchNorm that could not be folded, and that other operators stand for now.
+
+    Attributes:
+        node, op, tensor, number, surroundings: as of a `Fold`.
+        operators: types of the operators that stand for it, as the file spells them, in their order; none where these
+            have been folded after all.
+        into: labels of the nodes whose parameters took a part of it.
+        refusals: why it could not be folded, as of a `Kept`.
+    """
+
+    node: str
+    op: str
+    tensor: str
+    operators: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+    into: tuple[str, ...] = ()
+    number: int = -1
+    surroundings: Surroundings | None = None
+    is_batch_norm: Literal[True] = True
 
 
 @dataclass(frozen=True)
@@ -156,6 +185,10 @@ class Apart:
     number: int = -1
 
 
+Rewrite: TypeAlias = Fold | Merge | Lowered
+"""One thing that was done to a model."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """All affine nodes of a model, in the order of the graph, and all branches.
@@ -166,6 +199,7 @@ class Outcome:
         unmatched: patterns of nodes to leave alone that match no node of the model.
         merges: branches that became one operator, in the order in which they did.
         apart: sums whose branches did not.
+        lowered: BatchNorms that were neither folded nor kept: other operators stand for them.
     """
 
     folds: tuple[Fold, ...]
@@ -173,8 +207,9 @@ class Outcome:
     unmatched: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
     apart: tuple[Apart, ...] = ()
+    lowered: tuple[Lowered, ...] = ()
 
     @property
-    def changes(self) -> tuple[Fold | Merge, ...]:
+    def changes(self) -> tuple[Rewrite, ...]:
         """All that was done to the model; without any, it is what it was."""
-        return (*self.folds, *self.merges)
+        return (*self.folds, *self.merges, *self.lowered)

@@ -111,8 +111,20 @@ class GraphPort(Protocol[N, V, E]):
     def encode_merged(self, node: N, before: Contraction, after: Contraction) -> E | Refusal:
         """As `encode`, of a contraction whose kernel, groups and padding may become others."""
 
+    def encode_lowered(self, node: N, parts: Sequence[Meaning]) -> E | Refusal:
+        """The edit that puts other operators in the place of a BatchNorm, or why its types cannot hold that.
+
+        Args:
+            node: a BatchNorm that is an affine map.
+            parts: contractions and affine maps, of which the first reads what it reads, and the last makes what it
+                makes.
+        """
+
     def apply(self, edit: E) -> None:
         """Carry out an edit."""
+
+    def lower(self, edit: E) -> Sequence[N]:
+        """Carry out an edit of `encode_lowered`; the operators that are there now, in their order."""
 
     def added_nodes(self, edit: E) -> int:
         """How many nodes an edit adds to the graph."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
-from bnfold.outcome import Apart, Fold, Kept, Merge, Outcome
+from bnfold.outcome import Apart, Kept, Merge, Outcome, Rewrite
 from bnfold.refusal import Reason, Refusal
 from bnfold.verification import Verification
 
@@ -54,13 +54,13 @@ def fold_what_holds(attempt: Try[T]) -> Attempt[T]:
     return replace(found, outcome=_explained(found.outcome, dropped))
 
 
-def changes_at(tensor_names: Iterable[str], changes: Sequence[Fold | Merge]) -> list[Fold | Merge]:
+def changes_at(tensor_names: Iterable[str], changes: Sequence[Rewrite]) -> list[Rewrite]:
     """The folds and merges whose nodes made one of these tensors."""
     names = set(tensor_names)
     return [change for change in changes if change.tensor in names]
 
 
-def _suspects(found: Attempt[T]) -> Sequence[Fold | Merge]:
+def _suspects(found: Attempt[T]) -> Sequence[Rewrite]:
     """What was done at the first place where the models part; all of it where nothing was done there."""
     changes = found.outcome.changes
     for tensor in found.verdict.tensors:
@@ -71,7 +71,7 @@ def _suspects(found: Attempt[T]) -> Sequence[Fold | Merge]:
     return changes
 
 
-def _guilty(attempt: Try[T], dropped: Iterable[int], suspects: Sequence[Fold | Merge]) -> Fold | Merge:
+def _guilty(attempt: Try[T], dropped: Iterable[int], suspects: Sequence[Rewrite]) -> Rewrite:
     """The last of the shortest run of suspects with which the check fails."""
     passes, fails = 0, len(suspects)
     while fails - passes > 1:
@@ -84,7 +84,7 @@ def _guilty(attempt: Try[T], dropped: Iterable[int], suspects: Sequence[Fold | M
     return suspects[fails - 1]
 
 
-def _reverted(change: Fold | Merge, problem: str) -> Kept | Apart:
+def _reverted(change: Rewrite, problem: str) -> Kept | Apart:
     evidence = f"with it, the check failed: {problem}"
     hint = "please report this with the model: it is a bug in bnfold, or in onnxruntime"
     refusal = Refusal(Reason.REVERTED, evidence, path=(change.node,), hint=hint)

@@ -10,7 +10,7 @@ from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.inference import assume_inference as _assume_inference
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.outcome import Apart, Fold, Kept, Merge
+from bnfold.outcome import Apart, Fold, Kept, Lowered, Merge
 from bnfold.refusal import Reason
 from tests.comparing import assert_equal_results
 
@@ -23,6 +23,7 @@ class Folded:
     kept: tuple[Kept, ...]
     merges: tuple[Merge, ...] = ()
     apart: tuple[Apart, ...] = ()
+    lowered: tuple[Lowered, ...] = ()
 
     @property
     def batch_norms_left(self) -> int:
@@ -34,7 +35,9 @@ class Folded:
         return [entry.refusals[0].reason for entry in self.kept if entry.is_batch_norm]
 
 
-def fold(model: onnx.ModelProto, *, affine=True, merge=False, assume_inference=False, **options) -> Folded:
+def fold(
+    model: onnx.ModelProto, *, affine=True, merge=False, across=True, lower=None, assume_inference=False, **options
+) -> Folded:
     """Fold a copy, check that the copy is valid and that the argument is unchanged.
 
     merge: let parallel branches become one operator, which would hide the moves that most tests look at.
@@ -45,11 +48,11 @@ def fold(model: onnx.ModelProto, *, affine=True, merge=False, assume_inference=F
     if assume_inference:
         _assume_inference(copy)
     port = OnnxPort(copy, TensorStore(None), **options)
-    outcome = fold_graph(port, affine_nodes=affine, merge_branches=merge)
+    outcome = fold_graph(port, affine_nodes=affine, merge_branches=merge, across=across, lower=lower)
     port.finish()
     onnx.checker.check_model(copy)
     assert model.SerializeToString() == before
-    return Folded(model, copy, outcome.folds, outcome.kept, outcome.merges, outcome.apart)
+    return Folded(model, copy, outcome.folds, outcome.kept, outcome.merges, outcome.apart, outcome.lowered)
 
 
 def fold_and_compare(

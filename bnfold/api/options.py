@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bnfold.errors import UsageError
+from bnfold.outcome import LowerTo
 from bnfold.timings import BenchOptions
 from bnfold.verification import VerifyOptions
 
@@ -20,6 +21,8 @@ class FoldOptions:
         affine: fold Mul, Add, Sub and Div by constants as well, not BatchNorms alone.
         merge_branches: merge parallel branches that are linear in one tensor into one operator.
         across: fold BatchNorms across tensors that others read; those readers take the inverse.
+        lower: what to rewrite BatchNorms into that stay: "conv" for a depthwise convolution, "affine" for a Mul and an
+            Add, "add" for an Add where the scale finds another place; "" leaves them.
         exclude: glob patterns of node names to leave alone.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
@@ -40,6 +43,7 @@ class FoldOptions:
     affine: bool = True
     merge_branches: bool = True
     across: bool = True
+    lower: LowerTo | Literal[""] = ""
     exclude: tuple[str, ...] = ()
     assume_inference: bool = False
     keep_overridable: bool = False
@@ -84,8 +88,13 @@ class FoldOptions:
             raise UsageError(f"imports must be a sequence of packages, got the string {self.imports!r}")
         if self.keep_overridable and self.freeze_initializers:
             raise UsageError("keep_overridable and freeze_initializers contradict each other: give one of them")
+        self._require_known_words()
+
+    def _require_known_words(self) -> None:
         if self.on_mismatch not in ("fail", "revert"):
             raise UsageError(f"on_mismatch must be 'fail' or 'revert', got {self.on_mismatch!r}")
+        if self.lower not in ("", *get_args(LowerTo)):
+            raise UsageError(f"lower must be 'conv', 'affine', 'add' or nothing, got {self.lower!r}")
         if self.to not in ("", "onnx"):
             raise UsageError(f"to must be 'onnx' or nothing, got {self.to!r}")
 

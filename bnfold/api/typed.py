@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy.typing as npt
 
+from bnfold.outcome import LowerTo
 from bnfold.timings import BenchOptions
 from bnfold.verification import VerifyOptions
 
@@ -19,6 +20,7 @@ class FoldKeywords(TypedDict, total=False):
     affine: bool
     merge_branches: bool
     across: bool
+    lower: LowerTo | Literal[""]
     exclude: Sequence[str]
     assume_inference: bool
     keep_overridable: bool

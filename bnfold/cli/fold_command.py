@@ -85,6 +85,12 @@ _folding_options = together(
         help="Fold BatchNorms across tensors that others read, which take the inverse.",
     ),
     _folding(
+        "--lower",
+        type=click.Choice(["conv", "affine", "add"]),
+        help="Rewrite BatchNorms that stay: into a depthwise Conv, into Mul and Add, or into an Add where their scale "
+        "finds another place.",
+    ),
+    _folding(
         "--assume-inference", is_flag=True, help="Treat BatchNorms and Dropouts that say training as inference ones."
     ),
     _folding("--keep-overridable", is_flag=True, help="Do not fold parameters that are graph inputs as well."),

@@ -45,6 +45,7 @@ class Request:
         affine: fold Mul, Add, Sub and Div by constants as well.
         merge_branches: merge parallel branches into one operator.
         across: fold BatchNorms across tensors that others read.
+        lower: what to rewrite BatchNorms into that stay, None to leave them.
         assume_inference: treat BatchNorms with training_mode=1 as inference ones.
         keep_overridable: leave parameters alone that are also graph inputs.
         freeze_initializers: take initializers off the inputs of ONNX graphs.
@@ -71,6 +72,7 @@ class Request:
     affine: bool
     merge_branches: bool
     across: bool
+    lower: Literal["conv", "affine", "add"] | None
     assume_inference: bool
     keep_overridable: bool
     freeze_initializers: bool

@@ -99,6 +99,7 @@ def _options(request: Request) -> "FoldOptions":
         affine=request.affine,
         merge_branches=request.merge_branches,
         across=request.across,
+        lower=request.lower or "",
         exclude=request.exclude,
         imports=request.imports,
         assume_inference=request.assume_inference,

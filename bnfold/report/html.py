@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 
-from bnfold.outcome import Apart, Fold, Kept, Merge
+from bnfold.outcome import Apart, Fold, Kept, Lowered, Merge
 from bnfold.report.checks import fold_checks, reference, unchanged
 from bnfold.report.grouping import group_kept
 from bnfold.report.html_style import STYLE
@@ -44,7 +44,7 @@ def _model(report: Report) -> str:
         f"<article>\n{_summary(report)}{_check(report)}{_sizes(report)}"
         f"{_kept('BatchNorms that stay', [node for node in kept if node.is_batch_norm])}"
         f"{_kept('Other affine nodes that stay', [node for node in kept if not node.is_batch_norm])}"
-        f"{_folds(report)}{_merges(report.outcome.merges)}{_apart(report.outcome.apart)}{_int8(report)}</article>\n"
+        f"{_lowered(report.outcome.lowered)}{_folds(report)}{_merges(report.outcome.merges)}{_apart(report.outcome.apart)}{_int8(report)}</article>\n"
     )
 
 
@@ -127,6 +127,30 @@ def _refusal_rows(node: Kept) -> Iterable[Sequence[str]]:
         name, op, arrow = (node.node, node.op, "←") if index == 0 else ("", "", "→")
         path = " ".join(f"{arrow} {called(label)}" for label in refusal.path[1:])
         yield name, op, refusal.reason.code, path, refusal.evidence, refusal.hint
+
+
+def _lowered(nodes: Sequence[Lowered]) -> str:
+    """One row for each BatchNorm that other operators stand for, with why it could not fold."""
+    columns = (
+        ("node", "name"),
+        ("operator", ""),
+        ("lowered to", ""),
+        ("into", "name"),
+        ("code", "code"),
+        ("because", ""),
+    )
+    rows = [
+        (
+            node.node,
+            node.op,
+            " + ".join(node.operators),
+            all_called(node.into),
+            node.refusals[0].reason.code,
+            node.refusals[0].evidence,
+        )
+        for node in nodes
+    ]
+    return _foldable(f"Lowered: {whole(len(rows))}", _table(columns, rows), len(rows)) if rows else ""
 
 
 def _folds(report: Report) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bnfold.int8 import WeightRange
-from bnfold.outcome import Apart, Fold, Kept, Merge, Quantization, Surroundings
+from bnfold.outcome import Apart, Fold, Kept, Lowered, Merge, Quantization, Surroundings
 from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
@@ -59,6 +59,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "folds": [_fold(fold) for fold in report.outcome.folds],
         "merges": [_merge(merge) for merge in report.outcome.merges],
         "apart": [_apart(apart) for apart in report.outcome.apart],
+        "lowered": [_lowered(lowered) for lowered in report.outcome.lowered],
         "kept": [_kept(kept) for kept in report.outcome.kept if kept.is_batch_norm],
         "kept_affine": [_kept(kept) for kept in report.outcome.kept if not kept.is_batch_norm],
         "nodes": asdict(report.nodes),
@@ -84,7 +85,13 @@ def _environment(environment: Environment) -> dict[str, Any]:
 
 
 def _tally(tally: Tally) -> dict[str, int]:
-    return {"found": tally.found, "folded": tally.folded, "kept": tally.kept, "identities": tally.identities}
+    return {
+        "found": tally.found,
+        "folded": tally.folded,
+        "kept": tally.kept,
+        "identities": tally.identities,
+        "lowered": tally.lowered,
+    }
 
 
 def _fold(fold: Fold) -> dict[str, Any]:
@@ -166,6 +173,20 @@ def _weight_range(weights: WeightRange) -> dict[str, Any]:
     }
 
 
+def _lowered(lowered: Lowered) -> dict[str, Any]:
+    return {
+        "node": lowered.node,
+        "op": lowered.op,
+        "tensor": lowered.tensor,
+        "operators": list(lowered.operators),
+        "into": list(lowered.into),
+        "into_ops": list(map(operator_of, lowered.into)),
+        "refusals": [_refusal(refusal) for refusal in lowered.refusals],
+        "number": lowered.number,
+        "surroundings": _surroundings(lowered.surroundings),
+    }
+
+
 def _kept(kept: Kept) -> dict[str, Any]:
     """The first refusal is the entry's own: it names the node before, where a BatchNorm belongs."""
     refusals = [_refusal(refusal) for refusal in kept.refusals]
@@ -174,6 +195,7 @@ def _kept(kept: Kept) -> dict[str, Any]:
         "op": kept.op,
         **refusals[0],
         "refusals": refusals,
+        "not_lowered": None if kept.not_lowered is None else _refusal(kept.not_lowered),
         "number": kept.number,
         "surroundings": _surroundings(kept.surroundings),
     }

@@ -32,16 +32,18 @@ class Tally:
         folded: those that are gone.
         kept: those that stay.
         identities: those of the folded ones that changed nothing, such as x * 1 and x + 0, and went nowhere.
+        lowered: those that other operators stand for.
     """
 
     folded: int
     kept: int
     identities: int = 0
+    lowered: int = 0
 
     @property
     def found(self) -> int:
         """All of them."""
-        return self.folded + self.kept
+        return self.folded + self.kept + self.lowered
 
 
 @dataclass(frozen=True)
@@ -192,4 +194,5 @@ class Report:
             folded=len(folds),
             kept=sum(kept.is_batch_norm is batch_norms for kept in self.outcome.kept),
             identities=sum(fold.is_identity for fold in folds),
+            lowered=len(self.outcome.lowered) if batch_norms else 0,
         )

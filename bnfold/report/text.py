@@ -15,6 +15,7 @@ from bnfold.report.text_check import check_in_full, same_results
 from bnfold.report.text_latency import latency
 from bnfold.report.text_layout import HEADING, QUIET, as_lines, labelled, warning_line
 from bnfold.report.text_left import batch_norms_left
+from bnfold.report.text_lowered import lowered_in_short, lowered_nodes
 from bnfold.report.text_merges import branches_apart, merged_branches, merged_in_short, quantized_weights
 from bnfold.report.text_nodes import crossed_in_short, folded_nodes, kept_nodes
 from bnfold.report.text_sizes import sizes
@@ -42,7 +43,12 @@ def render_text(
 def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list[RenderableType]]:
     outcome = report.outcome
     yield _headline(report)
-    yield [*sizes(report, verbose=verbose), *merged_in_short(outcome.merges), *crossed_in_short(outcome.folds)]
+    yield [
+        *sizes(report, verbose=verbose),
+        *merged_in_short(outcome.merges),
+        *crossed_in_short(outcome.folds),
+        *lowered_in_short(outcome),
+    ]
     yield same_results(report)
     yield latency(report.latencies)
     yield batch_norms_left(outcome.kept)
@@ -51,6 +57,7 @@ def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list
         yield folded_nodes(report)
         yield merged_branches(outcome.merges)
         yield branches_apart(outcome.apart)
+        yield lowered_nodes(outcome)
         yield kept_nodes(outcome.kept)
         yield check_in_full(report.verification)
     if warnings:

@@ -55,6 +55,9 @@ def _fate(tally: Tally, report: Report) -> str:
         parts.append(f"{folded} folded" if report.is_done else f"fold {folded}")
     if tally.identities:
         parts.append(f"{identities} removed" if report.is_done else f"remove {identities}")
+    if tally.lowered:
+        lowered = whole(tally.lowered)
+        parts.append(f"{lowered} lowered" if report.is_done else f"lower {lowered}")
     if tally.kept:
         parts.append(f"{left} left" if report.is_done else f"leave {left}")
     return ("" if report.is_done else "would ") + ", ".join(parts)

@@ -70,6 +70,8 @@ def fate(tally: "Tally", noun: str) -> str:
         parts.append(
             f"{whole(tally.identities)} that {'changes' if tally.identities == 1 else 'change'} nothing removed"
         )
+    if tally.lowered:
+        parts.append(f"{whole(tally.lowered)} lowered")
     if tally.kept:
         parts.append(f"{whole(tally.kept)} {'stays' if tally.kept == 1 else 'stay'}")
     return ", ".join(parts)

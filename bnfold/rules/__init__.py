@@ -30,6 +30,7 @@ from bnfold.rules.contraction import (
 from bnfold.rules.dispatch import pull, push, push_past_products, refuse, shows_a_difference
 from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
+from bnfold.rules.lowering import lower_to_addition, lower_to_arithmetic, lower_to_convolution
 from bnfold.rules.merge import chain_contractions, merge_branches, read_map_as_contraction
 from bnfold.rules.moves import Moved
 from bnfold.rules.padding import pull_through_padding, push_through_padding
@@ -45,6 +46,9 @@ __all__ = [
     "ALL",
     "Moved",
     "chain_contractions",
+    "lower_to_addition",
+    "lower_to_arithmetic",
+    "lower_to_convolution",
     "merge_branches",
     "pull",
     "push",
@@ -91,5 +95,8 @@ ALL: tuple[Callable[..., object], ...] = (
     settle_arithmetic,
     settle_sum,
     settle_product,
+    lower_to_convolution,
+    lower_to_arithmetic,
+    lower_to_addition,
 )
 """Every rule, in the order of docs/rules.md."""

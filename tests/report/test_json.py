@@ -34,7 +34,7 @@ def test_schema_version_2_has_all_its_keys():
     assert value["bnfold"] == __version__
     assert value["read_as_inference"] is False
     assert (value["input"], value["output"], value["format"]) == ("net.onnx", "net.folded.onnx", "onnx")
-    assert value["batch_norms"] == {"found": 2, "folded": 1, "kept": 1, "identities": 0}
+    assert value["batch_norms"] == {"found": 2, "folded": 1, "kept": 1, "identities": 0, "lowered": 0}
     assert value["affine_nodes"]["found"] == 2
     assert value["affine_nodes"]["folded"] == 1
     assert value["nodes"] == {"before": 910, "after": 668}
@@ -77,7 +77,7 @@ def test_nodes_that_changed_nothing_are_counted_among_the_folded():
     removed = [fold(f"mul{i}", op="Mul", direction="removed", into=()) for i in range(2)]
     value = to_dict(report(folds=[fold("add", op="Add"), *removed]))
 
-    assert value["affine_nodes"] == {"found": 3, "folded": 3, "kept": 0, "identities": 2}
+    assert value["affine_nodes"] == {"found": 3, "folded": 3, "kept": 0, "identities": 2, "lowered": 0}
     assert [entry["direction"] for entry in value["folds"]] == ["upstream", "removed", "removed"]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import onnx
 
@@ -25,7 +26,7 @@ from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.text import readable_text
-from bnfold.outcome import Change, Outcome
+from bnfold.outcome import Change, LowerTo, Outcome
 from bnfold.report.model import FormatName
 from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
@@ -96,7 +97,7 @@ class OnnxSource:
         opened = self._read_again() if self._folds else self.opened
         if self._inlined:
             opened = replace(opened, model=inline(opened.model, self._inlined))
-        port, outcome = self._planned(opened, without)
+        port, outcome = self._planned(opened, without, self.options.lower)
         watch.lap("plan")
         moved_inside = port.finish()
         if not self._folds and self._finds_functions_to_inline(opened.model):
@@ -117,7 +118,9 @@ class OnnxSource:
             moved_inside,
         )
 
-    def _planned(self, opened: OpenModel, without: Collection[int]) -> tuple[OnnxPort, Outcome]:
+    def _planned(
+        self, opened: OpenModel, without: Collection[int], lower: LowerTo | Literal[""]
+    ) -> tuple[OnnxPort, Outcome]:
         port = OnnxPort(
             opened.model,
             opened.store,
@@ -130,27 +133,39 @@ class OnnxSource:
             affine_nodes=self.options.affine,
             merge_branches=self.options.merge_branches,
             across=self.options.across,
+            lower=lower or None,
         )
         return port, replace(outcome, unmatched=port.unmatched)
 
     def _finds_functions_to_inline(self, folded: onnx.ModelProto) -> bool:
-        """Whether more BatchNorms fold where functions are inlined; then these are, from now on."""
+        """Whether more BatchNorms fold where functions are inlined; then these are, from now on.
+
+        Where what stays is lowered, more can be lowered in functions that are inlined, which know the ranks of their
+        tensors; but first those are found in which more folds.
+        """
+        for lower in dict.fromkeys(("", self.options.lower)) if folded.functions else ():
+            self._find_functions_to_inline(None if self.options.lower else folded, lower)
+        return bool(self._inlined)
+
+    def _find_functions_to_inline(self, folded: onnx.ModelProto | None, lower: LowerTo | Literal[""]) -> None:
         fresh = self.opened
 
         def read() -> onnx.ModelProto:
             nonlocal fresh
             fresh = self._read_again()
-            return fresh.model
+            return inline(fresh.model, self._inlined) if self._inlined else fresh.model
 
         def fold(model: onnx.ModelProto) -> None:
-            port, _ = self._planned(replace(fresh, model=model), ())
+            port, _ = self._planned(replace(fresh, model=model), (), lower)
             port.finish()
 
+        if folded is None:
+            folded = read()
+            fold(folded)
         exclude = self.options.exclude
         keys = functions_in_the_way(folded, exclude)
         if keys:
             self._inlined.update(worth_inlining(read, fold, keys, exclude))
-        return bool(self._inlined)
 
     def _read_again(self) -> OpenModel:
         if isinstance(self.reference, bytes):

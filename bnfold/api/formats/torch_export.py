@@ -58,7 +58,13 @@ class ExportFormat(ProgramFormat[ExportedProgram]):
         before = len(graph.nodes)
         port = AtenPort(graph, exclude=options.exclude, without=without)
         outcome = replace(
-            fold_graph(port, affine_nodes=options.affine, merge_branches=options.merge_branches, across=options.across),
+            fold_graph(
+                port,
+                affine_nodes=options.affine,
+                merge_branches=options.merge_branches,
+                across=options.across,
+                lower=options.lower or None,
+            ),
             unmatched=port.unmatched,
         )
         nodes = Change(before, len(graph.nodes))

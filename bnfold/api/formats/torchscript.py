@@ -61,7 +61,13 @@ class ScriptFormat(ProgramFormat[torch.jit.ScriptModule]):
         before = len(lifted.graph.nodes)
         port = AtenPort(lifted.graph, exclude=options.exclude, without=without)
         outcome = replace(
-            fold_graph(port, affine_nodes=options.affine, merge_branches=options.merge_branches, across=options.across),
+            fold_graph(
+                port,
+                affine_nodes=options.affine,
+                merge_branches=options.merge_branches,
+                across=options.across,
+                lower=options.lower or None,
+            ),
             unmatched=port.unmatched,
         )
         nodes = Change(before, len(lifted.graph.nodes))

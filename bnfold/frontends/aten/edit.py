@@ -8,6 +8,23 @@ from bnfold.frontends.common.parameters import NewParameter
 
 
 @dataclass(frozen=True, eq=False)
+class Successor:
+    """An operator that stands in the place of another.
+
+    Attributes:
+        op: qualified name without overload.
+        operand: the argument that is what stands before it.
+        tensors: new parameters, by argument.
+        arguments: the other arguments of the schema.
+    """
+
+    op: str
+    operand: str
+    tensors: Mapping[str, NewParameter]
+    arguments: Mapping[str, int | Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False)
 class AtenEdit:
     """A change of one node that can be carried out without further questions.
 
@@ -22,6 +39,7 @@ class AtenEdit:
         lists: arguments that become other lists or numbers.
         further: changes of nodes that this one stands for.
         renamed: tensors inside of it that hold other values then.
+        successors: where it goes: what stands in its place, in a row.
     """
 
     node: AtenNode
@@ -34,3 +52,4 @@ class AtenEdit:
     lists: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
     further: Sequence["AtenEdit"] = ()
     renamed: Sequence[AtenValue] = ()
+    successors: Sequence[Successor] = ()

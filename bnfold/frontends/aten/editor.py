@@ -16,6 +16,9 @@ from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Refusal
 
+# What the constant operand of arithmetic is called.
+_SAID = {("mul", "other"): "scale", ("add", "other"): "shift"}
+
 
 class AtenEditor:
     """Carries out edits.
@@ -53,6 +56,23 @@ class AtenEditor:
             self.apply(other)
         for value in edit.renamed:
             self._rename(value)
+
+    def succeed(self, edit: AtenEdit) -> list[AtenNode]:
+        """Put the successors of a node in its place, each of which makes a tensor of its own."""
+        node, weight_name = edit.node, _weight_name(edit.node)
+        added: list[AtenNode] = []
+        for successor in reversed(edit.successors):
+            what = successor.op.rpartition("::")[2]
+            tensors = {
+                name: self._new(_name_beside(weight_name, node, _SAID.get((what, name), name)), parameter, node)
+                for name, parameter in successor.tensors.items()
+            }
+            arguments = {**tensors, **successor.arguments}
+            operator = operator_of(successor.op)
+            label = f"{node.label}_{what}"
+            added.insert(0, self._graph.add_behind(node, operator, successor.operand, arguments, label))
+        self._graph.bypass(node, node.inputs[0])
+        return added
 
     def bypass(self, node: AtenNode, source: int) -> AtenValue:
         """Remove a node: who read its output reads its input, which is returned."""
@@ -158,6 +178,12 @@ def _weight_name(node: AtenNode) -> str:
             if value.parameter is not None or stored is not value:
                 return stored.name
     return ""
+
+
+def _name_beside(weight_name: str, node: AtenNode, what: str) -> str:
+    """A name for a new parameter in the module of a norm: "bn1.scale" beside "bn1.weight"."""
+    stem = weight_name[: -len("weight")] if weight_name.endswith("weight") else f"{_module_of(node)}."
+    return f"{stem}{what}"
 
 
 def _bias_name(weight_name: str) -> str:

@@ -13,6 +13,7 @@ from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.editor import AtenEditor
 from bnfold.frontends.aten.encode import encode
 from bnfold.frontends.aten.graph import AtenGraph
+from bnfold.frontends.aten.lowering import encode_lowered
 from bnfold.frontends.aten.node import AtenNode, AtenValue, reads_values
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.left_alone import LeftAlone
@@ -145,9 +146,17 @@ class AtenPort:
         """The edit that gives the node this meaning."""
         return encode(node, meaning, self._constants)
 
+    def encode_lowered(self, node: AtenNode, parts: Sequence[Meaning]) -> AtenEdit | Refusal:
+        """The edit that puts other operators in the place of a batch normalisation."""
+        return encode_lowered(node, parts)
+
     def apply(self, edit: AtenEdit) -> None:
         """Carry out an edit."""
         self._editor.apply(edit)
+
+    def lower(self, edit: AtenEdit) -> Sequence[AtenNode]:
+        """Carry out an edit; the node itself goes."""
+        return self._editor.succeed(edit)
 
     def added_nodes(self, edit: AtenEdit) -> int:
         """An addition, where the node has no room for a bias."""

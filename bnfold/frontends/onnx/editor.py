@@ -59,6 +59,8 @@ class ModelEditor:
             self._set_parameter(node, slot, edit.parameters[slot])
         for change in edit.requantized:
             self._requantize(node, change)
+        if edit.keeps_inputs is not None:
+            self._trim(node, edit.keeps_inputs)
         if edit.bias_behind is not None:
             self._add_behind(node, edit.bias_behind)
         if edit.op_type:
@@ -195,6 +197,17 @@ class ModelEditor:
         self._connect(reader, slot, output)
         self.added_nodes.setdefault(node, []).append(copy)
         return copy
+
+    def _trim(self, node: OnnxNode, inputs: int) -> None:
+        """Leave a node so many inputs, and one output."""
+        gone = node.inputs[inputs:]
+        for slot, value in enumerate(gone, start=inputs):
+            if value is not None:
+                value.readers.remove((node, slot))
+                self._freeze(value)
+        del node.inputs[inputs:], node.proto.input[inputs:]
+        del node.outputs[1:], node.proto.output[1:]
+        self._drop_unread_constants([value for value in gone if value is not None])
 
     def _reshape_output(self, node: OnnxNode) -> None:
         output, tell = node.outputs[0], node.traits.tell_output_shape

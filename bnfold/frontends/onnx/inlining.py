@@ -98,7 +98,8 @@ def _tag(model: onnx.ModelProto) -> None:
 def _tags(model: onnx.ModelProto) -> Iterator[str]:
     for _, graph in _graphs(model):
         for node in graph.node:
-            yield from (entry.value for entry in node.metadata_props if entry.key == _TAG)
+            if _is_batch_norm(node):
+                yield from (entry.value for entry in node.metadata_props if entry.key == _TAG)
 
 
 def _key(function: onnx.FunctionProto) -> FunctionKey:

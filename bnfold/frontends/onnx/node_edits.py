@@ -31,6 +31,7 @@ class OnnxEdit:
         float_attributes: new values of float attributes, where the node has them.
         bias_behind: what an Add right behind the node adds; None where there is none.
         widens_output: whether the node's first output gets another shape, which its readers broadcast as before.
+        keeps_inputs: where it becomes another operator: how many inputs, from the first on, that has; None for all.
         requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
         attributes: integer attributes to set, whether the node has them or not; None removes one.
     """
@@ -43,6 +44,7 @@ class OnnxEdit:
     requantized: Sequence[Requantized] = ()
     attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)
     widens_output: bool = False
+    keeps_inputs: int | None = None
 
 
 def edit_of(

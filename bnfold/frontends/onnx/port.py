@@ -13,6 +13,7 @@ from bnfold.frontends.onnx.editor import ModelEditor
 from bnfold.frontends.onnx.encode import encode
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue
 from bnfold.frontends.onnx.indexing import index_model
+from bnfold.frontends.onnx.lowering import encode_lowered
 from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.ranks import complete_shapes
 from bnfold.frontends.onnx.shapes import infer_shapes
@@ -171,9 +172,18 @@ class OnnxPort:
         """The edit that gives the node this meaning."""
         return encode(node, meaning, self._constants)
 
+    def encode_lowered(self, node: OnnxNode, parts: Sequence[Meaning]) -> OnnxEdit | Refusal:
+        """The edit that makes a BatchNormalization other operators."""
+        return encode_lowered(node, parts, self._constants)
+
     def apply(self, edit: OnnxEdit) -> None:
         """Carry out an edit."""
         self._editor.apply(edit)
+
+    def lower(self, edit: OnnxEdit) -> Sequence[OnnxNode]:
+        """Carry out an edit; the node itself stays, as another operator, and one may stand behind it."""
+        self._editor.apply(edit)
+        return (edit.node, *self._editor.added_nodes.get(edit.node, ()))
 
     def added_nodes(self, edit: OnnxEdit) -> int:
         """An Add, where the node has no room for a bias."""

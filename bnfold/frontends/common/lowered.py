@@ -1,0 +1,24 @@
+"""Constants of the operators that stand for a BatchNorm: rounded once, in the type of the tensor."""
+
+import numpy as np
+
+from bnfold.frontends.common.parameters import NewParameter, new_operand, without_leading_ones
+from bnfold.frontends.common.precision import round_weight
+from bnfold.refusal import Refusal
+from bnfold.semantics import AffineMap, Form
+from bnfold.weight import Weight
+
+
+def operand_of(meaning: AffineMap, dtype: np.dtype[np.generic]) -> NewParameter | Refusal:
+    """What a product multiplies by, or a sum adds; without an axis for the batch.
+
+    Returns:
+        The constant; OVERFLOW where the type cannot hold it, UNDERFLOW where it would lose digits of a scale.
+    """
+    rank = meaning.affine.rank - 1
+    if meaning.form is Form.SHIFT:
+        return new_operand(without_leading_ones(meaning.affine.shift, rank), dtype, meaning.form)
+    scale = without_leading_ones(meaning.affine.scale, rank)
+    # A scale is a weight with one number per channel, and no more of it may be lost.
+    rounded = round_weight(Weight(scale.reshape(-1, 1, 1)), dtype)
+    return rounded if isinstance(rounded, Refusal) else new_operand(scale, dtype, meaning.form)
