@@ -23,7 +23,7 @@ Exit status (of several models, the first of 70, 3, 2, 1, 5, 4, 0):
   1   the folded model does not equal the original; nothing was written
   2   the options are wrong, or the output cannot be written
   3   the model cannot be read, or is invalid
-  4   a BatchNorm stays, and --fail-on-kept is given
+  4   BatchNorms stay that --fail-on-kept, --max-kept or --allow-kept forbid
   5   equality could not be checked; nothing was written
   70  a bug in bnfold
   129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM; nothing is left half done
@@ -59,7 +59,7 @@ _result_options = together(
         metavar="FILE",
         type=parse_report,
         multiple=True,
-        help="Write a report on all models, .json or .html, or - for JSON on standard output; repeatable.",
+        help="Write a report on all models, .json, .html or .sarif, or - for JSON on standard output; repeatable.",
     ),
     _results("--to", type=click.Choice(["onnx"]), help="Write ONNX, exported from the folded program of PyTorch."),
 )
@@ -127,6 +127,18 @@ _folding_options = together(
 )
 @work_options
 @_gates("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
+@_gates("--max-kept", metavar="N", type=click.IntRange(min=0), help="Exit with 4 if more than N of a model stay.")
+@_gates(
+    "--allow-kept",
+    metavar="NODE",
+    multiple=True,
+    help="Exit with 4 if others stay, beyond --max-kept; a glob pattern; repeatable.",
+)
+@_gates(
+    "--annotate/--no-annotate",
+    default=None,
+    help="Print annotations for GitHub.  [default: where GITHUB_ACTIONS=true]",
+)
 @screen_options
 @click.version_option(__version__, prog_name="bnfold", message="%(prog)s %(version)s")
 @click.pass_context

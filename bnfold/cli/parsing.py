@@ -15,7 +15,7 @@ from bnfold.writing.destination import STDOUT, destination_of
 T = TypeVar("T")
 
 _ARRAY_ENDINGS = (".npy", ".npz")
-_REPORT_ENDINGS = (".json", ".html")
+_REPORT_ENDINGS = (".json", ".html", ".sarif")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)(i?b?)", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
@@ -56,12 +56,14 @@ def parse_input(text: str) -> tuple[str, Path]:
 
 
 def parse_report(text: str) -> Path:
-    """FILE.json or FILE.html; standard output and other streams, which have no ending, take JSON."""
+    """FILE.json, FILE.html or FILE.sarif; standard output and other streams, which have no ending, take JSON."""
     if text == "-":
         return STDOUT
     path = Path(text)
     if path.suffix.lower() not in _REPORT_ENDINGS and not _is_stream(path):
-        raise click.BadParameter(f"got {text!r}, expected a file that ends in {' or '.join(_REPORT_ENDINGS)}")
+        raise click.BadParameter(
+            f"got {text!r}, expected a file that ends in {', '.join(_REPORT_ENDINGS[:-1])} or {_REPORT_ENDINGS[-1]}"
+        )
     return path
 
 

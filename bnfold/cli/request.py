@@ -54,6 +54,9 @@ class Request:
         memory_limit: bytes; None for what suits the size of the model.
         jobs: how many models to fold at a time.
         fail_on_kept: whether a BatchNorm that stays is a failure.
+        max_kept: how many may stay; None for any number, or none with `fail_on_kept`.
+        allow_kept: glob patterns of names of BatchNorms that may stay beside these.
+        annotate: whether to print annotations for GitHub; None where its runners run the call.
         quiet: print no results.
         verbose: print every node, and tracebacks of bugs.
     """
@@ -81,6 +84,9 @@ class Request:
     memory_limit: int | None
     jobs: int
     fail_on_kept: bool
+    max_kept: int | None
+    allow_kept: tuple[str, ...]
+    annotate: bool | None
     quiet: bool
     verbose: bool
 

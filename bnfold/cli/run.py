@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnfold.cli.annotations import annotation, are_wanted, of_kept
 from bnfold.cli.earlier_results import without_own_results
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of, worst
+from bnfold.cli.gate import Gate
 from bnfold.cli.progress import Progress
 from bnfold.cli.report_files import save_reports
 from bnfold.cli.request import Request
@@ -34,6 +36,7 @@ class _Result:
     report: "Report | None" = None
     failure: "Failure | None" = None
     error: Exception | None = None
+    refusal: str = ""
 
 
 def run(request: Request, screen: Screen) -> ExitCode:
@@ -55,13 +58,15 @@ def run(request: Request, screen: Screen) -> ExitCode:
             for job, result in zip(jobs, folded, strict=True):
                 results.append(result)
                 _tell(job.source, result, screen)
+                if are_wanted(request.annotate):
+                    _annotate(job.source, result, screen)
     except (UsageError, KeyboardInterrupt) as error:
         rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
         _save_reports(request, [*results, *rest], screen)
         raise
     if len(jobs) > 1:
         screen.show_totals(*_told(results), time.monotonic() - began)
-    _warn_of_unmatched(results, screen)
+    _warn_of_unmatched(results, request, screen)
     return worst([*(result.code for result in results), *_save_reports(request, results, screen)])
 
 
@@ -137,8 +142,9 @@ def _fold(job: Job, options: "FoldOptions", request: Request, progress: Progress
             )
     except Exception as error:
         return _failed(job.source, error)
-    kept = request.fail_on_kept and report.batch_norms.kept
-    return _Result(ExitCode.KEPT if kept else ExitCode.DONE, report)
+    gate = Gate.of(request)
+    refusal = gate.refusal(report) if gate is not None else ""
+    return _Result(ExitCode.KEPT if refusal else ExitCode.DONE, report, refusal=refusal)
 
 
 def _failed(source: Path, error: Exception) -> _Result:
@@ -166,14 +172,25 @@ def _tell(source: Path, result: _Result, screen: Screen) -> None:
         screen.show(result.report)
     if result.error is not None:
         screen.complain_of(result.error, source)
-    elif result.report is not None and result.code is ExitCode.KEPT:
-        tally = result.report.batch_norms
-        screen.complain(f"--fail-on-kept: {tally.kept} of {tally.found} BatchNorms stay", source)
+    elif result.refusal:
+        screen.complain(result.refusal, source)
 
 
-def _warn_of_unmatched(results: Sequence[_Result], screen: Screen) -> None:
-    """Name the patterns of --exclude that say nothing, of which one is easily mistyped."""
-    reports = [result.report for result in results if result.report is not None]
+def _annotate(source: Path, result: _Result, screen: Screen) -> None:
+    """Print what became of a model for GitHub's runners."""
+    problem = message_of(result.error) if result.error is not None else result.refusal
+    if problem:
+        screen.tell(annotation("error", source, "bnfold", problem))
+    for line in of_kept(result.report) if result.report is not None else ():
+        screen.tell(line)
+
+
+def _warn_of_unmatched(results: Sequence[_Result], request: Request, screen: Screen) -> None:
+    """Name the patterns of --exclude and --allow-kept that say nothing, of which one is easily mistyped."""
+    reports, _ = _told(results)
+    gate = Gate.of(request)
+    for pattern in gate.unmatched(reports) if gate is not None and reports else ():
+        screen.warn(f"--allow-kept {pattern!r} matches no BatchNorm that stays")
     for pattern in reports[0].outcome.unmatched if reports else ():
         if all(pattern in report.outcome.unmatched for report in reports):
             where = reports[0].input if len(reports) == 1 else f"these {len(reports)} models"

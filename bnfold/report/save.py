@@ -1,4 +1,4 @@
-"""Report files: JSON or HTML by the ending of their name, written whole or not at all."""
+"""Report files: JSON, HTML or SARIF by the ending of their name, written whole or not at all."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,16 +6,20 @@ from pathlib import Path
 from bnfold.report.html import render_html
 from bnfold.report.json import render_json
 from bnfold.report.model import Failure, Report
+from bnfold.report.sarif import render_sarif
 from bnfold.writing.destination import cannot_be_written, destination_of
 from bnfold.writing.publishing import publish_files
 from bnfold.writing.staging import staging_folder
+
+_RENDERERS = {".html": render_html, ".sarif": render_sarif}
 
 
 def save_report(path: Path, reports: Sequence[Report], failures: Sequence[Failure] = ()) -> tuple[str, ...]:
     """Write the report on a call.
 
     Args:
-        path: HTML if it ends in .html, else JSON. An existing file is replaced, a device or a pipe is written through.
+        path: HTML if it ends in .html, SARIF if in .sarif, else JSON. An existing file is replaced, a device or a pipe
+            is written through.
         reports: one per model that has one, in the order of the call.
         failures: one per model that has none.
 
@@ -26,7 +30,7 @@ def save_report(path: Path, reports: Sequence[Report], failures: Sequence[Failur
         UsageError: it cannot be written; what was there before is still there.
     """
     destination = destination_of(path)
-    render = render_html if path.suffix.lower() == ".html" else render_json
+    render = _RENDERERS.get(path.suffix.lower(), render_json)
     with staging_folder(destination) as folder:
         staged = folder / destination.path.name
         try:

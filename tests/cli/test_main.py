@@ -254,6 +254,37 @@ def test_fail_on_kept(model, capsys):
     assert run(capsys, model("differs"), "--fail-on-kept")[0] == 1
 
 
+def test_how_many_may_stay_and_which(model, capsys):
+    assert run(capsys, model("stays"), "--max-kept", "1")[0] == 0
+    assert run(capsys, model("stays"), "--allow-kept", "bn*")[0] == 0
+    code, _, err = run(capsys, model("stays"), "--allow-kept", "typo*", "-q")
+    assert code == 4
+    assert err.splitlines() == [
+        "bnfold: m.onnx: --allow-kept: 1 of 2 BatchNorms stay",
+        "bnfold: warning: --allow-kept 'typo*' matches no BatchNorm that stays",
+    ]
+    assert run(capsys, model("stays"), "--max-kept", "-1")[0] == 2
+
+
+def test_runners_of_github_are_told(model, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    _, out, _ = run(capsys, model("stays"), "--fail-on-kept", "-q")
+    assert out.splitlines() == [
+        "::error file=m.onnx,title=bnfold::--fail-on-kept: 1 of 2 BatchNorms stay",
+        (
+            "::notice file=m.onnx,title=1 BatchNorm stays::cannot be folded by any rewrite of this file: "
+            "bn3: a negative scale cannot pass the operator (BNF104)"
+        ),
+    ]
+    assert run(capsys, model("broken"), "-q")[1].startswith("::error file=m.onnx,title=bnfold::is not an ONNX model, ")
+    assert run(capsys, model("stays"), "-q", "--no-annotate")[1] == ""
+
+
+def test_a_report_for_code_scanning(model, capsys):
+    assert run(capsys, model("stays"), "--report", "r.sarif")[0] == 0
+    assert json.loads(Path("r.sarif").read_text())["runs"][0]["results"][0]["ruleId"] == "BNF104"
+
+
 def test_quiet_prints_errors_only(model, capsys):
     assert run(capsys, model(), "-q") == (0, "", "")
     _, out, err = run(capsys, model("differs"), "-q")
@@ -422,7 +453,7 @@ def test_a_result_that_is_named_alone_is_folded(model, capsys):
         (("m.onnx", "--dim", "a=1", "--dim", "a=2"), "Invalid value for '--dim': 'a' is given twice"),
         (("m.onnx", "--samples", "0"), "Invalid value for '--samples'"),
         (("m.onnx", "--rtol", "nan"), "Invalid value for '--rtol': got 'nan', expected a finite number"),
-        (("m.onnx", "--report", "r.txt"), "expected a file that ends in .json or .html"),
+        (("m.onnx", "--report", "r.txt"), "expected a file that ends in .json, .html or .sarif"),
         (("m.onnx", "--input", "x=x.npy"), "--input x=x.npy: cannot be read as a NumPy file: No such file"),
         (("m.onnx", "-o", "m.onnx"), "m.onnx is the model itself"),
         (("m.onnx", "-o", "no/m.onnx"), "there is no folder no"),
