@@ -103,9 +103,8 @@ def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]
     """Of each convolution, one for each axis. Every output of a ConvTranspose sees every place that is near enough."""
     found = []
     for node in part:
-        weight = graph.parameter(node.input[1]) if node.op_type in CONVOLUTIONS else None
-        if weight is not None:
-            kernel = [int(size) for size in weight.dims[2:]]
+        kernel = _kernel(node, graph) if node.op_type in CONVOLUTIONS else []
+        if kernel:
             given = {entry.name: [int(size) for size in entry.ints] for entry in node.attribute}
             ones = [1] * len(kernel)
             dilations = given.get("dilations", ones)
@@ -116,6 +115,13 @@ def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]
             axes = zip(kernel, dilations, strides, both, strict=True)
             found.append([Window((size - 1) * by + 1, step, pad) for size, by, step, pad in axes])
     return found
+
+
+def _kernel(node: "NodeProto", graph: Structure) -> list[int]:
+    """How long the kernel of a convolution is on each axis; [] where its weight is computed and nothing says it."""
+    weight = graph.parameter(node.input[1])
+    said = next((entry.ints for entry in node.attribute if entry.name == "kernel_shape"), ())
+    return [int(size) for size in (said if weight is None else weight.dims[2:])]
 
 
 def _alike_in_samples(node: "NodeProto", graph: Structure, least_rank: int) -> bool:
@@ -154,8 +160,7 @@ def _fixes_its_size(node: "NodeProto") -> bool:
 
 def _alike_in_places(node: "NodeProto", graph: Structure, axes: int) -> bool:
     if node.op_type in CONVOLUTIONS:
-        stored = graph.parameter(node.input[1]) is not None
-        return stored and not any(attribute.name == "auto_pad" for attribute in node.attribute)
+        return bool(_kernel(node, graph)) and not any(attribute.name == "auto_pad" for attribute in node.attribute)
     if node.op_type == "BatchNormalization":
         return True
     if node.op_type in ("Concat", "Split"):

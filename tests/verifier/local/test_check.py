@@ -159,7 +159,7 @@ def weight_norm(precision, factor=1.0):
     net.node("ReduceL2", ["v"], "length", axes=[1, 2, 3])
     net.node("Div", ["v", "length"], "direction")
     net.node("Mul", ["g", "direction"], "w")
-    net.node("Conv", ["x", "w"], "c")
+    net.node("Conv", ["x", "w"], "c", kernel_shape=[3, 3])
     net.batch_norm("c", "n", 8, precision)
     net.node("Relu", ["n"], "y")
     return net.model({"x": [1, 16, 12, 12]}, ["y"], dtype=precision)

@@ -1,6 +1,6 @@
 """Convolutions and matrix products in float64, on BLAS.
 
-Source: ONNX Conv-1 to -22, ConvTranspose-1 to -22, Gemm-1 to -13, MatMul-1 to -13, Einsum-12.
+Source: ONNX Conv-1 to -22, ConvTranspose-1 to -22, Gemm-1 to -13, MatMul-1 to -13.
 """
 
 from collections.abc import Sequence
@@ -40,11 +40,6 @@ def _matmul(_call: Call, a: Array, b: Array) -> Array:
 def _gemm(call: Call, a: Array, b: Array, c: Array | None = None) -> Array:
     made = call.get("alpha", 1.0) * product(a.T if call.get("transA") else a, b.T if call.get("transB") else b)
     return np.asarray(made if c is None else made + call.get("beta", 1.0) * c)
-
-
-@computes("Einsum")
-def _einsum(call: Call, *inputs: Array) -> Array:
-    return np.asarray(np.einsum(call.text("equation", ""), *inputs, optimize=True))
 
 
 def padding(

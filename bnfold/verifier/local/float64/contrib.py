@@ -17,6 +17,7 @@ from bnfold.verifier.local.float64.operator import (
     NotComputedError,
     computes,
 )
+from bnfold.verifier.local.float64.reference import by_reference
 
 _computes = partial(computes, table=OF_MICROSOFT)
 _NUMBERS = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("alpha", "beta")}
@@ -24,6 +25,8 @@ _NUMBERS = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("al
 
 def _standard(op_type: str, call: Call, *inputs: Array | None, **attributes: Any) -> Array:  # noqa: ANN401
     """What an operator of ONNX makes of the same inputs, with these attributes instead of the call's."""
+    if op_type not in OPERATORS:
+        return by_reference(op_type, call.version, inputs, attributes)
     given = attributes or call.attributes
     made = OPERATORS[op_type](replace(call, op_type=op_type, outputs=1, attributes=given), *inputs)
     return made if isinstance(made, np.ndarray) else made[0]
@@ -33,10 +36,8 @@ def _activated(call: Call, x: Array, numbers: dict[str, float]) -> Array:
     name = call.text("activation", "")
     if not name:
         return x
-    if name not in OPERATORS:
-        raise NotComputedError(f"{call.op_type} with the activation {name!r}")
     given = {key: numbers[key] for key in _NUMBERS.get(name, ()) if key in numbers}
-    return _standard(name, call, x, **(given or {"none": 0}))
+    return np.clip(x, given["min"], given["max"]) if name == "Clip" else _standard(name, call, x, **given)
 
 
 @_computes("FusedConv")

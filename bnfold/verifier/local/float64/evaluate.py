@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnfold.verifier.local.float64 import contractions, contrib, elementwise, movement, quantization, reductions
+from bnfold.verifier.local.float64 import amended, contractions, contrib, pooling, quantization
 from bnfold.verifier.local.float64.operator import OF_MICROSOFT, OPERATORS, Array, Call, NotComputedError
-from bnfold.verifier.local.float64.reference import by_reference
+from bnfold.verifier.local.float64.reference import ReferenceNode
 from bnfold.verifier.models.graph import Structure, bodies, is_standard
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Float64Subgraph"]
 
-_ = (contractions, contrib, elementwise, movement, reductions)  # each enters its operators into the table
+_ = (amended, contractions, contrib, pooling)  # each enters its operators into the table
 _MICROSOFT = "com.microsoft"
 # Of both domains, with the same meaning.
 OF_MICROSOFT |= {op_type: OPERATORS[op_type] for op_type in ("QuantizeLinear", "DequantizeLinear")}
@@ -34,16 +34,15 @@ class Float64Subgraph:
         graph, nodes, output: the same.
         stored: every tensor of numbers that the nodes read and the model stores, by name, in its own type; tensors in
             bodies and in functions that are called are among them, under names of their own.
-        by_reference: operators that onnx's reference implementation computed in the last run.
         made: by the last run.
     """
 
     def __init__(self, graph: Structure, nodes: Sequence[int], output: str) -> None:
         self.graph, self.output = graph, output
         self.nodes = [index for index in nodes if graph.parameter(graph.nodes[index].output[0]) is None]
-        self.by_reference: set[str] = set()
         self.made = np.empty(0)
         self._calls: dict[int, tuple[Call, Callable[..., Any] | None]] = {}
+        self._by_reference: dict[int, ReferenceNode] = {}
 
     @cached_property
     def stored(self) -> dict[str, Array]:
@@ -97,7 +96,6 @@ class Float64Subgraph:
             NotComputedError: an operator cannot be computed.
         """
         values = dict(given)
-        self.by_reference = set()
         with np.errstate(all="ignore"):
             for index in self.nodes:
                 node = self.graph.nodes[index]
@@ -129,19 +127,20 @@ class Float64Subgraph:
         rounds: bool,
     ) -> Sequence[Array]:
         node = self.graph.nodes[index]
-        if not rounds and self._is_quantizer(index):
-            return [quantization.without_rounding(self._call(index)[0], *inputs)]  # type: ignore[arg-type]
         call, compute = self._call(index)
-        try:
-            if compute is None:
-                raise NotComputedError(node.op_type)
-            made = compute(call, *inputs)
-            return [made] if isinstance(made, np.ndarray) else list(made)
-        except NotComputedError:
-            self.by_reference.add(node.op_type)
-            return by_reference(self.graph, node, inputs, values, stored)
-        except (ValueError, IndexError, TypeError, AttributeError, KeyError) as error:
-            raise NotComputedError(f"{node.op_type}: {error}") from error
+        if not rounds and self._is_quantizer(index):
+            compute = quantization.without_rounding
+        if compute is not None:
+            try:
+                made = compute(call, *inputs)
+                return [made] if isinstance(made, np.ndarray) else list(made)
+            except NotComputedError:
+                pass
+            except (ValueError, IndexError, TypeError, AttributeError, KeyError) as error:
+                raise NotComputedError(f"{node.op_type}: {error}") from error
+        if index not in self._by_reference:
+            self._by_reference[index] = ReferenceNode(self.graph, node)
+        return self._by_reference[index].run(inputs, values, stored)
 
     def _call(self, index: int) -> tuple[Call, Callable[..., Any] | None]:
         """The call, and what computes it; None where nothing here does."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -28,7 +27,6 @@ class Call:
         version: of the operator set that the model imports.
         outputs: how many outputs the node names.
         attributes: as ONNX's helper reads them.
-        stored: numpy dtypes of the inputs as the model stores them, where it does.
     """
 
     op_type: str
@@ -65,8 +63,3 @@ def computes(*op_types: str, table: dict[str, Compute] = OPERATORS) -> Callable[
         return compute
 
     return enter
-
-
-def is_float(array: Array) -> bool:
-    """Whether it is a tensor of floating-point numbers, in float64 as all of them are here."""
-    return array.dtype == np.float64

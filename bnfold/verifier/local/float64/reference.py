@@ -1,10 +1,10 @@
-"""Operators that are not computed here, by onnx's reference implementation in float64: slow, and complete.
+"""Operators by onnx's reference implementation, in float64: complete, but slow at contractions and pooling.
 
 Where a node has bodies or calls a function, what is in there is computed by the table here where that knows it: onnx's
 own BatchNormalization takes the statistics of the batch before version 14, and its ConvTranspose has no groups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,57 +15,100 @@ from bnfold.verifier.models.dtypes import BFLOAT16, DOUBLE, FLOAT, FLOAT16
 from bnfold.verifier.models.graph import Structure, bodies, captures
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+    from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto
 
 _NARROWER = (FLOAT, FLOAT16, BFLOAT16)
 _OWN = ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def by_reference(
-    graph: Structure,
-    node: "NodeProto",
-    inputs: Sequence[Array | None],
-    values: Mapping[str, Array],
-    stored: Mapping[str, Array],
-) -> list[Array]:
-    """The outputs of a node.
+class ReferenceNode:
+    """A node of a graph, ready to run again and again.
 
     Args:
         graph: that it is in.
         node: the node.
-        inputs: what it reads; None for one that is left out.
-        values: tensors of the graph, for what bodies capture.
-        stored: values of stored tensors; of those in bodies and functions as well, by name.
-
-    Raises:
-        NotComputedError: the reference implementation lacks it, or stumbles.
     """
-    from onnx import NodeProto, helper
+
+    def __init__(self, graph: Structure, node: "NodeProto") -> None:
+        self._graph, self._node = graph, node
+        self._holds_tensors = any(bodies(node)) or graph.function(node) is not None
+        self._evaluator: Any = None
+
+    def run(
+        self, inputs: Sequence[Array | None], values: Mapping[str, Array], stored: Mapping[str, Array]
+    ) -> list[Array]:
+        """Its outputs.
+
+        Args:
+            inputs: what it reads; None for one that is left out.
+            values: tensors of the graph, for what bodies capture.
+            stored: values of stored tensors; of those in bodies and functions as well, by name.
+
+        Raises:
+            NotComputedError: the reference implementation lacks it, or stumbles.
+        """
+        given = {name: array for name, array in zip(self._node.input, inputs, strict=True) if array is not None}
+        given |= {name: values[name] if name in values else stored[name] for name in captures(self._node)}
+        try:
+            if self._evaluator is None or self._holds_tensors:
+                self._evaluator = self._ready(given, stored)
+            made = self._evaluator.run(None, given)
+        except Exception as error:  # onnx's implementations raise what they like
+            raise NotComputedError(f"{self._node.op_type}: {error}") from error
+        if not all(isinstance(array, np.ndarray) for array in made):
+            raise NotComputedError(f"{self._node.op_type} gives other values than tensors")
+        places = iter(made)
+        return [next(places) if name else np.empty(0) for name in self._node.output]
+
+    def _ready(self, given: Collection[str], stored: Mapping[str, Array]) -> Any:  # noqa: ANN401 - a ReferenceEvaluator
+        from onnx import NodeProto
+
+        own = NodeProto()
+        own.CopyFrom(self._node)
+        _widen(own, stored)
+        called = self._graph.model.proto.functions if self._holds_tensors else ()
+        functions = [_widened_function(function, stored) for function in called]
+        return _evaluator([own], given, filter(None, own.output), self._graph.model.proto.opset_import, functions)
+
+
+def _evaluator(
+    nodes: "Sequence[NodeProto]",
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    opsets: "Sequence[OperatorSetIdProto]",
+    functions: "Sequence[FunctionProto]",
+) -> Any:  # noqa: ANN401 - a ReferenceEvaluator
+    from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    own = NodeProto()
-    own.CopyFrom(node)
-    _widen(own, stored)
-    given = {name: array for name, array in zip(node.input, inputs, strict=True) if array is not None}
-    given |= {name: values[name] if name in values else stored[name] for name in captures(node)}
-    ports = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-        for name, array in given.items()
-    ]
-    outputs = [name for name in node.output if name]
-    proto = helper.make_model(
-        helper.make_graph([own], "one", ports, [helper.make_empty_tensor_value_info(name) for name in outputs]),
-        opset_imports=graph.model.proto.opset_import,
-        functions=[_widened_function(function, stored) for function in graph.model.proto.functions],
-    )
+    begin, end = ([helper.make_empty_tensor_value_info(name) for name in names] for names in (inputs, outputs))
+    graph = helper.make_graph(nodes, "nodes", begin, end)
+    proto = helper.make_model(graph, opset_imports=opsets, functions=functions)
+    return ReferenceEvaluator(proto, new_ops=_own_operators())
+
+
+def by_reference(op_type: str, version: int, inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> Array:
+    """The first output of an operator of ONNX, called without a graph.
+
+    Args:
+        op_type: the operator.
+        version: of ONNX's operators.
+        inputs: what it reads; None for one that is left out.
+        attributes: those that are not left out.
+
+    Raises:
+        NotComputedError: as `ReferenceNode.run`.
+    """
+    from onnx import helper
+
+    given = {f"x{place}": array for place, array in enumerate(inputs) if array is not None}
+    names = [f"x{place}" if f"x{place}" in given else "" for place in range(len(inputs))]
+    node = helper.make_node(op_type, names, ["y"], **attributes)
     try:
-        made = ReferenceEvaluator(proto, new_ops=_own_operators()).run(None, given)
+        made: Array = _evaluator([node], given, ["y"], [helper.make_opsetid("", version)], ()).run(None, given)[0]
     except Exception as error:  # onnx's implementations raise what they like
-        raise NotComputedError(f"{node.op_type}: {error}") from error
-    if not all(isinstance(array, np.ndarray) for array in made):
-        raise NotComputedError(f"{node.op_type} gives other values than tensors")
-    places = iter(made)
-    return [next(places) if name else np.empty(0) for name in node.output]
+        raise NotComputedError(f"{op_type}: {error}") from error
+    return made
 
 
 def computed_constants(graph: Structure, nodes: Sequence[int], output: str) -> dict[str, Array]:
@@ -79,9 +122,6 @@ def computed_constants(graph: Structure, nodes: Sequence[int], output: str) -> d
     Returns:
         By name; nothing where there is no such tensor, or where onnx's reference implementation stumbles.
     """
-    from onnx import helper
-    from onnx.reference import ReferenceEvaluator
-
     constant = [
         graph.nodes[index] for index in nodes if set(filter(None, graph.nodes[index].output)) <= graph.constants
     ]
@@ -90,17 +130,9 @@ def computed_constants(graph: Structure, nodes: Sequence[int], output: str) -> d
     if not made:
         return {}
     stored = {name: graph.array(name) for name in read if graph.parameter(name) is not None}
-    ports = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-        for name, array in stored.items()
-    ]
-    proto = helper.make_model(
-        helper.make_graph(constant, "constants", ports, [helper.make_empty_tensor_value_info(name) for name in made]),
-        opset_imports=graph.model.proto.opset_import,
-        functions=graph.model.proto.functions,
-    )
+    proto = graph.model.proto
     try:
-        values = ReferenceEvaluator(proto).run(None, stored)
+        values = _evaluator(constant, stored, made, proto.opset_import, proto.functions).run(None, stored)
     except Exception:  # onnx's implementations raise what they like
         return {}
     found = {name: array for name, array in zip(made, values, strict=True) if isinstance(array, np.ndarray)}
