@@ -121,6 +121,27 @@ class Widening(Affine):
 
 
 @dataclass(frozen=True, eq=False)
+class Drift(Affine):
+    """An addition of numbers that are not known before run time, but alike along one axis: what a softmax forgets.
+
+    Attributes:
+        axis: the axis.
+    """
+
+    axis: int
+
+    @classmethod
+    def along_last_axis(cls, rank: int) -> "Drift":
+        """One of a tensor of this rank."""
+        return cls(np.ones((1,) * rank), np.zeros((1,) * rank), rank - 1)
+
+    @property
+    def is_identity(self) -> bool:
+        """It changes values, whatever it adds."""
+        return False
+
+
+@dataclass(frozen=True, eq=False)
 class PerChannel:
     """An affine map over one axis: two float64 vectors, each of length 1 or of the axis."""
 

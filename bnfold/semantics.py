@@ -418,6 +418,44 @@ class Product:
     takes_bias: bool = False
 
 
+@dataclass(frozen=True)
+class MatrixProduct:
+    """A matrix product of two tensors that are computed at run time.
+
+    Equation: y[..., i, j] = sum over k of x_0[..., i, k] * x_1[..., k, j]
+    Symbols:  x_0: (..., n, k), x_1: (..., k, m), y: (..., n, m), all of one rank
+    Source:   ONNX MatMul-13
+
+    Attributes:
+        operands: x_0 and x_1.
+        rank: of all three.
+        rows_sum_to_one: whether the rows of x_0 sum to 1, because it comes out of a softmax over its last axis.
+    """
+
+    operands: tuple[Operand, Operand]
+    rank: int
+    rows_sum_to_one: bool = False
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """A softmax, or its logarithm: f(x + t) == f(x) for t that is alike along the axes over which it is taken.
+
+    Equation: y = exp(x) / sum of exp(x) over the axes
+    Symbols:  x, y: (d_1, ..., d_r)
+    Source:   ONNX Softmax-13, LogSoftmax-13
+
+    Attributes:
+        name: of the operator, for people.
+        axes: over which it is taken, from 0.
+        source: index of the input that holds x.
+    """
+
+    name: str
+    axes: tuple[int, ...]
+    source: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Normalisation(Absorber):
     """An instance, group or layer norm, whose statistics are those of what it reads.
@@ -519,6 +557,8 @@ Meaning: TypeAlias = (
     | Split
     | Sum
     | Product
+    | MatrixProduct
+    | Softmax
     | Normalisation
     | Embedding
     | Recurrent

@@ -8,6 +8,12 @@ from bnfold.rules.affine_map import (
     absorb_output_into_affine_map,
     read_batch_norm_as_affine,
 )
+from bnfold.rules.attention import (
+    pull_through_matrix_product,
+    push_drift,
+    push_into_softmax,
+    push_through_matrix_product,
+)
 from bnfold.rules.broadcast_scale import (
     absorb_input_into_broadcast_scale,
     absorb_output_into_broadcast_scale,
@@ -87,6 +93,10 @@ ALL: tuple[Callable[..., object], ...] = (
     push_through_sum,
     pull_through_product,
     push_through_product,
+    pull_through_matrix_product,
+    push_through_matrix_product,
+    push_into_softmax,
+    push_drift,
     read_map_as_contraction,
     chain_contractions,
     merge_branches,

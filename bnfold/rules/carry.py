@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, identity
+from bnfold.affine import Affine, Array, Drift, identity
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.contraction import why_shift_stays
 from bnfold.rules.dispatch import pull, push, refuse
@@ -182,6 +182,8 @@ def _spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refus
     pushed = push(node, inputs)
     if isinstance(pushed, Refusal):
         return pushed
+    if any(isinstance(affine, Drift) for affine in pushed.requirements.values()):
+        return Refusal(Reason.SHIFT_CANNOT_PASS, "what a shift adds to scores is not known before run time")
     return (Sides(_without(inputs, known.inputs), _without(pushed.requirements, known.outputs)),)
 
 

@@ -7,11 +7,17 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from bnfold.affine import Affine, Widening
+from bnfold.affine import Affine, Drift, Widening
 from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.absorbers import absorb_output_into_embedding, absorb_output_into_normalisation
 from bnfold.rules.affine_map import absorb_input_into_affine_map, absorb_output_into_affine_map
+from bnfold.rules.attention import (
+    pull_through_matrix_product,
+    push_drift,
+    push_into_softmax,
+    push_through_matrix_product,
+)
 from bnfold.rules.broadcast_scale import (
     absorb_input_into_broadcast_scale,
     absorb_output_into_broadcast_scale,
@@ -43,6 +49,7 @@ from bnfold.semantics import (
     Contraction,
     Embedding,
     FusedContraction,
+    MatrixProduct,
     Meaning,
     Normalisation,
     Opaque,
@@ -50,6 +57,7 @@ from bnfold.semantics import (
     Product,
     Rearrangement,
     Recurrent,
+    Softmax,
     Split,
     Sum,
 )
@@ -119,6 +127,7 @@ def refuse(node: Opaque) -> Refusal:
 
 
 _OUT_OF_GATES = _never("the operator ends in what is not linear: gates, or a softmax")
+_OUT_OF_SOFTMAX = _never("a softmax is not linear")
 _INTO_STATISTICS = _never("a normalisation takes its statistics from what it reads")
 _INTO_AN_INDEX = _never("the tensor is an index")
 
@@ -130,12 +139,14 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Contraction, _on_output(absorb_output_into_contraction), _on_source(absorb_input_into_contraction)),
     Row(Embedding, _on_output(absorb_output_into_embedding), _INTO_AN_INDEX),
     Row(FusedContraction, _on_output(absorb_output_into_fused_contraction), absorb_input_into_fused_contraction),
+    Row(MatrixProduct, _on_output(pull_through_matrix_product), push_through_matrix_product),
     Row(Normalisation, _on_output(absorb_output_into_normalisation), _INTO_STATISTICS),
     Row(Opaque, lambda node, _maps: refuse(node), lambda node, _maps: refuse(node)),
     Row(Padding, _on_output(pull_through_padding), _on_source(push_through_padding)),
     Row(Product, _on_output(pull_through_product), push_through_product),
     Row(Rearrangement, _on_output(pull_through_rearrangement), _on_source(push_through_rearrangement)),
     Row(Recurrent, _OUT_OF_GATES, _on_source(absorb_input_into_recurrent)),
+    Row(Softmax, _OUT_OF_SOFTMAX, _on_source(push_into_softmax)),
     Row(Split, pull_through_split, _on_source(push_through_split)),
     Row(Sum, _on_output(pull_through_sum), push_through_sum),
 )
@@ -167,6 +178,8 @@ def push(meaning: Meaning, inputs: Maps) -> Moved | Refusal:
         meaning: of the node.
         inputs: the maps by input index, at least one.
     """
+    if any(isinstance(affine, Drift) for affine in inputs.values()):
+        return push_drift(meaning, inputs)
     return _BY_MEANING[type(meaning)].push(meaning, inputs)
 
 

@@ -16,6 +16,7 @@ from bnfold.semantics import (
     Contraction,
     Embedding,
     FusedContraction,
+    MatrixProduct,
     Normalisation,
     Padding,
     Product,
@@ -132,6 +133,12 @@ def _(meaning: Sum, inputs, core=None):  # noqa: ARG001
 def _(meaning: Product, inputs, core=None):  # noqa: ARG001
     bias = 0.0 if meaning.bias is None else meaning.bias
     return (reduce(mul, (inputs[index] for index in range(len(meaning.operands)))) + bias,)
+
+
+@evaluate.register
+def _(meaning: MatrixProduct, inputs, core=None):  # noqa: ARG001
+    assert all(inputs[index].ndim == meaning.rank for index in (0, 1))
+    return (np.matmul(inputs[0], inputs[1]),)
 
 
 @evaluate.register

@@ -21,7 +21,7 @@ from bnfold.frontends.onnx.spellings import find_spellings
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.onnx.writer import write
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
+from bnfold.semantics import AffineMap, Contraction, Meaning
 
 
 class OnnxPort:
@@ -79,7 +79,7 @@ class OnnxPort:
         if left_alone is not None:
             return left_alone
         if node in self._spelled.fixed:
-            return Opaque(Reason.SPELLED_OUT, f"it is part of a spelled-out {self._spelled.fixed[node].name}")
+            return self._spelled.meaning_of(node, decode(node, self._constants))
         return decode(node, self._constants)
 
     def why_it_stays(self, node: OnnxNode) -> Refusal | None:

@@ -8,10 +8,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode
 from bnfold.frontends.onnx.patterns import Computed, Number, OneOf, Op, Parameter, Pattern, Shared, find
 from bnfold.refusal import Reason, Refusal
+from bnfold.semantics import AffineMap, Commuting, Form, Meaning, Opaque
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,13 @@ class Spelling:
         name: what runtimes call it.
         pattern: the expression.
         source: a runtime that puts it together, and where that is written.
+        lets_maps_pass: whether maps may pass the factors that it is made of, which keep their constants.
     """
 
     name: str
     pattern: Pattern
     source: str
+    lets_maps_pass: bool = False
 
 
 def _op(name: str, *operands: Pattern) -> Op:
@@ -117,8 +122,8 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("LayerNormalization", _op("Add", _op("Mul", _normalised(_CENTRED), Parameter()), Parameter()), _ORT),
     Spelling("RMSNormalization", _op("Mul", _normalised("x"), Parameter()), _ORT),
     Spelling("L2 normalisation", _op("Div", "x", _op("Sqrt", _op("Add", _LENGTH, Number()))), _OPENVINO),
-    Spelling("scaled attention", _op("Softmax", _SCORES), _ORT),
-    Spelling("scaled attention", _op("Softmax", _op("Add", _SCORES, "mask")), _ORT),
+    Spelling("scaled attention", _op("Softmax", _SCORES), _ORT, lets_maps_pass=True),
+    Spelling("scaled attention", _op("Softmax", _op("Add", _SCORES, "mask")), _ORT, lets_maps_pass=True),
 )
 
 
@@ -133,6 +138,20 @@ class Spelled:
 
     fixed: Mapping[OnnxNode, Spelling]
     free: Mapping[OnnxNode, Spelling]
+
+    def meaning_of(self, node: OnnxNode, meaning: Meaning) -> Meaning:
+        """What a node means if its constant is fixed: f(s * x + t) == s * f(x) + c * t passes f(x) = c * x.
+
+        Args:
+            node: a node of `fixed`.
+            meaning: what it would mean otherwise.
+        """
+        spelling = self.fixed[node]
+        if spelling.lets_maps_pass and isinstance(meaning, AffineMap) and meaning.form is Form.SCALE:
+            factor = float(meaning.affine.scale.reshape(-1)[0])
+            if factor != 0 and np.all(meaning.affine.scale == factor):
+                return Commuting(meaning.affine.rank, shift_factor=factor, source=meaning.source)
+        return Opaque(Reason.SPELLED_OUT, f"it is part of a spelled-out {spelling.name}")
 
     def why_it_stays(self, node: OnnxNode) -> Refusal | None:
         """Why a node of a spelling is not folded away; None for others."""

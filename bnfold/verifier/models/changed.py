@@ -8,7 +8,7 @@ graph that lies between it and the tensors before it that both models have.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bnfold.verifier.models.graph import Structure, bodies
+from bnfold.verifier.models.graph import Structure, bodies, is_standard
 from bnfold.verifier.models.matching import Match
 
 
@@ -39,8 +39,9 @@ def find_changed_tensors(original: Structure, new: Structure, reused: Collection
     """
     common = _common(original, new).difference(reused)
     match = Match(original, new, common)
+    free = common - _weights_of_sums(original) - _weights_of_sums(new)
     return [
-        _changed_tensor(original, new, common, tensor)
+        _changed_tensor(original, new, free, tensor)
         for tensor in original.producers
         if tensor in common and not match.made_alike(tensor)
     ]
@@ -52,9 +53,19 @@ def _common(original: Structure, new: Structure) -> set[str]:
     return (made - original.constants - new.constants) | (original.inputs & new.inputs)
 
 
-def _changed_tensor(original: Structure, new: Structure, common: set[str], tensor: str) -> ChangedTensor:
-    """Walk back on both sides to tensors that both parts begin with, as near as possible."""
-    stops = common - {tensor}
+def _weights_of_sums(graph: Structure) -> set[str]:
+    """What a softmax makes and a product reads: its rows sum to 1, so that no part may begin there with any values.
+
+    What adds a number to all that such a row weighs adds it to the result.
+    """
+    softmaxes = {node.output[0] for node in graph.nodes if node.op_type == "Softmax" and is_standard(node)}
+    read = {node.input[0] for node in graph.nodes if node.op_type == "MatMul" and is_standard(node)}
+    return softmaxes & read
+
+
+def _changed_tensor(original: Structure, new: Structure, free: set[str], tensor: str) -> ChangedTensor:
+    """Walk back on both sides to tensors that both have, as near as possible, and may begin with any values."""
+    stops = free - {tensor}
     while True:
         ours, before = _part(original, tensor, stops)
         theirs, behind = _part(new, tensor, stops)

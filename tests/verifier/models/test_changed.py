@@ -137,3 +137,20 @@ def test_a_name_that_means_another_tensor_is_a_difference_unless_the_caller_says
 def test_a_wrong_fold_does_not_hide_behind_a_name():
     verdict = bnfold.verify(chain(), folded_with_the_name_of_the_conv(1.001), same_names=False)
     assert verdict.problem.startswith("tensor 'r1': channel 3 ")
+
+
+def test_no_part_begins_with_the_weights_of_a_sum():
+    """Their rows sum to 1: of other values, what is added to all that they weigh would not be what is added behind."""
+    net = Network()
+    net.node("MatMul", ["x", "t"], "scores")
+    net.node("Softmax", ["scores"], "weights", axis=-1)
+    net.node("Add", ["x", net.weight("shift", 3)], "values")
+    net.node("MatMul", ["weights", "values"], "mixed")
+    net.node("MatMul", ["mixed", net.weight("w", 3, 2)], "product")
+    net.node("Add", ["product", net.weight("b", 2)], "y")
+    original = net.model({"x": [2, 4, 3], "t": [2, 3, 4]}, ["y"])
+    folded = bnfold.fold(original, verify=None).model
+    assert [node.op_type for node in folded.graph.node].count("Add") == 1
+    (site,) = find_changed_tensors(*structures(original, folded))
+    assert (site.name, site.boundary) == ("y", ("scores", "x"))
+    assert check(original.SerializeToString(), folded.SerializeToString(), VerifyOptions()).passed

@@ -23,7 +23,9 @@ from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, Traits
 from bnfold.frontends.onnx.node_edits import OnnxEdit, bias_for, edit_of, weight_for
+from bnfold.frontends.onnx.operators.attention import matrix_product
 from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.joins import joins_activations
 from bnfold.frontends.onnx.operators.row import Family, encodes
 from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.frontends.onnx.told_shapes import (
@@ -34,7 +36,7 @@ from bnfold.frontends.onnx.told_shapes import (
     transpose_convolved,
 )
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, NoShift
+from bnfold.semantics import Contraction, MatrixProduct, NoShift
 from bnfold.weight import Weight
 from bnfold.window import Window
 
@@ -195,10 +197,13 @@ def encode_mat_mul(node: OnnxNode, meaning: Contraction, constants: OnnxConstant
 
 
 @FAMILY.operator("MatMul", (1, 9, 13), encode=encode_mat_mul)
-def decode_mat_mul(context: OnnxContext) -> Contraction:
-    """MatMul with a constant of rank 2 on either side. Source: ONNX MatMul-1, -9, -13."""
+def decode_mat_mul(context: OnnxContext) -> Contraction | MatrixProduct:
+    """MatMul with a constant of rank 2 on either side, or with none. Source: ONNX MatMul-1, -9, -13."""
     if not isinstance(context.constants.read(context.required(0)), Refusal):
         return _constant_on_the_left(context)
+    product = matrix_product(context) if joins_activations(context) else None
+    if product is not None:
+        return product
     context.require_float(1)
     stored = context.weight(1)
     if stored.ndim != 2:

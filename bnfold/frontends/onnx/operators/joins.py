@@ -41,7 +41,7 @@ def encode_mul(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> On
 )
 def decode_add(context: OnnxContext) -> AffineMap | Sum:
     """Source: ONNX Add-7, -13, -14."""
-    return _sum(context, (1.0, 1.0)) if _joins(context) else affine_maps.decode_add(context)
+    return _sum(context, (1.0, 1.0)) if joins_activations(context) else affine_maps.decode_add(context)
 
 
 @FAMILY.operator(
@@ -52,7 +52,7 @@ def decode_add(context: OnnxContext) -> AffineMap | Sum:
 )
 def decode_sub(context: OnnxContext) -> AffineMap | Sum:
     """Source: ONNX Sub-7, -13, -14."""
-    return _sum(context, (1.0, -1.0)) if _joins(context) else affine_maps.decode_sub(context)
+    return _sum(context, (1.0, -1.0)) if joins_activations(context) else affine_maps.decode_sub(context)
 
 
 @FAMILY.operator(
@@ -63,7 +63,7 @@ def decode_sub(context: OnnxContext) -> AffineMap | Sum:
 )
 def decode_mul(context: OnnxContext) -> AffineMap | BroadcastScale | Product:
     """Source: ONNX Mul-7, -13, -14."""
-    if not _joins(context):
+    if not joins_activations(context):
         return affine_maps.decode_mul(context)
     return product_of(_shapes(context, 2), takes_bias=any(map(_is_linear, map(context.required, (0, 1)))))
 
@@ -95,7 +95,7 @@ def _is_linear(value: OnnxValue) -> bool:
     return product is not None and product.op in _INTEGER_PRODUCTS and value.element_type != TensorProto.UNDEFINED
 
 
-def _joins(context: OnnxContext) -> bool:
+def joins_activations(context: OnnxContext) -> bool:
     """Whether both operands are computed at run time; a constant that may not be used is another matter."""
     operands = [context.constants.read(context.required(slot)) for slot in (0, 1)]
     return all(isinstance(values, Refusal) and values.reason is Reason.DYNAMIC_PARAMETER for values in operands)

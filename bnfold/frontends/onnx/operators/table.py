@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from bnfold.frontends.onnx.graph import OnnxNode, Traits, canonical_domain
 from bnfold.frontends.onnx.operators import (
     affine_maps,
+    attention,
     casts,
     commuting,
     contractions,
@@ -24,6 +25,7 @@ from bnfold.frontends.onnx.operators.row import Family, Operator
 
 _FAMILIES: Sequence[Family] = (
     affine_maps.FAMILY,
+    attention.FAMILY,
     casts.FAMILY,
     commuting.FAMILY,
     contrib.FAMILY,

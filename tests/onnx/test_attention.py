@@ -1,0 +1,212 @@
+"""Attention spelled out in MatMul, Softmax, MatMul: what it lets pass, and what it forgets."""
+
+import numpy as np
+import pytest
+
+from bnfold.refusal import Reason
+from tests.folding import fold_and_compare
+from tests.networks import Network
+from tests.onnx.checks import assert_stays, decode_all, operators
+
+TOKENS, WIDTH = 3, 4
+X = (2, TOKENS, WIDTH)
+
+
+def project(network, source, name, *, bias, outputs=WIDTH):
+    made = network.node("MatMul", [source, network.weight(f"{name}.w", WIDTH, outputs)], f"{name}.m")
+    return network.node("Add", [made, network.weight(f"{name}.b", outputs)], f"{name}.a") if bias else made
+
+
+def shifted(network, source, output="n"):
+    """A map along the features, as a BatchNorm behind a Transpose is."""
+    network.node("Mul", [source, network.weight(f"{output}.scale", WIDTH)], f"{output}.s")
+    return network.node("Add", [f"{output}.s", network.weight(f"{output}.shift", WIDTH)], output)
+
+
+def normalised(network, source, output="n"):
+    """A BatchNorm over the features of tokens."""
+    network.node("Transpose", [source], f"{output}.1", perm=[0, 2, 1])
+    network.batch_norm(f"{output}.1", f"{output}.2", WIDTH)
+    return network.node("Transpose", [f"{output}.2"], output, perm=[0, 2, 1])
+
+
+def attend(network, q, k, v, *, behind=(), output="o"):
+    turned = network.node("Transpose", [k], "k.t", perm=[0, 2, 1])
+    scores = network.node("MatMul", [q, turned], "scores")
+    for op_type, constant in behind:
+        scores = network.node(op_type, [scores, constant], f"scores.{op_type}")
+    weights = network.node("Softmax", [scores], "weights", axis=-1)
+    return network.node("MatMul", [weights, v], output)
+
+
+def left(model):
+    return [op for op in operators(fold_and_compare(model).model) if op not in ("Transpose", "Reshape")]
+
+
+PLAIN = ["MatMul", "MatMul", "MatMul", "Add", "MatMul", "Softmax", "MatMul", "MatMul", "Add"]
+
+
+@pytest.mark.parametrize("behind", [[], ["Mul"], ["Div"], ["Add"], ["Mul", "Add"], ["Sub"]], ids=str)
+def test_keys_and_values_need_no_bias(behind):
+    """The shift of a key is forgotten by the softmax, that of a value goes through to the projection."""
+    network = Network()
+    constants = {
+        "Mul": network.constant("root", 0.5),
+        "Div": network.constant("width", 2.0),
+        "Add": network.weight("mask", TOKENS, TOKENS),
+        "Sub": network.weight("bias", 1, TOKENS),
+    }
+    normalised(network, "x")
+    q, k, v = (project(network, "n", name, bias=name == "q") for name in "qkv")
+    attend(network, q, k, v, behind=[(op_type, constants[op_type]) for op_type in behind])
+    project(network, "o", "p", bias=True)
+    model = network.model({"x": X}, ["p.a"])
+    folded = fold_and_compare(model)
+    assert folded.batch_norms_left == 0
+    assert len(folded.model.graph.node) == len(model.graph.node) - 1
+
+
+def test_a_mask_that_is_computed_is_added_to_what_drifts():
+    network = Network()
+    normalised(network, "x")
+    q, k, v = (project(network, "n", name, bias=name == "q") for name in "qkv")
+    attend(network, q, k, v, behind=[("Add", "mask")])
+    project(network, "o", "p", bias=True)
+    assert fold_and_compare(network.model({"x": X, "mask": (1, 1, TOKENS)}, ["p.a"])).batch_norms_left == 0
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_heads_are_axes_like_others(heads):
+    network = Network()
+    normalised(network, "x")
+    q, k, v = (project(network, "n", name, bias=name == "q") for name in "qkv")
+    apart = network.constant("apart", [0, 0, heads, WIDTH // heads], "int64")
+    for name, source, order in (("q", q, [0, 2, 1, 3]), ("k", k, [0, 2, 3, 1]), ("v", v, [0, 2, 1, 3])):
+        network.node("Reshape", [source, apart], f"{name}.r")
+        network.node("Transpose", [f"{name}.r"], f"{name}.h", perm=order)
+    network.node("MatMul", ["q.h", "k.h"], "scores")
+    network.node("Softmax", ["scores"], "weights", axis=-1)
+    network.node("MatMul", ["weights", "v.h"], "mixed")
+    network.node("Transpose", ["mixed"], "turned", perm=[0, 2, 1, 3])
+    network.node("Reshape", ["turned", network.constant("joined", [0, 0, WIDTH], "int64")], "o")
+    project(network, "o", "p", bias=True)
+    assert fold_and_compare(network.model({"x": X}, ["p.a"])).batch_norms_left == 0
+
+
+def stays(network, outputs=("p.a",), inputs=None):
+    model = network.model({"x": X, **(inputs or {})}, list(outputs))
+    return fold_and_compare(model).batch_norms_left
+
+
+def keys_of(network, **how):
+    """A BatchNorm in front of the keys alone."""
+    normalised(network, "x")
+    q, v = (project(network, "x", name, bias=True) for name in "qv")
+    attend(network, q, project(network, "n", "k", bias=False), v, **how)
+    project(network, "o", "p", bias=True)
+
+
+def test_keys_alone():
+    network = Network()
+    keys_of(network)
+    assert stays(network) == 0
+
+
+def additions(network, outputs=("p.a",), inputs=None):
+    """How many additions there are behind the keys' product."""
+    folded = fold_and_compare(network.model({"x": X, **(inputs or {})}, list(outputs)))
+    return [node.output[0] for node in folded.model.graph.node if node.op_type == "Add" and "k.m" in str(node.output)]
+
+
+def test_scores_that_others_see_keep_what_is_added():
+    for more in ("output", "reader"):
+        network = Network()
+        keys_of(network)
+        if more == "reader":
+            network.node("Sigmoid", ["scores"], "seen")
+        assert len(additions(network, ("p.a", "scores" if more == "output" else "seen"))) == 1
+
+
+def test_a_softmax_over_another_axis_forgets_nothing():
+    network = Network()
+    keys_of(network)
+    for node in network.nodes:
+        if node.op_type == "Softmax":
+            node.attribute[0].i = 1
+    assert len(additions(network)) == 1
+
+
+def test_before_opset_13_a_softmax_from_another_axis_on_is_over_several():
+    network = Network(opset=11)
+    keys_of(network)
+    for node in network.nodes:
+        if node.op_type == "Softmax":
+            node.attribute[0].i = 1
+    assert len(additions(network)) == 1
+
+
+def test_a_factor_for_each_key_stops_what_drifts():
+    network = Network()
+    keys_of(network, behind=[("Mul", network.weight("each", TOKENS))])
+    assert len(additions(network)) == 1
+
+
+def test_a_mask_in_the_place_of_scores_stops_what_drifts():
+    network = Network()
+    keys_of(network)
+    place = next(index for index, node in enumerate(network.nodes) if node.op_type == "Softmax")
+    network.nodes[place].input[0] = "masked"
+    network.constant("kept", np.tri(TOKENS), "bool")
+    network.node("Where", ["kept", "scores", network.constant("never", -1e4)], "masked")
+    network.nodes.insert(place, network.nodes.pop())
+    assert len(additions(network)) == 1
+
+
+@pytest.mark.parametrize(("mask", "left"), [(-1e4, 0), (-np.inf, 1)], ids=str)
+def test_masks_that_are_added_let_drift_pass_where_they_are_finite(mask, left):
+    network = Network()
+    hidden = np.where(np.tri(TOKENS), 0.0, mask)
+    keys_of(network, behind=[("Add", network.constant("hidden", hidden))])
+    assert len(additions(network)) == left
+
+
+def test_a_value_behind_weights_that_are_no_softmax_keeps_its_shift():
+    network = Network()
+    normalised(network, "x")
+    v = project(network, "n", "v", bias=False)
+    network.node("Sigmoid", ["w"], "weights")
+    network.node("MatMul", ["weights", v], "o")
+    project(network, "o", "p", bias=True)
+    folded = fold_and_compare(network.model({"x": X, "w": (2, TOKENS, TOKENS)}, ["p.a"]))
+    assert [node.op_type for node in folded.model.graph.node].count("Add") == 2
+
+
+def test_a_batch_norm_behind_attention_goes_to_the_values():
+    network = Network()
+    q, k, v = (project(network, "x", name, bias=True) for name in "qkv")
+    attend(network, q, k, v)
+    normalised(network, "o", "y")
+    folded = fold_and_compare(network.model({"x": X}, ["y"]))
+    assert folded.batch_norms_left == 0
+    assert len(folded.model.graph.node) == 11
+
+
+def test_a_number_in_front_of_a_softmax_is_forgotten():
+    network = Network()
+    network.node("Add", ["x", network.weight("t", TOKENS, 1)], "n")
+    network.node("Softmax", ["n"], "y", axis=-1)
+    assert operators(fold_and_compare(network.model({"x": X}, ["y"])).model) == ["Softmax"]
+
+
+def test_a_scale_in_front_of_a_softmax_stays():
+    network = Network()
+    network.batch_norm("x", "n", TOKENS)
+    network.node("Softmax", ["n"], "y", axis=-1)
+    assert_stays(network.model({"x": X}, ["y"]), Reason.GRAPH_INPUT)
+
+
+def test_products_of_other_ranks_are_none():
+    network = Network()
+    network.node("MatMul", ["x", "w"], "y")
+    meaning = decode_all(network.model({"x": X, "w": (WIDTH, 5)}, ["y"]))["y"]
+    assert meaning.reason is Reason.DYNAMIC_WEIGHT

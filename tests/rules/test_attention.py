@@ -1,0 +1,184 @@
+"""Products of activations and softmax: what passes, what is forgotten, and what is neither."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnfold.affine import Affine, Drift, identity
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules import Moved, carry, pull, push
+from bnfold.rules.carry import Sides
+from bnfold.semantics import AffineMap, Commuting, Form, MatrixProduct, NoShift, Opaque, Operand, Softmax, Sum
+from tests.rules import values
+from tests.rules.laws import assert_pull_law, assert_push_law, assert_refused, assert_same
+
+LENGTHS = st.integers(1, 3)
+
+
+def softmax(x):
+    weights = np.exp(x - x.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+@st.composite
+def products(draw, rows_sum_to_one):
+    """Of rank 2 to 4; the rows of the left factor sum to 1 to the last bit, or to whatever they like."""
+    rank, (n, k, m) = draw(st.integers(2, 4)), (draw(LENGTHS) for _ in range(3))
+    batch = tuple(draw(LENGTHS) for _ in range(rank - 2))
+    left = values.numbers((*batch, n, k), draw(values.SEEDS))
+    if rows_sum_to_one:
+        left = np.zeros((*batch, n, k))
+        left[..., draw(st.integers(0, k - 1))] = 1.0
+    right = values.numbers((*(draw(st.sampled_from([1, length])) for length in batch), k, m), draw(values.SEEDS))
+    operands = tuple(Operand(x.shape, rank) for x in (left, right))
+    return values.Case(MatrixProduct(operands, rank, rows_sum_to_one), {0: left, 1: right})
+
+
+def scales(data, shape, axes):
+    return data.draw(values.maps(shape, axes)).scale_alone()
+
+
+@given(data=st.data(), case=products(rows_sum_to_one=False))
+def test_scales_pass_that_are_alike_along_the_summed_axis(data, case):
+    rank = case.node.rank
+    kept = ([*range(rank - 1)], [*range(rank - 2), rank - 1])
+    maps = {index: scales(data, case.inputs[index].shape, axes) for index, axes in enumerate(kept)}
+    chosen = {index: maps[index] for index in data.draw(st.sets(st.integers(0, 1), min_size=1))}
+    assert_push_law(case, chosen)
+
+
+@given(data=st.data(), case=products(rows_sum_to_one=True))
+def test_a_shift_passes_weights_whose_rows_sum_to_1(data, case):
+    rank = case.node.rank
+    affine = data.draw(values.maps(case.inputs[1].shape, [*range(rank - 2), rank - 1]))
+    moved = assert_push_law(case, {1: affine})
+    assert not isinstance(moved.requirements[0], Drift)
+
+
+@given(data=st.data(), case=products(rows_sum_to_one=True))
+def test_a_map_behind_goes_to_what_the_weights_are_applied_to(data, case):
+    moved = assert_pull_law(case, {0: data.draw(values.maps(_shape(case), [case.node.rank - 1]))})
+    assert moved.requirements.keys() <= {0, 1}
+
+
+@given(data=st.data(), case=products(rows_sum_to_one=False))
+def test_a_scale_behind_goes_to_the_factor_with_its_axis(data, case):
+    rank = case.node.rank
+    axis = data.draw(st.sampled_from([rank - 2, rank - 1]))
+    assert_pull_law(case, {0: scales(data, _shape(case), [axis])})
+
+
+def _shape(case):
+    return np.matmul(case.inputs[0], case.inputs[1]).shape
+
+
+@given(data=st.data(), case=products(rows_sum_to_one=False))
+def test_a_shift_that_is_alike_in_all_columns_drifts_to_the_softmax(data, case):
+    """Whatever the left factor is, it adds the same to a whole row."""
+    rank = case.node.rank
+    affine = data.draw(values.maps(case.inputs[1].shape, [*range(rank - 1)])).shift_alone()
+    if not affine.has_shift:
+        return
+    drift = push(case.node, {1: affine}).requirements[0]
+    assert (type(drift), drift.axis, drift.is_identity) == (Drift, rank - 1, False)
+    left, right = case.inputs[0], case.inputs[1]
+    added = left @ (right + affine.shift) - left @ right
+    bound = np.abs(left) @ (np.abs(right) + np.abs(affine.shift))
+    assert_same(added, np.broadcast_to(added[..., :1], added.shape), 4 * (bound + bound[..., :1]))
+
+
+TOKENS = MatrixProduct((Operand((2, 3, 4), 3), Operand((2, 4, 5), 3)), 3)
+WEIGHTED = MatrixProduct(TOKENS.operands, 3, rows_sum_to_one=True)
+ROWS = Affine(np.ones((1, 1, 1)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1))
+COLUMNS = Affine(np.ones((1, 1, 1)), np.arange(5.0).reshape(1, 1, 5))
+SUMMED = Affine(np.arange(1.0, 5.0).reshape(1, 4, 1), np.zeros((1, 1, 1)))
+BOTH = Affine(np.ones((1, 1, 1)), np.arange(20.0).reshape(1, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs", "reason"),
+    [
+        (TOKENS, {0: ROWS}, Reason.SHIFT_CANNOT_PASS),
+        (WEIGHTED, {0: ROWS}, Reason.SHIFT_CANNOT_PASS),
+        (TOKENS, {1: COLUMNS}, Reason.SHIFT_CANNOT_PASS),
+        (TOKENS, {1: BOTH}, Reason.SHIFT_CANNOT_PASS),
+        (WEIGHTED, {1: BOTH}, Reason.SHIFT_CANNOT_PASS),
+        (WEIGHTED, {0: identity(3), 1: COLUMNS}, Reason.SHIFT_CANNOT_PASS),
+        (TOKENS, {1: SUMMED}, Reason.WRONG_AXIS),
+    ],
+)
+def test_what_does_not_pass_a_product(node, inputs, reason):
+    answer = push(node, inputs)
+    assert isinstance(answer, Refusal)
+    assert answer.reason is reason
+
+
+def test_what_does_not_leave_a_product():
+    assert pull(TOKENS, {0: COLUMNS}).reason is Reason.SHIFT_CANNOT_PASS
+    assert pull(WEIGHTED, {0: ROWS}).reason is Reason.WRONG_AXIS
+    unknown = MatrixProduct((Operand((None, 3, 4), 3), Operand((None, 4, 5), 3)), 3)
+    batch = Affine(np.array([2.0, 3.0]).reshape(2, 1, 1), np.zeros((1, 1, 1)))
+    assert pull(unknown, {0: batch}).reason is Reason.UNKNOWN_SHAPE
+
+
+@given(data=st.data(), rank=st.integers(1, 3))
+def test_a_softmax_forgets_a_shift_that_is_alike_along_it(data, rank):
+    x = data.draw(values.tensors(rank, 3, rank - 1)) % 7
+    affine = data.draw(values.maps(x.shape, [*range(rank - 1)])).shift_alone()
+    node = Softmax("Softmax", (rank - 1,))
+    assert push(node, {0: affine}).requirements == {}
+    small = Affine(affine.scale, affine.shift % 7)
+    np.testing.assert_allclose(softmax(x + small.shift), softmax(x), rtol=1e-12, atol=1e-300)
+
+
+def test_what_a_softmax_does_not_forget():
+    node = Softmax("Softmax", (1,))
+    scale = Affine(np.full((1, 1), 2.0), np.zeros((1, 1)))
+    along = Affine(np.ones((1, 1)), np.array([[1.0, 2.0]]))
+    assert_refused(push(node, {0: scale}), Reason.NOT_LINEAR, "Softmax is not linear, and forgets no scale")
+    assert_refused(
+        push(node, {0: along}), Reason.WRONG_AXIS, "the shift varies along axis 1, over which Softmax is taken"
+    )
+    assert_refused(pull(node, {0: along}), Reason.NOT_LINEAR, "a softmax is not linear")
+    assert push(Softmax("Softmax", (0, 1)), {0: along}).reason is Reason.WRONG_AXIS
+
+
+DRIFT = Drift.along_last_axis(3)
+PASSED = [
+    AffineMap(Affine(np.full((1, 3, 1), 2.0), np.zeros((1, 1, 1))), Form.SCALE),
+    AffineMap(Affine(np.full((1, 1, 1), -1.0), np.arange(5.0).reshape(1, 1, 5)), Form.SHIFT),
+    Sum((Operand((2, 3, 5), 3), Operand((1, 1, 5), 1)), 3),
+    Commuting(3, shift_factor=0.5),
+]
+STOPPED = [
+    AffineMap(Affine(np.arange(5.0).reshape(1, 1, 5), np.zeros((1, 1, 1))), Form.SCALE),
+    AffineMap(identity(3), Form.SCALE_AND_SHIFT),
+    Sum((Operand((1, 3, 5), 3), Operand((2, 2, 3, 5), 4)), 4),
+    Sum((Operand((2, 3, 5), 3),) * 2, 3, of_one_tensor=True),
+    Commuting(3, shift_factor=NoShift("it bends")),
+    Commuting(3, mixed_axes=(2,)),
+    Softmax("Softmax", (1,)),
+    Softmax("Softmax", (1, 2)),
+    TOKENS,
+    Opaque(Reason.NOT_LINEAR, "is not linear"),
+]
+
+
+@pytest.mark.parametrize("node", PASSED, ids=lambda node: type(node).__name__)
+def test_drift_passes_what_is_linear_and_alike_along_it(node):
+    moved = push(node, {0: DRIFT})
+    assert isinstance(moved, Moved)
+    assert moved.requirements == {0: DRIFT}
+    assert push(Softmax("Softmax", (2,)), {0: DRIFT}).requirements == {}
+
+
+@pytest.mark.parametrize("node", STOPPED, ids=lambda node: type(node).__name__)
+def test_drift_is_stopped_by_all_else(node):
+    assert push(node, {0: DRIFT}).reason is Reason.SHIFT_CANNOT_PASS
+
+
+def test_drift_is_no_map_that_others_could_undo():
+    rows = Affine(np.ones((1, 1, 1)), np.arange(4.0).reshape(1, 4, 1))
+    assert carry.spread(TOKENS, Sides({1: rows}, {})).reason is Reason.SHIFT_CANNOT_PASS
+    assert isinstance(carry.settle(TOKENS, Sides({1: rows}, {})), Refusal)
