@@ -1,5 +1,6 @@
 """Files of external data: found below the model's folder, opened, and mapped. Nothing leads out of that folder."""
 
+import mmap as mmap_module
 import os
 import stat
 from mmap import ACCESS_READ, mmap
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from bnfold.errors import ModelFormatError
 
 Bytes = npt.NDArray[np.uint8]
+
+_LETS_GO: int | None = getattr(mmap_module, "MADV_DONTNEED", None)
 
 # A link that is put there between the look and the opening is not followed, and a pipe is not waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -50,6 +53,7 @@ class DataFolder:
         self._model = model.resolve()
         self._roots = (self.path.resolve(), self._model.parent)
         self._mapped: dict[str, Bytes] = {}
+        self._maps: list[mmap] = []
 
     def lies_plainly(self, location: str) -> bool:
         """Whether a file truly is in the folder that the model was named in, whatever links there are on the way."""
@@ -69,6 +73,11 @@ class DataFolder:
             self._mapped[location] = self._open(location)
         return self._mapped[location]
 
+    def let_go(self) -> None:
+        """Let what was read of the files so far count no more as memory of this process; it can be read again."""
+        for mapped in self._maps:
+            let_go(mapped)
+
     def _open(self, location: str) -> Bytes:
         if not location or "\0" in location:
             raise ModelFormatError(f"lies in {location!r}, which names no file")
@@ -81,22 +90,31 @@ class DataFolder:
                     f"lies in {location!r}, which is a link to {str(path)!r}, outside the model's folder: refused; "
                     "put a copy of the data where the link is"
                 )
-            return _map_file(path, location, may_have_names=path == self._model)
+            mapped = _map_file(path, location, may_have_names=path == self._model)
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
             reason = getattr(error, "strerror", None) or error
             raise ModelFormatError(f"lies in {location!r}, which cannot be read: {reason}") from error
+        if mapped is None:
+            return np.zeros(0, np.uint8)
+        self._maps.append(mapped)
+        return np.frombuffer(mapped, np.uint8)
 
 
-def _map_file(path: Path, location: str, *, may_have_names: bool) -> Bytes:
+def let_go(mapped: mmap) -> None:
+    """Give the pages of a mapped file that were read back to the system, where it takes them."""
+    if _LETS_GO is not None:
+        mapped.madvise(_LETS_GO)
+
+
+def _map_file(path: Path, location: str, *, may_have_names: bool) -> mmap | None:
+    """The file; None where it is empty, and cannot be mapped."""
     # What stands there is asked for first: to open a device can be an act of its own.
     _refuse_unless_regular(os.stat(path, follow_symlinks=False), location, may_have_names=may_have_names)
     descriptor = os.open(path, _FLAGS)
     try:
         status = os.fstat(descriptor)
         _refuse_unless_regular(status, location, may_have_names=may_have_names)
-        if status.st_size == 0:
-            return np.zeros(0, np.uint8)
-        return np.frombuffer(mmap(descriptor, 0, access=ACCESS_READ), np.uint8)
+        return mmap(descriptor, 0, access=ACCESS_READ) if status.st_size else None
     finally:
         os.close(descriptor)
 

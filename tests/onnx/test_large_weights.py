@@ -112,3 +112,36 @@ def test_a_weight_of_the_wrong_size_is_damage(tmp_path):
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelFormatError, match="the file is damaged"):
         bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "out.onnx", OPTIONS)
+
+
+def test_mapped_files_are_let_go_while_they_are_read(tmp_path, monkeypatch):
+    """What counts as memory of the process does not grow with the file."""
+    net, last = Network(), "x"
+    for number in range(4):
+        last = net.node("Conv", [last, net.weight(f"w{number}", 64, 64 if number else 3, 3, 3)], f"c{number}")
+        last = net.batch_norm(last, f"n{number}", 64)
+    model = net.model({"x": [1, 3, 16, 16]}, [last])
+    expected = {tensor.name: tensor.raw_data for tensor in bnfold.fold(model, verify=None).model.graph.initializer}
+    onnx.save(model, tmp_path / "inside.onnx")
+    onnx.save(model, tmp_path / "outside.onnx", save_as_external_data=True, location="data", size_threshold=0)
+
+    gone = []
+    monkeypatch.setattr("bnfold.frontends.onnx.storage._MOST_LENT", 2**16)
+    for module in ("model_file", "data_folder"):
+        real = __import__(f"bnfold.intake.{module}", fromlist=["let_go"]).let_go
+        monkeypatch.setattr(
+            f"bnfold.intake.{module}.let_go", lambda mapped, real=real: (gone.append(mapped), real(mapped))
+        )
+    for name in ("inside", "outside"):
+        gone.clear()
+        bnfold.fold_file(tmp_path / f"{name}.onnx", tmp_path / f"{name}.out.onnx", OPTIONS)
+        assert len(gone) >= 4
+        got = onnx.load(tmp_path / f"{name}.out.onnx").graph.initializer
+        assert {tensor.name: tensor.raw_data for tensor in got} == expected
+
+
+def test_a_model_that_is_mapped_may_be_written_over(tmp_path):
+    onnx.save(network(), tmp_path / "m.onnx")
+    bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "other.onnx", OPTIONS)
+    bnfold.fold_file(tmp_path / "m.onnx", tmp_path / "m.onnx", OPTIONS, in_place=True)
+    assert (tmp_path / "m.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()

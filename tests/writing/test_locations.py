@@ -54,3 +54,32 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "gone", tmp_path, tmp_path / "pipe"):
         assert data_files_of(path) == set()
+
+
+ENTRY = external("spelled").external_data[0].SerializeToString()
+SPELLED = b"\x6a" + bytes([len(ENTRY)]) + ENTRY
+
+
+def large(name):
+    """A weight whose numbers happen to spell an entry of external data."""
+    data = np.frombuffer(SPELLED + b"\0" * (2**17 - len(SPELLED)), np.uint8)
+    return numpy_helper.from_array(data, name)
+
+
+def test_what_lies_between_large_weights_is_found(tmp_path):
+    model = save(tmp_path / "m.onnx", external("a"), large("v"), external("b", "u"), large("t"), external("c", "s"))
+    assert data_files_of(model) == {tmp_path / name for name in "abc"}
+
+
+def test_of_what_is_no_message_every_byte_is_looked_at(tmp_path):
+    model = save(tmp_path / "m.onnx", external("a"), large("v"), external("b", "u"))
+    whole = model.read_bytes()
+    for broken in (b"\xff" + whole, whole[:-3], whole + b"\x0b"):
+        model.write_bytes(broken)
+        assert data_files_of(model) >= {tmp_path / "a", tmp_path / "b"}
+
+
+def test_many_small_fields_before_a_large_weight(tmp_path):
+    nodes = [helper.make_node("Relu", [f"x{number}"], [f"x{number + 1}"]) for number in range(3000)]
+    model = save(tmp_path / "m.onnx", large("v"), external("a"), nodes=nodes)
+    assert tmp_path / "a" in data_files_of(model)

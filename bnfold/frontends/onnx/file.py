@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -25,6 +26,7 @@ _OLDEST_OPSET = 7
 _ZIP_MAGIC = b"PK\x03\x04"
 # Readers map data files page by page; onnx's own external-data helper aligns to the same size.
 _ALIGNMENT = 4096
+_PIECE = 2**23
 # A tensor that becomes larger than this while its neighbours lie in a data file goes there too.
 _LARGEST_EMBEDDED = 1024
 
@@ -56,10 +58,10 @@ def open_model(path: Path) -> OpenModel:
         ModelFormatError: it cannot be read, is no ONNX model, or its external data is missing.
         UnsupportedModelError: its opset is older than 7 or newer than the installed onnx knows.
     """
-    data = read_model_file(path)
-    if data.startswith(_ZIP_MAGIC):
+    file = read_model_file(path)
+    if file.data[: len(_ZIP_MAGIC)] == _ZIP_MAGIC:
         raise UnsupportedModelError("is a zip archive (TorchScript or torch.export); export it to ONNX first")
-    weights = LargeWeights(data)
+    weights = LargeWeights(file.data, file.let_go)
     opened = in_order(parse_model(weights.bare, weights), TensorStore(DataFolder(path), weights))
     check_external_data(opened)
     return opened
@@ -72,7 +74,7 @@ def in_order(model: onnx.ModelProto, store: TensorStore) -> OpenModel:
     return OpenModel(model, store, warnings)
 
 
-def parse_model(data: bytes, weights: LargeWeights | None = None) -> onnx.ModelProto:
+def parse_model(data: Buffer, weights: LargeWeights | None = None) -> onnx.ModelProto:
     """A ModelProto from bytes.
 
     Args:
@@ -172,7 +174,8 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
     try:
         data = [_stage_data(opened.store, tensors, folder, target)] if tensors else []
         with staged.open("wb") as file:
-            file.writelines(_serialised(opened))
+            for piece in _serialised(opened):
+                _write(piece, file, opened.store)
     except OSError as error:
         raise cannot_be_written(target, error) from error
     return [*data, staged]
@@ -230,8 +233,15 @@ def _write_data(store: TensorStore, tensors: Sequence[onnx.TensorProto], path: P
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
                 data = store.data(tensor)
                 placed[key] = (file.tell(), len(data))
-                file.write(data)
+                _write(data, file, store)
     return [placed[_storage_key(tensor)] for tensor in tensors]
+
+
+def _write(data: Buffer, file: BinaryIO, store: TensorStore) -> None:
+    """Write bytes that may lie in a mapped file, of which no more than a piece is to be in memory."""
+    for start in range(0, len(data), _PIECE):
+        file.write(data[start : start + _PIECE])
+        store.has_lent(min(_PIECE, len(data) - start))
 
 
 def _storage_key(tensor: onnx.TensorProto) -> tuple[str, ...]:

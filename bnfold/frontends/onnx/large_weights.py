@@ -6,7 +6,7 @@ mark in the tensor says where its data is, and the data is put in its place when
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,18 @@ _TYPES = frozenset((onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT, onnx.Tenso
 class LargeWeights:
     """The data of the marked tensors of one model.
 
-    Attributes:
+    Args:
         file: the serialised model, as its file holds it.
+        let_go: gives back the memory of what was read of it; who reads it again gets it again.
+
+    Attributes:
+        file, let_go: the same.
         bare: the same without the data of large initializers, which are marked.
     """
 
-    def __init__(self, file: bytes) -> None:
+    def __init__(self, file: Buffer, let_go: Callable[[], None] = lambda: None) -> None:
         self.file = file
+        self.let_go = let_go
         self._view = memoryview(file)
         # No file can hold a mark that is taken for one of these.
         self._key = f"bnfold.{os.urandom(8).hex()}"
@@ -93,7 +98,7 @@ class LargeWeights:
         place = _place_of(_RAW_DATA, fields(serialised, 0, len(serialised)), len(serialised))
         return [serialised[:place], header(_RAW_DATA, len(data)), data, serialised[place:]]
 
-    def _without_weights(self) -> bytes:
+    def _without_weights(self) -> Buffer:
         def mark(tensor: onnx.TensorProto, begin: int, size: int) -> None:
             self._mark(tensor, self._view[begin : begin + size])
 

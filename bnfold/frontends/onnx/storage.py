@@ -17,6 +17,9 @@ from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 
 AnyArray = npt.NDArray[np.generic]
 
+_MOST_LENT = 2**25
+"""Bytes of mapped files that may count as memory of the process before they are given back."""
+
 
 class TensorStore:
     """Reads tensors of one model.
@@ -32,6 +35,7 @@ class TensorStore:
     def __init__(self, folder: DataFolder | None, weights: LargeWeights | None = None) -> None:
         self._folder = folder
         self.weights = weights
+        self._lent = 0
 
     def read(self, tensor: onnx.TensorProto) -> AnyArray:
         """The values of a tensor in its own type.
@@ -41,14 +45,27 @@ class TensorStore:
         """
         try:
             if is_external(tensor):
-                return self._read_external(tensor)
+                values = self._read_external(tensor)
+                self.has_lent(values.nbytes)
+                return values
             outside = None if self.weights is None else self.weights.find(tensor)
             if outside is not None:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+                self.has_lent(len(outside))
                 return np.frombuffer(outside, dtype).reshape(tuple(tensor.dims))
             return onnx.numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
             raise ModelFormatError(f"tensor {tensor.name!r} cannot be read: {error}") from error
+
+    def has_lent(self, size: int) -> None:
+        """Note that so many bytes of mapped files may have been read; from time to time, they are let go."""
+        self._lent += size
+        if self._lent > _MOST_LENT:
+            self._lent = 0
+            if self._folder is not None:
+                self._folder.let_go()
+            if self.weights is not None:
+                self.weights.let_go()
 
     def data(self, tensor: onnx.TensorProto) -> Buffer:
         """The bytes of a tensor, wherever they lie.
