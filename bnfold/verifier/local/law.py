@@ -33,13 +33,13 @@ Where impulses bring single numbers of a narrow type to an output, each is held 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved, moved_quickly, nudged, wide
+from bnfold.verifier.local.rows import WIDE, Finding, Rows, in_rows, ratio
 
 Array: TypeAlias = npt.NDArray[Any]
 Subgraph: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Any]
@@ -51,41 +51,14 @@ _QUICK_STAGES = (1, 4, 16)
 _STAGES = (4, 16, 64)
 _DRAWS_OF_SINGLES = 24
 _FEW = 4
-_DOUBT = 2.0
-_EXPONENT = 30.0
 # In units of that limit in doubt: no number of further moves makes up for it.
 _BEYOND = 100.0
 _SINGLE = 1.02
 # Two impulses of one part are as one number where no move changes their sum by more.
 _ALONE = 0.01
 _NOISE_FACTOR = 4.0
-# What float64 itself may do, in units of its arguments: the sum of a few thousand products.
-_WIDE = 2.0**-44
-# Of max |a|: no rounding does that.
-_FAR = 0.05
 # What moves may hold at once, in numbers of float64: 1 GiB.
 _MOST_NUMBERS = 2**27
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How far two subgraphs are from each other, on one set of values.
-
-    Attributes:
-        excess: in units of what is allowed; up to 1 is rounding.
-        error: the largest |a - b| of the worst channel.
-        scale: the largest |a| of that channel.
-        channel: which; None where there are none.
-        values: there, of the original and of the new subgraph.
-        group: which of several.
-    """
-
-    excess: float
-    error: float = 0.0
-    scale: float = 0.0
-    channel: int | None = None
-    values: tuple[float, float] = (0.0, 0.0)
-    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +120,7 @@ class Comparator:
         if expected.size == 0:
             return Finding(0.0)
         channels = expected.shape[1] if expected.ndim > 1 else 1
-        rows = _Rows.of(_rows(expected, groups), _rows(got, groups), channels, self.least)
+        rows = Rows.of(in_rows(expected, groups), in_rows(got, groups), channels, self.least)
         return _Made(self, given, theirs, groups, rows)
 
 
@@ -167,7 +140,7 @@ class _Made:
     given: Sequence[Any]
     stored: Sequence[Any]
     groups: int
-    rows: "_Rows"
+    rows: Rows
 
     def move(self, draw: int) -> Array:
         """How far it moves with every changed number by half a unit of its last place up or down, (rows, places)."""
@@ -187,12 +160,12 @@ class _Made:
 
     def floor(self) -> Array:
         """What float64 itself may do to any place, (rows,)."""
-        apart = [self._apart(nudged(self.given, draw, _WIDE), nudged(self.stored, draw, _WIDE)) for draw in range(2)]
+        apart = [self._apart(nudged(self.given, draw, WIDE), nudged(self.stored, draw, WIDE)) for draw in range(2)]
         return np.asarray(self.rows.floor + _NOISE_FACTOR * np.abs(apart).max((0, 2)))
 
     def _apart(self, given: Sequence[Any], stored: Sequence[Any]) -> Array:
         other = self.of.new(given, stored)
-        rows = _rows(other, self.groups) if isinstance(other, np.ndarray) else None
+        rows = in_rows(other, self.groups) if isinstance(other, np.ndarray) else None
         if rows is None or rows.shape != self.rows.b.shape:
             return np.full(self.rows.b.shape, np.inf)
         return np.asarray(np.nan_to_num(rows - self.rows.b, nan=0.0, posinf=0.0, neginf=0.0))
@@ -226,7 +199,7 @@ def _by_singles(made: _Made) -> Finding:
     """Look at moves until no place is in doubt, or it is known in which of them moves are of no more than two sizes."""
     rows = made.rows
     sizes = [np.abs(made.move(draw)) for draw in range(_FEW)]
-    ratios = _ratio(np.abs(rows.error), _SINGLE * np.max(sizes, axis=0) + rows.floor[:, None])
+    ratios = ratio(np.abs(rows.error), _SINGLE * np.max(sizes, axis=0) + rows.floor[:, None])
     doubtful = ratios > 1
     if not doubtful.any():
         return rows.finding(ratios.max(1))
@@ -236,97 +209,8 @@ def _by_singles(made: _Made) -> Finding:
     # One number moves a place by one size; two numbers by the sum of theirs, or by the difference.
     known = np.all((most - seen <= _ALONE * most) | (seen - least <= _ALONE * most), axis=0)
     floor = np.broadcast_to(made.floor()[:, None], rows.a.shape)[doubtful]
-    ratios[doubtful] = np.where(known, _ratio(np.abs(rows.error[doubtful]), _SINGLE * most + floor), 0.0)
+    ratios[doubtful] = np.where(known, ratio(np.abs(rows.error[doubtful]), _SINGLE * most + floor), 0.0)
     return rows.finding(ratios.max(1))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What two subgraphs made: one row for each channel of each group.
-
-    Attributes:
-        a: of the original, (rows, places), finite.
-        b: of the new subgraph, likewise.
-        error: b - a, infinite where only one of the two is.
-        channels: how many rows a group has; 1 where there is no axis for them.
-    """
-
-    a: Array
-    b: Array
-    error: Array
-    channels: int
-
-    @classmethod
-    def of(cls, a: Array, b: Array, channels: int, least: float) -> "_Rows":
-        """Of values that may be infinite or NaN, with differences of which the least say nothing."""
-        with np.errstate(invalid="ignore"):
-            error = np.nan_to_num(b - a, nan=0.0, posinf=np.inf, neginf=-np.inf)
-        error[np.abs(error) <= least] = 0
-        a, b = (np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) for values in (a, b))
-        return cls(a, b, error, channels)
-
-    @cached_property
-    def largest(self) -> Array:
-        """The largest error of each row."""
-        return np.asarray(np.abs(self.error).max(1))
-
-    @cached_property
-    def floor(self) -> Array:
-        """What float64 may do to a sum of some thousand products of the size of a row's largest value."""
-        return np.asarray(_WIDE * np.abs(self.a).max(1))
-
-    @property
-    def far(self) -> Array:
-        """Where an error is larger than any rounding of what its group holds, (rows,)."""
-        scale = np.abs(self.a).max(1).reshape(-1, self.channels).max(1)
-        return np.asarray(self.largest > _FAR * np.repeat(scale, self.channels))
-
-    def only(self, chosen: Array) -> "_Rows":
-        """Some of the rows."""
-        return _Rows(self.a[chosen], self.b[chosen], self.error[chosen], self.channels)
-
-    def excess(self, moves: Array, floor: Array) -> Array:
-        """In units of twice what the moves do.
-
-        Args:
-            moves: of the new subgraph, (K, rows, places).
-            floor: what any place may be off, (rows,).
-        """
-        peak = _ratio(self.largest, _DOUBT * np.abs(moves).max((0, 2)) + floor)
-        spread = _ratio(_root_mean_square(self.error, 1), _DOUBT * _root_mean_square(moves, (0, 2)) + floor)
-        return np.maximum(peak, spread)
-
-    def limit_excess(self, moves: Array, floor: Array) -> Array:
-        """In units of the limit; arguments as those of `excess`."""
-        count, _, places = moves.shape
-        # K by K for each row: its eigenvalues are those of the places' covariance.
-        gram = np.einsum("krp,lrp->rkl", moves, moves) / (count * places)
-        trace, frobenius = np.trace(gram, axis1=1, axis2=2), np.sqrt(np.square(gram).sum((1, 2)))
-        spectral = np.linalg.eigvalsh(np.nan_to_num(gram, posinf=0.0))[:, -1]
-        spread = _ratio(_root_mean_square(self.error, 1), _limit(trace, frobenius, spectral, _EXPONENT) + floor)
-        variance = np.square(moves).mean(0).max(1)
-        single = _limit(variance, variance, variance, _EXPONENT + math.log(places))
-        # A move that jumps, as a rounding to integers does, explains one jump.
-        peak = _ratio(self.largest, np.maximum(single, np.abs(moves).max((0, 2))) + floor)
-        return np.maximum(peak, spread)
-
-    def finding(self, excess: Array) -> Finding:
-        """The worst row."""
-        worst = int(excess.argmax())
-        place = int(np.abs(self.error[worst]).argmax())
-        return Finding(
-            float(excess[worst]),
-            float(abs(self.error[worst, place])),
-            float(np.abs(self.a[worst]).max()),
-            worst % self.channels if self.channels > 1 else None,
-            (float(self.a[worst, place]), float(self.b[worst, place])),
-            worst // self.channels,
-        )
-
-
-def _limit(trace: Array, frobenius: Array, spectral: Array, exponent: float) -> Array:
-    """What |e| exceeds with a probability of exp(-exponent)."""
-    return np.asarray(np.sqrt((trace + 2 * math.sqrt(exponent) * frobenius + 2 * exponent * spectral) / 2))
 
 
 def _unlike(expected: object, got: object) -> Finding | None:
@@ -347,23 +231,3 @@ def _plainly_equal(a: object, b: object) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_plainly_equal, a, b))
     return type(a) is type(b) and a == b
-
-
-def _rows(values: Array, groups: int) -> Array:
-    """Channels by places, in float64, group by group; an array of less than two axes is one channel.
-
-    The two parts of complex numbers are places of their own.
-    """
-    channels = values.shape[1] if values.ndim > 1 else 1
-    if values.dtype.kind == "c":
-        values = np.stack([values.real, values.imag], axis=-1)
-    split = values.astype(np.float64).reshape(groups, -1, channels, math.prod(values.shape[2:]))
-    return np.moveaxis(split, 2, 1).reshape(groups * channels, -1)
-
-
-def _root_mean_square(values: Array, axes: int | tuple[int, ...]) -> Array:
-    return np.asarray(np.sqrt(np.square(values).mean(axes)))
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.nan_to_num(np.where(part > 0, part / whole, 0.0), nan=0.0, posinf=np.inf)

@@ -18,8 +18,9 @@ from bnfold.verifier.local.finding import LocalFinding, incomparable, incomparab
 from bnfold.verifier.local.float64.evaluate import Float64Subgraph
 from bnfold.verifier.local.float64.reference import computed_constants
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved, wide
-from bnfold.verifier.local.law import Comparator, Finding, Subgraph
+from bnfold.verifier.local.law import Comparator, Subgraph
 from bnfold.verifier.local.probes import Probe
+from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 

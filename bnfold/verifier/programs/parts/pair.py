@@ -12,7 +12,8 @@ from torch.utils import _pytree as pytree
 
 from bnfold.pulse import beat
 from bnfold.verifier.local.half_units import is_narrow
-from bnfold.verifier.local.law import Comparator, Finding
+from bnfold.verifier.local.law import Comparator
+from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.programs.parts.cutting import Part
 from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.parts.probes import PROBES, bears_crop, cropped_probes, impulses, probes

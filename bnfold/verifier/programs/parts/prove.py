@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from bnfold.verification import TensorCheck
-from bnfold.verifier.local.law import Finding
+from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
 from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.parts.matching import Keys, candidates
