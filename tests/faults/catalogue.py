@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from bnfold.outcome import Fold, Kept
-from tests.faults import folding, stored
+from tests.faults import elsewhere, folding, stored
 from tests.faults.edits import NoFault, NotHere, Wrong, written
 from tests.faults.padding import shift_at_the_padding
 from tests.faults.sites import Site, Subject
@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "two channels' biases exchanged": _at_an_operator(stored.biases_exchanged),
     "two channels swapped": _at_an_operator(stored.channels_swapped),
     "sign flipped": _at_an_operator(stored.sign_flipped),
+    "sign of one channel's scale lost": _at_an_operator(folding.sign_lost),
     "bias dropped": _at_an_operator(stored.bias_dropped),
     "eps forgotten": _at_an_operator(folding.epsilon_forgotten),
     "eps added twice": _at_an_operator(folding.epsilon_twice),
@@ -46,6 +47,10 @@ KINDS: dict[str, Kind] = {
     "another BatchNorm's parameters": _at_an_operator(folding.wrong_batch_norm),
     "bias scaled twice": _at_an_operator(folding.bias_scaled_twice),
     "float16 rounding done twice": _at_an_operator(folding.rounded_twice),
+    "a recurrent operator's R by 1 %": elsewhere.recurrence_by_one_percent,
+    "a weight of a branch by 1 %": elsewhere.branch_by_one_percent,
+    "one operator left as it was": elsewhere.one_left_as_it_was,
+    "the padding's number not mapped": elsewhere.padded_with_the_old_number,
 }
 
 

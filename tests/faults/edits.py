@@ -1,7 +1,7 @@
 """Writes wrong parameters into a copy of the folded model, and tells whether anything real has changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
@@ -26,12 +26,14 @@ class Wrong:
         what: one line that says what was done.
         bypassed: index of an operator that shall read what the node in front of it reads, instead of that node.
         dead: channels of the operators' side that compute nothing, so that a change there alone is no fault.
+        inputs: wrong values of stored inputs, by the node's place among all and the number of the input.
     """
 
     parameters: Mapping[int, Parameters]
     what: str
     bypassed: int | None = None
     dead: "Dead | None" = None
+    inputs: Mapping[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,9 @@ def written(folded: onnx.ModelProto, wrong: Wrong) -> onnx.ModelProto | NoFault 
         if isinstance(answer, NotHere):
             return answer
         real = real or answer
+    for (position, slot), values in wrong.inputs.items():
+        graphs = Graphs(model)
+        real = _write_input(graphs, graphs.nodes[position], slot, values) or real
     if wrong.bypassed is not None:
         _bypass(Graphs(model), wrong.bypassed)
         real = True
@@ -101,6 +106,17 @@ def _write(graphs: Graphs, node: Node, wrong: Parameters, dead: Dead | None) -> 
         else:
             _store(graphs, *(place or (node, 3 if recurrent else 2)), values)
     return _touches_live(weight_moved, bias_moved, dead)
+
+
+def _write_input(graphs: Graphs, node: Node, slot: int, wrong: np.ndarray) -> bool:
+    """Write what moves by more than rounding; whether something did."""
+    held = graphs.constant(node.scope, node.input(slot))
+    assert held is not None, (node.label, slot)
+    old = held.astype(np.float64)
+    new = _Rounding(held.dtype, recurrent=node.proto.op_type in _RECURRENT)(wrong, old)
+    if np.any(new != old):
+        _store(graphs, node, slot, new.astype(held.dtype).reshape(held.shape))
+    return bool(np.any(new != old))
 
 
 class _Rounding:

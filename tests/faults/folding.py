@@ -69,6 +69,20 @@ def groups_interleaved(site: Site, _random: np.random.Generator) -> Wrong | NotH
     return _wrong(site, exact, wrong, f"{groups} groups interleaved")
 
 
+def sign_lost(site: Site, random: np.random.Generator) -> Wrong | NotHere:
+    """The scale of one channel without its sign."""
+    exact = site.exact
+    if exact is None:
+        return _NOT_EXACT
+    negative = np.flatnonzero(exact.map.scale < 0)
+    if not negative.size:
+        return NotHere("no negative scale")
+    channel = int(random.choice(negative))
+    scale = exact.map.scale.copy()
+    scale[channel] *= -1
+    return _wrong(site, exact, exact.with_map(Map(scale, exact.map.shift)), f"sign of channel {channel} lost")
+
+
 def bias_scaled_twice(site: Site, _random: np.random.Generator) -> Wrong | NotHere:
     """Upstream s * (s * b + t), downstream the shift through a weight that has its scale already."""
     exact = site.exact

@@ -22,6 +22,10 @@ class Map:
         """This map on top of another."""
         return Map(self.scale * first.scale, self.scale * first.shift + self.shift)
 
+    def inverse(self) -> "Map":
+        """What gives x back; of scales other than 0."""
+        return Map(1 / self.scale, -self.shift / self.scale)
+
     def scale_alone(self) -> "Map":
         return Map(self.scale, np.zeros_like(self.shift))
 

@@ -161,6 +161,58 @@ def branches(seed: int) -> onnx.ModelProto:
     return net.model({"x": [2, 3, 6, 6]}, {"y": shape})
 
 
+def untaken(seed: int) -> onnx.ModelProto:
+    """An If with a Conv and a BatchNorm in either body, and a condition that no sample makes true."""
+    net = _Network(seed=seed)
+    net.node("Conv", ["x", net.weight("w", 4, 3, 1, 1)], "c")
+    bodies = []
+    for number in range(2):
+        inner = _Network(seed=seed + number)
+        inner.node("Conv", ["c", inner.weight(f"w{number}", 4, 4, 1, 1)], f"c{number}")
+        inner.batch_norm(f"c{number}", f"y{number}", 4)
+        tensors = [numpy_helper.from_array(values, name) for name, values in inner.initializers.items()]
+        bodies.append(
+            helper.make_graph(inner.nodes, f"body{number}", [], [_value(f"y{number}", [2, 4, 5, 5])], tensors)
+        )
+    net.constant("huge", 1e6)
+    net.node("Cast", ["huge"], "limit", to=TensorProto.FLOAT)
+    net.node("Cast", ["x"], "wide", to=TensorProto.FLOAT)
+    net.node("ReduceMax", ["wide"], "top", keepdims=0)
+    net.node("Greater", ["top", "limit"], "never")
+    net.node("If", ["never"], "y", then_branch=bodies[0], else_branch=bodies[1])
+    return net.model({"x": [2, 3, 5, 5]}, {"y": [2, 4, 5, 5]})
+
+
+def compensated(seed: int) -> onnx.ModelProto:
+    """A BatchNorm that goes into the Conv in front of it, whose other reader takes the inverse."""
+    net = _Network(seed=seed)
+    net.node("Conv", ["x", net.weight("w", 4, 3, 3, 3), net.weight("b", 4)], "c")
+    values = {
+        "n.scale": net.random.uniform(0.5, 2, size=4) * net.random.choice((-1, 1), size=4),
+        "n.bias": net.random.normal(size=4),
+        "n.mean": net.random.normal(size=4),
+        "n.var": net.random.uniform(0.3, 2, size=4),
+    }
+    net.node("BatchNormalization", ["c", *(net.constant(name, array) for name, array in values.items())], "n")
+    net.node("Relu", ["n"], "r")
+    net.node("Conv", ["c", net.weight("v", 4, 4, 1, 1), net.weight("a", 4)], "d")
+    net.node("Add", ["r", "d"], "y")
+    return net.model({"x": [2, 3, 6, 6]}, ["y"])
+
+
+def padded_apart(seed: int) -> onnx.ModelProto:
+    """A BatchNorm of one scale and shift in front of a Pad with a number, and a Conv without padding behind it."""
+    net = _Network(seed=seed)
+    scale, shift = net.random.uniform(0.5, 2), net.random.normal()
+    values = {"n.scale": scale, "n.bias": shift, "n.mean": 0.0, "n.var": 1.0}
+    names = [net.constant(name, np.full(3, value)) for name, value in values.items()]
+    net.node("BatchNormalization", ["x", *names], "n")
+    net.initializers["pads"] = np.asarray([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    net.node("Pad", ["n", "pads", net.constant("number", 0.75)], "p")
+    net.node("Conv", ["p", net.weight("w", 4, 3, 3, 3), net.weight("b", 4)], "y")
+    return net.model({"x": [2, 3, 6, 6]}, ["y"])
+
+
 def constant_nodes(seed: int) -> onnx.ModelProto:
     """A stack whose parameters are Constant nodes."""
     model = stack(seed)
@@ -175,14 +227,18 @@ FLOAT32: dict[str, Callable[[int], onnx.ModelProto]] = {
     made.__name__: made
     for made in (
         stack, depthwise, grouped, transposed, linear, tokens, downstream, through, passing_relu, padded, recurrent,
-        branches, constant_nodes,
+        branches, untaken, compensated, padded_apart, constant_nodes,
     )
 }  # fmt: skip
 """Each network by name."""
 
 NETWORKS: dict[str, Callable[[int], onnx.ModelProto]] = {
     **FLOAT32,
-    **{f"{name}_float16": lambda seed, made=made: to_float16(made(seed)) for name, made in FLOAT32.items()},
+    **{
+        f"{name}_float16": lambda seed, made=made: to_float16(made(seed))
+        for name, made in FLOAT32.items()
+        if made is not compensated  # the inverse of a map may lose digits of float16: nothing folds
+    },
 }
 """The same, and each in float16."""
 

@@ -175,6 +175,9 @@ class Site:
         maps = [map_of(graphs, entry.node) for entry in self.all]
         if not isinstance(before, Parameters) or None in maps:
             return None
+        # Where a map crosses a tensor that others read, those behind it take the inverse.
+        inverse = [entry.fold.direction == "across" and entry.side == "input" for entry in self.all]
+        maps = [given.inverse() if turned else given for given, turned in zip(maps, inverse, strict=True)]
         return explain(before, self.right, self.all, maps, self.all.index(self.own), self.precision)
 
 

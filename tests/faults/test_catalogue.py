@@ -132,7 +132,8 @@ def test_a_variance_of_zero_needs_its_epsilon():
 
 def test_nothing_is_wrong_with_channels_that_compute_nothing():
     of = subject(plain(gamma=0.0, beta=0.0))
-    answers = [inject(kind, of, of.folds[0], ONCE(0)) for kind in KINDS]
+    kinds = KINDS.keys() - {"one operator left as it was"}  # as it was, it computes something
+    answers = [inject(kind, of, of.folds[0], ONCE(0)) for kind in sorted(kinds)]
     assert all(isinstance(answer, (NoFault, NotHere)) for answer in answers), answers
 
 
