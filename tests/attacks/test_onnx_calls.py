@@ -110,3 +110,64 @@ def test_calls_are_counted_as_they_are_written_out():
 def test_a_function_of_one_domain_is_not_that_of_another():
     model = calling({"Relu": [helper.make_node("Relu", ["a"], ["b"])]})
     assert written_out(model).nodes == 4
+
+
+def batch_norm_in_a_function() -> onnx.ModelProto:
+    """Inlined, its BatchNorm would fold into the Conv in front of the call."""
+    parameters = {"s": np.ones(4), "t": np.ones(4), "m": np.zeros(4), "v": np.ones(4)}
+    constants = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values.astype(np.float32)))
+        for name, values in parameters.items()
+    ]
+    norm = helper.make_node("BatchNormalization", ["a", *parameters], ["b"])
+    model = calling({"f": [*constants, norm]})
+    weight = numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "own weight")
+    model.graph.initializer.append(weight)
+    model.graph.node.insert(len(model.graph.node) - 1, helper.make_node("Conv", ["y", "own weight"], ["own"], "own"))
+    model.graph.node[-1].input[0] = "own"
+    return model
+
+
+def too_many_inputs(model: onnx.ModelProto) -> None:
+    model.graph.node[-1].input.extend(["x", "x"])
+
+
+def two_of_a_name(model: onnx.ModelProto) -> None:
+    model.functions.append(model.functions[0])
+
+
+def another_opset(model: onnx.ModelProto) -> None:
+    model.functions[0].opset_import[0].version = 9
+
+
+@pytest.mark.parametrize("spoil", [too_many_inputs, two_of_a_name, another_opset])
+def test_functions_that_onnx_does_not_write_out_stay(tmp_path, spoil):
+    """Found by fuzzing: each was an internal error."""
+    model = batch_norm_in_a_function()
+    spoil(model)
+    report = bnfold.fold_file(write(model, tmp_path / "m.onnx"), tmp_path / "o.onnx", bnfold.FoldOptions(verify=None))
+    assert report.batch_norms.kept
+
+
+def test_functions_that_onnx_writes_out_fold(tmp_path):
+    model = batch_norm_in_a_function()
+    report = bnfold.fold_file(write(model, tmp_path / "m.onnx"), tmp_path / "o.onnx", bnfold.FoldOptions(verify=None))
+    assert not report.batch_norms.kept
+
+
+def test_more_axes_than_numpy_broadcasts(tmp_path):
+    """Found by fuzzing: an internal error."""
+    model = conv_bn()
+    for name, values in (("shape", np.array([1, 4, *[1] * 50, -1], np.int64)), ("two", np.full((1,) * 53, 2.0, "f"))):
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    model.graph.node.extend(
+        [
+            helper.make_node("Reshape", ["y", "shape"], ["r"], "r"),
+            helper.make_node("Mul", ["r", "two"], ["p"], "p"),
+            helper.make_node("Mul", ["p", "two"], ["q"], "q"),
+        ]
+    )
+    model.graph.output.append(helper.make_tensor_value_info("q", TensorProto.FLOAT, None))
+    report = bnfold.fold_file(write(model, tmp_path / "m.onnx"), tmp_path / "o.onnx", bnfold.FoldOptions(verify=None))
+    assert [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node][-3:] == ["Reshape", "Mul", "Mul"]
+    assert not report.batch_norms.kept

@@ -269,3 +269,16 @@ def test_a_report_of_a_file_that_cannot_be_read(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.count("\n") == 1
     for report in tmp_path.glob("r.*"):
         assert "--><!--" not in report.read_text(encoding="utf-8") or report.suffix == ".json"
+
+
+def test_a_body_and_a_list_of_bodies_in_one_attribute(tmp_path):
+    """Found by fuzzing: an internal error."""
+    inner = conv_bn().graph
+    body = helper.make_graph(list(inner.node), "body", [], list(inner.output), list(inner.initializer))
+    flag = numpy_helper.from_array(np.array(True), "flag")
+    choice = helper.make_node("If", ["flag"], ["z"], then_branch=body, else_branch=body)
+    output = helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph([choice], "g", list(inner.input), [output], [flag])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    model.graph.node[0].attribute[0].graphs.add().CopyFrom(body)
+    fold(write(model, tmp_path / "m.onnx"))

@@ -12,6 +12,8 @@ from bnfold.frontends.onnx.operators.table import operator_of
 from bnfold.refusal import Reason
 from bnfold.semantics import Meaning, Opaque
 
+# numpy's arrays have at most 64, and it broadcasts no more than these.
+_MOST_AXES = 32
 _DOMAINS_OF_ONNX = ("", "ai.onnx.ml")
 
 
@@ -31,6 +33,8 @@ def decode(node: OnnxNode, constants: OnnxConstants) -> Meaning:
         return _without_decoder(node, operator)
     if not node.outputs or node.outputs[0] is None:
         return Opaque(Reason.MALFORMED, f"{node.op} has no first output")
+    if any(len(value.shape) > _MOST_AXES for value in (*node.inputs, *node.outputs) if value and value.shape):
+        return Opaque(Reason.UNKNOWN_SHAPE, f"a tensor of {node.op} has more than {_MOST_AXES} axes")
     version = _version(node)
     if version is None:
         return Opaque(Reason.MALFORMED, f"{node.op} is no operator of opset {node.opset}")

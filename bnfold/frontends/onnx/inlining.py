@@ -11,6 +11,7 @@ from typing import TypeAlias
 import onnx
 import onnx.inliner
 
+from bnfold.errors import first_line
 from bnfold.frontends.onnx.graph import GraphLike, canonical_domain, subgraphs
 
 FunctionKey: TypeAlias = tuple[str, str]
@@ -40,9 +41,20 @@ def functions_in_the_way(model: onnx.ModelProto, exclude: Sequence[str]) -> froz
     return frozenset(key for key in found & functions.keys() if not _names(functions[key], exclude))
 
 
+class CannotInlineError(Exception):
+    """onnx does not write a function out: its calls or its opset do not fit, or there are two of its name."""
+
+
 def inline(model: onnx.ModelProto, keys: Set[FunctionKey]) -> onnx.ModelProto:
-    """The model with these functions written out wherever they are called; names that clash get numbers."""
-    return onnx.inliner.inline_selected_functions(model, sorted(keys), exclude=False)
+    """The model with these functions written out wherever they are called; names that clash get numbers.
+
+    Raises:
+        CannotInlineError: onnx refuses.
+    """
+    try:
+        return onnx.inliner.inline_selected_functions(model, sorted(keys), exclude=False)
+    except Exception as error:  # onnx's exceptions have no common base
+        raise CannotInlineError(first_line(error)) from error
 
 
 def worth_inlining(
@@ -60,8 +72,20 @@ def worth_inlining(
         exclude: as in `functions_in_the_way`.
 
     Returns:
-        The functions; empty where inlining does not help.
+        The functions; empty where inlining does not help, or cannot be done.
     """
+    try:
+        return _worth_inlining(read, fold, keys, exclude)
+    except CannotInlineError:
+        return frozenset()
+
+
+def _worth_inlining(
+    read: Callable[[], onnx.ModelProto],
+    fold: Callable[[onnx.ModelProto], None],
+    keys: Set[FunctionKey],
+    exclude: Sequence[str],
+) -> frozenset[FunctionKey]:
     asked = set(keys)
     while True:
         model, gone = _folded(read, fold, asked)

@@ -95,11 +95,13 @@ def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto) -> None:
     target.output.extend(source.output)
     for attribute in source.attribute:
         copied = target.attribute.add(name=attribute.name, type=attribute.type)
+        for graph in attribute.graphs:
+            _copy_graph(graph, copied.graphs.add())
         if attribute.type == onnx.AttributeProto.GRAPH:
             _copy_graph(attribute.g, copied.g)
         elif attribute.type == onnx.AttributeProto.TENSOR:
             _copy_tensor(attribute.t, copied.t)
-        else:
+        elif attribute.type != onnx.AttributeProto.GRAPHS:
             copied.CopyFrom(attribute)
 
 
