@@ -1,10 +1,10 @@
 """What folding buys before quantisation: onnxruntime's quantize_static on a model after onnxruntime's own
 pre-processing, against the same after bnfold.
 
-For each model, in both ways: the BatchNorms that are left, how many operators onnxruntime runs on integers, how far the int8 model is from the float
-original (signal to noise of all outputs together, on samples that it was not calibrated on), and how long one run takes
-on one thread, in turns. All is as quantize_static does it by itself: int8, in QDQ format. The float reference is the original as it
-is written, with onnxruntime's own optimisations off.
+For each model, in both ways: the BatchNorms that are left, how many operators onnxruntime runs on integers, how far the
+int8 model is from the float original (signal to noise of all outputs together, on samples that it was not calibrated
+on), and how long one run takes on one thread, in turns. All is as quantize_static does it by itself: int8, in QDQ
+format. The float reference is the original as it is written, with onnxruntime's own optimisations off.
 
 python -m benchmarks.quantisation MODEL.onnx ... [--per-channel] [--photographs] [--input NAME=FILE.npz]
 

@@ -11,6 +11,7 @@ from bnfold.api.opening import naming
 from bnfold.api.options import FoldOptions, parse_options
 from bnfold.api.pipeline import plan, stage
 from bnfold.api.places import Staged, publish
+from bnfold.api.reproducing import reproduction_kept
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.typed import FileKeywords, with_keywords_of
 from bnfold.errors import UsageError
@@ -86,10 +87,11 @@ def folding_file(
         def work(step: Progress) -> Staged:
             return _stage(source, destination, folder, options, step, in_place=in_place)
 
-        if limits is not None and can_guard():
-            staged = yield from watch(work, progress, source, folder, limits)
-        else:
-            staged = work(progress)
+        with reproduction_kept(options, folder):
+            if limits is not None and can_guard():
+                staged = yield from watch(work, progress, source, folder, limits)
+            else:
+                staged = work(progress)
         if destination is None:
             return staged.report
         yield None

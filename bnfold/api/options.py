@@ -1,5 +1,6 @@
 """What the caller may ask of a fold."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -37,6 +38,8 @@ class FoldOptions:
             torch's own operators and classes, and nothing else.
         to: "onnx" to get a program of PyTorch as an ONNX model, exported after folding; "" for the model's own format.
         bench: time the model before and after: True as BenchOptions() says, None (and False) not at all.
+        save_repro: a folder that is not there or empty: where the check fails, what shows the difference is put there,
+            with a script that needs no bnfold. None saves nothing.
         digests: let the report name the files of the model and of the result by their SHA-256.
     """
 
@@ -54,6 +57,7 @@ class FoldOptions:
     imports: tuple[str, ...] = ()
     to: Literal["", "onnx"] = ""
     bench: BenchOptions | bool | None = None
+    save_repro: str | os.PathLike[str] | None = None
     digests: bool = False
 
     @property

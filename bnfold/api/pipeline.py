@@ -8,6 +8,7 @@ from typing import Any
 from bnfold.api.environment import environment
 from bnfold.api.formats.protocol import Candidate, Folded, Progress, Source
 from bnfold.api.places import Staged, check_target
+from bnfold.api.reproducing import FOLDER, reproduction_of_memory, told_of
 from bnfold.api.result import FoldResult
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed, verdict_of
@@ -56,7 +57,8 @@ def fold_in_memory(source: Source, name: str, watch: Stopwatch) -> FoldResult[An
         VerificationError: the result does not equal the original. The error carries the report.
         UncheckedError: equality could not be checked; likewise.
     """
-    done = _fold(source, lambda folded: folded.keep(), name, None, (), watch, lambda _: None)
+    with reproduction_of_memory(source.options) as scratch:
+        done = _fold(source, lambda folded: folded.keep(), name, None, (), scratch, watch, lambda _: None)
     return FoldResult(done.folded.model, done.report)
 
 
@@ -88,7 +90,14 @@ def stage(
     check_target(path, source.data_files, target, in_place=in_place)
     read = (path, *source.data_files)
     done = _fold(
-        source, lambda folded: folded.save(folder, target.path), str(path), str(target.given), read, watch, progress
+        source,
+        lambda folded: folded.save(folder, target.path),
+        str(path),
+        str(target.given),
+        read,
+        folder,
+        watch,
+        progress,
     )
     return Staged(done.report, tuple(done.candidate.files))
 
@@ -99,10 +108,12 @@ def _fold(
     name: str,
     output: str | None,
     read: Sequence[Path],
+    scratch: Path | None,
     watch: Stopwatch,
     progress: Progress,
 ) -> _Done:
     """Fold and check; where the options say so, as often as it takes to find out what holds."""
+    told: list[str] = []
 
     def attempt(without: Collection[int]) -> Attempt[tuple[Folded, Candidate]]:
         progress("folding")
@@ -112,6 +123,8 @@ def _fold(
         watch.lap("save")
         verdict = _judged(candidate, source, progress)
         watch.lap("verify")
+        if verdict.status == "failed" and not told and source.options.save_repro is not None and scratch is not None:
+            told.append(_reproduced(candidate, verdict, source, scratch, progress))
         return Attempt(folded.outcome, verdict, (folded, candidate))
 
     reverts = source.options.on_mismatch == "revert"
@@ -119,12 +132,24 @@ def _fold(
     folded, candidate = found.result
     # Of the last attempt, but that those which were dropped before have their reason.
     report = _report(source, name, output, folded, candidate.size, found.verdict, watch)
-    report = replace(report, outcome=found.outcome, warnings=(*report.warnings, *candidate.warnings))
+    report = replace(report, outcome=found.outcome, warnings=(*report.warnings, *candidate.warnings, *told))
     report = _in_environment(report, source, read, candidate.files)
     raise_if_failed(report)
     report = _timed(report, candidate, source, progress)
     watch.lap("bench")
     return _Done(replace(report, seconds=watch.seconds), folded, candidate)
+
+
+def _reproduced(candidate: Candidate, verdict: Verification, source: Source, scratch: Path, progress: Progress) -> str:
+    """Put what differs into the scratch folder; where it will be, or why there is nothing."""
+    progress("saving what differs")
+    folder = scratch / FOLDER
+    folder.mkdir()
+    try:
+        candidate.reproduce(verdict, source.options.feeding, folder)
+    except UncheckedError as error:
+        return f"nothing was saved that shows the difference: {error}"
+    return told_of(source.options)
 
 
 def _timed(report: Report, candidate: Candidate, source: Source, progress: Progress) -> Report:

@@ -1,6 +1,7 @@
 """What mypy and editors see of keyword arguments, and what `help` shows of them."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, TypedDict, TypeVar
@@ -30,6 +31,7 @@ class FoldKeywords(TypedDict, total=False):
     shapes: Mapping[str, tuple[int, ...]]
     imports: Sequence[str]
     bench: BenchOptions | bool | None
+    save_repro: str | os.PathLike[str] | None
     digests: bool
 
 

@@ -114,6 +114,12 @@ _folding_options = together(
     show_default=True,
     help="If the check fails: write nothing, or drop the folds that are to blame and keep the rest.",
 )
+@_check(
+    "--save-repro",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="If the check fails: put what differs into DIR, with a script that shows it with onnxruntime alone.",
+)
 @check_options
 @bench_options
 @_work(
@@ -147,9 +153,13 @@ def fold_command(context: click.Context, /, verify: bool, **values: Any) -> Requ
     nothing changed, and say of each one that stays why it stays.
     """
     bench = take_bench(context, values)
+    if values["dry_run"]:
+        refuse_with(context, "--dry-run", ("save_repro",))
     if not verify:
         refuse_with(
-            context, "--no-verify", [name for name in (*CHECK, "on_mismatch") if name != "provider" or not bench]
+            context,
+            "--no-verify",
+            [name for name in (*CHECK, "on_mismatch", "save_repro") if name != "provider" or not bench],
         )
     if values["quiet"]:
         refuse_with(context, "--quiet", ("verbose",))

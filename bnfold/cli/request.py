@@ -42,6 +42,7 @@ class Request:
         exclude: glob patterns of node names to leave alone.
         imports: packages to import before a program of PyTorch is read.
         on_mismatch: what to do if the check fails, "fail" or "revert".
+        save_repro: a folder for what differs then; of several models, one for each inside of it. None saves nothing.
         affine: fold Mul, Add, Sub and Div by constants as well.
         merge_branches: merge parallel branches into one operator.
         across: fold BatchNorms across tensors that others read.
@@ -72,6 +73,7 @@ class Request:
     exclude: tuple[str, ...]
     imports: tuple[str, ...]
     on_mismatch: Literal["fail", "revert"]
+    save_repro: Path | None
     affine: bool
     merge_branches: bool
     across: bool

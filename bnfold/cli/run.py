@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,7 @@ def _options(request: Request) -> "FoldOptions":
         verify=None if request.check is None else verify_options(request.check),
         on_mismatch=request.on_mismatch,
         bench=request.bench,
+        save_repro=request.save_repro,
         shapes=request.shapes,
         digests=bool(request.reports),
     )
@@ -135,6 +136,8 @@ def _fold(job: Job, options: "FoldOptions", request: Request, progress: Progress
     from bnfold.guard import Limits
 
     limits = Limits(request.time_limit, request.memory_limit)
+    if request.save_repro is not None and len(request.models) > 1:
+        options = replace(options, save_repro=request.save_repro / job.source.name)
     try:
         with progress.of(job.source) as step:
             report = yield from folding_file(

@@ -239,6 +239,13 @@ class OnnxCandidate:
         return identical or check(self.reference, self.result, how, progress)
 
     @readable_text()
+    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> None:
+        """See Candidate."""
+        from bnfold.verifier.reproduction import write_reproduction
+
+        write_reproduction(self.reference, self.result, verdict, how, folder)
+
+    @readable_text()
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""
         from bnfold.latency.under_onnxruntime import time_models

@@ -7,8 +7,11 @@ from typing import Generic, Protocol, TypeVar
 
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.options import FoldOptions
+from bnfold.errors import UncheckedError
 from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
+
+_ONLY_ONNX = "parts of a program of PyTorch cannot be run without it: compare the two programs in torch"
 
 P = TypeVar("P")
 P_co = TypeVar("P_co", covariant=True)
@@ -38,6 +41,10 @@ class UnchangedFile:
             example_arguments(self.program, how)
         return Verification(status="passed", samples=0, seed=how.seed, identical=True)
 
+    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> None:
+        """See Candidate."""
+        raise UncheckedError(_ONLY_ONNX)
+
     def time(self, _how: BenchOptions, _fed: VerifyOptions) -> Sequence[Latency]:
         """There is nothing to compare."""
         return ()
@@ -59,6 +66,10 @@ class SavedProgram(Generic[P]):
         from bnfold.verifier.programs.check import check_torch
 
         return check_torch(self.reference, self.kind.read(self.files[0], self.options), how, progress)
+
+    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> None:
+        """See Candidate."""
+        raise UncheckedError(_ONLY_ONNX)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""
@@ -82,6 +93,10 @@ class KeptProgram:
         from bnfold.verifier.programs.check import check_torch
 
         return check_torch(self.reference, self.program, how, progress)
+
+    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> None:
+        """See Candidate."""
+        raise UncheckedError(_ONLY_ONNX)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""

@@ -43,6 +43,18 @@ class Candidate(Protocol):
             UncheckedError: that cannot be found out.
         """
 
+    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> None:
+        """Write what shows how it differs from the original, for those who do not have bnfold.
+
+        Args:
+            verdict: of a check that failed.
+            how: that was done.
+            folder: to write into, which nobody else uses.
+
+        Raises:
+            UncheckedError: that is not possible, and why.
+        """
+
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """How long it takes, and how long the original does.
 

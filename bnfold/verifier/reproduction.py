@@ -1,0 +1,173 @@
+"""What shows a difference without bnfold: both versions of the part that is wrong, as models of their own, and values.
+
+The part is the one that the check cut out, and the values are those on which onnxruntime shows the difference best:
+those of a sample, or those of the check's own choice. Where no part is to blame, it is the whole models.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnfold.errors import UncheckedError
+from bnfold.verification import Verification, VerifyOptions
+from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.local.crop import crop_of
+from bnfold.verifier.local.probes import Probes
+from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
+from bnfold.verifier.models.external_data import is_external
+from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.load import Model, ModelSource
+from bnfold.verifier.models.subgraph import Subgraph
+from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.run.feeding import choose_feeding
+from bnfold.verifier.run.indices import index_bounds
+from bnfold.verifier.run.runner import OnnxRunner
+from bnfold.verifier.run.session import Session
+from bnfold.verifier.run.wanted_sizes import wanted_sizes
+
+ORIGINAL, FOLDED, INPUTS, OUTPUTS = "original.onnx", "folded.onnx", "inputs.npz", "outputs.npz"
+FILES = (ORIGINAL, FOLDED, INPUTS, OUTPUTS)
+
+_LARGEST = 2**31 - 2**20  # bytes of a message, and some room
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Two models on the same values.
+
+    Attributes:
+        models: the original's version, and the folded one's.
+        feeds: what both read, by name.
+        outputs: what each makes; nothing of a model that does not run.
+        apart: the largest difference, in units of the largest value.
+    """
+
+    models: tuple[Model, Model]
+    feeds: Mapping[str, Array]
+    outputs: tuple[list[Array], list[Array]]
+    apart: float
+
+
+def write_reproduction(
+    reference: ModelSource, candidate: ModelSource, verdict: Verification, options: VerifyOptions, folder: Path
+) -> None:
+    """Write the two models, their inputs and what they make of them.
+
+    Args:
+        reference: the original.
+        candidate: the new model.
+        verdict: of a check that failed.
+        options: of that check.
+        folder: an empty one.
+
+    Raises:
+        UncheckedError: there is nothing that can be shown: the original does not run, or its values are none of numpy.
+    """
+    try:
+        shown = _shown(reference, candidate, verdict, options)
+    except RefusedError as error:
+        raise UncheckedError(str(error)) from error
+    for name, model in zip((ORIGINAL, FOLDED), shown.models, strict=True):
+        (folder / name).write_bytes(_in_one_piece(model))
+    fed: dict[str, Any] = {f"input_{index}": values for index, values in enumerate(shown.feeds.values())}
+    np.savez(folder / INPUTS, **fed)
+    made: dict[str, Any] = {
+        f"{whose}_{index}": values
+        for whose, arrays in zip(("original", "folded"), shown.outputs, strict=True)
+        for index, values in enumerate(arrays)
+    }
+    np.savez(folder / OUTPUTS, **made)
+
+
+def _shown(reference: ModelSource, candidate: ModelSource, verdict: Verification, options: VerifyOptions) -> _Shown:
+    ours, theirs = (
+        Structure(Model.read(role, source, options.custom_ops))
+        for role, source in (("the original", reference), ("the new model", candidate))
+    )
+    wrong = {tensor.name for tensor in verdict.tensors if not tensor.passed}
+    changed = next((entry for entry in find_changed_tensors(ours, theirs) if entry.name in wrong), None)
+    names = [] if changed is None else [name for name in changed.boundary if name in ours.producers]
+    feeding = choose_feeding(OnnxRunner(ours.model, names), options, index_bounds(ours), wanted_sizes(ours))
+    seen = {**feeding.feeds, **feeding.observation.tensors}
+    if changed is None or not all(isinstance(seen.get(name), np.ndarray) for name in changed.boundary):
+        return _on(feeding.feeds, ours.model, theirs.model)
+    begin = {name: np.array(seen[name]) for name in changed.boundary}
+    return max(
+        (_part_on(values, changed, ours, theirs) for values in _values(begin, changed, ours, theirs, options)),
+        key=lambda shown: shown.apart,
+    )
+
+
+def _values(
+    begin: Mapping[str, Array], changed: ChangedTensor, ours: Structure, theirs: Structure, options: VerifyOptions
+) -> Iterator[Mapping[str, Array]]:
+    """Of the sample, and those that the check chooses, in the types of the model."""
+    yield begin
+    crop = crop_of(changed, ours, theirs, {name: values.shape for name, values in begin.items()})
+    for probe in Probes(options.seed, options.inputs).draws(begin, crop):
+        yield {name: values.astype(begin[name].dtype) for name, values in probe.values.items()}
+
+
+def _part_on(values: Mapping[str, Array], changed: ChangedTensor, ours: Structure, theirs: Structure) -> _Shown:
+    parts = [
+        Subgraph(graph, [graph.nodes[index] for index in indices]).model(values, [changed.name])
+        for graph, indices in ((ours, changed.original), (theirs, changed.new))
+    ]
+    return _on(values, parts[0], parts[1])
+
+
+def _on(feeds: Mapping[str, Any], original: Model, folded: Model) -> _Shown:
+    plain = {name: values for name, values in feeds.items() if isinstance(values, np.ndarray) and _is_of_numpy(values)}
+    if len(plain) < len(feeds):
+        other = next(name for name in feeds if name not in plain)
+        raise UncheckedError(f"numpy cannot store what {other!r} holds")
+    before, after = _run(original, plain), []
+    try:
+        after = _run(folded, plain)
+    except RefusedError:
+        return _Shown((original, folded), plain, (before, after), np.inf)
+    apart = max((_apart(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
+    return _Shown((original, folded), plain, (before, after), apart)
+
+
+def _run(model: Model, feeds: Mapping[str, Array]) -> list[Array]:
+    return [np.array(output) for output in Session(model).run(feeds)]
+
+
+def _apart(a: Array, b: Array) -> float:
+    if a.shape != b.shape or a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return np.inf
+    left, right = a.astype(np.float64), b.astype(np.float64)
+    if not np.array_equal(np.isfinite(left), np.isfinite(right)):
+        return np.inf
+    largest = np.abs(left).max(initial=0, where=np.isfinite(left))
+    error = np.abs(left - right).max(initial=0, where=np.isfinite(left))
+    return float(error / largest) if largest else float(error)
+
+
+def _is_of_numpy(values: Array) -> bool:
+    """Whether any numpy reads it: bfloat16 and its like are those of a package of their own."""
+    return values.dtype.isbuiltin == 1 and values.dtype.kind != "O"
+
+
+def _in_one_piece(model: Model) -> bytes:
+    """The model with all data inside.
+
+    Raises:
+        UncheckedError: that is more than a message holds.
+    """
+    from onnx import ModelProto, numpy_helper
+
+    proto: ModelProto = ModelProto()
+    proto.CopyFrom(model.proto)
+    size = proto.ByteSize() + sum(values.nbytes for values in model.weights.values())
+    if size > _LARGEST:
+        raise UncheckedError(f"the part that differs holds {size / 2**30:.1f} GiB, more than one file of ONNX can")
+    for tensor in proto.graph.initializer:
+        if is_external(tensor):
+            tensor.CopyFrom(numpy_helper.from_array(np.array(model.weights[tensor.name]), tensor.name))
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data

@@ -1,0 +1,244 @@
+"""The bundle that is saved where the check fails: its script shows the difference, and needs no bnfold."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import bnfold
+from bnfold.api.formats import onnx_models
+from bnfold.cli.main import main
+from bnfold.errors import UsageError, VerificationError
+from bnfold.guard import Limits, can_guard
+from bnfold.verifier.reproduction import write_reproduction
+from tests.networks import Network
+
+FILES = ["folded.onnx", "inputs.npz", "original.onnx", "outputs.npz", "show.py"]
+
+
+def network():
+    """Two folds, with more around them."""
+    made = Network()
+    made.node("Conv", ["x", made.weight("w", 5, 3, 3, 3), made.weight("b", 5)], "/c/out")
+    made.batch_norm("/c/out", "/n/out", 5)
+    made.node("Relu", ["/n/out"], "r")
+    made.node("Conv", ["r", made.weight("v", 4, 5, 1, 1), made.weight("d", 4)], "e")
+    made.batch_norm("e", "m", 4)
+    made.node("Tanh", ["m"], "y")
+    return made.model({"x": (2, 3, 8, 8)}, ["y"])
+
+
+def off(name, index, factor):
+    def change(model):
+        (tensor,) = [entry for entry in model.graph.initializer if entry.name == name]
+        values = onnx.numpy_helper.to_array(tensor).copy()
+        values.reshape(values.shape[0], -1)[index] *= np.asarray(factor, values.dtype)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+
+    return change
+
+
+@pytest.fixture
+def faulty(monkeypatch):
+    """Folds of which something is changed before they are written or kept."""
+
+    def make(change):
+        for way in ("keep", "save"):
+            real = getattr(onnx_models.OnnxFolded, way)
+
+            def wrong(self, *places, real=real):
+                change(self.opened.model)
+                return real(self, *places)
+
+            monkeypatch.setattr(onnx_models.OnnxFolded, way, wrong)
+
+    return make
+
+
+def shown(folder):
+    """What the script prints, in a process that cannot import bnfold."""
+    script = folder / "show.py"
+    assert "bnfold" not in script.read_text()
+    assert len(script.read_text().splitlines()) <= 16
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", f"import runpy; runpy.run_path({str(script)!r})"],
+        capture_output=True,
+        text=True,
+        cwd=folder.parent,
+        check=True,
+    )
+    return result.stdout
+
+
+def difference(text):
+    return float(re.search(r"largest difference ([^ ,]+)", text)[1])
+
+
+def save_of(model, place, **options):
+    with pytest.raises(VerificationError) as raised:
+        bnfold.fold(model, save_repro=place, **options)
+    return raised.value
+
+
+def test_it_holds_the_part_that_differs_and_the_script_shows_it(tmp_path, faulty):
+    faulty(off("w", 2, 1.01))
+    error = save_of(network(), tmp_path / "repro")
+    assert sorted(os.listdir(tmp_path / "repro")) == FILES
+    assert f"python {tmp_path / 'repro'}/show.py" in error.report.warnings[-1]
+    operators = [
+        [node.op_type for node in onnx.load(tmp_path / "repro" / name).graph.node]
+        for name in ("original.onnx", "folded.onnx")
+    ]
+    assert operators == [["Conv", "BatchNormalization"], ["Conv"]]
+    text = shown(tmp_path / "repro")
+    assert text.startswith("/n/out: shape")
+    assert ", 2, " in text, "the channel that is wrong"
+    assert difference(text) > 1e-3
+
+
+def test_values_and_outputs_are_those_of_the_script(tmp_path, faulty):
+    faulty(off("b", 1, 1.5))
+    save_of(network(), tmp_path)
+    inputs, outputs = (list(np.load(tmp_path / name).values()) for name in ("inputs.npz", "outputs.npz"))
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    made = []
+    for name in ("original.onnx", "folded.onnx"):
+        session = ort.InferenceSession(tmp_path / name, options)
+        made += session.run(None, {session.get_inputs()[0].name: inputs[0]})
+    for one, other in zip(made, outputs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(outputs[0], outputs[1])
+
+
+def test_a_fault_that_no_sample_shows_is_shown(tmp_path, faulty):
+    """Behind a Relu that is always off, nothing of it reaches an output."""
+    faulty(off("v", 3, 1.2))
+    save_of(network(), tmp_path)
+    assert difference(shown(tmp_path)) > 1e-3
+
+
+def test_in_the_second_fold_the_part_begins_behind_the_first(tmp_path, faulty):
+    faulty(off("d", 0, 3.0))
+    save_of(network(), tmp_path)
+    assert [entry.name for entry in onnx.load(tmp_path / "original.onnx").graph.input] == ["r"]
+    assert difference(shown(tmp_path)) > 0
+
+
+def test_a_model_that_does_not_load_is_there_to_be_tried(tmp_path, faulty):
+    def spoil(model):
+        model.graph.node[0].input[1] = "nobody"
+
+    faulty(spoil)
+    save_of(network(), tmp_path)
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        shown(tmp_path)
+    assert "Node input 'nobody' is not a graph input" in raised.value.stderr
+
+
+def test_where_the_check_passes_there_is_nothing(tmp_path):
+    bnfold.fold(network(), save_repro=tmp_path / "repro")
+    assert not (tmp_path / "repro").exists()
+
+
+def test_what_reverts_is_saved_before_it_does(tmp_path, faulty):
+    changed = []
+
+    def once(model):
+        if not changed:
+            off("w", 2, 1.01)(model)
+        changed.append(0)
+
+    faulty(once)
+    result = bnfold.fold(network(), save_repro=tmp_path, on_mismatch="revert")
+    assert result.report.verification.passed
+    assert "show.py" in result.report.warnings[-1]
+    assert difference(shown(tmp_path)) > 1e-3
+
+
+@pytest.mark.parametrize("there", ["file", "full folder", "dangling link"])
+def test_what_is_there_already_is_left_alone(tmp_path, there, faulty):
+    faulty(off("w", 2, 1.01))
+    place = tmp_path / "repro"
+    if there == "file":
+        place.write_text("mine")
+    elif there == "full folder":
+        place.mkdir()
+        (place / "notes.txt").write_text("mine")
+    else:
+        place.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="is there already and not an empty folder"):
+        bnfold.fold(network(), save_repro=place)
+    if there == "full folder":
+        assert os.listdir(place) == ["notes.txt"]
+
+
+@pytest.mark.skipif(not can_guard(), reason="this system cannot fork")
+class TestOfAFile:
+    def test_the_bundle_comes_out_of_the_guarded_process(self, tmp_path, faulty):
+        faulty(off("w", 2, 1.01))
+        onnx.save(network(), tmp_path / "m.onnx")
+        with pytest.raises(VerificationError):
+            bnfold.fold_file(
+                tmp_path / "m.onnx", tmp_path / "f.onnx", save_repro=tmp_path / "a" / "repro", limits=Limits()
+            )
+        assert sorted(os.listdir(tmp_path)) == ["a", "m.onnx"]
+        assert sorted(os.listdir(tmp_path / "a" / "repro")) == FILES
+        assert difference(shown(tmp_path / "a" / "repro")) > 1e-3
+
+    def test_weights_beside_the_file_are_inside_the_bundle(self, tmp_path):
+        model = network()
+        onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+        wrong = network()
+        off("w", 2, 1.01)(wrong)
+        onnx.save(wrong, tmp_path / "w.onnx", save_as_external_data=True, location="w.data", size_threshold=0)
+        verdict = bnfold.verify(tmp_path / "m.onnx", tmp_path / "w.onnx")
+        assert not verdict.passed
+        folder = tmp_path / "repro"
+        folder.mkdir()
+        write_reproduction(tmp_path / "m.onnx", tmp_path / "w.onnx", verdict, bnfold.VerifyOptions(), folder)
+        for name in ("original.onnx", "folded.onnx"):
+            data = (folder / name).read_bytes()
+            (part,) = onnx.load_from_string(data).graph.node
+            assert part.op_type == "Conv"
+            ort.InferenceSession(data)
+
+    def test_the_command_says_where_it_is(self, tmp_path, faulty, capsys):
+        faulty(off("w", 2, 1.01))
+        onnx.save(network(), tmp_path / "m.onnx")
+        assert main([str(tmp_path / "m.onnx"), "--save-repro", str(tmp_path / "repro")]) == 1
+        assert f"python {tmp_path / 'repro'}/show.py" in capsys.readouterr().err
+        assert difference(shown(tmp_path / "repro")) > 1e-3
+
+    def test_each_of_several_models_has_a_folder_of_its_own(self, tmp_path, faulty):
+        faulty(off("w", 2, 1.01))
+        for name in ("a.onnx", "b.onnx"):
+            onnx.save(network(), tmp_path / name)
+        models = [str(tmp_path / name) for name in ("a.onnx", "b.onnx")]
+        assert main([*models, "--save-repro", str(tmp_path / "repro")]) == 1
+        assert sorted(os.listdir(tmp_path / "repro")) == ["a.onnx", "b.onnx"]
+        assert sorted(os.listdir(tmp_path / "repro" / "b.onnx")) == FILES
+
+    @pytest.mark.parametrize("flag", ["--no-verify", "--dry-run"])
+    def test_without_a_check_it_means_nothing(self, tmp_path, flag, capsys):
+        assert main([str(tmp_path / "m.onnx"), "--save-repro", str(tmp_path / "r"), flag]) == 2
+        assert "--save-repro means nothing with" in capsys.readouterr().err
+
+
+def test_of_a_program_it_is_said_that_there_is_nothing(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+    from bnfold.api.formats.program_candidates import KeptProgram
+    from tests.torch_modules import randomised
+    from tests.torchscript.folding import compiled
+
+    failed = bnfold.Verification("failed", 1, 0, problem="differs")
+    monkeypatch.setattr(KeptProgram, "check", lambda *_: failed)
+    module = randomised(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))).eval()
+    error = save_of(compiled(module, "traced", torch.ones(1, 3, 4, 4)), tmp_path / "repro")
+    assert "parts of a program of PyTorch cannot be run without it" in error.report.warnings[-1]
+    assert not (tmp_path / "repro").exists()
