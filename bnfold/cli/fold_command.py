@@ -9,7 +9,16 @@ from bnfold.cli.bench_options import bench_options, take_bench
 from bnfold.cli.grouped import CONTEXT, GroupedCommand, options_of, refuse_with, together
 from bnfold.cli.parsing import parse_jobs, parse_output, parse_report
 from bnfold.cli.request import Request
-from bnfold.cli.shared_options import CHECK, check_options, screen_options, take_check, work_options
+from bnfold.cli.shared_options import (
+    CHECK,
+    check_options,
+    configured_beside,
+    screen_options,
+    take_check,
+    take_configuration,
+    work_options,
+)
+from bnfold.cli.verify_command import verify_command
 from bnfold.version import __version__
 
 _EPILOG = """\b
@@ -145,6 +154,7 @@ _folding_options = together(
     default=None,
     help="Print annotations for GitHub.  [default: where GITHUB_ACTIONS=true]",
 )
+@configured_beside(lambda: [verify_command])
 @screen_options
 @click.version_option(__version__, prog_name="bnfold", message="%(prog)s %(version)s")
 @click.pass_context
@@ -163,5 +173,5 @@ def fold_command(context: click.Context, /, verify: bool, **values: Any) -> Requ
         )
     if values["quiet"]:
         refuse_with(context, "--quiet", ("verbose",))
-    check = take_check(values)
-    return Request(check=check if verify else None, bench=bench, **values)
+    check, configuration = take_check(values), take_configuration(context, values)
+    return Request(check=check if verify else None, bench=bench, configuration=configuration, **values)

@@ -46,11 +46,13 @@ def _run(command: click.Command, arguments: Sequence[str]) -> ExitCode:
 
                 written = [*asked.reports, *([] if asked.output is None else [Path(asked.output)])]
                 screen = Screen(quiet=asked.quiet, verbose=asked.verbose, aside=takes_standard_output(written))
+                screen.note(asked.configuration)
                 return run(asked, screen)
             case VerifyRequest():
                 from bnfold.cli.verify_run import run_verify
 
                 screen = Screen(quiet=asked.quiet, verbose=asked.verbose)
+                screen.note(asked.configuration)
                 return run_verify(asked, screen)
             case str():
                 screen.tell(asked)

@@ -58,6 +58,7 @@ class Request:
         max_kept: how many may stay; None for any number, or none with `fail_on_kept`.
         allow_kept: glob patterns of names of BatchNorms that may stay beside these.
         annotate: whether to print annotations for GitHub; None where its runners run the call.
+        configuration: what is told of the file that has defaults of options.
         quiet: print no results.
         verbose: print every node, and tracebacks of bugs.
     """
@@ -89,6 +90,7 @@ class Request:
     max_kept: int | None
     allow_kept: tuple[str, ...]
     annotate: bool | None
+    configuration: tuple[str, ...]
     quiet: bool
     verbose: bool
 
@@ -101,7 +103,7 @@ class VerifyRequest:
         a: the reference.
         b: the model to judge.
         check: how to compare them.
-        imports, time_limit, memory_limit, quiet, verbose: as of a `Request`.
+        imports, time_limit, memory_limit, configuration, quiet, verbose: as of a `Request`.
     """
 
     a: Path
@@ -110,5 +112,6 @@ class VerifyRequest:
     imports: tuple[str, ...]
     time_limit: float | None
     memory_limit: int | None
+    configuration: tuple[str, ...]
     quiet: bool
     verbose: bool

@@ -75,6 +75,11 @@ class Screen:
 
             self._write(self._results, f"\n{render_totals(reports, failures, spent)}")
 
+    def note(self, lines: "Sequence[str]") -> None:
+        """Print to standard error what those want to know who want all."""
+        for line in lines if self._verbose else ():
+            self.complain(line)
+
     def warn(self, message: str, subject: object = "") -> None:
         """Print one line of what is no error, but must be seen."""
         self.complain(f"warning: {message}", subject)

@@ -1,13 +1,16 @@
 """Options of more than one command: of the check, of the process that does the work, and of what is printed."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from bnfold.cli.grouped import options_of, together
 from bnfold.cli.parsing import by_name, parse_dimension, parse_input, parse_shape, parse_size, parse_tolerance
 from bnfold.cli.request import CheckRequest
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 CHECK = ("samples", "seed", "rtol", "atol", "dims", "inputs", "provider", "memory", "custom_ops")
 """Parameters that only a check has; shapes have another meaning without one."""
@@ -114,10 +117,66 @@ work_options = together(
     ),
 )
 
+_configuration = options_of("Configuration")
+
+
+def _without_file(context: click.Context, _option: click.Parameter, without: bool) -> bool:
+    if without and context.params.get("config") is not None:
+        raise click.UsageError("--config and --no-config contradict each other: give one of them")
+    return without
+
+
+def configured_beside(others: Callable[[], Sequence[click.Command]]) -> Callable[[F], F]:
+    """Options that say which file has the defaults of the others.
+
+    Args:
+        others: gives the commands whose options the file may have as well.
+    """
+
+    def take(context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+        if context.params.get("no_config") or context.resilient_parsing:
+            if path is not None:
+                raise click.UsageError("--config and --no-config contradict each other: give one of them")
+            return None
+        from bnfold.cli.configuration import nearest, read_file, take_over
+
+        found = nearest(Path.cwd()) if path is None else read_file(path)
+        if found is not None:
+            take_over(context, found, others())
+        return path
+
+    return together(
+        _configuration(
+            "--no-config",
+            is_flag=True,
+            is_eager=True,
+            callback=_without_file,
+            help="Read no configuration.",
+        ),
+        _configuration(
+            "--config",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            is_eager=True,
+            callback=take,
+            help="Options by their long names, in TOML.  [default: bnfold.toml, or [tool.bnfold] of pyproject.toml, of "
+            "the current folder or the nearest above]",
+        ),
+    )
+
+
 screen_options = together(
     _printed("-q", "--quiet", is_flag=True, help="Print errors and warnings only."),
     _printed("-v", "--verbose", is_flag=True, help="Print every node, every reason and every figure."),
 )
+
+
+def take_configuration(context: click.Context, values: dict[str, Any]) -> tuple[str, ...]:
+    """What is told of the configuration to those who want all; its options are taken out of the values."""
+    from bnfold.cli.configuration import told
+
+    del values["config"], values["no_config"]
+    return tuple(told(context))
 
 
 def take_check(values: dict[str, Any]) -> CheckRequest:

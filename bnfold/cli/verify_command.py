@@ -1,5 +1,6 @@
 """`bnfold verify A B`: whether any two models compute the same."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,14 @@ import click
 
 from bnfold.cli.grouped import CONTEXT, GroupedCommand, options_of, refuse_with
 from bnfold.cli.request import VerifyRequest
-from bnfold.cli.shared_options import check_options, screen_options, take_check, work_options
+from bnfold.cli.shared_options import (
+    check_options,
+    configured_beside,
+    screen_options,
+    take_check,
+    take_configuration,
+    work_options,
+)
 
 _EPILOG = """\b
 Exit status:
@@ -28,6 +36,12 @@ Examples:
 _check = options_of("The check")
 
 
+def _others() -> Sequence[click.Command]:
+    from bnfold.cli.fold_command import fold_command
+
+    return [fold_command]
+
+
 @click.command("bnfold verify", cls=GroupedCommand, epilog=_EPILOG, context_settings=CONTEXT)
 @click.argument("a", metavar="A", type=click.Path(readable=False, path_type=Path))
 @click.argument("b", metavar="B", type=click.Path(readable=False, path_type=Path))
@@ -45,6 +59,7 @@ _check = options_of("The check")
 )
 @check_options
 @work_options
+@configured_beside(_others)
 @screen_options
 @click.pass_context
 def verify_command(context: click.Context, /, a: Path, b: Path, **values: Any) -> VerifyRequest:  # noqa: ANN401 - of many types
@@ -55,4 +70,4 @@ def verify_command(context: click.Context, /, a: Path, b: Path, **values: Any) -
         refuse_with(context, "--quiet", ("verbose",))
     check = replace(take_check(values), probe=values.pop("probe"), same_names=values.pop("same_names"))
     del values["shapes"]  # which the check has
-    return VerifyRequest(a=a, b=b, check=check, **values)
+    return VerifyRequest(a=a, b=b, check=check, configuration=take_configuration(context, values), **values)

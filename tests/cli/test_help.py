@@ -27,7 +27,7 @@ def test_options_stand_in_groups(capsys):
 
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert headings[:3] == ["Results:", "What is folded:", "The check:"]
-    assert headings[-4:] == ["How the work is done:", "In a pipeline:", "What is printed:", "Others:"]
+    assert headings[-4:] == ["In a pipeline:", "Configuration:", "What is printed:", "Others:"]
     places = {
         name: next(i for i, line in enumerate(lines) if line.startswith(f"  {name}"))
         for name in (
