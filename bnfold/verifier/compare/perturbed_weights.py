@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bnfold.intake.tensors import is_external
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array, eps
-from bnfold.verifier.models.external_data import is_external
 from bnfold.verifier.models.graph import is_standard
 from bnfold.verifier.models.load import Model
 

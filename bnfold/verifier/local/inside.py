@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bnfold.intake.walk import bodies
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
-from bnfold.verifier.models.graph import Structure, bodies, is_standard
+from bnfold.verifier.models.graph import Structure, is_standard
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.matching import Match, attributes
 from bnfold.verifier.models.subgraph import Subgraph, assemble

@@ -22,7 +22,7 @@ from bnfold.verifier.local.law import Comparator, Subgraph
 from bnfold.verifier.local.probes import Probe
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.changed import ChangedTensor
-from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.graph import Structure, same_bits
 
 _RANK_OF_TOKENS = 3
 _UNITS = 4.0
@@ -50,7 +50,7 @@ class SubgraphPair:
         self._ours = Float64Subgraph(original, changed.original, changed.name)
         self._theirs = Float64Subgraph(new, changed.new, changed.name)
         own = list(self._ours.stored.values())
-        self._changed = [not any(_same(array, other) for other in own) for array in self._theirs.stored.values()]
+        self._changed = [not any(same_bits(array, other) for other in own) for array in self._theirs.stored.values()]
         self._computed: Mapping[str, Array] = computed_constants(original, self._ours.nodes, changed.name)
         self._smooth = not (self._ours.has_quantizers or self._theirs.has_quantizers)
 
@@ -166,16 +166,3 @@ class SubgraphPair:
         return LocalFinding(
             self._tensor, excess, error, found.channel, left, right, what if excess > 1 else "", where=probe.where
         )
-
-
-def _same(a: Array, b: Array) -> bool:
-    """Bit for bit."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    left, right = (array.reshape(-1) for array in (a, b))
-    if a.dtype.kind in "OU":
-        return bool(np.array_equal(left, right))
-    return all(
-        bool(np.array_equal(left[part].view(np.uint8), right[part].view(np.uint8)))
-        for part in (slice(64), slice(64, None))
-    )

@@ -8,7 +8,8 @@ graph that lies between it and the tensors before it that both models have.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bnfold.verifier.models.graph import Structure, bodies, is_standard
+from bnfold.intake.walk import bodies
+from bnfold.verifier.models.graph import Structure, is_standard
 from bnfold.verifier.models.matching import Match
 
 

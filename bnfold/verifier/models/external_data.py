@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bnfold.errors import ModelFormatError
 from bnfold.intake.data_folder import DataFolder
+from bnfold.intake.tensors import is_external
 from bnfold.verifier.run.complaints import RefusedError
 
 if TYPE_CHECKING:
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _IN_MEMORY = "memory"
-
-
-def is_external(tensor: "TensorProto") -> bool:
-    """Whether the values of a tensor lie beside the model."""
-    from onnx import TensorProto
-
-    return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
 def lies_at(tensor: "TensorProto", location: str) -> bool:

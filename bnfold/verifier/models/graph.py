@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.verifier.models.external_data import is_external
+from bnfold.intake.tensors import is_external
+from bnfold.intake.walk import bodies
 from bnfold.verifier.models.load import Model
 
 if TYPE_CHECKING:
-    from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
+    from onnx import FunctionProto, NodeProto, TensorProto
 
 Array = npt.NDArray[Any]
 
@@ -135,14 +136,6 @@ def captures(node: "NodeProto") -> Iterator[str]:
         yield from (entry.name for entry in body.output if entry.name not in own)
 
 
-def bodies(node: "NodeProto") -> Iterator["GraphProto"]:
-    """The graphs in a node's attributes."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def is_standard(node: "NodeProto") -> bool:
     """Whether ONNX itself says what a node means."""
     return node.domain in ("", "ai.onnx")
@@ -166,7 +159,18 @@ def same_parameter(a: Structure, b: Structure, name: str, other: str) -> bool:
         return False
     if left.HasField("raw_data") and right.HasField("raw_data"):
         return bool(left.raw_data == right.raw_data)
-    mine, theirs = a.array(name), b.array(other)
-    if mine.dtype.kind in "OU":
-        return bool(np.array_equal(mine, theirs))
-    return bool(np.array_equal(mine.reshape(-1).view(np.uint8), theirs.reshape(-1).view(np.uint8)))
+    return same_bits(a.array(name), b.array(other))
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Whether two arrays have the same type, shape and values, bit for bit: a NaN is equal to itself."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.kind in "OU":
+        return bool(np.array_equal(a, b))
+    left, right = a.reshape(-1), b.reshape(-1)
+    # What differs mostly does so at once.
+    return all(
+        bool(np.array_equal(left[part].view(np.uint8), right[part].view(np.uint8)))
+        for part in (slice(64), slice(64, None))
+    )

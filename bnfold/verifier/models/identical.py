@@ -5,10 +5,9 @@ Many models cannot be run at all by whoever folds them: their operators are cust
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.models.external_data import Array
+from bnfold.verifier.models.graph import same_bits
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.signature import Port
 from bnfold.verifier.run.complaints import RefusedError
@@ -42,7 +41,7 @@ def verdict_if_identical(reference: ModelSource, candidate: ModelSource, options
 
 
 def _are_identical(a: Model, b: Model) -> bool:
-    return _bare(a) == _bare(b) and all(_same_bytes(_stored(a, name), _stored(b, name)) for name in a.outside)
+    return _bare(a) == _bare(b) and all(same_bits(_stored(a, name), _stored(b, name)) for name in a.outside)
 
 
 def _bare(model: Model) -> bytes:
@@ -60,11 +59,6 @@ def _bare(model: Model) -> bytes:
 
 def _stored(model: Model, name: str) -> Array:
     return model.beside[name] if name in model.beside else model.external(model.outside[name])
-
-
-def _same_bytes(a: Array, b: Array) -> bool:
-    """NaN is no number, and equal all the same."""
-    return bool(a.dtype == b.dtype and np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)))
 
 
 def _ports(model: "ModelProto") -> list[Port]:

@@ -13,8 +13,9 @@ from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.model_file import check_regular
 from bnfold.intake.order import sort_nodes
-from bnfold.intake.tensors import stored_tensors
-from bnfold.verifier.models.external_data import Array, Files, is_external, lies_at, of_buffer
+from bnfold.intake.tensors import is_external, stored_tensors
+from bnfold.intake.walk import bodies
+from bnfold.verifier.models.external_data import Array, Files, lies_at, of_buffer
 from bnfold.verifier.models.protobuf_scan import without_weights
 from bnfold.verifier.run.complaints import RefusedError
 
@@ -197,10 +198,5 @@ def _parsed(data: bytes | memoryview, location: str) -> "ModelProto":
 
 def _names_read(graph: "GraphProto") -> set[str]:
     """The tensors that a graph and its bodies read or put out."""
-    names = {entry.name for entry in graph.output}
-    for node in graph.node:
-        names |= set(node.input)
-        for attribute in node.attribute:
-            for body in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                names |= _names_read(body)
-    return names
+    own = {entry.name for entry in graph.output}
+    return own.union(*(({*node.input}.union(*map(_names_read, bodies(node)))) for node in graph.node))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bnfold.verifier.models.external_data import Array, is_external
+from bnfold.intake.tensors import is_external
+from bnfold.verifier.models.external_data import Array
 from bnfold.verifier.models.graph import Structure, names_read
 from bnfold.verifier.models.load import Model
 

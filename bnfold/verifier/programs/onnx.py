@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from bnfold.errors import UncheckedError
+from bnfold.intake.walk import bodies
 from bnfold.silence import nothing_printed
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _names(graph: onnx.GraphProto) -> set[str]:
     """All names of tensors in a graph and its bodies."""
     names = {name for node in graph.node for name in (*node.input, *node.output) if name}
     names |= {entry.name for entry in (*graph.input, *graph.output, *graph.initializer)}
-    return names.union(*map(_names, _bodies(graph)))
+    return names.union(*(_names(body) for node in graph.node for body in bodies(node)))
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
@@ -86,14 +87,8 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
         for held in (node.input, node.output):
             held[:] = [names.get(name, name) for name in held]
-    for body in _bodies(graph):
-        _rename(body, names)
-
-
-def _bodies(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    attributes = [attribute for node in graph.node for attribute in node.attribute]
-    single = [attribute.g for attribute in attributes if attribute.HasField("g")]
-    return [*single, *(body for attribute in attributes for body in attribute.graphs)]
+        for body in bodies(node):
+            _rename(body, names)
 
 
 def _export_script(module: "torch.jit.ScriptModule", names: Sequence[str], arguments: Sequence[Any]) -> onnx.ModelProto:

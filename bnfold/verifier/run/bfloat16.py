@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 
+from bnfold.intake.tensors import is_external
 from bnfold.verifier.models.dtypes import BFLOAT16, FLOAT
-from bnfold.verifier.models.external_data import Array, is_external
+from bnfold.verifier.models.external_data import Array
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from bnfold.intake.calls import written_out
 from bnfold.intake.tensors import bytes_of
+from bnfold.intake.walk import bodies
 from bnfold.keywords import keyword
 from bnfold.sizes import memory
-from bnfold.verifier.models.graph import RANDOM, Structure, bodies, names_read
+from bnfold.verifier.models.graph import RANDOM, Structure, names_read
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.sizes import inferred, sizes_in
 

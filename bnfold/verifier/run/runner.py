@@ -59,24 +59,6 @@ class Perturbable(Protocol):
         """What it makes where each of its quantizers is off by up to a step; nothing where it has none."""
 
 
-class Runner(Perturbable, Protocol):
-    """A model that can be run."""
-
-    def run(self, feeds: Feeds) -> list[object]:
-        """The outputs.
-
-        Raises:
-            RefusedError: it does not take these inputs.
-        """
-
-    def observe(self, feeds: Feeds, tensors: Sequence[str]) -> Observation:
-        """The outputs, and tensors inside.
-
-        Raises:
-            RefusedError: it does not take these inputs.
-        """
-
-
 class OnnxRunner:
     """An ONNX model on onnxruntime, as it is written.
 
@@ -105,11 +87,19 @@ class OnnxRunner:
         return coarsest_float(self.model)
 
     def run(self, feeds: Feeds) -> list[object]:
-        """As of the protocol."""
+        """The outputs.
+
+        Raises:
+            RefusedError: it does not take these inputs.
+        """
         return self._session.run(feeds)
 
     def observe(self, feeds: Feeds, tensors: Sequence[str]) -> Observation:
-        """As of the protocol; of the exposed tensors."""
+        """The outputs, and some of the exposed tensors.
+
+        Raises:
+            RefusedError: it does not take these inputs.
+        """
         return self._session.observe(feeds, tensors)
 
     def perturbed(self, feeds: Feeds) -> Iterator[Perturbed]:
@@ -146,7 +136,7 @@ class OnnxRunner:
         return sessions
 
 
-def observe_moved(runner: Runner, feeds: Feeds, tensors: Sequence[str], direction: int) -> list[Observation]:
+def observe_moved(runner: OnnxRunner, feeds: Feeds, tensors: Sequence[str], direction: int) -> list[Observation]:
     """What a model makes of inputs of which every floating-point value is moved by the last bit of its precision.
 
     Args:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from bnfold.verifier.local.float64.evaluate import Float64Subgraph, wide
+from bnfold.verifier.local.float64.evaluate import Float64Subgraph
 from bnfold.verifier.local.float64.operator import NotComputedError
+from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.session import Session

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnfold.intake.walk import bodies
 from bnfold.verifier.local.float64 import amended, contractions, contrib, pooling, quantization
 from bnfold.verifier.local.float64.operator import OF_MICROSOFT, OPERATORS, Array, Call, NotComputedError
 from bnfold.verifier.local.float64.reference import ReferenceNode
-from bnfold.verifier.models.graph import Structure, bodies, is_standard
+from bnfold.verifier.local.half_units import wide
+from bnfold.verifier.models.graph import Structure, is_standard
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto
@@ -162,14 +164,3 @@ def _read(attribute: "AttributeProto") -> Any:  # noqa: ANN401 - whatever an att
 
     value = helper.get_attribute_value(attribute)
     return wide(numpy_helper.to_array(value)) if attribute.HasField("t") else value
-
-
-def wide(values: Array) -> Array:
-    """Numbers as they are computed with: floating-point ones as float64, integers of four bits in eight."""
-    import ml_dtypes
-
-    if values.dtype.kind in "biuOUc":
-        return values
-    if values.dtype in (np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4)):
-        return values.astype(np.int8 if values.dtype == np.dtype(ml_dtypes.int4) else np.uint8)
-    return values.astype(np.float64)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bnfold.intake.walk import bodies
 from bnfold.verifier.local.float64.operator import OPERATORS, Array, Call, NotComputedError
 from bnfold.verifier.models.dtypes import BFLOAT16, DOUBLE, FLOAT, FLOAT16
-from bnfold.verifier.models.graph import Structure, bodies, captures
+from bnfold.verifier.models.graph import Structure, captures
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto
