@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from bnfold.errors import UncheckedError
+from bnfold.intake.tensors import is_external
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.local.crop import crop_of
 from bnfold.verifier.local.probes import Probes
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
-from bnfold.verifier.models.external_data import is_external
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.subgraph import Subgraph
