@@ -62,12 +62,13 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--per-channel", action="store_true", help="a scale for each output channel of a weight")
     parser.add_argument("--no-merge-branches", action="store_true", help="fold with this option")
+    parser.add_argument("--exclude", action="append", default=[], metavar="NODE", help="fold with this option")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", help=".npz with an array NAME")
     parser.add_argument("--photographs", action="store_true", help="crops of scikit-learn's two, from -1 to 1")
     parser.add_argument("--seconds", type=float, default=4.0, help="of timing, per model")
     given = parser.parse_args()
     real = {name: np.load(file)[name] for name, file in (entry.split("=", 1) for entry in given.input)}
-    options = bnfold.FoldOptions(merge_branches=not given.no_merge_branches)
+    options = bnfold.FoldOptions(merge_branches=not given.no_merge_branches, exclude=tuple(given.exclude))
     ort.set_default_logger_severity(3)
     print(COLUMNS, flush=True)
     for path in given.models:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bnfold.outcome import Fold, Merge, Quantization
+from bnfold.report.labels import called
 
 ADVICE = (
     "estimated ratio of signal to noise of the weight in int8 with one scale for all channels; if you quantise, take a "
@@ -20,10 +21,10 @@ _MANY = 0.05
 
 
 class Remedy(Enum):
-    """What to do about a weight; the value is a sentence for people."""
+    """What to do about a weight; the value is a sentence for people, with a place for the node."""
 
-    PER_CHANNEL = "quantise it with a scale for each channel, or equalise it with the layer behind first"
-    APART = "even a scale for each channel leaves it much noise: exclude it from folding, or keep it in float"
+    PER_CHANNEL = "if you quantise: a scale for each channel, or equalise it with the layer behind first"
+    APART = "if you quantise: exclude {node} from folding, or keep it in float; a scale for each channel is not enough"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Suffering:
         """
         before, after = self.quantization.before.per_channel, self.quantization.after.per_channel
         return Remedy.APART if after < _ENOUGH and before - after >= _MUCH else Remedy.PER_CHANNEL
+
+    @property
+    def advice(self) -> str:
+        """The remedy in words."""
+        return self.remedy.value.format(node=called(self.node))
 
 
 def suffering(folds: Sequence[Fold], merges: Sequence[Merge]) -> list[Suffering]:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from bnfold.outcome import Apart, Fold, Merge
 from bnfold.report.labels import called
-from bnfold.report.quantization import ADVICE, Suffering, suffering
+from bnfold.report.quantization import Suffering, suffering
 from bnfold.report.text_layout import CODE, HEADING, QUIET, indented, labelled
 from bnfold.report.wording import counted, printable, whole
 
@@ -65,17 +65,18 @@ def quantized_weights(folds: Sequence[Fold], merges: Sequence[Merge], *, verbose
         return []
     count = counted(len(found), "weight")
     shown = found if verbose else found[:_EXAMPLES]
-    lines: list[RenderableType] = [
-        f"{count} would lose much{'' if verbose or len(found) == 1 else ', the worst is'}",
-        *(indented(2, _suffering(entry)) for entry in shown),
-        Text(ADVICE, QUIET),
-    ]
+    lines: list[RenderableType] = [f"{count} would lose much{'' if verbose or len(found) == 1 else ', the worst is'}"]
+    for entry in shown:
+        lines += [indented(2, _suffering(entry)), indented(2, Text(entry.advice, QUIET))]
     return [labelled("In int8", lines)]
 
 
 def _suffering(entry: Suffering) -> str:
     before, after = entry.quantization.before, entry.quantization.after
+    zeros = (
+        f"; {whole(after.vanishing)} of {counted(len(after.channels), 'channel')} round to 0" if after.vanishing else ""
+    )
     return (
-        f"{called(entry.weight)}: {before.per_tensor:.0f} dB before, {after.per_tensor:.0f} dB after, "
-        f"{after.per_channel:.0f} dB with a scale for each channel"
+        f"{called(entry.weight)}: signal to noise {before.per_tensor:.0f} -> {after.per_tensor:.0f} dB, "
+        f"{after.per_channel:.0f} dB with a scale for each channel{zeros}"
     )

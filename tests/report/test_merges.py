@@ -35,8 +35,17 @@ def test_branches_that_stay_apart_say_why_where_somebody_asks():
 def test_weights_that_int8_does_not_suit_are_named():
     text = render_text(report(merges=[merge()]), width=120)
     assert "  In int8       1 weight would lose much\n" in text
-    assert "exclude" in text
-    assert "    conv_3x3: 38 dB before, 28 dB after, 34 dB with a scale for each channel\n" in text
+    assert "    conv_3x3: signal to noise 38 -> 28 dB, 34 dB with a scale for each channel\n" in text
+    assert "    if you quantise: a scale for each channel, or equalise it with the layer behind first\n" in text
+
+
+def test_channels_that_round_to_zero_are_named_and_what_a_scale_for_each_does_not_help():
+    after = replace(QUANTIZATION.after, vanishing=1, per_channel=15.0)
+    text = render_text(report(merges=[merge(quantization=replace(QUANTIZATION, after=after))]), width=140)
+    assert "15 dB with a scale for each channel; 1 of 2 channels round to 0\n" in text
+    assert (
+        "if you quantise: exclude add from folding, or keep it in float; a scale for each channel is not enough" in text
+    )
 
 
 def test_of_several_weights_the_worst_is_named_and_all_where_somebody_asks():
@@ -44,7 +53,7 @@ def test_of_several_weights_the_worst_is_named_and_all_where_somebody_asks():
     weights = replace(QUANTIZATION, weight="conv_a"), replace(worse, weight="conv_b")
     made = report(merges=[merge(each.weight, each.weight, quantization=each) for each in weights])
     assert "2 weights would lose much, the worst is\n" in render_text(made, width=120)
-    assert "conv_b: 38 dB before, 9 dB after" in render_text(made, width=120)
+    assert "conv_b: signal to noise 38 -> 9 dB" in render_text(made, width=120)
     assert "conv_a" not in render_text(made)
     assert "conv_a" in render_text(made, verbose=True)
 
