@@ -69,12 +69,14 @@ def kept(node="bn3", *refusals, op="BatchNormalization"):
     return Kept(node, op, op == "BatchNormalization", refusals or (refusal(path=(node, "pool2")),))
 
 
-def report(folds=(), stays=(), merges=(), branches=(), **changes):
+def report(folds=(), stays=(), merges=(), branches=(), lowered=(), **changes):
     made = Report(
         input="net.onnx",
         output="net.folded.onnx",
         format="onnx",
-        outcome=Outcome(tuple(folds), tuple(stays), merges=tuple(merges), apart=tuple(branches)),
+        outcome=Outcome(
+            tuple(folds), tuple(stays), merges=tuple(merges), apart=tuple(branches), lowered=tuple(lowered)
+        ),
         nodes=Change(910, 668),
         parameters=Change(8_062_504, 8_020_000),
         bytes=Change(32_600_000, 32_600_000),

@@ -1,12 +1,17 @@
 """What the check says of each fold: the tensors at which it was looked at, put together."""
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bnfold.outcome import Fold
 from bnfold.report.model import Report
 from bnfold.verification import TensorCheck
+
+_Places: TypeAlias = Mapping[str, Sequence[int]]
+"""The numbers of the checks that a tensor has a part in, by its name."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,23 @@ def unchanged(report: Report) -> str:
 
 
 def fold_checks(report: Report) -> list[FoldCheck]:
-    """One entry per fold; none where nothing was compared."""
+    """One entry per fold, in their order; none where nothing was compared."""
     if report.verification.status in ("unchecked", "skipped"):
         return []
-    checks = report.verification.tensors
-    return [_check(fold, checks) for fold in report.outcome.folds]
+    tensors = report.verification.tensors
+    named: defaultdict[str, list[int]] = defaultdict(list)
+    inside: defaultdict[str, list[int]] = defaultdict(list)
+    for number, check in enumerate(tensors):
+        named[check.name].append(number)
+        for name in check.inside:
+            inside[name].append(number)
+    return [_check(fold, tensors, named, inside) for fold in report.outcome.folds]
 
 
-def _check(fold: Fold, checks: Sequence[TensorCheck]) -> FoldCheck:
+def _check(fold: Fold, checks: Sequence[TensorCheck], named: _Places, inside: _Places) -> FoldCheck:
     # A tensor of a program of PyTorch may bear the label of the operator that took a fold downstream.
-    here = [check for check in checks if check.name in (fold.tensor, *fold.into) or fold.tensor in check.inside]
+    found = {number for name in (fold.tensor, *fold.into) for number in named.get(name, ())}
+    here = [checks[number] for number in sorted(found.union(inside.get(fold.tensor, ())))]
     worst = max(here, key=_badness, default=None)
     return FoldCheck(fold.node, tuple(check.name for check in here), worst)
 

@@ -7,14 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bnfold.outcome import Kept
-from bnfold.refusal import Refusal
 from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.text_layout import CODE, HEADING, QUIET, indented
-from bnfold.report.verdicts import needs_a_person, obstacle, verdict_of, ways_of
+from bnfold.report.verdicts import WHERE, needs_a_person, obstacle_on_its_way, verdict_of, ways_of
 from bnfold.report.wording import counted, printable, whole
 
 _MOST_GROUPS = 5
-_WHERE = {"": "itself", "upstream": "before", "downstream": "behind", "across": "across"}
 
 
 def batch_norms_left(kept: Sequence[Kept]) -> list[RenderableType]:
@@ -48,8 +46,8 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
     table.add_column(overflow="fold", ratio=1)
     count = "" if in_full else f"{whole(len(nodes)):>{width}}"
     for refusal in ways_of(nodes[0]):
-        said = printable(refusal.evidence) if in_full else _in_short(refusal)
-        table.add_row(count, _WHERE[refusal.way], Text.assemble(f"{said} (", (refusal.reason.code, CODE), ")"))
+        said = printable(refusal.evidence) if in_full else printable(obstacle_on_its_way(refusal))
+        table.add_row(count, WHERE[refusal.way], Text.assemble(f"{said} (", (refusal.reason.code, CODE), ")"))
         count = ""
     hint = next((refusal.hint for refusal in ways_of(nodes[0]) if refusal.hint), "")
     if hint:
@@ -57,8 +55,3 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
     more = f" and {whole(len(nodes) - 1)} more (-v)" if len(nodes) > 1 else ""
     table.add_row("", "such as" if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
     return table
-
-
-def _in_short(refusal: Refusal) -> str:
-    said = printable(obstacle(refusal))
-    return f"others cannot undo it: {said}" if refusal.way == "across" else said

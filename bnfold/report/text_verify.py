@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from bnfold.report.text_check import answer_row, check_in_full, evidence
+from bnfold.report.evidence import evidence
+from bnfold.report.text_check import answer_row, check_in_full
 from bnfold.report.text_layout import HEADING, as_lines
 from bnfold.report.wording import printable
 from bnfold.verification import Verification

@@ -3,8 +3,11 @@
 from bnfold.explanations import EXPLANATIONS
 from bnfold.explanations.explanation import IMPOSSIBLE, in_words
 from bnfold.outcome import Kept
-from bnfold.refusal import Reason, Refusal
+from bnfold.refusal import Reason, Refusal, Way
 from bnfold.report.labels import operator_of
+
+WHERE: dict[Way, str] = {"": "itself", "upstream": "before", "downstream": "behind", "across": "across", "both": "both"}
+"""The side of the node on which a way ends, in a word."""
 
 
 def ways_of(kept: Kept) -> list[Refusal]:
@@ -41,6 +44,12 @@ def _remedy(refusal: Refusal) -> str:
 def obstacle(refusal: Refusal) -> str:
     """The reason in a few words, with the operator where the map was stopped: "a shift cannot pass Relu"."""
     return in_words(EXPLANATIONS[refusal.reason].short, obstacle_operator(refusal))
+
+
+def obstacle_on_its_way(refusal: Refusal) -> str:
+    """The same of a way that may lead across tensors of others: what keeps those from taking the inverse."""
+    said = obstacle(refusal)
+    return f"others cannot undo it: {said}" if refusal.way == "across" else said
 
 
 def obstacle_operator(refusal: Refusal) -> str:
