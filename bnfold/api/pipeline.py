@@ -146,10 +146,10 @@ def _reproduced(candidate: Candidate, verdict: Verification, source: Source, scr
     folder = scratch / FOLDER
     folder.mkdir()
     try:
-        candidate.reproduce(verdict, source.options.feeding, folder)
+        weakness = candidate.reproduce(verdict, source.options.feeding, folder)
     except UncheckedError as error:
         return f"nothing was saved that shows the difference: {error}"
-    return told_of(source.options)
+    return told_of(source.options) + (f" ({weakness})" if weakness else "")
 
 
 def _timed(report: Report, candidate: Candidate, source: Source, progress: Progress) -> Report:

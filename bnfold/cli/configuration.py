@@ -20,6 +20,7 @@ _PLACE = "bnfold.configuration"
 _COMMAND_LINE_ALONE = {
     "output": "it says where a file is written",
     "in_place": "it lets models be written over",
+    "save_repro": "it says where files are written",
     "imports": "it runs code",
     "custom_ops": "it runs code",
     "dry_run": "it is for one call",

@@ -4,8 +4,10 @@ The part is the one that the check cut out, and the values are those on which on
 those of a sample, or those of the check's own choice. Where no part is to blame, it is the whole models.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from bnfold.verifier.models.subgraph import Subgraph
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
 from bnfold.verifier.run.indices import index_bounds
+from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
@@ -31,6 +34,9 @@ from bnfold.verifier.run.wanted_sizes import wanted_sizes
 ORIGINAL, FOLDED, INPUTS, OUTPUTS = "original.onnx", "folded.onnx", "inputs.npz", "outputs.npz"
 FILES = (ORIGINAL, FOLDED, INPUTS, OUTPUTS)
 
+_MOST_SAMPLES = 6
+_ROUNDING = 1e-5
+"""Of the largest value: a difference in float32 that is not told from rounding at a glance."""
 _LARGEST = 2**31 - 2**20  # bytes of a message, and some room
 
 
@@ -53,7 +59,7 @@ class _Shown:
 
 def write_reproduction(
     reference: ModelSource, candidate: ModelSource, verdict: Verification, options: VerifyOptions, folder: Path
-) -> None:
+) -> str:
     """Write the two models, their inputs and what they make of them.
 
     Args:
@@ -62,6 +68,9 @@ def write_reproduction(
         verdict: of a check that failed.
         options: of that check.
         folder: an empty one.
+
+    Returns:
+        What is to be said of it: that onnxruntime shows no more than rounding; "" where it shows the difference.
 
     Raises:
         UncheckedError: there is nothing that can be shown: the original does not run, or its values are none of numpy.
@@ -80,6 +89,9 @@ def write_reproduction(
         for index, values in enumerate(arrays)
     }
     np.savez(folder / OUTPUTS, **made)
+    if shown.apart > _ROUNDING:
+        return ""
+    return "onnxruntime shows no more than rounding there, on any values that were tried: the check is in float64"
 
 
 def _shown(reference: ModelSource, candidate: ModelSource, verdict: Verification, options: VerifyOptions) -> _Shown:
@@ -90,25 +102,50 @@ def _shown(reference: ModelSource, candidate: ModelSource, verdict: Verification
     wrong = {tensor.name for tensor in verdict.tensors if not tensor.passed}
     changed = next((entry for entry in find_changed_tensors(ours, theirs) if entry.name in wrong), None)
     names = [] if changed is None else [name for name in changed.boundary if name in ours.producers]
-    feeding = choose_feeding(OnnxRunner(ours.model, names), options, index_bounds(ours), wanted_sizes(ours))
-    seen = {**feeding.feeds, **feeding.observation.tensors}
-    if changed is None or not all(isinstance(seen.get(name), np.ndarray) for name in changed.boundary):
-        return _on(feeding.feeds, ours.model, theirs.model)
-    begin = {name: np.array(seen[name]) for name in changed.boundary}
+    samples = list(_samples(ours, names, options))
+    boundary = samples[0].keys() if changed is None else changed.boundary
+    if changed is None or not all(isinstance(seen.get(name), np.ndarray) for seen in samples for name in boundary):
+        whole = [{name: seen[name] for name in seen if name in ours.inputs} for seen in samples]
+        return max((_on(feeds, ours.model, theirs.model) for feeds in whole), key=_how_far)
+    begin = [{name: np.array(seen[name]) for name in changed.boundary} for seen in samples]
+    chosen = chain(begin, _chosen(begin[0], changed, ours, theirs, options))
     return max(
-        (_part_on(values, changed, ours, theirs) for values in _values(begin, changed, ours, theirs, options)),
-        key=lambda shown: shown.apart,
+        (_part_on(values, changed, ours, theirs) for values in chain.from_iterable(map(_both, chosen))), key=_how_far
     )
 
 
-def _values(
+def _how_far(shown: _Shown) -> float:
+    return shown.apart
+
+
+def _samples(original: Structure, names: Sequence[str], options: VerifyOptions) -> Iterator[dict[str, Any]]:
+    """The samples of the check, with what the original makes of them inside."""
+    runner = OnnxRunner(original.model, names)
+    feeding = choose_feeding(runner, options, index_bounds(original), wanted_sizes(original))
+    yield {**feeding.feeds, **feeding.observation.tensors}
+    for sample in range(1, min(options.samples, _MOST_SAMPLES)):
+        feeds = draw(runner.signature.inputs, feeding.settings[0], options, sample)
+        with suppress(RefusedError):
+            yield {**feeds, **runner.observe(feeds, runner.exposed).tensors}
+
+
+def _chosen(
     begin: Mapping[str, Array], changed: ChangedTensor, ours: Structure, theirs: Structure, options: VerifyOptions
-) -> Iterator[Mapping[str, Array]]:
-    """Of the sample, and those that the check chooses, in the types of the model."""
-    yield begin
+) -> Iterator[dict[str, Array]]:
+    """Values of the check's own choice, in the types of the model."""
     crop = crop_of(changed, ours, theirs, {name: values.shape for name, values in begin.items()})
     for probe in Probes(options.seed, options.inputs).draws(begin, crop):
         yield {name: values.astype(begin[name].dtype) for name, values in probe.values.items()}
+
+
+def _both(values: dict[str, Array]) -> Iterator[dict[str, Array]]:
+    """The same, and once more with every boolean turned round: a branch that no sample takes may be the wrong one."""
+    yield values
+    if any(array.dtype == np.bool_ for array in values.values()):
+        yield {
+            name: np.logical_not(array, out=np.empty_like(array)) if array.dtype == np.bool_ else array
+            for name, array in values.items()
+        }
 
 
 def _part_on(values: Mapping[str, Array], changed: ChangedTensor, ours: Structure, theirs: Structure) -> _Shown:

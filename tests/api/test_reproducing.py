@@ -259,3 +259,56 @@ def test_of_a_program_it_is_said_that_there_is_nothing(tmp_path, monkeypatch):
     error = save_of(compiled(module, "traced", torch.ones(1, 3, 4, 4)), tmp_path / "repro")
     assert "parts of a program of PyTorch cannot be run without it" in error.report.warnings[-1]
     assert not (tmp_path / "repro").exists()
+
+
+def branch(seed):
+    made = Network(seed=seed)
+    made.node("Conv", ["x", made.weight(f"w{seed}", 4, 3, 3, 3)], f"c{seed}")
+    made.batch_norm(f"c{seed}", f"y{seed}", 4)
+    body = made.model({"x": (2, 3, 6, 6)}, [f"y{seed}"]).graph
+    del body.input[:]
+    return body
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_the_branch_that_is_wrong_is_taken_even_if_no_sample_does(tmp_path, faulty, taken):
+    inputs = [
+        onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (2, 3, 6, 6)),
+        onnx.helper.make_tensor_value_info("condition", onnx.TensorProto.BOOL, ()),
+    ]
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (2, 4, 4, 4))
+    node = onnx.helper.make_node("If", ["condition"], ["y"], then_branch=branch(1), else_branch=branch(2))
+    graph = onnx.helper.make_graph([node], "g", inputs, [output])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+    def change(folded):
+        for attribute in folded.graph.node[0].attribute:
+            for tensor in attribute.g.initializer:
+                if tensor.name.startswith(f"w{taken}"):
+                    values = onnx.numpy_helper.to_array(tensor) * np.float32(1.5)
+                    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    faulty(change)
+    error = save_of(model, tmp_path)
+    assert "no more than rounding" not in error.report.warnings[-1]
+    assert difference(shown(tmp_path)) > 0.1
+
+
+def test_whole_models_are_saved_where_no_part_is_to_blame(tmp_path, faulty):
+    def rename(model):
+        model.graph.node[-1].output[0] = model.graph.output[0].name = "z"
+
+    faulty(rename)
+    save_of(network(), tmp_path)
+    assert [node.op_type for node in onnx.load(tmp_path / "original.onnx").graph.node] == [
+        node.op_type for node in network().graph.node
+    ]
+    assert shown(tmp_path).startswith("y: shape (2, 4, 6, 6)")
+
+
+def test_what_only_float64_shows_is_said(tmp_path, faulty):
+    """One number off by a few units of its last place is a fault, and nothing that float32 shows."""
+    faulty(off("w", 2, 1 + 2e-6))
+    error = save_of(network(), tmp_path)
+    assert "onnxruntime shows no more than rounding there" in error.report.warnings[-1]
+    assert sorted(os.listdir(tmp_path)) == FILES

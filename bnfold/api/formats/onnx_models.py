@@ -239,11 +239,11 @@ class OnnxCandidate:
         return identical or check(self.reference, self.result, how, progress)
 
     @readable_text()
-    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> None:
+    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> str:
         """See Candidate."""
         from bnfold.verifier.reproduction import write_reproduction
 
-        write_reproduction(self.reference, self.result, verdict, how, folder)
+        return write_reproduction(self.reference, self.result, verdict, how, folder)
 
     @readable_text()
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:

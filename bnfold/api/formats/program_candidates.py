@@ -41,7 +41,7 @@ class UnchangedFile:
             example_arguments(self.program, how)
         return Verification(status="passed", samples=0, seed=how.seed, identical=True)
 
-    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> None:
+    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
         raise UncheckedError(_ONLY_ONNX)
 
@@ -67,7 +67,7 @@ class SavedProgram(Generic[P]):
 
         return check_torch(self.reference, self.kind.read(self.files[0], self.options), how, progress)
 
-    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> None:
+    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
         raise UncheckedError(_ONLY_ONNX)
 
@@ -94,7 +94,7 @@ class KeptProgram:
 
         return check_torch(self.reference, self.program, how, progress)
 
-    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> None:
+    def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
         raise UncheckedError(_ONLY_ONNX)
 

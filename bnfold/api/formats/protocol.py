@@ -43,13 +43,16 @@ class Candidate(Protocol):
             UncheckedError: that cannot be found out.
         """
 
-    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> None:
+    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> str:
         """Write what shows how it differs from the original, for those who do not have bnfold.
 
         Args:
             verdict: of a check that failed.
             how: that was done.
             folder: to write into, which nobody else uses.
+
+        Returns:
+            What weakens it; "" where nothing does.
 
         Raises:
             UncheckedError: that is not possible, and why.

@@ -70,11 +70,11 @@ class ExportedFile(Generic[P]):
         final = check(self._exported_original(), self.files[0], how)
         return replace(final, warnings=(*verdict.warnings, *final.warnings))
 
-    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> None:
+    def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> str:
         """The file and an export of the original."""
         from bnfold.verifier.reproduction import write_reproduction
 
-        write_reproduction(self._exported_original(), self.files[0], verdict, how, folder)
+        return write_reproduction(self._exported_original(), self.files[0], verdict, how, folder)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """The file against an export of the original."""
