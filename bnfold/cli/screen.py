@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bnfold.verification import Verification
 
 _NARROWEST, _WIDEST = 40, 120
+_HINT = "(-v: every node; --report x.html: drawings; bnfold explain CODE)\n"
 
 
 class Screen:
@@ -34,6 +35,7 @@ class Screen:
         self._verbose = verbose
         self._results = sys.stderr if aside else sys.stdout
         self._shown = 0
+        self._models = 1
         self._progress: Progress | None = None
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -45,7 +47,8 @@ class Screen:
             from bnfold.report.text import render_text
 
             text = render_text(report, width=_width(), color=self._color, verbose=self._verbose, warnings=False)
-            self._write(self._results, f"\n{text}" if self._shown else text)
+            hint = _HINT if self._gives_hints and report.outcome.changes else ""
+            self._write(self._results, f"\n{text}{hint}" if self._shown else f"{text}{hint}")
             self._shown += 1
         for warning in (*report.verification.warnings, *report.warnings):
             self.warn(warning, report.input)
@@ -63,6 +66,11 @@ class Screen:
     def tell(self, text: str) -> None:
         """Print lines that were asked for."""
         self._write(self._results, text)
+
+    @property
+    def _gives_hints(self) -> bool:
+        """Whether somebody reads the one result of a call as it is printed, and has not asked for all of it."""
+        return not self._verbose and self._models == 1 and self._results is not None and self._results.isatty()
 
     @property
     def _color(self) -> bool:
@@ -101,6 +109,7 @@ class Screen:
     @contextmanager
     def progress(self, total: int) -> Iterator[Progress]:
         """Show which of so many models are being worked on, inside; on a terminal, what is printed goes above it."""
+        self._models = total
         self._progress = Progress(total, quiet=self._quiet, log=self.complain)
         try:
             yield self._progress

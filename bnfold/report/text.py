@@ -66,7 +66,9 @@ def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list
 
 
 def _headline(report: Report) -> list[RenderableType]:
-    return [Text.assemble((printable(report.input), HEADING), (f"  {report.format}", QUIET), overflow="fold")]
+    opsets = report.environment.opsets if report.environment is not None else ()
+    opset = next((f", opset {version}" for domain, version in opsets if domain in ("", "ai.onnx")), "")
+    return [Text.assemble((printable(report.input), HEADING), (f"  {report.format}{opset}", QUIET), overflow="fold")]
 
 
 def _notes(report: Report) -> list[RenderableType]:

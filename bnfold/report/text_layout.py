@@ -1,9 +1,11 @@
 """How the report for people is laid out: a column of labels, and what is said of each beside it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import StringIO
 
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -59,6 +61,22 @@ def labelled(label: str, lines: Sequence[RenderableType]) -> RenderableType:
     for line in lines[1:]:
         grid.add_row("", line)
     return indented(2, grid)
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """Two parts on one line, or where that is too long the second one below the first, further to the right."""
+
+    first: str
+    second: str
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        together = f"{self.first} {self.second}".rstrip()
+        if cell_len(together) <= options.max_width or not self.second:
+            yield Text(together, overflow="fold")
+        else:
+            yield Text(self.first, overflow="fold")
+            yield indented(2, self.second)
 
 
 def indented(columns: int, content: RenderableType) -> RenderableType:

@@ -11,7 +11,7 @@ from bnfold.refusal import Refusal
 from bnfold.report.grouping import KeptGroup, group_folds, group_kept
 from bnfold.report.labels import all_called, called
 from bnfold.report.model import Report
-from bnfold.report.text_layout import CODE, HEADING, QUIET, indented, labelled
+from bnfold.report.text_layout import CODE, HEADING, QUIET, Hanging, indented, labelled
 from bnfold.report.wording import counted, printable, whole
 
 _WHERE: dict[Direction, str] = {
@@ -46,16 +46,15 @@ def folded_nodes(report: Report) -> list[RenderableType]:
 
 def _fold(fold: Fold) -> RenderableType:
     """Such as "BatchNormalization 246 -> Conv 245"; the node alone where it went nowhere."""
-    said = called(fold.node)
+    where = ""
     if fold.direction == "across":
-        said += (
-            f": {counted(len(fold.into), 'node')} changed, zero point {fold.zero_point:.2g} deviations from the mean"
-        )
+        nodes = counted(len(fold.into), "node")
+        where = f"-> {nodes} changed, zero point {fold.zero_point:.2g} deviations from the mean"
     elif fold.into:
-        said += f" -> {all_called(fold.into)}"
-        said += f" through {all_called(fold.through)}" if fold.through else ""
-        said += f", {counted(fold.dead_channels, 'dead channel')}" if fold.dead_channels else ""
-    return Text(said, overflow="fold")
+        where = f"-> {all_called(fold.into)}"
+        where += f" through {all_called(fold.through)}" if fold.through else ""
+        where += f", {counted(fold.dead_channels, 'dead channel')}" if fold.dead_channels else ""
+    return Hanging(called(fold.node), where)
 
 
 def kept_nodes(kept: Sequence[Kept]) -> list[RenderableType]:

@@ -529,6 +529,26 @@ def test_colour_on_a_terminal_unless_unwanted(folder, variables, colored):
     assert (b"\x1b[" in printed) is colored
 
 
+@pytest.mark.parametrize(("arguments", "told"), [([], True), (["-v"], False), (["kept.onnx"], False)])
+def test_a_terminal_says_how_to_see_more_of_one_model(folder, arguments, told):
+    screen, terminal = pty.openpty()
+    subprocess.run(
+        [*COMMAND, "m.onnx", "--dry-run", *arguments],
+        cwd=folder,
+        stdout=terminal,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm"},
+        check=True,
+        timeout=120,
+    )
+    os.close(terminal)
+    printed = os.read(screen, 1 << 16)
+    os.close(screen)
+
+    assert (b"-v: every node" in printed) is told
+    assert b"-v: every node" not in bnfold("m.onnx", "--dry-run", *arguments, cwd=folder).stdout.encode()
+
+
 @pytest.mark.parametrize(("forced", "colored"), [(None, False), ("", False), ("0", False), ("1", True), ("3", True)])
 def test_colour_in_a_pipe_only_where_it_is_forced(folder, forced, colored):
     variables = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")}

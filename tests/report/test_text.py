@@ -7,7 +7,7 @@ import pytest
 
 from bnfold.label import Label
 from bnfold.refusal import Reason
-from bnfold.report.model import Change
+from bnfold.report.model import Change, Environment
 from bnfold.report.text import render_text
 from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from tests.reports import FAILED, fold, kept, refusal, report
@@ -63,6 +63,18 @@ def test_the_answer_is_on_top_and_calm():
         "",
         "Wrote net.folded.onnx in 1.4 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("opsets", "told"),
+    [
+        ((("", 17), ("com.microsoft", 1)), "net.onnx  onnx, opset 17"),
+        ((("com.microsoft", 1), ("ai.onnx", 9)), "net.onnx  onnx, opset 9"),
+        ((), "net.onnx  onnx"),
+    ],
+)
+def test_the_opset_of_a_model_is_told(opsets, told):
+    assert lines_of(report(environment=Environment((), (), opsets)))[0] == told
 
 
 def test_a_model_without_batch_norms_says_so():

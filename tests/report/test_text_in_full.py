@@ -63,6 +63,15 @@ def test_nodes_of_which_the_name_says_nothing_are_shown_with_their_operators():
     assert "    BatchNormalization 247 -> Conv 245, linear x through MaxPool 246" in lines
 
 
+def test_a_long_name_and_where_it_went_are_two_lines_and_stay_whole():
+    name = "/features/denseblock1/denselayer1/norm1/BatchNormalization"
+    target = "/features/denseblock1/denselayer1/conv1/Conv"
+
+    lines = lines_of(report(folds=[fold(name, into=(target,))]))
+    assert lines[lines.index(f"    {name}") + 1] == f"      -> {target}"
+    assert f"    {name} -> {target}" in lines_of(report(folds=[fold(name, into=(target,))]), width=120)
+
+
 def test_a_plan_says_what_would_be_folded():
     lines = lines_of(report(folds=[fold()], planned=True))
 
