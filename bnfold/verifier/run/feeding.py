@@ -132,7 +132,7 @@ def _further(
     refused: Sequence[tuple[Setting, UncheckedError]],
 ) -> Iterator[Setting]:
     """What is tried when nothing natural fits; the reasons why that was refused name sizes."""
-    named = Counter(number for setting, error in refused for number in _named(error) - _fed(setting))
+    named = Counter(number for _, error in refused for number in _named(error))
     said = [number for number, _ in named.most_common(_MOST_NAMED)]
     yield from islice(further_settings(inputs, options, bounds, wants, said), _MOST_FURTHER)
 
@@ -140,7 +140,3 @@ def _further(
 def _named(error: UncheckedError) -> set[int]:
     numbers = map(int, _NUMBER.findall(str(error)))
     return {number for number in numbers if 1 < number <= _LARGEST_NAMED}
-
-
-def _fed(setting: Setting) -> set[int]:
-    return {size for shape in setting.shapes.values() for size in shape}

@@ -1,10 +1,12 @@
 """The new model at onnxruntime's default settings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bnfold.errors import UsageError
-from bnfold.verifier import VerifyOptions, check
+from bnfold.verifier import VerifyOptions, check, pipeline
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.deployment import Baseline, check_deployment, deploy
 from bnfold.verifier.run.session import Session
@@ -43,3 +45,16 @@ def test_a_provider_that_is_not_there_is_a_usage_error():
     network = ConvBatchNorm()
     with pytest.raises(UsageError, match=r"no provider 'MoonExecutionProvider': it has .*CPUExecutionProvider"):
         check(network.original(), network.folded(), VerifyOptions(provider="MoonExecutionProvider"))
+
+
+def test_a_check_fails_where_the_deployed_model_gives_another_result(monkeypatch):
+    network = ConvBatchNorm()
+
+    def doubled(model, feeds, provider, without=()):
+        found = deploy(model, feeds, provider, without)
+        return replace(found, outputs=[2 * values for values in found.outputs])
+
+    monkeypatch.setattr(pipeline, "deploy", doubled)
+    verdict = check(network.original(), network.folded())
+    assert verdict.status == "failed"
+    assert verdict.problem.startswith("at onnxruntime's default settings (CPUExecutionProvider): output 'y'")
