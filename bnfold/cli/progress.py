@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 Step = Callable[[str], None]
 
-# A log gets a line of a model that takes longer than that, at every stage, and of a stage that takes as long as that.
-_LONG = 5.0
+# A log gets lines of a model that takes longer than that: at every stage, if the last line is not of just now, and of a
+# stage that takes very long.
+_LONG = 10.0
+_JUST_NOW = 3.0
 _VERY_LONG = 30.0
 
 
@@ -108,7 +110,8 @@ class Progress:
         """Leave a line in the log where there is news of a model that takes long."""
         now, stage = self._clock(), work.doing.partition(" ")[0]
         last_stage, last = work.logged
-        if now - work.began >= _LONG and (stage != last_stage or now - last >= _VERY_LONG):
+        patience = _JUST_NOW if stage != last_stage else _VERY_LONG
+        if now - work.began >= _LONG and now - last >= patience:
             work.logged = (stage, now)
             self._log(self._words(work))
 

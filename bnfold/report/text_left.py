@@ -9,7 +9,7 @@ from rich.text import Text
 from bnfold.outcome import Kept
 from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.text_layout import CODE, HEADING, QUIET, indented
-from bnfold.report.verdicts import WHERE, needs_a_person, obstacle_on_its_way, verdict_of, ways_of
+from bnfold.report.verdicts import WHERE, hint_beside, needs_a_person, obstacle_on_its_way, verdict_of, ways_of
 from bnfold.report.wording import counted, printable, whole
 
 _MOST_GROUPS = 5
@@ -19,11 +19,19 @@ def batch_norms_left(kept: Sequence[Kept]) -> list[RenderableType]:
     """Every group with its verdict, what stands in the way on each side, and one name; nothing where none stays."""
     lines: list[RenderableType] = []
     for nodes in group_by_verdict(node for node in kept if node.is_batch_norm):
-        first = nodes[0]
-        verdict = (verdict_of(first), "yellow" if needs_a_person(first) else "")
-        lines.append(Text.assemble(("Left  ", HEADING), f"{whole(len(nodes))} ", verdict))
-        lines += _groups(nodes)
+        lines += [_verdict(nodes), *_groups(nodes)]
     return [indented(2, line) for line in lines]
+
+
+def _verdict(nodes: Sequence[Kept]) -> Table:
+    """Such as "Left  59 cannot be folded by any rewrite of this file"."""
+    first = nodes[0]
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_column(style=HEADING, no_wrap=True)
+    row.add_column(no_wrap=True)
+    row.add_column(ratio=1)
+    row.add_row("Left ", whole(len(nodes)), Text(verdict_of(first), "yellow" if needs_a_person(first) else ""))
+    return row
 
 
 def _groups(nodes: Sequence[Kept]) -> list[RenderableType]:
@@ -49,8 +57,7 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
         said = printable(refusal.evidence) if in_full else printable(obstacle_on_its_way(refusal))
         table.add_row(count, WHERE[refusal.way], Text.assemble(f"{said} (", (refusal.reason.code, CODE), ")"))
         count = ""
-    hint = next((refusal.hint for refusal in ways_of(nodes[0]) if refusal.hint), "")
-    if hint:
+    for hint in dict.fromkeys(filter(None, map(hint_beside, ways_of(nodes[0])))):
         table.add_row("", "note", printable(hint))
     more = f" and {whole(len(nodes) - 1)} more (-v)" if len(nodes) > 1 else ""
     table.add_row("", "such as" if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))

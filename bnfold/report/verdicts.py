@@ -9,6 +9,9 @@ from bnfold.report.labels import operator_of
 WHERE: dict[Way, str] = {"": "itself", "upstream": "before", "downstream": "behind", "across": "across", "both": "both"}
 """The side of the node on which a way ends, in a word."""
 
+_SAID_ALREADY = (Reason.TRAINING_MODE, Reason.STATISTICS_OUTPUTS, Reason.NOT_SPATIAL, Reason.GRAPH_OUTPUT)
+# Their remedy is what a frontend would hint at.
+
 
 def ways_of(kept: Kept) -> list[Refusal]:
     """The refusals that decide: the way that is half upstream and half downstream says nothing that these do not."""
@@ -32,6 +35,11 @@ def verdict_of(kept: Kept) -> str:
 def needs_a_person(kept: Kept) -> bool:
     """Whether somebody can do something about it."""
     return any(map(_remedy, ways_of(kept)))
+
+
+def hint_beside(refusal: Refusal) -> str:
+    """What a frontend adds on this very node, if the verdict does not say it already."""
+    return "" if refusal.reason in _SAID_ALREADY else refusal.hint
 
 
 def _remedy(refusal: Refusal) -> str:

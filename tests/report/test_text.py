@@ -269,8 +269,26 @@ def test_a_verdict_that_a_person_can_act_on_comes_first_in_yellow():
     lines = lines_of(report(stays=stays), width=120)
     first = "  Left  1 can be folded if you export after model.eval(), or give assume_inference=True"
     assert lines.index(first) < lines.index("  Left  2 cannot be folded by any rewrite of this file")
-    assert "note if meant, say so" in joined(report(stays=stays))
+    assert "if meant, say so" not in joined(report(stays=stays)), "the verdict says it"
     assert "\x1b[33mcan be folded if you" in render_text(report(stays=stays), width=120, color=True)
+
+
+def test_what_a_frontend_knows_of_this_very_node_is_a_note():
+    shape = refusal(Reason.UNKNOWN_SHAPE, "the rank is not known", ("bn",), hint="'x' has no shape: give it one")
+
+    assert "note 'x' has no shape: give it one" in joined(report(stays=[kept("bn", shape)]))
+
+
+def test_a_long_verdict_goes_on_below_itself():
+    training = refusal(Reason.TRAINING_MODE, "training_mode is 1", ("t",))
+
+    lines = lines_of(report(stays=[kept("t", training)]), width=50)
+    start = next(index for index, line in enumerate(lines) if "Left" in line)
+    assert lines[start : start + 3] == [
+        "  Left  1 can be folded if you export after",
+        "          model.eval(), or give",
+        "          assume_inference=True",
+    ]
 
 
 def test_one_way_that_a_person_can_open_is_enough():
