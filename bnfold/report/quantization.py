@@ -8,10 +8,6 @@ from enum import Enum
 from bnfold.outcome import Fold, Merge, Quantization
 from bnfold.report.labels import called
 
-ADVICE = (
-    "estimated ratio of signal to noise of the weight in int8 with one scale for all channels; if you quantise, take a "
-    "scale for each channel, or exclude these nodes from folding"
-)
 _MUCH = 6.0
 """Decibels: half of the precision."""
 _ENOUGH = 30.0

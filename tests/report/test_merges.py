@@ -93,3 +93,5 @@ def test_html_has_the_same():
     assert "&lt;add&gt;_out" in page
     assert "branches differ in stride: 1 and 2" in page
     assert "Weights that would lose much in int8" in page
+    assert "0 of 2" in page
+    assert "if you quantise: a scale for each channel" in page

@@ -9,10 +9,13 @@ from bnfold.report.html.entries import Entry, Subject
 from bnfold.report.html.markup import paragraph, table
 from bnfold.report.html.plots import Marks, plot, shares
 from bnfold.report.labels import called
-from bnfold.report.quantization import ADVICE, suffering
+from bnfold.report.quantization import suffering
+from bnfold.report.wording import whole
 from bnfold.scales import FAR, ScaleSummary
 
-_WHEN = ("before", "after")
+_ESTIMATED = (
+    "Estimated ratio of signal to rounding noise, with one int8 scale for the tensor and with one for each channel."
+)
 _LONG = "A long stroke is a weight whose channels differ much: one int8 scale for all of them hurts."
 
 
@@ -93,18 +96,26 @@ def _int8(subject: Subject) -> str:
         return ""
     columns = (
         ("weight of", "name"),
-        ("to exclude", "name"),
-        *((f"max |W| of channels {when}", "number") for when in _WHEN),
-        *((f"dB {when}", "number") for when in _WHEN),
-        *((f"dB per channel {when}", "number") for when in _WHEN),
+        ("max |W| of channels", "number"),
+        ("dB", "number"),
+        ("dB per channel", "number"),
+        ("channels that round to 0", "number"),
+        ("what to do", ""),
     )
     rows = []
     for entry in found:
         both = (entry.quantization.before, entry.quantization.after)
-        ranges = [f"{weight.smallest:.3g} to {weight.largest:.3g}" for weight in both]
-        decibels = [_decibels(value) for value in (*(w.per_tensor for w in both), *(w.per_channel for w in both))]
-        rows.append((called(entry.weight), called(entry.node), *ranges, *decibels))
-    return f"<h3>Weights that would lose much in int8</h3>\n{paragraph(ADVICE, 'quiet')}{table(columns, rows)}"
+        rows.append(
+            (
+                called(entry.weight),
+                " \u2192 ".join(f"{weight.smallest:.2g} to {weight.largest:.2g}" for weight in both),
+                " \u2192 ".join(_decibels(weight.per_tensor) for weight in both),
+                " \u2192 ".join(_decibels(weight.per_channel) for weight in both),
+                f"{whole(both[1].vanishing)} of {whole(len(both[1].channels))}",
+                entry.advice,
+            )
+        )
+    return f"<h3>Weights that would lose much in int8</h3>\n{paragraph(_ESTIMATED, 'quiet')}{table(columns, rows)}"
 
 
 def _decibels(value: float) -> str:
