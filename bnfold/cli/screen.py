@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bnfold.verification import Verification
 
 _NARROWEST, _WIDEST = 40, 120
+_YELLOW, _PLAIN = "\x1b[33m", "\x1b[0m"
 _HINT = "(-v: every node; --report x.html: drawings; bnfold explain CODE)\n"
 
 
@@ -90,12 +91,12 @@ class Screen:
 
     def warn(self, message: str, subject: object = "") -> None:
         """Print one line of what is no error, but must be seen."""
-        self.complain(f"warning: {message}", subject)
+        warning = f"{_YELLOW}warning:{_PLAIN}" if _has_color(sys.stderr) else "warning:"
+        self._write(sys.stderr, f"{_prefixed(subject)}{warning} {printable(one_line(message))}\n")
 
     def complain(self, message: str, subject: object = "") -> None:
         """Print one line "bnfold: SUBJECT: message" to standard error."""
-        line = ": ".join(filter(None, ["bnfold", str(subject), one_line(message)]))
-        self._write(sys.stderr, f"{printable(line)}\n")
+        self._write(sys.stderr, f"{_prefixed(subject)}{printable(one_line(message))}\n")
 
     def complain_of(self, error: Exception, subject: object = "") -> ExitCode:
         """Print what is wrong, and of a bug, to those who want to know, where it happened."""
@@ -120,6 +121,11 @@ class Screen:
     def _write(self, stream: TextIO | None, text: str) -> None:
         with nullcontext() if self._progress is None else self._progress.aside():
             _write(stream, text)
+
+
+def _prefixed(subject: object) -> str:
+    """Who speaks, and of what, as the beginning of a line."""
+    return "".join(f"{printable(part)}: " for part in ("bnfold", str(subject)) if part)
 
 
 def _width() -> int:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bnfold.keywords import keyword
 from bnfold.verification import OutputCheck, TensorCheck, Verification, VerifyOptions
 
 if TYPE_CHECKING:
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 def failed(options: VerifyOptions, problem: str) -> Verification:
     """A check that ended before anything was measured."""
     return Verification(status="failed", samples=0, seed=options.seed, problem=problem)
+
+
+def nothing_varied() -> str:
+    """What is said where every sample gives the same outputs, of which any two models may agree."""
+    way_out = f"give real samples with {keyword('VerifyOptions.inputs')}"
+    return f"weak evidence: no output of the original ever varied: {way_out}"
 
 
 def put_together(
@@ -37,7 +44,7 @@ def put_together(
     alone = [f"{whole} of {len(tensors)} changed tensors were compared on the samples only"] if whole else []
     outputs = tuple(entry.result() for entry in statistics)
     varies = any(entry.varies for entry in statistics)
-    weak = [] if varies else ["weak evidence: no output of the original ever varied"]
+    weak = [] if varies else [nothing_varied()]
     wrong = [output for output in outputs if not output.passed]
     undecided = {entry.name for entry in statistics if entry.is_undecided}
     wrong.sort(key=lambda output: output.name in undecided)  # what is known first

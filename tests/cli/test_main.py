@@ -420,6 +420,13 @@ def test_warnings_go_to_stderr(model, capsys, quiet):
     assert err == "bnfold: m.onnx: warning: output 'y' never varied\nbnfold: m.onnx: warning: w.bin stays\n"
 
 
+def test_warnings_are_yellow_where_colours_are(model, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    assert "bnfold: m.onnx: \x1b[33mwarning:\x1b[0m w.bin stays\n" in run(capsys, model("warns"), "-q")[2]
+
+
 def test_the_second_time_results_are_skipped_with_a_word(pretender, model, capsys):
     everything = [model(name="m.onnx"), model(name="n.onnx")]
     run(capsys, *everything)

@@ -19,6 +19,7 @@ from bnfold.verifier.programs.rows import CALLS, Row, other_state, side_by_side
 from bnfold.verifier.programs.runner import ProgramRunner
 from bnfold.verifier.programs.under_onnxruntime import with_second_opinion
 from bnfold.verifier.progress import Count, Progress
+from bnfold.verifier.verdict import nothing_varied
 
 if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference
@@ -189,7 +190,7 @@ class _Comparison:
             not entry.passed and entry.name not in undecided for entry in outputs
         )
         varies = any(tally.varies for tally in self._outputs.values())
-        weak = [] if varies else ["weak evidence: no output of the original ever varied"]
+        weak = [] if varies else [nothing_varied()]
         told = [
             *left_out,
             *self._parts.unread,
