@@ -1,16 +1,19 @@
 """Folding a BatchNorm across tensors that others read, where neither direction alone is free."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeAlias
 
 import numpy as np
 
-from bnfold.affine import Affine, Array
+from bnfold.affine import Affine, Array, identity
 from bnfold.compensation import Compensator, Region, Stopped
+from bnfold.distances import Distances
 from bnfold.growth import amplification, why_grown, worst_for_int8
 from bnfold.label import Label
 from bnfold.outcome import Fold
+from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Meaning
@@ -31,14 +34,18 @@ class Way(Generic[N, V, E]):
     """A region that can be carried out: its edits are made, and hold.
 
     Attributes:
-        halves: the maps at the BatchNorm that it began with.
+        halves: the maps at the BatchNorm that the region began with.
+        left: what the BatchNorm means then, without the part that is pulled.
         region: the maps, and who lives with them.
         edits: of the nodes that take a map.
+        pulled: what goes upstream before that, along tensors that nobody else reads.
     """
 
     halves: Halves
+    left: AffineMap
     region: Region[N, V]
     edits: list[E]
+    pulled: Plan[N, V]
 
 
 class Crossing(Generic[N, V, E]):
@@ -53,8 +60,7 @@ class Crossing(Generic[N, V, E]):
         self._port = port
         self._sizes: dict[V, tuple[float, float]] = {}
         self._compensator: Compensator[N, V, E] = Compensator(port)
-        # Where the zeros lie is asked now: what a BatchNorm knows of its input is in units of the file.
-        self._zeros = {node: _distance_of_zero(port.decode(node)) for node in nodes if node.is_batch_norm}
+        self._distances: Distances[N, V, E] = Distances(port, nodes)
 
     def begin_pass(self) -> None:
         """Read the graph anew: it has changed since the last pass."""
@@ -62,16 +68,47 @@ class Crossing(Generic[N, V, E]):
 
     def fold(self, node: N, meaning: AffineMap) -> Fold | Refusal:
         """Fold one BatchNorm, or say why it stays: what stopped the plan that came furthest."""
-        way = self._find(node, meaning, _halves(meaning.affine), lambda region: self._too_far(node, region))
+        level: Array = np.zeros(1)
+        far = partial(self._too_far, node)
+        way = self._find(node, meaning, Plan(), _halves(meaning.affine), lambda region: far(level, region))
+        channels = meaning.affine.along(1)
+        if isinstance(way, Refusal) and channels is not None:
+            shift = channels.shift
+            found = self._find_pulled(node, meaning, _all_behind, lambda region: far(shift, region))
+            way, level = (way, level) if found is None else (found, shift)
         if isinstance(way, Refusal):
             return way
-        fold = self._folded(node, way.region, way.edits)
+        fold = self._folded(node, way, level)
         self.carry_out(way, lambda: self._bypass(node, meaning, way.region))
         return fold
 
     def find_addition(self, node: N, meaning: AffineMap) -> Way[N, V, E] | Refusal:
         """A way to take the scale off a BatchNorm, so that an addition is left of it; or what stops the furthest."""
-        return self._find(node, meaning, _halves_of_scale(meaning.affine), lambda _: None)
+        way = self._find(node, meaning, Plan(), _halves_of_scale(meaning.affine), lambda _: None)
+        found = self._find_pulled(node, meaning, _sign_behind, lambda _: None) if isinstance(way, Refusal) else None
+        return way if found is None else found
+
+    def _find_pulled(
+        self,
+        node: N,
+        meaning: AffineMap,
+        halves: Callable[[Affine], Halves],
+        refuse: Callable[[Region[N, V]], Refusal | None],
+    ) -> Way[N, V, E] | None:
+        """A way that begins with sizes alone, which go upstream as far as nobody else reads what they change.
+
+        There a size may be 0: the channel is made 0 in front of a ramp that a constant could not pass. Signs and shift
+        are left for the region, and no channel of that is dead.
+        """
+        sizes = Affine(np.abs(meaning.affine.scale), np.zeros((1,) * meaning.affine.rank))
+        if not sizes.has_scale:
+            return None
+        pulled = Planner(self._port).pull(Plan(), node, meaning.source, sizes)
+        if isinstance(pulled, Refusal):
+            return None
+        left = replace(meaning, affine=Affine(np.where(meaning.affine.scale < 0, -1.0, 1.0), meaning.affine.shift))
+        way = self._find(node, left, pulled, [halves(left.affine)], refuse)
+        return None if isinstance(way, Refusal) else way
 
     def carry_out(self, way: Way[N, V, E], replace_origin: Callable[[], V | None]) -> None:
         """Make the edits of a way, then what becomes of the BatchNorm itself.
@@ -81,15 +118,13 @@ class Crossing(Generic[N, V, E]):
             replace_origin: takes the BatchNorm off its place; returns the tensor that is gone with it, if one is.
         """
         region = way.region
-        for other in region.meanings:
-            if other in self._zeros:
-                self._zeros[other] = self._moved_zero(other, region)
+        self._distances.move(region.maps, region.meanings)
         for value, affine in region.maps.items():
             self._sizes[value] = self._sizes_with(value, affine)
         for edit in way.edits:
             self._port.apply(edit)
         gone = replace_origin()
-        for value in region.maps:
+        for value in dict.fromkeys((*way.pulled.changed, *region.maps)):
             if value is not gone:
                 self._port.rename(value)
         self.begin_pass()
@@ -98,27 +133,41 @@ class Crossing(Generic[N, V, E]):
         self,
         node: N,
         meaning: AffineMap,
+        pulled: Plan[N, V],
         halves: Iterable[Halves],
         refuse: Callable[[Region[N, V]], Refusal | None],
     ) -> Way[N, V, E] | Refusal:
-        """The first of these pairs of maps with which a region holds; `refuse` says what speaks against a region."""
+        """The first of these pairs of maps with which a region holds, behind a plan that is made by then.
+
+        Args:
+            node: the BatchNorm.
+            meaning: what it means then.
+            pulled: the plan.
+            halves: maps on its input and its output.
+            refuse: says what speaks against a region.
+        """
         far = Stopped(Refusal(Reason.NO_READER, "it reads or makes nothing"), -1)
         before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
         if before is None or behind is None:
             return far.refusal
+        compensator = Compensator(self._port, pulled.meanings) if pulled.meanings else self._compensator
         for own, others in halves:
-            region = self._plan(node, {before: own, behind: others}, refuse)
-            edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region)
+            region = self._plan(compensator, node, {before: own, behind: others}, refuse)
+            edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region, pulled)
             if isinstance(region, Region) and not isinstance(edits, Stopped):
-                return Way((own, others), region, edits)
+                return Way((own, others), meaning, region, edits, pulled)
             if isinstance(edits, Stopped) and edits.reach > far.reach:
                 far = edits
         return far.refusal
 
     def _plan(
-        self, node: N, seeds: Mapping[V, Affine], refuse: Callable[[Region[N, V]], Refusal | None]
+        self,
+        compensator: Compensator[N, V, E],
+        node: N,
+        seeds: Mapping[V, Affine],
+        refuse: Callable[[Region[N, V]], Refusal | None],
     ) -> Region[N, V] | Stopped:
-        region = self._compensator.plan(node, seeds)
+        region = compensator.plan(node, seeds)
         if isinstance(region, Stopped):
             return region
         refusal = refuse(region) or self._too_coarse(node, region)
@@ -144,12 +193,12 @@ class Crossing(Generic[N, V, E]):
             return least, largest
         return least * float(sizes.min()), largest * float(sizes.max())
 
-    def _too_far(self, node: N, region: Region[N, V]) -> Refusal | None:
-        """Whether readers would see values far from zero."""
+    def _too_far(self, node: N, level: Array, region: Region[N, V]) -> Refusal | None:
+        """Whether readers would see values far from zero: those of a level of the BatchNorm's output are 0 then."""
         if not any(affine.has_shift for affine in region.maps.values()):
             return None
         farthest = FARTHEST_ZERO.get(self._port.significand(node), 0.0)
-        distance = self._zeros.get(node)
+        distance = self._distances.of(node, level)
         if distance is None:
             return Refusal(Reason.CONDITIONING, "nothing says how far its zero lies from the values that it reads")
         worst = int(np.argmax(distance))
@@ -160,9 +209,9 @@ class Crossing(Generic[N, V, E]):
             f"its zero lies {distance[worst]:.3g} deviations from the mean in channel {worst}, more than {farthest:g}",
         )
 
-    def _encoded(self, origin: N, meaning: AffineMap, region: Region[N, V]) -> list[E] | Stopped:
+    def _encoded(self, origin: N, meaning: AffineMap, region: Region[N, V], pulled: Plan[N, V]) -> list[E] | Stopped:
         edits: list[E] = []
-        for node, after in region.meanings.items():
+        for node, after in {**pulled.meanings, **region.meanings}.items():
             edit = self._encode(node, meaning, after)
             if isinstance(edit, Refusal):
                 path = (Label(origin.label, origin.op), Label(node.label, node.op))
@@ -179,19 +228,22 @@ class Crossing(Generic[N, V, E]):
             return Refusal(Reason.NO_BIAS, f"{node.op} has no bias, and another node would cost as much")
         return edit
 
-    def _folded(self, node: N, region: Region[N, V], edits: list[E]) -> Fold:
+    def _folded(self, node: N, way: Way[N, V, E], level: Array) -> Fold:
+        region, edits = way.region, way.edits
+        meanings = {**way.pulled.meanings, **region.meanings}
+        passed = {**way.pulled.through, **region.passed}
         behind = self._port.outputs(node)[0]
         assert behind is not None
-        changes = [(other, self._compensator.meaning(other), after) for other, after in region.meanings.items()]
-        distance = self._zeros.get(node)
+        changes = [(other, self._compensator.meaning(other), after) for other, after in meanings.items()]
+        distance = self._distances.of(node, level)
         return Fold(
             node=Label(node.label, node.op),
             op=node.op,
             is_batch_norm=node.is_batch_norm,
             tensor=behind.name,
             direction="across",
-            into=tuple(Label(other.label, other.op) for other in region.meanings),
-            through=tuple(Label(other.label, other.op) for other in region.passed),
+            into=tuple(Label(other.label, other.op) for other in meanings),
+            through=tuple(Label(other.label, other.op) for other in passed if other not in meanings),
             amplification=max((amplification(before, after) for _, before, after in changes), default=1.0),
             dead_channels=sum(self._port.dead_channels(edit) for edit in edits),
             quantization=worst_for_int8(
@@ -209,12 +261,6 @@ class Crossing(Generic[N, V, E]):
             return behind
         self._port.bypass_upstream(node, meaning.source)
         return before
-
-    def _moved_zero(self, node: N, region: Region[N, V]) -> Array | None:
-        """A BatchNorm's zero stays where it is while its output does; a shift of that moves it."""
-        behind = self._port.outputs(node)[0]
-        moved = region.maps.get(behind) if behind is not None else None
-        return None if moved is not None and moved.has_shift else self._zeros[node]
 
 
 def _halves(affine: Affine) -> Iterator[Halves]:
@@ -254,16 +300,9 @@ def _halves_of_scale(affine: Affine) -> Iterator[Halves]:
     yield Affine(1.0 / np.where(live, affine.scale, 1.0), none), Affine(np.where(live, 1.0, 0.0), constant)
 
 
-def _distance_of_zero(meaning: Meaning) -> Array | None:
-    """How far the x with scale * x + shift = 0 lies from the mean, in deviations of x; 0 where there is none."""
-    if not isinstance(meaning, AffineMap) or meaning.statistics is None or meaning.channel_axis is None:
-        return None
-    channels = meaning.affine.along(meaning.channel_axis)
-    if channels is None:
-        return None
-    mean, deviation = meaning.statistics.mean, meaning.statistics.deviation
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gamma = channels.scale * deviation
-        beta = channels.shift + channels.scale * mean
-        distance: Array = np.where(gamma == 0, 0.0, np.abs(beta / gamma))
-    return distance
+def _all_behind(affine: Affine) -> Halves:
+    return identity(affine.rank), affine
+
+
+def _sign_behind(affine: Affine) -> Halves:
+    return identity(affine.rank), affine.scale_alone()

@@ -108,10 +108,10 @@ class Lowering(Generic[N, V, E]):
         way = self._crossing.find_addition(node, meaning)
         if isinstance(way, Refusal):
             return way
-        edit = self._port.encode_lowered(node, (rules.lower_to_addition(meaning, *way.halves),))
+        edit = self._port.encode_lowered(node, (rules.lower_to_addition(way.left, *way.halves),))
         if isinstance(edit, Refusal):
             return edit.along(Label(node.label, node.op))
-        into = tuple(Label(other.label, other.op) for other in way.region.meanings)
+        into = tuple(Label(other.label, other.op) for other in {**way.pulled.meanings, **way.region.meanings})
         return self._carry_out(way, edit), into
 
     def _carry_out(self, way: Way[N, V, E], edit: E) -> Sequence[N]:

@@ -1,5 +1,6 @@
 """What the nodes of one graph mean, each of them read once."""
 
+from collections.abc import Mapping
 from typing import Generic
 
 from bnfold.port import E, GraphPort, N, V
@@ -11,11 +12,12 @@ class Meanings(Generic[N, V, E]):
 
     Args:
         port: the graph.
+        planned: what some nodes mean in a plan that is made by now, and goes before what is to be planned.
     """
 
-    def __init__(self, port: GraphPort[N, V, E]) -> None:
+    def __init__(self, port: GraphPort[N, V, E], planned: Mapping[N, Meaning] | None = None) -> None:
         self._port = port
-        self._known: dict[N, Meaning] = {}
+        self._known: dict[N, Meaning] = dict(planned or {})
 
     def __call__(self, node: N) -> Meaning:
         """What a node means now."""

@@ -224,3 +224,56 @@ def test_half_precision_keeps_away_from_the_ends_of_its_range():
     assert "z_node" in {entry.node for entry in folded.folds} | {entry.node for entry in folded.kept}
     for entry in folded.folds:
         assert entry.direction != "across" or entry.node == "z_node"
+
+
+def mixer(blocks, **batch_norm):
+    """Blocks as convmixer has them: z + bn(relu(conv(z))), then bn(relu(conv(.)))."""
+    network = Network()
+    z = tame_batch_norm(network, network.node("Relu", [conv(network, "x", "stem")], "stem_r"), "stem_n", **batch_norm)
+    for block in range(blocks):
+        y = network.node("Relu", [conv(network, z, f"d{block}")], f"dr{block}")
+        z = network.node("Add", [tame_batch_norm(network, y, f"dn{block}", **batch_norm), z], f"s{block}")
+        y = network.node("Relu", [conv(network, z, f"p{block}", kernel=1)], f"pr{block}")
+        z = tame_batch_norm(network, y, f"pn{block}", **batch_norm)
+    conv(network, z, "y", kernel=1)
+    return network.model({"x": SHAPE}, ["y"])
+
+
+@pytest.mark.parametrize(
+    "batch_norm",
+    [{}, {"scale": {0: 0.0}}, {"scale": {1: -1.5}}, {"scale": {0: 0.0, 1: -1.5, 2: -0.5}, "bias": {0: 2.0}}],
+    ids=["positive", "zero", "negative", "both"],
+)
+def test_sizes_go_upstream_and_signs_across(batch_norm):
+    """A channel of scale 0 behind a Relu is made 0 in front of it, and signs are left to who reads the BatchNorm."""
+    folded = fold_and_compare(mixer(3, **batch_norm))
+    stays = {entry.node for entry in folded.kept if entry.is_batch_norm}
+    assert stays == {"stem_n_node", "pn0_node", "pn1_node"}  # those in front of zero padding
+    again = fold(folded.model)
+    assert again.folds == ()
+
+
+def test_sizes_go_upstream_only_with_the_rest():
+    """Where signs and shift find no place, the convolution keeps its weight."""
+    network = Network()
+    y = network.node("Relu", [conv(network, "x", "stem")], "r")
+    y = tame_batch_norm(network, y, "n", scale={0: -1.0, 1: 0.0})
+    network.node("Add", [network.node("Sigmoid", [y], "s"), conv(network, y, "c")], "y")
+    model = network.model({"x": SHAPE}, ["y"])
+    folded = fold(model)
+    assert folded.folds == ()
+    assert folded.model.SerializeToString() == model.SerializeToString()
+
+
+@pytest.mark.parametrize(("mean", "folds"), [(10.0, True), (1e4, False)])
+def test_a_level_far_from_the_values_is_no_zero(mean, folds):
+    """What is left when sizes are upstream is 0 where the Relu is: so far from the mean as that is."""
+    network = Network()
+    y = network.node("Relu", [conv(network, "x", "stem")], "r")
+    y = tame_batch_norm(network, y, "n", scale={0: 0.0, 1: -1.0}, mean={2: mean})
+    z = conv(network, "x", "z")
+    conv(network, network.node("Add", [y, z], "s"), "y", kernel=1)
+    conv(network, z, "w")
+    folded = fold_and_compare(network.model({"x": SHAPE}, ["y", "w"]))
+    assert [entry.node for entry in folded.kept if entry.is_batch_norm] == ([] if folds else ["n_node"])
+    assert not folds or folded.folds[0].zero_point > 5
