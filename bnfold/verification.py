@@ -84,7 +84,7 @@ class DeploymentCheck:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """Whether two models compute the same, and on what evidence.
 
@@ -117,6 +117,11 @@ class Verification:
     def passed(self) -> bool:
         """True only if the check ran and found nothing, as far as it could see."""
         return self.status in ("passed", "partial")
+
+    def __repr__(self) -> str:
+        problems = [self.problem, *(tensor.problem for tensor in self.tensors), *(one.problem for one in self.outputs)]
+        why = next(filter(None, problems), "")
+        return f"<Verification: {self.status} on {self.samples} samples{f': {why}' if why else ''}>"
 
 
 SKIPPED = Verification(status="skipped", samples=0, seed=0)

@@ -19,6 +19,15 @@ def test_it_shows_in_one_line(model, tmp_path):
     assert "check skipped" in repr(bnfold.fold(model, verify=False))
 
 
+def test_a_verdict_shows_in_one_line_with_what_is_wrong(model):
+    folded = bnfold.fold(model).model
+    assert repr(bnfold.verify(model, folded)) == "<Verification: passed on 6 samples>"
+    folded.graph.initializer[0].raw_data = bytes(len(folded.graph.initializer[0].raw_data))
+    shown = repr(bnfold.verify(model, folded))
+    assert shown.startswith("<Verification: failed on 6 samples: ")
+    assert "\n" not in shown
+
+
 def test_a_notebook_shows_the_page_in_a_frame_of_its_own(model):
     result = bnfold.fold(model)
     shown = result._repr_html_()
