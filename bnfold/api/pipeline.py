@@ -8,7 +8,7 @@ from typing import Any
 from bnfold.api.environment import environment
 from bnfold.api.formats.protocol import Candidate, Folded, Progress, Source
 from bnfold.api.places import Staged, check_target
-from bnfold.api.reproducing import FOLDER, reproduction_of_memory, told_of
+from bnfold.api.reproducing import reproduced, reproduction_of_memory
 from bnfold.api.result import FoldResult
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed, verdict_of
@@ -143,13 +143,8 @@ def _fold(
 def _reproduced(candidate: Candidate, verdict: Verification, source: Source, scratch: Path, progress: Progress) -> str:
     """Put what differs into the scratch folder; where it will be, or why there is nothing."""
     progress("saving what differs")
-    folder = scratch / FOLDER
-    folder.mkdir()
-    try:
-        weakness = candidate.reproduce(verdict, source.options.feeding, folder)
-    except UncheckedError as error:
-        return f"nothing was saved that shows the difference: {error}"
-    return told_of(source.options) + (f" ({weakness})" if weakness else "")
+    options = source.options
+    return reproduced(options, scratch, lambda folder: candidate.reproduce(verdict, options.feeding, folder))
 
 
 def _timed(report: Report, candidate: Candidate, source: Source, progress: Progress) -> Report:

@@ -6,16 +6,17 @@ which somebody will run, is not: it is the same for every model, and written her
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bnfold.api.options import FoldOptions
-from bnfold.errors import UsageError
+from bnfold.errors import UncheckedError, UsageError
 
 FOLDER = "reproduction"
 SCRIPT = "show.py"
-_FILES = ("original.onnx", "folded.onnx", "inputs.npz", "outputs.npz")
+ONLY_ONNX = "parts of a program of PyTorch cannot be run without it: compare the two programs in torch"
+_FILES = ("original.onnx", "new.onnx", "inputs.npz", "outputs.npz")
 _SHOW = '''"""Runs both models on the same inputs, with onnxruntime alone, and prints how far their outputs differ."""
 from pathlib import Path
 import numpy as np
@@ -24,10 +25,10 @@ import onnxruntime as ort
 here, options = Path(__file__).parent, ort.SessionOptions()
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # else it folds BatchNorms itself
 inputs = list(np.load(here / "inputs.npz").values())
-sessions = [ort.InferenceSession(here / name, options) for name in ("original.onnx", "folded.onnx")]
+sessions = [ort.InferenceSession(here / name, options) for name in ("original.onnx", "new.onnx")]
 made = [session.run(None, dict(zip([x.name for x in session.get_inputs()], inputs))) for session in sessions]
 for output, before, after in zip(sessions[0].get_outputs(), *made):
-    print(f"{output.name}: shape {before.shape} in the original, {after.shape} in the folded model")
+    print(f"{output.name}: shape {before.shape} in the original, {after.shape} in the new model")
     error = np.abs(before.astype(float) - after.astype(float))
     place = tuple(int(index) for index in np.unravel_index(error.argmax(), error.shape))
     print(f"largest difference {error[place]:.3g}, at {place}: {before[place]:.9g} became {after[place]:.9g}")
@@ -85,9 +86,25 @@ def reproduction_of_memory(options: FoldOptions) -> Iterator[Path | None]:
             yield scratch
 
 
-def told_of(options: FoldOptions) -> str:
-    """Where the bundle is, and what to do with it."""
-    return f"what differs is in {options.save_repro}, and needs no bnfold: python {options.save_repro}/{SCRIPT}"
+def reproduced(options: FoldOptions, scratch: Path, write: Callable[[Path], str]) -> str:
+    """Put a bundle into the scratch folder.
+
+    Args:
+        options: of the fold.
+        scratch: where the work may write.
+        write: writes into a folder, and says what weakens it.
+
+    Returns:
+        Where it will be, and what to do with it; or why there is none.
+    """
+    folder = scratch / FOLDER
+    folder.mkdir()
+    try:
+        weakness = write(folder)
+    except UncheckedError as error:
+        return f"nothing was saved that shows the difference: {error}"
+    told = f"what differs is in {options.save_repro}, and needs no bnfold: python {options.save_repro}/{SCRIPT}"
+    return f"{told} ({weakness})" if weakness else told
 
 
 def _publish(made: Path, place: Path) -> None:

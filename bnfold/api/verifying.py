@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from bnfold.api.formats.protocol import Progress, Source, untold
 from bnfold.api.formats.registry import ONNX, FormatRow, format_of_object
 from bnfold.api.opening import is_path, loaded, naming, row_of
 from bnfold.api.options import FoldOptions, parse_verify_options
+from bnfold.api.reproducing import ONLY_ONNX, reproduced, reproduction_kept
 from bnfold.api.typed import VerifyKeywords, with_keywords_of
-from bnfold.errors import InvalidOriginalError, ModelFormatError, UsageError
+from bnfold.errors import InvalidOriginalError, ModelFormatError, UncheckedError, UsageError
 from bnfold.guard import Limits, Watching, can_guard, watch
 from bnfold.keywords import keyword
 from bnfold.verification import Verification, VerifyOptions
@@ -71,14 +73,33 @@ def verifying_files(
         UsageError, ModelFormatError, InvalidOriginalError, UncheckedError: as `verify`.
         UnsupportedModelError: a file cannot be read, or crashed the process that read it.
     """
+    with staging_folder(None) as folder, reproduction_kept(options, folder):
 
-    def work(step: Progress) -> Verification:
-        return _compared(a, b, options, step)
+        def work(step: Progress) -> Verification:
+            verdict = _compared(a, b, options, step)
+            return _with_reproduction(verdict, a, b, options, folder, step) if verdict.status == "failed" else verdict
 
-    if not can_guard():
-        return work(progress)
-    with staging_folder(None) as folder:
+        if not can_guard():
+            return work(progress)
         return (yield from watch(work, progress, _larger(a, b), folder, limits))
+
+
+def _with_reproduction(
+    verdict: Verification, a: Path, b: Path, options: FoldOptions, folder: Path, step: Progress
+) -> Verification:
+    """Put what differs into the folder, where somebody asked for it, and say so."""
+    if options.save_repro is None:
+        return verdict
+
+    def write(place: Path) -> str:
+        if row_of(a) is not ONNX:
+            raise UncheckedError(ONLY_ONNX)
+        from bnfold.verifier.reproduction import write_reproduction
+
+        return write_reproduction(a, b, verdict, options.feeding, place)
+
+    step("saving what differs")
+    return replace(verdict, warnings=(*verdict.warnings, reproduced(options, folder, write)))
 
 
 def _larger(a: Path, b: Path) -> Path:

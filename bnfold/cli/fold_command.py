@@ -13,6 +13,7 @@ from bnfold.cli.shared_options import (
     CHECK,
     check_options,
     configured_beside,
+    save_repro_option,
     screen_options,
     take_check,
     take_configuration,
@@ -123,12 +124,7 @@ _folding_options = together(
     show_default=True,
     help="If the check fails: write nothing, or drop the folds that are to blame and keep the rest.",
 )
-@_check(
-    "--save-repro",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="If the check fails: put what differs into DIR, with a script that shows it with onnxruntime alone.",
-)
+@save_repro_option
 @check_options
 @bench_options
 @_work(

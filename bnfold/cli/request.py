@@ -103,12 +103,14 @@ class VerifyRequest:
         a: the reference.
         b: the model to judge.
         check: how to compare them.
+        save_repro: a folder for what differs; None saves nothing.
         imports, time_limit, memory_limit, configuration, quiet, verbose: as of a `Request`.
     """
 
     a: Path
     b: Path
     check: CheckRequest
+    save_repro: Path | None
     imports: tuple[str, ...]
     time_limit: float | None
     memory_limit: int | None

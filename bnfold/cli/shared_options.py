@@ -95,6 +95,13 @@ check_options = together(
     ),
 )
 
+save_repro_option = _check(
+    "--save-repro",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="If the check fails: put what differs into DIR, with a script that shows it with onnxruntime alone.",
+)
+
 work_options = together(
     _limits(
         "--import",

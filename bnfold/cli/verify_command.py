@@ -12,6 +12,7 @@ from bnfold.cli.request import VerifyRequest
 from bnfold.cli.shared_options import (
     check_options,
     configured_beside,
+    save_repro_option,
     screen_options,
     take_check,
     take_configuration,
@@ -57,6 +58,7 @@ def _others() -> Sequence[click.Command]:
     show_default=True,
     help="Judge parts that differ on values of the check's own choice as well, where no sample goes.",
 )
+@save_repro_option
 @check_options
 @work_options
 @configured_beside(_others)

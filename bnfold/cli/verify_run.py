@@ -16,7 +16,7 @@ def run_verify(request: VerifyRequest, screen: Screen) -> ExitCode:
     from bnfold.api.verifying import verifying_files
     from bnfold.guard import Limits, finish
 
-    options = FoldOptions(verify=verify_options(request.check), imports=request.imports)
+    options = FoldOptions(verify=verify_options(request.check), imports=request.imports, save_repro=request.save_repro)
     limits = Limits(request.time_limit, request.memory_limit)
     with screen.progress(1) as progress, progress.of(request.b) as step:
         verdict = finish(verifying_files(request.a, request.b, options, progress=step, limits=limits))

@@ -31,8 +31,7 @@ from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
 
-ORIGINAL, FOLDED, INPUTS, OUTPUTS = "original.onnx", "folded.onnx", "inputs.npz", "outputs.npz"
-FILES = (ORIGINAL, FOLDED, INPUTS, OUTPUTS)
+ORIGINAL, NEW, INPUTS, OUTPUTS = "original.onnx", "new.onnx", "inputs.npz", "outputs.npz"
 
 _MOST_SAMPLES = 6
 _ROUNDING = 1e-5
@@ -45,7 +44,7 @@ class _Shown:
     """Two models on the same values.
 
     Attributes:
-        models: the original's version, and the folded one's.
+        models: the original's version, and the new one's.
         feeds: what both read, by name.
         outputs: what each makes; nothing of a model that does not run.
         apart: the largest difference, in units of the largest value.
@@ -79,13 +78,13 @@ def write_reproduction(
         shown = _shown(reference, candidate, verdict, options)
     except RefusedError as error:
         raise UncheckedError(str(error)) from error
-    for name, model in zip((ORIGINAL, FOLDED), shown.models, strict=True):
+    for name, model in zip((ORIGINAL, NEW), shown.models, strict=True):
         (folder / name).write_bytes(_in_one_piece(model))
     fed: dict[str, Any] = {f"input_{index}": values for index, values in enumerate(shown.feeds.values())}
     np.savez(folder / INPUTS, **fed)
     made: dict[str, Any] = {
         f"{whose}_{index}": values
-        for whose, arrays in zip(("original", "folded"), shown.outputs, strict=True)
+        for whose, arrays in zip(("original", "new"), shown.outputs, strict=True)
         for index, values in enumerate(arrays)
     }
     np.savez(folder / OUTPUTS, **made)
@@ -156,18 +155,18 @@ def _part_on(values: Mapping[str, Array], changed: ChangedTensor, ours: Structur
     return _on(values, parts[0], parts[1])
 
 
-def _on(feeds: Mapping[str, Any], original: Model, folded: Model) -> _Shown:
+def _on(feeds: Mapping[str, Any], original: Model, new: Model) -> _Shown:
     plain = {name: values for name, values in feeds.items() if isinstance(values, np.ndarray) and _is_of_numpy(values)}
     if len(plain) < len(feeds):
         other = next(name for name in feeds if name not in plain)
         raise UncheckedError(f"numpy cannot store what {other!r} holds")
     before, after = _run(original, plain), []
     try:
-        after = _run(folded, plain)
+        after = _run(new, plain)
     except RefusedError:
-        return _Shown((original, folded), plain, (before, after), np.inf)
+        return _Shown((original, new), plain, (before, after), np.inf)
     apart = max((_apart(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
-    return _Shown((original, folded), plain, (before, after), apart)
+    return _Shown((original, new), plain, (before, after), apart)
 
 
 def _run(model: Model, feeds: Mapping[str, Array]) -> list[Array]:

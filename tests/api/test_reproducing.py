@@ -18,7 +18,7 @@ from bnfold.guard import can_guard
 from bnfold.verifier.reproduction import write_reproduction
 from tests.networks import Network
 
-FILES = ["folded.onnx", "inputs.npz", "original.onnx", "outputs.npz", "show.py"]
+FILES = ["inputs.npz", "new.onnx", "original.onnx", "outputs.npz", "show.py"]
 
 
 def network():
@@ -92,7 +92,7 @@ def test_it_holds_the_part_that_differs_and_the_script_shows_it(tmp_path, faulty
     assert f"python {tmp_path / 'repro'}/show.py" in error.report.warnings[-1]
     operators = [
         [node.op_type for node in onnx.load(tmp_path / "repro" / name).graph.node]
-        for name in ("original.onnx", "folded.onnx")
+        for name in ("original.onnx", "new.onnx")
     ]
     assert operators == [["Conv", "BatchNormalization"], ["Conv"]]
     text = shown(tmp_path / "repro")
@@ -108,7 +108,7 @@ def test_values_and_outputs_are_those_of_the_script(tmp_path, faulty):
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     made = []
-    for name in ("original.onnx", "folded.onnx"):
+    for name in ("original.onnx", "new.onnx"):
         session = ort.InferenceSession(tmp_path / name, options)
         made += session.run(None, {session.get_inputs()[0].name: inputs[0]})
     for one, other in zip(made, outputs, strict=True):
@@ -189,7 +189,7 @@ def test_weights_beside_the_file_are_inside_the_bundle(tmp_path):
     assert not verdict.passed
     folder.mkdir()
     write_reproduction(*paths, verdict, bnfold.VerifyOptions(), folder)
-    for name in ("original.onnx", "folded.onnx"):
+    for name in ("original.onnx", "new.onnx"):
         data = (folder / name).read_bytes()
         assert [node.op_type for node in onnx.load_from_string(data).graph.node] == ["Conv"]
         ort.InferenceSession(data)
@@ -239,6 +239,29 @@ def test_each_of_several_models_has_a_folder_of_its_own(tmp_path):
     assert command(*models, "--save-repro", tmp_path / "repro").returncode == 1
     assert sorted(os.listdir(tmp_path / "repro")) == ["a.onnx", "b.onnx"]
     assert sorted(os.listdir(tmp_path / "repro" / "b.onnx")) == FILES
+
+
+@pytest.mark.skipif(not can_guard(), reason="this system cannot fork")
+def test_any_two_models_can_be_asked_for_one(tmp_path):
+    wrong = network()
+    off("v", 1, 1.02)(wrong)
+    onnx.save(network(), tmp_path / "a.onnx")
+    onnx.save(wrong, tmp_path / "b.onnx")
+    place = tmp_path / "repro"
+    result = command("verify", tmp_path / "a.onnx", tmp_path / "b.onnx", "--save-repro", place)
+    assert result.returncode == 1
+    assert f"python {place}/show.py" in " ".join((result.stdout + result.stderr).split())
+    assert sorted(os.listdir(place)) == FILES
+    assert difference(shown(place)) > 1e-3
+
+
+@pytest.mark.skipif(not can_guard(), reason="this system cannot fork")
+def test_of_equal_models_there_is_none(tmp_path):
+    onnx.save(network(), tmp_path / "a.onnx")
+    assert (
+        command("verify", tmp_path / "a.onnx", tmp_path / "a.onnx", "--save-repro", tmp_path / "repro").returncode == 0
+    )
+    assert not (tmp_path / "repro").exists()
 
 
 @pytest.mark.parametrize("flag", ["--no-verify", "--dry-run"])

@@ -7,11 +7,10 @@ from typing import Generic, Protocol, TypeVar
 
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.options import FoldOptions
+from bnfold.api.reproducing import ONLY_ONNX
 from bnfold.errors import UncheckedError
 from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
-
-_ONLY_ONNX = "parts of a program of PyTorch cannot be run without it: compare the two programs in torch"
 
 P = TypeVar("P")
 P_co = TypeVar("P_co", covariant=True)
@@ -43,7 +42,7 @@ class UnchangedFile:
 
     def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
-        raise UncheckedError(_ONLY_ONNX)
+        raise UncheckedError(ONLY_ONNX)
 
     def time(self, _how: BenchOptions, _fed: VerifyOptions) -> Sequence[Latency]:
         """There is nothing to compare."""
@@ -69,7 +68,7 @@ class SavedProgram(Generic[P]):
 
     def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
-        raise UncheckedError(_ONLY_ONNX)
+        raise UncheckedError(ONLY_ONNX)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""
@@ -96,7 +95,7 @@ class KeptProgram:
 
     def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
-        raise UncheckedError(_ONLY_ONNX)
+        raise UncheckedError(ONLY_ONNX)
 
     def time(self, how: BenchOptions, fed: VerifyOptions) -> Sequence[Latency]:
         """See Candidate."""
