@@ -5,6 +5,7 @@ from collections.abc import Mapping
 _OTHERWISE = {
     "shapes": "--shape",
     "imports": "--import",
+    "verbose": "-v",
     "VerifyOptions.dims": "--dim",
     "VerifyOptions.inputs": "--input",
     "VerifyOptions.memory": "--verify-memory",

@@ -27,7 +27,7 @@ EXPLANATIONS = {
         before="Conv -> Relu -> BatchNorm -> the graph's output",
         after="it stays: what reads the BatchNorm's output has no weight, and the Relu is in front",
         advice="Nothing in the file. A BatchNorm behind an activation folds where an operator with weights reads it, "
-        "and nothing else does.",
+        "and nothing else does. For a tool that takes no BatchNorm, {lower} writes it as other operators.",
     ),
     Reason.NEEDS_NON_NEGATIVE_SCALE: Explanation(
         "a negative scale cannot pass {op}",

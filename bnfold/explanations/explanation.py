@@ -45,6 +45,7 @@ def in_words(text: str, operator: str = "") -> str:
         op=operator or "the operator",
         assume_inference=keyword("assume_inference", True),
         exclude=keyword("exclude"),
+        lower=keyword("lower"),
         keep_overridable=keyword("keep_overridable", True),
         revert=keyword("on_mismatch", "revert"),
         shapes=keyword("shapes"),

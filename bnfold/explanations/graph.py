@@ -12,7 +12,7 @@ EXPLANATIONS = {
         before="Conv -> BatchNorm -> Relu,  and Conv -> Sigmoid",
         after="it stays: Conv' would give the Sigmoid other numbers",
         advice="Nothing in the file. Pre-activation networks (ResNet v2, DenseNet) normalise tensors that many read: "
-        "this is how they are made.",
+        "this is how they are made. For a tool that takes no BatchNorm, {lower} writes it as other operators.",
     ),
     Reason.GRAPH_OUTPUT: Explanation(
         "what {op} makes is an output of the model",

@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bnfold.keywords import keyword
 from bnfold.outcome import Kept
 from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.text_layout import CODE, HEADING, QUIET, indented
@@ -42,7 +43,7 @@ def _groups(nodes: Sequence[Kept]) -> list[RenderableType]:
     hidden = groups[_MOST_GROUPS:]
     if hidden:
         count = counted(sum(map(len, hidden)), "other")
-        lines.append(Text(f"and {count} in {counted(len(hidden), 'group')} (-v)", QUIET))
+        lines.append(Text(f"and {count} in {counted(len(hidden), 'group')} ({keyword('verbose', True)})", QUIET))
     return [indented(2, line) for line in lines]
 
 
@@ -59,6 +60,6 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
         count = ""
     for hint in dict.fromkeys(filter(None, map(hint_beside, ways_of(nodes[0])))):
         table.add_row("", "note", printable(hint))
-    more = f" and {whole(len(nodes) - 1)} more (-v)" if len(nodes) > 1 else ""
+    more = f" and {whole(len(nodes) - 1)} more ({keyword('verbose', True)})" if len(nodes) > 1 else ""
     table.add_row("", "such as" if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
     return table

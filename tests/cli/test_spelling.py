@@ -26,6 +26,7 @@ OPTIONS = {
 FIELDS = {
     *(entry.name for entry in fields(bnfold.FoldOptions)),
     *(f"VerifyOptions.{entry.name}" for entry in fields(bnfold.VerifyOptions)),
+    "verbose",  # of Report.to_text
     *(f"Limits.{entry.name}" for entry in fields(bnfold.Limits)),
 }
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if PACKAGE / "cli" not in path.parents)

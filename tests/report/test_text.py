@@ -59,7 +59,7 @@ def test_the_answer_is_on_top_and_calm():
         "",
         "  Left  62 cannot be folded by any rewrite of this file",
         "    62  itself   a negative scale cannot pass the operator (BNF104)",
-        "        such as  bn59 and 61 more (-v)",
+        "        such as  bn59 and 61 more (verbose=True)",
         "",
         "Wrote net.folded.onnx in 1.4 s",
     ]
@@ -249,7 +249,7 @@ def test_what_stays_is_grouped_by_what_stands_in_its_way_from_both_sides():
         "    3  before   others read what Conv makes (BNF201)",
         "       behind   a shift cannot pass Relu (BNF103)",
         "       across   others cannot undo it: a scale is 0, and has no inverse (BNF110)",
-        "       such as  bn0 and 2 more (-v)",
+        "       such as  bn0 and 2 more (verbose=True)",
         "    1  before  others read what Conv makes (BNF201)",
         "       behind  a shift cannot pass Sigmoid (BNF103)",
         "       it is   other",
@@ -318,7 +318,7 @@ def test_what_would_only_cost_is_not_called_impossible():
 def test_many_groups_are_cut_short_where_nobody_asks_for_all():
     stays = [from_both_sides(f"bn{index}", behind=f"Op{index}") for index in range(9)]
 
-    assert "and 4 others in 4 groups (-v)" in joined(report(stays=stays))
+    assert "and 4 others in 4 groups (verbose=True)" in joined(report(stays=stays))
     assert "Op8" in joined(report(stays=stays), verbose=True)
 
 
