@@ -4,13 +4,14 @@ Every commit removes one affine node, so the process ends; passes repeat until o
 open the way for a neighbour that was refused before.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Generic
 
 import numpy as np
 
 from bnfold import rules
+from bnfold.affine import Affine
 from bnfold.crossing import Crossing
 from bnfold.errors import InternalError
 from bnfold.growth import amplification, why_grown, worst_for_int8
@@ -18,7 +19,7 @@ from bnfold.label import Label
 from bnfold.lowering import Lowering
 from bnfold.merging import Merger
 from bnfold.outcome import Direction, Fold, Kept, Lowered, LowerTo, Merge, Outcome
-from bnfold.planning import Plan, Planner
+from bnfold.planning import Plan, Planner, PushRule
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, AffineMap, BroadcastScale, Form, Meaning, Opaque
@@ -293,26 +294,49 @@ class _Engine(Generic[N, V, E]):
             yield "downstream", shifted
             return
         yield "downstream", planner.push(shifted, node, scale) if scale.has_scale else shifted
+        if isinstance(scaled, Refusal) and scaled.reason is Reason.GRAPH_INPUT and not shift.has_shift:
+            past = planner.push(nothing, node, scale, rule=rules.push_past_additions)
+            yield from () if isinstance(past, Refusal) else (("downstream", past),)
         if scale.has_scale and shift.has_shift and not isinstance(scaled, Refusal):
             yield "both", planner.push(scaled, node, shift)
         if any(_needs_node_for_bias(planner.meaning(target)) for target in shifted.meanings):
-            yield from self._plans_past_products(planner, node, meaning, scaled)
+            gaining = [target for target in shifted.meanings if _needs_node_for_bias(planner.meaning(target))]
+            yield from self._plans_past_products(planner, node, meaning, scaled, gaining)
 
     def _plans_past_products(
-        self, planner: Planner[N, V, E], node: N, meaning: AffineMap, scaled: Plan[N, V] | Refusal
+        self,
+        planner: Planner[N, V, E],
+        node: N,
+        meaning: AffineMap,
+        scaled: Plan[N, V] | Refusal,
+        gaining: Sequence[N],
     ) -> Iterator[tuple[Direction, Plan[N, V]]]:
-        """Where products have no room for a bias, constants behind them may take what the shift makes there."""
+        """Where products have no room for a bias, constants behind them may take what the shift makes there.
+
+        Behind as many of them as possible: a BatchNorm may leave one addition.
+        """
         scale, shift = meaning.affine.scale_alone(), meaning.affine.shift_alone()
-        past = planner.push(Plan(), node, shift, rule=rules.push_past_products)
+        rule: PushRule = rules.push_past_products
+        past = planner.push(Plan(), node, shift, rule=rule)
+        if isinstance(past, Refusal) and meaning.form is Form.SCALE_AND_SHIFT:
+            takes = self._behind_which_it_goes(planner, node, shift, gaining)
+            rule = _past(planner, takes)
+            past = planner.push(Plan(), node, shift, rule=rule) if takes else past
         if isinstance(past, Refusal):
             return
         down = planner.push(past, node, scale) if scale.has_scale else past
         if not isinstance(down, Refusal):
             yield "downstream", down
         elif not isinstance(scaled, Refusal):
-            both = planner.push(scaled, node, shift, rule=rules.push_past_products)
+            both = planner.push(scaled, node, shift, rule=rule)
             if not isinstance(both, Refusal):
                 yield "both", both
+
+    @staticmethod
+    def _behind_which_it_goes(planner: Planner[N, V, E], node: N, shift: Affine, gaining: Sequence[N]) -> Sequence[N]:
+        """Those of several products behind which something takes what the shift makes there."""
+        plans = [planner.push(Plan(), node, shift, rule=_past(planner, [target])) for target in gaining]
+        return [target for target, plan in zip(gaining, plans, strict=True) if not isinstance(plan, Refusal)]
 
     def _priced(
         self,
@@ -392,6 +416,17 @@ def _why_not_affine(meaning: Meaning) -> Refusal:
 
 def _additions(count: int) -> str:
     return "1 addition" if count == 1 else f"{count} additions"
+
+
+def _past(planner: Planner[N, V, E], products: Sequence[N]) -> PushRule:
+    """As `rules.push`, but a shift acts behind these products."""
+    chosen = [planner.meaning(product) for product in products]
+
+    def rule(meaning: Meaning, inputs: Mapping[int, Affine]) -> rules.Moved | Refusal:
+        move = rules.push_past_products if any(meaning is other for other in chosen) else rules.push
+        return move(meaning, inputs)
+
+    return rule
 
 
 def _needs_node_for_bias(meaning: Meaning) -> bool:

@@ -15,7 +15,7 @@ from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, Meaning
 
-_PushRule: TypeAlias = Callable[[Meaning, Mapping[int, Affine]], rules.Moved | Refusal]
+PushRule: TypeAlias = Callable[[Meaning, Mapping[int, Affine]], rules.Moved | Refusal]
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,7 @@ class Planner(Generic[N, V, E]):
             first = first or refusal
         return first or Refusal(Reason.NOT_LINEAR, "no choice was left")
 
-    def push(
-        self, plan: Plan[N, V], origin: N, affine: Affine, *, rule: _PushRule = rules.push
-    ) -> Plan[N, V] | Refusal:
+    def push(self, plan: Plan[N, V], origin: N, affine: Affine, *, rule: PushRule = rules.push) -> Plan[N, V] | Refusal:
         """Extend a plan so that everything that reads output 0 of `origin` computes the same without `affine`.
 
         Args:
@@ -180,7 +178,7 @@ class Planner(Generic[N, V, E]):
         meaning = self.meaning(producer)
         return isinstance(meaning, Absorber) and meaning.absorbs_output
 
-    def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine, rule: _PushRule) -> Refusal | None:
+    def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine, rule: PushRule) -> Refusal | None:
         front = _Front[N, V]({}, {})
         start = _present(self._port.outputs(origin), 0)
         if not self._port.readers(start) and self._port.pinned(start) is None:

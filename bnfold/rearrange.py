@@ -191,10 +191,13 @@ def _regroup(values: Array, source: tuple[Dim, ...], target: tuple[Dim, ...]) ->
             known_old = [length for length in full_old if isinstance(length, int)]
             known_new = [length for length in full_new if isinstance(length, int)]
             if len(known_old) < len(full_old) or len(known_new) < len(full_new):
-                return Refusal(
-                    Reason.UNKNOWN_SHAPE,
-                    f"the map varies along an axis that is regrouped from {_text(full_old)} to {_text(full_new)}",
-                )
+                again = _repeating(values, old, full_old, full_new)
+                if again is None:
+                    return Refusal(
+                        Reason.UNKNOWN_SHAPE,
+                        f"the map varies along an axis that is regrouped from {_text(full_old)} to {_text(full_new)}",
+                    )
+                values, known_old, known_new = again
             expanded += known_old
             regrouped += known_new
     if prod(expanded) != prod(regrouped) or not _fits(values.shape, expanded):
@@ -202,6 +205,52 @@ def _regroup(values: Array, source: tuple[Dim, ...], target: tuple[Dim, ...]) ->
     if prod(expanded) > max(values.size, _MOST_NUMBERS):
         return Refusal(Reason.PARAMETER_GROWS, f"the map would be written out as {prod(expanded):,} numbers")
     return _compact(np.broadcast_to(values, expanded).reshape(regrouped))
+
+
+def _repeating(
+    values: Array, old: range, source: Sequence[Dim], target: Sequence[Dim]
+) -> tuple[Array, list[int], list[int]] | None:
+    """Parameters that vary along known lengths at the end of a run alone: there they begin anew, and go on repeating.
+
+    Args:
+        values: the parameters.
+        old: the axes of the run.
+        source: their lengths.
+        target: those of the axes that take their places.
+
+    Returns:
+        The parameters, and the lengths to write them out over on both sides; None where one period does not fill what
+        is known of the other side.
+    """
+    first = next(place for place, axis in enumerate(old) if values.shape[axis] > 1)
+    period, behind = _known_at_end(source[first:]), _known_at_end(target)
+    if len(period) < len(source) - first or not behind:
+        return None
+    found = next(
+        (behind[place:] for place in reversed(range(len(behind))) if prod(behind[place:]) % prod(period) == 0), None
+    )
+    if found is None and len(period) == 1 and period[0] % prod(behind) == 0:
+        shorter = np.take(values, range(prod(behind)), axis=old[first])
+        times = [period[0] // prod(behind) if axis == old[first] else 1 for axis in range(values.ndim)]
+        if np.array_equal(np.tile(shorter, times), values):
+            values, period, found = shorter, [prod(behind)], behind
+    if found is None:
+        return None
+    times_over = prod(found) // prod(period)
+    if times_over > 1 and first == 0:
+        return None
+    before = [1] * (first - 1) + [times_over] if first else []
+    return values, [*before, *period], [*[1] * (len(target) - len(found)), *found]
+
+
+def _known_at_end(lengths: Sequence[Dim]) -> list[int]:
+    """The lengths at the end that are known."""
+    known: list[int] = []
+    for length in reversed(lengths):
+        if not isinstance(length, int) or length == 0:
+            break
+        known.insert(0, length)
+    return known
 
 
 def _fits(lengths: Sequence[int], full: Sequence[int]) -> bool:

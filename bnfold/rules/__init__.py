@@ -6,6 +6,7 @@ from bnfold.rules.absorbers import absorb_output_into_embedding, absorb_output_i
 from bnfold.rules.affine_map import (
     absorb_input_into_affine_map,
     absorb_output_into_affine_map,
+    push_scale_past_addition,
     read_batch_norm_as_affine,
 )
 from bnfold.rules.attention import (
@@ -33,7 +34,7 @@ from bnfold.rules.contraction import (
     absorb_output_into_contraction,
     push_shift_through_contraction,
 )
-from bnfold.rules.dispatch import pull, push, push_past_products, refuse, shows_a_difference
+from bnfold.rules.dispatch import pull, push, push_past_additions, push_past_products, refuse, shows_a_difference
 from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.lowering import lower_to_addition, lower_to_arithmetic, lower_to_convolution
@@ -58,6 +59,7 @@ __all__ = [
     "merge_branches",
     "pull",
     "push",
+    "push_past_additions",
     "push_past_products",
     "read_map_as_contraction",
     "refuse",
@@ -76,6 +78,7 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_output_into_embedding,
     absorb_output_into_affine_map,
     absorb_input_into_affine_map,
+    push_scale_past_addition,
     absorb_output_into_broadcast_scale,
     absorb_input_into_broadcast_scale,
     absorb_widening,

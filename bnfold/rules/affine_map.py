@@ -99,6 +99,29 @@ def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Ref
     return Moved(replace(node, affine=after))
 
 
+def push_scale_past_addition(node: AffineMap, affine: Affine) -> Moved | Refusal:
+    """A scale in front of an Add acts behind it instead, and the Add adds so much more.
+
+    Before::  x -- affine(s, t) -- add b -- y
+    After::   x -- add (r * t + b) / s -- scale s -- y
+    Law:      r * (s * x + t) + b == s * (r * x + (r * t + b) / s), where r is 1, or -1 of a Sub
+    Shapes:   x: (d_1, ..., d_r); b, s, t and what becomes of them: (1 or d_1, ..., 1 or d_r)
+    Refuses:  MALFORMED: map and node do not agree on the number of channels; ZERO_SCALE: s is 0;
+              OVERFLOW: what is added then exceeds float64
+    Source:   ONNX Add-14, Sub-14
+    """
+    refusal = _mismatch(node, affine)
+    if refusal is not None:
+        return refusal
+    undone = affine.scale_alone().inverse()
+    if isinstance(undone, Refusal):
+        return undone
+    added = affine.then(node.affine).shift * undone.scale
+    if not np.isfinite(added).all():
+        return Refusal(Reason.OVERFLOW, "what is added exceeds the largest float64, if the scale acts behind it")
+    return Moved(replace(node, affine=Affine(node.affine.scale, added)), {0: affine.scale_alone()})
+
+
 def _mismatch(node: AffineMap, affine: Affine) -> Refusal | None:
     """Why the map cannot belong to a tensor of this node at all, or not to its parameters."""
     shapes = [values.shape for values in (node.affine.scale, node.affine.shift, affine.scale, affine.shift)]

@@ -11,7 +11,11 @@ from bnfold.affine import Affine, Drift, Widening
 from bnfold.errors import InternalError
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.absorbers import absorb_output_into_embedding, absorb_output_into_normalisation
-from bnfold.rules.affine_map import absorb_input_into_affine_map, absorb_output_into_affine_map
+from bnfold.rules.affine_map import (
+    absorb_input_into_affine_map,
+    absorb_output_into_affine_map,
+    push_scale_past_addition,
+)
 from bnfold.rules.attention import (
     pull_through_matrix_product,
     push_drift,
@@ -48,6 +52,7 @@ from bnfold.semantics import (
     Concatenation,
     Contraction,
     Embedding,
+    Form,
     FusedContraction,
     MatrixProduct,
     Meaning,
@@ -189,6 +194,16 @@ def push_past_products(meaning: Meaning, inputs: Maps) -> Moved | Refusal:
         affine = _single(inputs, meaning.source)
         if not affine.has_scale:
             return push_shift_through_contraction(meaning, affine)
+    return push(meaning, inputs)
+
+
+@_NO_WARNINGS
+def push_past_additions(meaning: Meaning, inputs: Maps) -> Moved | Refusal:
+    """As `push`, but a scale acts behind an addition of a constant."""
+    if isinstance(meaning, AffineMap) and meaning.form is Form.SHIFT and set(inputs) == {meaning.source}:
+        affine = _single(inputs, meaning.source)
+        if affine.has_scale and not isinstance(affine, Drift):
+            return push_scale_past_addition(meaning, affine)
     return push(meaning, inputs)
 
 

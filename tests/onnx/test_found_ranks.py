@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
-from tests.onnx.checks import operators
+from tests.onnx.checks import assert_folds_to, operators
 
 SHAPE = {"x": (2, 4, 6, 6, 3)}
 
@@ -108,3 +108,21 @@ def test_a_declared_shape_that_is_wrong_is_not_believed_beside_what_is_known():
     model = network.model({"x": (2, 3, 5, 5)}, {"y": (2, 4, 5, 5)})
     model.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, (2, 4)))
     assert operators(fold_and_compare(model).model) == ["Conv"]
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_map_repeats_over_a_reshape_to_rows_of_a_fixed_length(behind):
+    """(n, 8) becomes (-1, 4): each row is two rows."""
+    network = Network()
+    network.constant("short", [-1, 4], "int64"), network.constant("long", [-1, 8], "int64")
+    if behind:
+        network.node("Gemm", ["x", network.weight("w", 6, 8), network.weight("c", 8)], "g")
+        network.node("Reshape", ["g", "short"], "r")
+        network.node("Sigmoid", [network.batch_norm("r", "b", 4)], "y")
+        inputs, left = {"x": ("n", 6)}, ["Gemm", "Reshape", "Sigmoid"]
+    else:
+        network.node("Reshape", ["x", "short"], "r")
+        network.node("Reshape", [network.batch_norm("r", "b", 4), "long"], "l")
+        network.node("Gemm", ["l", network.weight("w", 8, 3), network.weight("c", 3)], "y")
+        inputs, left = {"x": ("n", 8)}, ["Reshape", "Reshape", "Gemm"]
+    assert_folds_to(network.model(inputs, {"y": ["m", "k"]}), *left)

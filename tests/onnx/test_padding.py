@@ -7,7 +7,7 @@ from onnx import numpy_helper
 from bnfold.refusal import Reason
 from tests.folding import fold_and_compare
 from tests.networks import Network
-from tests.onnx.checks import operators
+from tests.onnx.checks import assert_folds_to, operators
 from tests.onnx.paths import assert_moves, assert_names_hold, assert_stuck, conv
 
 IMAGE = (2, 3, 6, 5)
@@ -114,3 +114,23 @@ def test_minus_infinity_stays_what_it_is():
     network.node("MaxPool", ["p"], "q", kernel_shape=[3, 3])
     network.node("Mul", ["q", network.constant("a", 2.0)], "y")
     assert_moves(network.model({"x": IMAGE}, ["y"]), "Conv", "Pad", "MaxPool", direction="upstream")
+
+
+@pytest.mark.parametrize("first", ["Div", "Mul"])
+@pytest.mark.parametrize("last", ["Div", "Mul"])
+def test_one_subtraction_is_enough_before_a_padded_stem(first, last):
+    """(x / 255 - m) / d: the zeros of the padding keep the shift, the scales go on."""
+    network = Network()
+    network.node(first, ["x", network.constant("k", 255.0 if first == "Div" else 1 / 255)], "a")
+    network.node("Sub", ["a", network.constant("m", [[[0.485]], [[0.456]], [[0.406]]])], "b")
+    network.node(last, ["b", network.constant("d", [[[0.229]], [[0.224]], [[0.225]]])], "c")
+    network.node("Conv", ["c", network.weight("w", 4, 3, 3, 3)], "y", pads=[1, 1, 1, 1])
+    assert_folds_to(network.model({"x": (1, 3, 8, 8)}, ["y"]), "Sub", "Conv")
+
+
+def test_a_scale_of_0_stays_before_the_subtraction():
+    network = Network()
+    network.node("Mul", ["x", network.constant("k", [[[0.0]], [[1.0]], [[2.0]]])], "a")
+    network.node("Sub", ["a", network.constant("m", [[[0.485]], [[0.456]], [[0.406]]])], "b")
+    network.node("Conv", ["b", network.weight("w", 4, 3, 3, 3)], "y", pads=[1, 1, 1, 1])
+    assert_folds_to(network.model({"x": (1, 3, 8, 8)}, ["y"]), "Mul", "Sub", "Conv")

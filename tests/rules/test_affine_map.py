@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from bnfold.affine import Affine, per_channel
 from bnfold.refusal import Reason
+from bnfold.rules import push_past_additions
 from bnfold.semantics import AffineMap, Form
 from tests.rules import values
-from tests.rules.laws import assert_pull_one, assert_push_one, assert_refused, pull_one, push_one
+from tests.rules.laws import assert_pull_one, assert_push_law, assert_push_one, assert_refused, pull_one, push_one
 
 BOTH_LAWS = pytest.mark.parametrize("assert_law", [assert_pull_one, assert_push_one], ids=["pull", "push"])
 BOTH_MOVES = pytest.mark.parametrize("move", [pull_one, push_one], ids=["pull", "push"])
@@ -85,3 +86,24 @@ def test_addition_refuses_a_scale_in_front(data, case):
     assume(affine.has_scale)
     expected = "an addition has no parameter that could take the scale"
     assert_refused(push_one(case.node, affine), Reason.NOT_LINEAR, expected)
+
+
+@given(data=st.data(), case=values.additions())
+def test_a_scale_in_front_of_an_addition_may_act_behind_it(data, case):
+    affine = data.draw(values.maps(case.x.shape))
+    scale = np.where(np.abs(affine.scale) < 1e-6, 0.5, affine.scale)
+    affine = Affine(scale, affine.shift)
+    assume(affine.has_scale)
+    assume(np.abs(scale).max() < 1e6)
+    moved = assert_push_law(case, {case.node.source: affine}, push_past_additions)
+    assert moved.requirements[0].equals(affine.scale_alone())
+    assert np.all(moved.meaning.affine.scale == case.node.affine.scale), "an addition cannot change its scale"
+
+
+def test_a_scale_of_0_in_front_of_an_addition_stays():
+    node = AffineMap(Affine(np.ones((1, 1)), np.array([[1.0, 2.0]])), Form.SHIFT)
+    scale = Affine(np.array([[0.0, 2.0]]), np.zeros((1, 1)))
+    assert push_past_additions(node, {0: scale}).reason is Reason.ZERO_SCALE
+    tiny = Affine(np.array([[1e-300, 2.0]]), np.zeros((1, 1)))
+    far = AffineMap(Affine(np.ones((1, 1)), np.full((1, 2), 1e200)), Form.SHIFT)
+    assert push_past_additions(far, {0: tiny}).reason is Reason.OVERFLOW

@@ -115,6 +115,8 @@ def test_every_meaning_has_one_row():
 def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
     taken = {inspect.unwrap(rule) for row in ROWS for rule in (row.pull, row.push)}
     taken |= {rules.read_batch_norm_as_affine, rules.push_shift_through_contraction, rules.push_drift}
+    taken |= {rules.push_scale_past_addition}
+    taken |= {rules.lower_to_addition, rules.lower_to_arithmetic, rules.lower_to_convolution}
     taken |= {rules.absorb_widening, rules.read_map_as_contraction, rules.chain_contractions, rules.merge_branches}
     taken |= {rule for name, rule in vars(carry).items() if name.startswith("settle_")}
     assert len(set(rules.ALL)) == len(rules.ALL)

@@ -157,3 +157,44 @@ def test_refusals_name_the_lengths_in_question(source, target, shape, evidence):
 def test_scalars():
     assert Regrouping((), (1, 1)).push(np.array(3.0)).shape == (1, 1)
     assert Regrouping((), (1, 1)).pull(np.array([[3.0]]), 1.0).shape == ()
+
+
+@given(shapes=reshapes(), data=st.data())
+def test_lengths_that_are_not_known_change_nothing_but_what_is_refused(shapes, data):
+    """Whatever moves with some lengths hidden is what moves with all of them known."""
+    source, target = shapes
+    given_values = np.asarray(data.draw(values.parameters(source, 1.0)))
+    hidden = [tuple(data.draw(st.sampled_from([length, length, None])) for length in shape) for shape in shapes]
+    moved = Regrouping(*hidden).push(given_values)
+    if not isinstance(moved, Refusal):
+        assert_moved(moved, given_values, source, target)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "axis", "expected"),
+    [
+        (("N", 8), ("M", 4), 1, None),
+        (("N", 4), ("M", 8), 1, (1, 8)),
+        (("N", 4), ("M", 2, 6), 1, (1, 2, 6)),
+        (("N", "L", 4), ("M", 2, 2), 2, (1, 2, 2)),
+        (("N", 4, 5), ("M", 10), 2, (1, 10)),
+        (("N", 6), ("M", 4), 1, None),
+    ],
+)
+def test_a_map_begins_anew_where_a_length_is_not_known(source, target, axis, expected):
+    length = source[axis]
+    vector = np.arange(float(length)).reshape([length if place == axis else 1 for place in range(len(source))])
+    for direction in directions(source, target):
+        moved = direction(vector)
+        if expected is None:
+            assert isinstance(moved, Refusal)
+        else:
+            assert moved.shape == expected
+            repeated = np.tile(vector.reshape(-1), math.prod(expected) // length)
+            assert np.array_equal(moved.reshape(-1), repeated)
+
+
+def test_a_map_that_repeats_along_a_longer_axis():
+    for direction in directions(("N", 8), ("M", 4)):
+        assert np.array_equal(direction(np.tile([1.0, 2.0, 3.0, 4.0], 2)[None]), [[1.0, 2.0, 3.0, 4.0]])
+        assert isinstance(direction(np.arange(8.0)[None]), Refusal)
