@@ -15,6 +15,7 @@ from pathlib import Path
 
 import man  # beside this file
 import pictures
+import stream_picture
 
 from bnfold import rules
 from bnfold.cli.spelling import as_option
@@ -99,6 +100,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "images/idea-light.svg": lambda: pictures.idea(pictures.LIGHT),
     "images/idea-dark.svg": lambda: pictures.idea(pictures.DARK),
     "images/logo.svg": pictures.mark,
+    "images/stream-light.svg": lambda: stream_picture.stream(pictures.LIGHT),
+    "images/stream-dark.svg": lambda: stream_picture.stream(pictures.DARK),
 }
 
 

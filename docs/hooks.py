@@ -22,7 +22,7 @@ AT_THE_ROOT = {
 }
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
-_PICTURE = re.compile(r'(src(?:set)?=")(docs/[^"]+)')
+_PICTURE = re.compile(r'(src(?:set)?=")(?:docs/)?(images/[^"]+)')
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -63,4 +63,6 @@ def placed(markdown: str, source: str) -> str:
         parts += [_LINK.sub(link, markdown[start : fence.start()]), fence[0]]
         start = fence.end()
     page = "".join([*parts, _LINK.sub(link, markdown[start:])])
-    return _PICTURE.sub(lambda found: found[1] + found[2].removeprefix("docs/"), page)
+    # A page is a folder of its own, but for the first; mkdocs leaves links in HTML as they are.
+    up = "" if place == "index.md" else "../" * (place.count("/") + 1)
+    return _PICTURE.sub(lambda found: found[1] + up + found[2], page)
