@@ -9,6 +9,9 @@ from bnfold.pulse import beat
 from bnfold.timings import Latency, Spread
 
 LEAST_RUNS = 10
+_FEWEST_RUNS = 4
+"""Of what takes so long that more would take more than the longest time."""
+_LONGEST = 60.0
 _WARM_UP = 3
 _MOST_RUNS = 10_000
 
@@ -32,20 +35,29 @@ def take_turns(first: Callable[[], object], second: Callable[[], object], second
     Args:
         first: what to run; each call must end when its work is done.
         second: likewise.
-        seconds: for which to go on, all runs together; ten turns are taken in any case.
+        seconds: for which to go on, all runs together; ten turns are taken in any case, unless they take minutes.
     """
     calls = (first, second)
+    began = time.perf_counter()
     for call in calls * _WARM_UP:
         beat()
         call()
+        if time.perf_counter() - began > _LONGEST / _WARM_UP:
+            break
     spent: tuple[list[float], list[float]] = ([], [])
-    end = time.perf_counter() + seconds
-    while len(spent[0]) < LEAST_RUNS or (time.perf_counter() < end and len(spent[0]) < _MOST_RUNS):
+    began = time.perf_counter()
+    while not _is_enough(len(spent[0]), time.perf_counter() - began, seconds):
         beat()
         order = (0, 1) if len(spent[0]) % 2 else (1, 0)
         for which in order:
             spent[which].append(_timed(calls[which]))
     return Turns(*spent)
+
+
+def _is_enough(turns: int, passed: float, seconds: float) -> bool:
+    if turns < LEAST_RUNS:
+        return turns >= _FEWEST_RUNS and passed > max(seconds, _LONGEST)
+    return passed >= seconds or turns >= _MOST_RUNS
 
 
 def spread(values: Sequence[float]) -> Spread:

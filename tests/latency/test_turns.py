@@ -47,6 +47,18 @@ def test_it_goes_on_for_as_long_as_was_asked(clock):
     assert 49 <= len(found.first) <= 51
 
 
+def test_what_takes_minutes_is_not_run_for_hours(clock):
+    called = []
+    found = take_turns(clock.call("a", 30.0, called), clock.call("b", 30.0, called), seconds=2)
+    assert len(found.first) == len(found.second) == 4
+    assert len(called) == 2 * 4 + 1, "one warm-up"
+
+
+def test_a_longer_time_is_taken_where_it_was_asked_for(clock):
+    found = take_turns(clock.call("a", 30.0, []), clock.call("b", 30.0, []), seconds=480)
+    assert len(found.first) == 9
+
+
 def test_a_call_that_takes_no_time_divides_by_nothing(clock):
     found = take_turns(clock.call("a", 0.0, []), clock.call("b", 0.0, []), seconds=0)
     assert found.ratios == [1.0] * LEAST_RUNS
