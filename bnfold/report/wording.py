@@ -2,12 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from bnfold.keywords import keyword
-
-if TYPE_CHECKING:
-    from bnfold.report.model import Tally
 
 
 def counted(count: int, noun: str, plural: str = "s") -> str:
@@ -18,11 +14,6 @@ def counted(count: int, noun: str, plural: str = "s") -> str:
 def whole(value: int) -> str:
     """A count with its thousands apart."""
     return f"{value:,}"
-
-
-def signed(value: int) -> str:
-    """A difference of counts with its sign; no difference is 0."""
-    return f"{value:+,}" if value else "0"
 
 
 def file_sizes(before: int, after: int) -> tuple[str, str, str]:
@@ -59,22 +50,6 @@ def printable(name: str) -> str:
 def one_line(message: str) -> str:
     """A message of another library, which may have line breaks, without them."""
     return " ".join(message.split())
-
-
-def fate(tally: "Tally", noun: str) -> str:
-    """What became of the nodes of one kind: 28 of 98 BatchNorms folded, 10 that change nothing removed, 60 stay."""
-    if not tally.found:
-        return f"no {noun} found"
-    parts = [f"{whole(tally.folded - tally.identities)} of {counted(tally.found, noun)} folded"]
-    if tally.identities:
-        parts.append(
-            f"{whole(tally.identities)} that {'changes' if tally.identities == 1 else 'change'} nothing removed"
-        )
-    if tally.lowered:
-        parts.append(f"{whole(tally.lowered)} lowered")
-    if tally.kept:
-        parts.append(f"{whole(tally.kept)} {'stays' if tally.kept == 1 else 'stay'}")
-    return ", ".join(parts)
 
 
 def overridable(count: int) -> str:
