@@ -255,6 +255,7 @@ class _Engine(Generic[N, V, E]):
             through=tuple(Label(target.label, target.op) for target in plan.through if target not in plan.into),
             amplification=max((amplification(before, after) for _, before, after in changes), default=1.0),
             dead_channels=sum(self._port.dead_channels(edit) for edit in move.edits),
+            added_nodes=move.added_nodes,
             quantization=worst_for_int8(
                 (
                     change

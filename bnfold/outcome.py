@@ -76,6 +76,7 @@ class Fold:
         zero_point: across tensors that others read: how far the node's zero lies from the mean of its input, in its
             deviations, in the worst channel. So far from zero are the values that the others read now.
         surroundings: of a BatchNorm; None of other nodes.
+        added_nodes: how many nodes were added to hold what had no room in others: an Add behind a product, at most one.
     """
 
     node: str
@@ -91,6 +92,7 @@ class Fold:
     quantization: Quantization | None = None
     zero_point: float = 0.0
     surroundings: Surroundings | None = None
+    added_nodes: int = 0
 
     @property
     def is_identity(self) -> bool:

@@ -108,6 +108,7 @@ def _fold(fold: Fold) -> dict[str, Any]:
         "dead_channels": fold.dead_channels,
         "zero_point": _number(fold.zero_point),
         "quantization": None if fold.quantization is None else _quantization(fold.quantization),
+        "added_nodes": fold.added_nodes,
         "number": fold.number,
         "surroundings": _surroundings(fold.surroundings),
     }

@@ -30,6 +30,11 @@ def brief(value: float) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
+def decibels(value: float) -> str:
+    """A ratio of signal to noise in decibels, such as 38.4; a dash where there is none."""
+    return "-" if math.isnan(value) else f"{value:.1f}"
+
+
 def measured(value: float) -> str:
     """A measured number in three digits, such as 1.19e-07; exactly zero is 0, and a dash says that there is none."""
     if math.isnan(value):

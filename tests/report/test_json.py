@@ -59,6 +59,7 @@ def test_folds_say_where_each_node_went():
         "zero_point": 0.0,
         "dead_channels": 0,
         "quantization": None,
+        "added_nodes": 0,
         "number": -1,
         "surroundings": None,
     }

@@ -9,7 +9,7 @@ from bnfold.report.html.markup import middle_elided, text
 Role = Literal["plain", "gone", "takes", "new", "stops"]
 
 _MARK = {"stops": "\u2298 ", "new": "", "gone": "", "takes": "", "plain": ""}
-_OPERATOR_WIDTH, _NAME_WIDTH, _NOTE_WIDTH = 7.4, 5.7, 5.4
+_OPERATOR_WIDTH, _NAME_WIDTH, _NOTE_WIDTH = 7.4, 5.7, 5.8
 _MOST_OPERATOR, _MOST_NAME = 20, 22
 _MARGIN, _GAP, _LEAST = 22, 30, 54
 _MOVES, _NOTES, _ROW = 30, 16, 14

@@ -9,7 +9,7 @@ from bnfold.report.html.chains import Box, Chain, Role
 from bnfold.report.labels import operator_of
 from bnfold.report.verdicts import ways_of
 
-_WITH_WEIGHTS = ("conv", "gemm", "matmul", "linear", "addmm")
+_WITH_BIAS = ("conv", "gemm", "linear", "addmm")
 _SHORT = {"BatchNormalization": "BatchNorm"}
 _MOST_BETWEEN = 2
 _AT_THE_END = {
@@ -35,7 +35,7 @@ def _upstream(fold: Fold) -> tuple[Chain, Chain]:
     between = _between(fold)[::-1]
     taking = _with_more(_box(fold.into[0], "takes"), len(fold.into))
     before = Chain([taking, *between, _gone(fold), *behind], [(len(between) + 1, 0, "scale, shift")])
-    return before, Chain([_taken(taking, "W\u00b7s, b\u00b7s + t"), *between, *behind])
+    return before, Chain([*_taken(fold, taking, "W\u00b7s", "b\u00b7s + t"), *between, *behind])
 
 
 def _downstream(fold: Fold) -> tuple[Chain, Chain]:
@@ -44,14 +44,14 @@ def _downstream(fold: Fold) -> tuple[Chain, Chain]:
     taking = _with_more(_box(fold.into[-1], "takes"), len(fold.into))
     boxes = [*front, _gone(fold), *between, taking]
     before = Chain(boxes, [(len(front), len(boxes) - 1, "scale, shift")])
-    return before, Chain([*front, *between, _taken(taking, "W\u00b7s, b + W\u00b7t")])
+    return before, Chain([*front, *between, *_taken(fold, taking, "W\u00b7s", "b + W\u00b7t")])
 
 
 def _both(fold: Fold) -> tuple[Chain, Chain]:
     """The scale goes into what is in front, the shift into what is behind; what lies between is left out."""
     first, last = _box(fold.into[0], "takes"), _box(fold.into[-1], "takes")
     before = Chain([first, _gone(fold), last], [(1, 0, "scale"), (1, 2, "shift")])
-    return before, Chain([_taken(first, "W\u00b7s"), _taken(last, "b + W\u00b7t")])
+    return before, Chain([_changed(first, "W\u00b7s"), *_taken(fold, last, "", "b + W\u00b7t")])
 
 
 def _merged(fold: Fold) -> tuple[Chain, Chain]:
@@ -63,14 +63,14 @@ def _merged(fold: Fold) -> tuple[Chain, Chain]:
 
 def _branch(fold: Fold) -> tuple[Chain, Chain]:
     taking = _box(fold.into[0], "takes")
-    return Chain([_gone(fold), taking], [(0, 1, "its kernel")]), Chain([_taken(taking, "sum of all")])
+    return Chain([_gone(fold), taking], [(0, 1, "its kernel")]), Chain([_changed(taking, "sum of all")])
 
 
 def _without_a_target(fold: Fold) -> tuple[Chain, Chain]:
     front, behind = _neighbours(fold)
     note = {"removed": "x \u00b7 1 + 0", "across": "readers take the inverse"}.get(fold.direction, "")
     before = Chain([*front, replace(_gone(fold), note=note), *behind])
-    return before, Chain([*front, *behind] or [Box("nothing is left")])
+    return before, Chain([*front, *behind] or [Box("its input")])
 
 
 _BY_DIRECTION: dict[Direction, Callable[[Fold], tuple[Chain, Chain]]] = {
@@ -87,7 +87,7 @@ def before_and_lowered(node: Lowered) -> tuple[Chain, Chain]:
     front, behind = _neighbours(node)
     gone = Box(_operator(node.node, node.op), _name(node.node, node.op), "gone")
     instead = [Box(short_operator(operator), role="new") for operator in node.operators]
-    return Chain([*front, gone, *behind]), Chain([*front, *instead, *behind] or [Box("nothing is left")])
+    return Chain([*front, gone, *behind]), Chain([*front, *instead, *behind] or [Box("its input")])
 
 
 def closed_ways(kept: Kept) -> Chain:
@@ -161,11 +161,16 @@ def _with_more(box: Box, count: int) -> Box:
     return replace(box, note=f"and {count - 1} more") if count > 1 else box
 
 
-def _taken(box: Box, formula: str) -> Box:
-    """An operator with the map in its parameters."""
-    has_weight = any(word in box.operator.lower() for word in _WITH_WEIGHTS)
-    note = formula if has_weight else "new parameters"
-    return replace(box, role="new", note=f"{note}; {box.note}" if box.note else note)
+def _taken(fold: Fold, box: Box, weight: str, bias: str) -> list[Box]:
+    """An operator with the map in its parameters, and the addition of the shift that it had no room for."""
+    if fold.added_nodes:
+        return [_changed(box, weight), Box("Add", role="new", note="the shift")]
+    has_bias = any(word in box.operator.lower() for word in _WITH_BIAS)
+    return [_changed(box, ", ".join(filter(None, (weight, bias))) if has_bias else "new parameters")]
+
+
+def _changed(box: Box, note: str) -> Box:
+    return replace(box, role="new", note="; ".join(filter(None, (note, box.note))))
 
 
 def _box(label: str, role: Role = "plain") -> Box:

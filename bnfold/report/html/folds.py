@@ -9,7 +9,7 @@ from bnfold.report.html.entries import FAILED, Entry, Fate, Subject
 from bnfold.report.html.markup import definitions, disclosure, text
 from bnfold.report.html.rows import row, rows
 from bnfold.report.labels import all_called
-from bnfold.report.wording import brief, counted, measured, printable, times, whole
+from bnfold.report.wording import brief, counted, decibels, measured, printable, times, whole
 from bnfold.verification import TensorCheck
 
 _SAID: dict[Direction, str] = {
@@ -108,7 +108,8 @@ def _details(fold: Fold, check: TensorCheck | None, *, named: bool) -> str:
             ("through", all_called(fold.through)),
             ("dead", dead),
             ("zero point", zero),
-            ("scales", scales_in_words(fold) if named else ""),
+            ("scales", _scales(fold) if named else ""),
+            ("in int8", _int8(fold) if named else ""),
             *_checked(check, named=named),
         )
     )
@@ -131,11 +132,24 @@ def _checked(check: TensorCheck | None, *, named: bool) -> Sequence[tuple[str, s
     )
 
 
-def scales_in_words(node: Fold) -> str:
-    """Such as "64 channels, 0.57 to 1.8, 1 negative, 1 zero"."""
-    scales = None if node.surroundings is None else node.surroundings.scales
+def _scales(fold: Fold) -> str:
+    """Such as "64 channels, |s| 0.57 to 1.8, 1 negative, 1 zero"."""
+    scales = None if fold.surroundings is None else fold.surroundings.scales
     if scales is None:
         return ""
     odd = [(scales.negative, "negative"), (scales.zero, "zero"), (scales.tiny, "tiny"), (scales.huge, "huge")]
     counts = "".join(f", {whole(count)} {kind}" for count, kind in odd if count)
     return f"{counted(scales.channels, 'channel')}, |s| {scales.smallest:.2g} to {scales.largest:.2g}{counts}"
+
+
+def _int8(fold: Fold) -> str:
+    """Signal to noise of the weight that took it, if it were rounded to int8, and the channels that would be lost."""
+    if fold.quantization is None:
+        return ""
+    before, after = fold.quantization.before, fold.quantization.after
+    lost = f"; {whole(after.vanishing)} of {counted(len(after.channels), 'channel')} would round to 0"
+    return (
+        f"signal to noise {decibels(before.per_tensor)} \u2192 {decibels(after.per_tensor)} dB with one scale, "
+        f"{decibels(before.per_channel)} \u2192 {decibels(after.per_channel)} dB with one for each channel"
+        f"{lost if after.vanishing else ''}"
+    )

@@ -1,6 +1,5 @@
 """Scales of the BatchNorms, and ranges of the weights before and after: what int8 with one scale for all would see."""
 
-import math
 from collections.abc import Callable
 
 from bnfold.int8 import WeightRange
@@ -10,7 +9,7 @@ from bnfold.report.html.markup import paragraph, table
 from bnfold.report.html.plots import Marks, plot, shares
 from bnfold.report.labels import called
 from bnfold.report.quantization import suffering
-from bnfold.report.wording import whole
+from bnfold.report.wording import decibels, whole
 from bnfold.scales import FAR, ScaleSummary
 
 _ESTIMATED = (
@@ -109,14 +108,10 @@ def _int8(subject: Subject) -> str:
             (
                 called(entry.weight),
                 " \u2192 ".join(f"{weight.smallest:.2g} to {weight.largest:.2g}" for weight in both),
-                " \u2192 ".join(_decibels(weight.per_tensor) for weight in both),
-                " \u2192 ".join(_decibels(weight.per_channel) for weight in both),
+                " \u2192 ".join(decibels(weight.per_tensor) for weight in both),
+                " \u2192 ".join(decibels(weight.per_channel) for weight in both),
                 f"{whole(both[1].vanishing)} of {whole(len(both[1].channels))}",
                 entry.advice,
             )
         )
     return f"<h3>Weights that would lose much in int8</h3>\n{paragraph(_ESTIMATED, 'quiet')}{table(columns, rows)}"
-
-
-def _decibels(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
