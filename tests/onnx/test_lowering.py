@@ -5,6 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from bnfold.engine import fold_graph
+from bnfold.frontends.onnx.port import OnnxPort
+from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason
 from tests.folding import count, fold, fold_and_compare
 from tests.networks import Network
@@ -269,6 +272,35 @@ def test_of_unknown_rank_it_stays():
     folded = fold(network.model({"x": ["n", 6, 8, 8]}, {"y": ["n", 6, 8, 8]}), lower="affine")
     assert count(folded.model, "BatchNormalization") == 1
     assert folded.reasons == [Reason.UNKNOWN_SHAPE]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_types_that_inference_does_not_know_are_told_by_operators(dtype):
+    """Behind an operator that nobody knows, a convolution's weight says the type, and the statistics do not."""
+    network = Network()
+    odd = network.node("Odd", ["x"], "o", domain="custom")
+    y = network.node("Relu", [conv(network, odd, "c", dtype=dtype)], "r")
+    y = network.node("Sigmoid", [network.node("Odd", [y], "p", domain="custom")], "q")
+    network.batch_norm(network.node("MaxPool", ["r"], "m", kernel_shape=[2, 2]), "y", 6)
+    network.batch_norm(y, "z", 6)
+    shapes = {"y": [2, 6, 7, 7], "z": [2, 6, 8, 8]}
+    model = network.model({"x": SHAPE}, shapes, dtype=dtype, domains={"custom": 1}, check=False)
+    outcome = _without_check(model)
+    (entry,) = outcome.lowered
+    assert (entry.node, entry.operators) == ("y_node", ("Conv",))
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    (node,) = (node for node in model.graph.node if node.name == "y_node")
+    expected = TensorProto.FLOAT16 if dtype == "float16" else TensorProto.FLOAT
+    assert {constants[name].data_type for name in node.input[1:]} == {expected}
+    assert [kept.node for kept in outcome.kept if kept.is_batch_norm] == ["z_node"]
+
+
+def _without_check(model):
+    """Lowered in place; onnx's checker does not know every operator."""
+    port = OnnxPort(model, TensorStore(None))
+    outcome = fold_graph(port, lower="conv")
+    port.finish()
+    return outcome
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -13,6 +13,7 @@ from bnfold.frontends.common.parameters import NewParameter, bias_per_channel, n
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.node_edits import OnnxEdit
+from bnfold.frontends.onnx.told_types import element_type
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning
 
@@ -42,7 +43,7 @@ def encode_lowered(node: OnnxNode, parts: Sequence[Meaning], constants: OnnxCons
 
 def _type_of_tensor(node: OnnxNode, constants: OnnxConstants) -> np.dtype[np.generic] | Refusal:
     read = node.inputs[0]
-    known = onnx.TensorProto.UNDEFINED if read is None else read.element_type
+    known = onnx.TensorProto.UNDEFINED if read is None else element_type(read, constants)
     if known != onnx.TensorProto.UNDEFINED:
         return onnx.helper.tensor_dtype_to_np_dtype(known)
     if node.opset < _TYPES_OF_THEIR_OWN:
