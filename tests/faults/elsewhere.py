@@ -6,7 +6,7 @@ import numpy as np
 
 from bnfold.outcome import Fold, Kept
 from tests.faults.edits import NotHere, Wrong
-from tests.faults.graphs import WEIGHTED, Node
+from tests.faults.graphs import Node
 from tests.faults.layouts import Parameters, read
 from tests.faults.sites import Subject
 
@@ -16,7 +16,7 @@ _PADDED_WITH = 2
 
 def recurrence_by_one_percent(subject: Subject, _target: Fold | Kept, random: np.random.Generator) -> Wrong | NotHere:
     """What one gate makes of the state is 1 % too large, in an LSTM, GRU or RNN."""
-    chosen = _one_of(subject, random, lambda node: node.proto.op_type in ("LSTM", "GRU", "RNN"))
+    chosen = _one_of(subject, random, _RECURRENCE, lambda node: node.proto.op_type in ("LSTM", "GRU", "RNN"))
     if chosen is None:
         return NotHere("no recurrent operator")
     values = _input(subject, chosen, _RECURRENCE)
@@ -27,7 +27,8 @@ def recurrence_by_one_percent(subject: Subject, _target: Fold | Kept, random: np
 
 def branch_by_one_percent(subject: Subject, _target: Fold | Kept, random: np.random.Generator) -> Wrong | NotHere:
     """One output channel of an operator in a branch, taken or not."""
-    chosen = _one_of(subject, random, lambda node: node.proto.op_type in WEIGHTED and node.scope.parent is not None)
+    in_a_branch = [node for node in subject.folded.operators if node.scope.parent is not None]
+    chosen = _one_of(subject, random, 1, lambda node: node in in_a_branch)
     if chosen is None:
         return NotHere("no operator with weights in a branch")
     values = _input(subject, chosen, 1)
@@ -42,11 +43,10 @@ def padded_with_the_old_number(subject: Subject, _target: Fold | Kept, random: n
 
     def is_moved(node: Node) -> bool:
         old = pads.get(node.proto.output[0].removesuffix("_folded"))
-        return old is not None and not np.array_equal(
-            subject.original.constant(old.scope, old.input(_PADDED_WITH)), _input(subject, node, _PADDED_WITH)
-        )
+        before = None if old is None else subject.original.constant(old.scope, old.input(_PADDED_WITH))
+        return before is not None and not np.array_equal(before, _input(subject, node, _PADDED_WITH))
 
-    chosen = _one_of(subject, random, lambda node: node.proto.op_type == "Pad" and is_moved(node))
+    chosen = _one_of(subject, random, _PADDED_WITH, lambda node: node.proto.op_type == "Pad" and is_moved(node))
     if chosen is None:
         return NotHere("no Pad whose number was changed")
     old = pads[chosen.proto.output[0].removesuffix("_folded")]
@@ -75,8 +75,11 @@ def _differ(before: Parameters, after: Parameters) -> bool:
     return same_place and alike and not np.allclose(before.weight, after.weight, rtol=1e-3)
 
 
-def _one_of(subject: Subject, random: np.random.Generator, fits: Callable[[Node], bool]) -> Node | None:
-    chosen = [node for node in subject.folded.nodes if fits(node)]
+def _one_of(subject: Subject, random: np.random.Generator, slot: int, fits: Callable[[Node], bool]) -> Node | None:
+    """One of the nodes whose input of this number is stored, and that fit."""
+    graphs = subject.folded
+    stored = [node for node in graphs.nodes if graphs.constant(node.scope, node.input(slot)) is not None]
+    chosen = [node for node in stored if fits(node)]
     return chosen[int(random.integers(len(chosen)))] if chosen else None
 
 

@@ -143,6 +143,16 @@ def test_equal_channels_cannot_be_exchanged(kind):
     assert isinstance(inject(kind, of, of.folds[0], ONCE(0)), NoFault)
 
 
+def test_a_pad_without_a_number_of_its_own_is_no_place():
+    net = Network()
+    net.node("Conv", ["x", net.weight("w", 4, 3, 1, 1)], "c")
+    net.batch_norm("c", "n", 4)
+    net.initializers["pads"] = np.asarray([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    net.node("Pad", ["n", "pads"], "y")
+    of = subject(net.model({"x": [1, 3, 4, 4]}, ["y"]))
+    assert isinstance(inject("the padding's number not mapped", of, of.folds[0], ONCE(0)), NotHere)
+
+
 def parameters(model: onnx.ModelProto, index: int):
     graphs = Graphs(model)
     return read(graphs, graphs.operators[index])
