@@ -68,7 +68,10 @@ def extended(tmp_path_factory):
     left_out = shutil.ignore_patterns("__pycache__")
     for name in ("bnfold", "tests", "docs", "examples", "benchmarks"):
         shutil.copytree(ROOT / name, root / name, ignore=left_out)
-    for file in (*ROOT.glob("*.md"), ROOT / "pyproject.toml", ROOT / "LICENSE"):
+    for file in (
+        *ROOT.glob("*.md"),
+        *(ROOT / name for name in ("pyproject.toml", "LICENSE", ".pre-commit-hooks.yaml")),
+    ):
         shutil.copy(file, root)
     for section in SECTIONS.values():
         for path, changes in diffs_of(section).items():
