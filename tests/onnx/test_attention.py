@@ -210,3 +210,47 @@ def test_products_of_other_ranks_are_none():
     network.node("MatMul", ["x", "w"], "y")
     meaning = decode_all(network.model({"x": X, "w": (WIDTH, 5)}, ["y"]))["y"]
     assert meaning.reason is Reason.DYNAMIC_WEIGHT
+
+
+def test_lengths_and_the_batch_need_not_be_known():
+    network = Network()
+    normalised(network, "x")
+    q, k, v = (project(network, "n", name, bias=name == "q") for name in "qkv")
+    attend(network, q, k, v)
+    project(network, "o", "p", bias=True)
+    model = network.model({"x": ("batch", "tokens", WIDTH)}, {"p.a": ["batch", "tokens", WIDTH]})
+    assert fold_and_compare(model).batch_norms_left == 0
+
+
+@pytest.mark.parametrize("seen", ["reader", "output"])
+def test_what_else_sees_the_number_keeps_it(seen):
+    network = Network()
+    network.node("Add", ["x", network.weight("t", TOKENS, 1)], "a")
+    network.node("Softmax", ["a"], "y", axis=-1)
+    if seen == "reader":
+        network.node("Relu", ["a"], "z")
+    model = network.model({"x": X}, ["y", "z" if seen == "reader" else "a"])
+    assert operators(fold_and_compare(model).model).count("Add") == 1
+
+
+def test_over_several_axes_a_number_for_each_sample_is_forgotten():
+    network = Network(opset=11)
+    network.node("Add", ["x", network.weight("t", 2, 1, 1)], "a")
+    network.node("Softmax", ["a"], "y", axis=1)
+    assert operators(fold_and_compare(network.model({"x": X}, ["y"])).model) == ["Softmax"]
+
+
+def test_one_tensor_as_query_key_and_value_keeps_its_map():
+    network = Network()
+    normalised(network, "x")
+    attend(network, "n", "n", "n", output="y")
+    assert fold_and_compare(network.model({"x": X}, ["y"])).batch_norms_left == 1
+
+
+def test_a_product_of_a_tensor_and_itself_keeps_its_factors():
+    network = Network()
+    network.node("MatMul", ["x", network.weight("w", WIDTH, WIDTH)], "a")
+    network.node("MatMul", ["a", "a"], "g")
+    network.node("Mul", ["g", network.weight("c", WIDTH)], "y")
+    model = network.model({"x": (2, WIDTH, WIDTH)}, ["y"])
+    assert operators(fold_and_compare(model).model) == ["MatMul", "MatMul", "Mul"]
