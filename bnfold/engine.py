@@ -320,9 +320,9 @@ class _Engine(Generic[N, V, E]):
         rule: PushRule = rules.push_past_products
         past = planner.push(Plan(), node, shift, rule=rule)
         if isinstance(past, Refusal) and meaning.form is Form.SCALE_AND_SHIFT:
-            takes = self._behind_which_it_goes(planner, node, shift, gaining)
-            rule = _past(planner, takes)
-            past = planner.push(Plan(), node, shift, rule=rule) if takes else past
+            stuck = self._before_which_it_stays(planner, node, shift, gaining)
+            rule = _past_all_but(planner, stuck)
+            past = planner.push(Plan(), node, shift, rule=rule) if len(stuck) < len(gaining) else past
         if isinstance(past, Refusal):
             return
         down = planner.push(past, node, scale) if scale.has_scale else past
@@ -334,10 +334,14 @@ class _Engine(Generic[N, V, E]):
                 yield "both", both
 
     @staticmethod
-    def _behind_which_it_goes(planner: Planner[N, V, E], node: N, shift: Affine, gaining: Sequence[N]) -> Sequence[N]:
-        """Those of several products behind which something takes what the shift makes there."""
-        plans = [planner.push(Plan(), node, shift, rule=_past(planner, [target])) for target in gaining]
-        return [target for target, plan in zip(gaining, plans, strict=True) if not isinstance(plan, Refusal)]
+    def _before_which_it_stays(planner: Planner[N, V, E], node: N, shift: Affine, gaining: Sequence[N]) -> Sequence[N]:
+        """Those of several products behind which nothing takes what the shift makes there."""
+        stuck = []
+        for target in gaining:
+            rule = _past_all_but(planner, [other for other in gaining if other is not target])
+            if isinstance(planner.push(Plan(), node, shift, rule=rule), Refusal):
+                stuck.append(target)
+        return stuck
 
     def _priced(
         self,
@@ -419,12 +423,12 @@ def _additions(count: int) -> str:
     return "1 addition" if count == 1 else f"{count} additions"
 
 
-def _past(planner: Planner[N, V, E], products: Sequence[N]) -> PushRule:
-    """As `rules.push`, but a shift acts behind these products."""
-    chosen = [planner.meaning(product) for product in products]
+def _past_all_but(planner: Planner[N, V, E], products: Sequence[N]) -> PushRule:
+    """As `rules.push_past_products`, but these products take the shift with an addition of their own."""
+    exempt = [planner.meaning(product) for product in products]
 
     def rule(meaning: Meaning, inputs: Mapping[int, Affine]) -> rules.Moved | Refusal:
-        move = rules.push_past_products if any(meaning is other for other in chosen) else rules.push
+        move = rules.push if any(meaning is other for other in exempt) else rules.push_past_products
         return move(meaning, inputs)
 
     return rule

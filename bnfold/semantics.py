@@ -456,6 +456,25 @@ class Softmax:
     source: int = 0
 
 
+@dataclass(frozen=True)
+class Attention:
+    """Attention in one node: a softmax over keys, whose rows weigh values.
+
+    Equation: y = softmax(q k' + mask) v
+    Symbols:  q, y: (..., n, d), k, v: (..., m, d), with keys and values on the last axis but one
+    Source:   ONNX Attention-23, -24
+
+    Attributes:
+        rank: of q, k, v and y.
+        key: index of the input that holds k; None where more than the softmax sees what a shift on it adds.
+        value: index of the input that holds v; None where what weighs it need not sum to 1.
+    """
+
+    rank: int
+    key: int | None
+    value: int | None
+
+
 @dataclass(frozen=True, eq=False)
 class Normalisation(Absorber):
     """An instance, group or layer norm, whose statistics are those of what it reads.
@@ -559,6 +578,7 @@ Meaning: TypeAlias = (
     | Product
     | MatrixProduct
     | Softmax
+    | Attention
     | Normalisation
     | Embedding
     | Recurrent

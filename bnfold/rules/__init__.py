@@ -10,9 +10,11 @@ from bnfold.rules.affine_map import (
     read_batch_norm_as_affine,
 )
 from bnfold.rules.attention import (
+    pull_through_attention,
     pull_through_matrix_product,
     push_drift,
     push_into_softmax,
+    push_through_attention,
     push_through_matrix_product,
 )
 from bnfold.rules.broadcast_scale import (
@@ -99,6 +101,8 @@ ALL: tuple[Callable[..., object], ...] = (
     pull_through_matrix_product,
     push_through_matrix_product,
     push_into_softmax,
+    pull_through_attention,
+    push_through_attention,
     push_drift,
     read_map_as_contraction,
     chain_contractions,

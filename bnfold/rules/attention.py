@@ -8,7 +8,7 @@ from bnfold.affine import Affine, Array, Drift, identity
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.joins import on_operand
 from bnfold.rules.moves import Moved
-from bnfold.semantics import AffineMap, Commuting, Form, MatrixProduct, Meaning, NoShift, Softmax, Sum
+from bnfold.semantics import AffineMap, Attention, Commuting, Form, MatrixProduct, Meaning, NoShift, Softmax, Sum
 
 _LEFT, _RIGHT = 0, 1
 _NO_SHIFT = Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
@@ -95,6 +95,53 @@ def push_into_softmax(node: Softmax, affine: Affine) -> Moved | Refusal:
     if wrong:
         return Refusal(Reason.WRONG_AXIS, f"the shift varies along axis {wrong[0]}, over which {node.name} is taken")
     return Moved(None)
+
+
+def push_through_attention(node: Attention, inputs: Mapping[int, Affine]) -> Moved | Refusal:
+    """A shift on the keys of attention is forgotten, a map of the values' features acts behind.
+
+    Before::  k -- shift u; v -- affine(s, t); attention(q, k, v) -- y
+    After::   attention(q, k, v) -- affine(s, t) -- y
+    Law:      softmax(q (k + u)') (s * v + t) == s * (softmax(q k') v) + t
+    Shapes:   q, y: (..., n, d), k, v: (..., m, d); u: alike along the keys; s, t: (d,), over the last axis alone
+    Refuses:  NOT_LINEAR: there is a map on the queries or the mask, or a scale on the keys;
+              WRONG_AXIS: u varies along the keys, or s or t along another axis than the last;
+              SHIFT_CANNOT_PASS: something else sees the scores, or the rows of weights need not sum to 1
+    Source:   ONNX Attention-23, -24
+    """
+    behind: dict[int, Affine] = {}
+    for index, affine in inputs.items():
+        if index == node.key and not affine.has_scale:
+            if _varies(affine.shift, node.rank - 2):
+                return Refusal(Reason.WRONG_AXIS, "the shift varies along the keys")
+        elif index == node.value:
+            refusal = _beside_features(node, affine)
+            if refusal is not None:
+                return refusal
+            behind[0] = affine
+        else:
+            return Refusal(Reason.NOT_LINEAR, "attention is not linear in that tensor, or something else sees it")
+    return Moved(None, behind)
+
+
+def pull_through_attention(node: Attention, affine: Affine) -> Moved | Refusal:
+    """A map behind attention, over its features, acts on the values instead.
+
+    Before::  attention(q, k, v) -- affine(s, t) -- y
+    After::   v -- affine(s, t); attention(q, k, v) -- y
+    Law:      s * (softmax(q k') v) + t == softmax(q k') (s * v + t)
+    Shapes:   y: (..., n, d), v: (..., m, d); s, t: (d,), over the last axis alone
+    Refuses:  SHIFT_CANNOT_PASS: the rows of weights need not sum to 1; WRONG_AXIS: the map varies along another axis
+    Source:   ONNX Attention-23, -24
+    """
+    if node.value is None:
+        return Refusal(Reason.SHIFT_CANNOT_PASS, "what weighs the values need not sum to 1")
+    return _beside_features(node, affine) or Moved(None, {node.value: affine})
+
+
+def _beside_features(node: Attention, affine: Affine) -> Refusal | None:
+    wrong = [axis for axis in affine.varying_axes if axis != node.rank - 1]
+    return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, not over the features") if wrong else None
 
 
 def push_drift(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:

@@ -17,9 +17,11 @@ from bnfold.rules.affine_map import (
     push_scale_past_addition,
 )
 from bnfold.rules.attention import (
+    pull_through_attention,
     pull_through_matrix_product,
     push_drift,
     push_into_softmax,
+    push_through_attention,
     push_through_matrix_product,
 )
 from bnfold.rules.broadcast_scale import (
@@ -47,6 +49,7 @@ from bnfold.rules.parts import (
 from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
 from bnfold.semantics import (
     AffineMap,
+    Attention,
     BroadcastScale,
     Commuting,
     Concatenation,
@@ -138,6 +141,7 @@ _INTO_AN_INDEX = _never("the tensor is an index")
 
 ROWS: tuple[Row[Any], ...] = (
     Row(AffineMap, _on_output(absorb_output_into_affine_map), _on_source(absorb_input_into_affine_map)),
+    Row(Attention, _on_output(pull_through_attention), push_through_attention),
     Row(BroadcastScale, _on_output(absorb_output_into_broadcast_scale), _on_source(absorb_input_into_broadcast_scale)),
     Row(Commuting, _on_output(pull_through_commuting), _on_source(push_through_commuting)),
     Row(Concatenation, _on_output(pull_through_concatenation), push_through_concatenation),

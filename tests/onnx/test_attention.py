@@ -254,3 +254,53 @@ def test_a_product_of_a_tensor_and_itself_keeps_its_factors():
     network.node("Mul", ["g", network.weight("c", WIDTH)], "y")
     model = network.model({"x": (2, WIDTH, WIDTH)}, ["y"])
     assert operators(fold_and_compare(model).model) == ["MatMul", "MatMul", "Mul"]
+
+
+def fused(network, q, k, v, *, more=(), output="o", **attributes):
+    given = {"q_num_heads": 2, "kv_num_heads": 2, **attributes}
+    return network.node("Attention", [q, k, v, *more], output, **given)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"is_causal": 1}, {"scale": 0.3}], ids=str)
+def test_attention_in_one_node_forgets_and_passes_likewise(attributes):
+    network = Network(opset=23, ir_version=11)
+    normalised(network, "x")
+    q, k, v = (project(network, "n", name, bias=name == "q") for name in "qkv")
+    fused(network, q, k, v, **attributes)
+    project(network, "o", "p", bias=True)
+    model = network.model({"x": X}, ["p.a"])
+    folded = fold_and_compare(model)
+    assert folded.batch_norms_left == 0
+    assert len(folded.model.graph.node) == len(model.graph.node) - 1
+
+
+def test_a_map_behind_attention_in_one_node_goes_to_the_values():
+    network = Network(opset=23, ir_version=11)
+    q, k, v = (project(network, "x", name, bias=True) for name in "qkv")
+    fused(network, q, k, v)
+    shifted(network, "o", "y")
+    assert operators(fold_and_compare(network.model({"x": X}, ["y"])).model)[-1] == "Attention"
+
+
+@pytest.mark.parametrize(("attributes", "mask"), [({"softcap": 2.0}, False), ({}, True)], ids=["softcap", "mask"])
+def test_what_is_not_seen_by_the_softmax_alone_stays(attributes, mask):
+    """Behind a softcap the scores are not what was added to; rows of a mask may leave nothing to sum."""
+    network = Network(opset=23, ir_version=11)
+    normalised(network, "x")
+    q, k, v = (project(network, "n", name, bias=name == "q") for name in "qkv")
+    fused(network, q, k, v, more=[network.constant("mask", np.tri(TOKENS), "bool")] if mask else [], **attributes)
+    project(network, "o", "p", bias=True)
+    folded = fold_and_compare(network.model({"x": X}, ["p.a"]))
+    additions = [node.op_type for node in folded.model.graph.node].count("Add")
+    assert (folded.batch_norms_left, additions) == (0, 3)
+
+
+def test_groups_of_queries_share_values_whose_features_are_others():
+    network = Network(opset=23, ir_version=11)
+    normalised(network, "x")
+    q = project(network, "x", "q", bias=True)
+    k, v = (project(network, "x", name, bias=True, outputs=2) for name in "kv")
+    fused(network, q, k, v, kv_num_heads=1)
+    shifted(network, "o", "y")
+    network.node("Relu", ["n"], "z")
+    assert operators(fold_and_compare(network.model({"x": X}, ["y", "z"])).model).count("Mul") == 1

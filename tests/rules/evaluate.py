@@ -10,6 +10,7 @@ from bnfold.affine import Affine, Widening
 from bnfold.rearrange import Regrouping, Repetition, Selection, Taking, Transposition
 from bnfold.semantics import (
     AffineMap,
+    Attention,
     BroadcastScale,
     Commuting,
     Concatenation,
@@ -133,6 +134,14 @@ def _(meaning: Sum, inputs, core=None):  # noqa: ARG001
 def _(meaning: Product, inputs, core=None):  # noqa: ARG001
     bias = 0.0 if meaning.bias is None else meaning.bias
     return (reduce(mul, (inputs[index] for index in range(len(meaning.operands)))) + bias,)
+
+
+@evaluate.register
+def _(meaning: Attention, inputs, core=None):  # noqa: ARG001
+    q, k, v = (inputs[index] for index in range(3))
+    scores = q @ np.swapaxes(k, -1, -2)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return (weights / weights.sum(axis=-1, keepdims=True) @ v,)
 
 
 @evaluate.register

@@ -9,8 +9,20 @@ from bnfold.affine import Affine, Drift, identity
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import Moved, carry, pull, push
 from bnfold.rules.carry import Sides
-from bnfold.semantics import AffineMap, Commuting, Form, MatrixProduct, NoShift, Opaque, Operand, Softmax, Sum
+from bnfold.semantics import (
+    AffineMap,
+    Attention,
+    Commuting,
+    Form,
+    MatrixProduct,
+    NoShift,
+    Opaque,
+    Operand,
+    Softmax,
+    Sum,
+)
 from tests.rules import values
+from tests.rules.evaluate import evaluate
 from tests.rules.laws import assert_pull_law, assert_push_law, assert_refused, assert_same
 
 LENGTHS = st.integers(1, 3)
@@ -182,3 +194,37 @@ def test_drift_is_no_map_that_others_could_undo():
     rows = Affine(np.ones((1, 1, 1)), np.arange(4.0).reshape(1, 4, 1))
     assert carry.spread(TOKENS, Sides({1: rows}, {})).reason is Reason.SHIFT_CANNOT_PASS
     assert isinstance(carry.settle(TOKENS, Sides({1: rows}, {})), Refusal)
+
+
+NODE = Attention(3, 1, 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_attention_in_one_node(seed):
+    """Moderate numbers: a softmax of large ones picks one key, and shows nothing."""
+    random = np.random.default_rng(seed)
+    inputs = {0: random.normal(size=(2, 3, 4)), 1: random.normal(size=(2, 5, 4)), 2: random.normal(size=(2, 5, 6))}
+    keys = Affine(np.ones((1, 1, 1)), random.normal(size=(2, 1, 4)))
+    features = Affine(random.normal(size=(1, 1, 6)), random.normal(size=(1, 1, 6)))
+    moved = push(NODE, {1: keys, 2: features})
+    shifted = {**inputs, 1: inputs[1] + keys.shift, 2: features.scale * inputs[2] + features.shift}
+    (left,) = evaluate(NODE, shifted)
+    (plain,) = evaluate(NODE, inputs)
+    (behind,) = moved.requirements.values()
+    np.testing.assert_allclose(left, behind.scale * plain + behind.shift, rtol=1e-11, atol=1e-12)
+    assert pull(NODE, {0: features}).requirements == {2: features}
+
+
+def test_what_attention_in_one_node_does_not_let_pass():
+    features = Affine(np.ones((1, 1, 1)), np.arange(4.0).reshape(1, 1, 4))
+    tokens = Affine(np.ones((1, 1, 1)), np.arange(5.0).reshape(1, 5, 1))
+    scale = Affine(np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)))
+    assert push(NODE, {0: features}).reason is Reason.NOT_LINEAR
+    assert push(NODE, {1: scale}).reason is Reason.NOT_LINEAR
+    assert push(NODE, {3: features}).reason is Reason.NOT_LINEAR
+    assert push(NODE, {1: tokens}).reason is Reason.WRONG_AXIS
+    assert push(NODE, {2: tokens}).reason is Reason.WRONG_AXIS
+    assert pull(NODE, {0: tokens}).reason is Reason.WRONG_AXIS
+    assert push(Attention(3, None, None), {1: features}).reason is Reason.NOT_LINEAR
+    assert push(Attention(3, None, None), {2: features}).reason is Reason.NOT_LINEAR
+    assert pull(Attention(3, 1, None), {0: features}).reason is Reason.SHIFT_CANNOT_PASS

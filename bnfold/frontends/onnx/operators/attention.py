@@ -1,16 +1,20 @@
 """Softmax, and matrix products of two activations: what attention is spelled out in."""
 
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
-from bnfold.semantics import MatrixProduct, Operand, Softmax
+from bnfold.refusal import Reason
+from bnfold.semantics import Attention, MatrixProduct, Operand, Softmax
 
 FAMILY = Family()
 
 _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output)
 _FIRST_OVER_ONE_AXIS = 13
+_QUERY, _KEY, _VALUE, _MASK, _LENGTHS = 0, 1, 2, 3, 6
+_PAST = (4, 5)
 
 
 @FAMILY.operator("LogSoftmax", (1, 11, 13), traits=_KEEPS_SHAPE)
@@ -24,6 +28,23 @@ def _axes(node: OnnxNode, rank: int) -> tuple[int, ...]:
     if node.opset >= _FIRST_OVER_ONE_AXIS:
         return (attribute(node, "axis", -1) % rank,)
     return tuple(range(attribute(node, "axis", 1) % rank, rank))
+
+
+@FAMILY.operator("Attention", (23, 24))
+def decode_attention(context: OnnxContext) -> Attention:
+    """Attention of tensors that are not cached: with a past, its keys and values are not those of the shift.
+
+    Source: ONNX Attention-23, -24.
+    """
+    node = context.node
+    ranks = {len(context.shape(slot)) for slot in (_QUERY, _KEY, _VALUE)}
+    others = [value for value in node.outputs[1:] if value is not None]
+    if len(ranks) != 1 or any(map(node.has_input, _PAST)) or any(value.readers or value.is_output for value in others):
+        raise Undecodable(Reason.NOT_LINEAR, "Attention with a past, or of which more than the result is read")
+    heads = [attribute(node, name, 1) for name in ("q_num_heads", "kv_num_heads")]
+    weighs = heads[0] == heads[1] and not node.has_input(_MASK) and not node.has_input(_LENGTHS)
+    key = None if attribute(node, "softcap", 0.0) else _KEY
+    return Attention(ranks.pop(), key, _VALUE if weighs else None)
 
 
 def matrix_product(context: OnnxContext) -> MatrixProduct | None:
