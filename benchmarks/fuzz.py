@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bnfold.cli.main import main as bnfold
 
 _MEANT = (0, 1, 2, 3, 4, 5)
-_LIMITS = ["--time-limit", "30", "--memory-limit", "2GiB"]
+_LIMITS = ["-q", "--time-limit", "30", "--memory-limit", "2GiB"]
 _LONGEST = 120
 """Seconds for one case, after which it hangs."""
 _BATCH = 50

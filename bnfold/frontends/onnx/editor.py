@@ -9,11 +9,10 @@ import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import InternalError
-from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Scope
+from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue
 from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.requantize import Requantized
 
@@ -113,9 +112,9 @@ class ModelEditor:
         """Take an input off a node that has any number of them."""
         for place, value in enumerate(node.inputs):
             if value is not None and place >= slot:
-                value.readers.remove((node, place))
+                value.drop_reader(node, place)
                 if place > slot:
-                    value.readers.append((node, place - 1))
+                    value.add_reader(node, place - 1)
         del node.inputs[slot]
         del node.proto.input[slot]
 
@@ -144,9 +143,9 @@ class ModelEditor:
 
     def _clear_name(self, value: OnnxValue) -> None:
         """Free a name that a body also uses, before a tensor takes it over that is made ahead of the body."""
-        for scope in self.index.scopes:
+        for scope in self.index.within(value.scope):
             rival = scope.values.get(value.name)
-            if rival is not None and scope is not value.scope and _lies_within(scope, value.scope):
+            if rival is not None:
                 self.rename(rival)
 
     def _set_parameter(self, node: OnnxNode, slot: int, parameter: NewParameter) -> None:
@@ -193,7 +192,7 @@ class ModelEditor:
         output.producer = copy
         for place, source in enumerate(copy.inputs):
             if source is not None:
-                source.readers.append((copy, place))
+                source.add_reader(copy, place)
         self._connect(reader, slot, output)
         self.added_nodes.setdefault(node, []).append(copy)
         return copy
@@ -203,7 +202,7 @@ class ModelEditor:
         gone = node.inputs[inputs:]
         for slot, value in enumerate(gone, start=inputs):
             if value is not None:
-                value.readers.remove((node, slot))
+                value.drop_reader(node, slot)
                 self._freeze(value)
         del node.inputs[inputs:], node.proto.input[inputs:]
         del node.outputs[1:], node.proto.output[1:]
@@ -281,9 +280,9 @@ class ModelEditor:
         old = node.inputs[slot]
         node.inputs[slot] = value
         node.proto.input[slot] = value.name
-        value.readers.append((node, slot))
+        value.add_reader(node, slot)
         if old is not None:
-            old.readers.remove((node, slot))
+            old.drop_reader(node, slot)
             self._drop_unread_constants([old])
 
     def _redirect(self, old: OnnxValue, new: OnnxValue) -> None:
@@ -291,15 +290,15 @@ class ModelEditor:
         for reader, slot in old.readers:
             reader.inputs[slot] = new
             reader.proto.input[slot] = new.name
-            new.readers.append((reader, slot))
-        old.readers.clear()
+            new.add_reader(reader, slot)
+        old.drop_all_readers()
 
     def _remove_node(self, node: OnnxNode, keep: OnnxValue | None = None) -> None:
         """Remove a node, and the constants that it alone read; `keep` loses a reader, but stays."""
         self.removed_nodes.add(node)
         for slot, value in enumerate(node.inputs):
             if value is not None:
-                value.readers.remove((node, slot))
+                value.drop_reader(node, slot)
                 if value is not keep:
                     self._freeze(value)
         self._drop_unread_constants([value for value in node.inputs if value is not None and value is not keep])
@@ -318,7 +317,7 @@ class ModelEditor:
                 self.removed_nodes.add(producer)
                 for slot, source in enumerate(producer.inputs):
                     if source is not None:
-                        source.readers.remove((producer, slot))
+                        source.drop_reader(producer, slot)
                         waiting.append(source)
             elif producer is None and value.is_initializer:
                 self._forget(value)
@@ -329,23 +328,16 @@ class ModelEditor:
         self.stored_anew.pop(value, None)
 
     def _fresh_name(self, wanted: str) -> str:
-        return fresh_name(wanted, self.index.names)
+        return self.index.names.fresh(wanted)
 
     def _fresh_node_name(self, wanted: str) -> str:
-        return fresh_name(wanted, self.index.node_names)
+        return self.index.node_names.fresh(wanted)
 
 
 def _is_alone(value: OnnxValue, parameter: NewParameter) -> bool:
     """Whether one reader alone would notice the new parameter; queries of the shape do if it changes."""
     same_shape = value.shape == parameter.rounded.shape
     return len(value.value_readers if same_shape else value.readers) == 1
-
-
-def _lies_within(inner: Scope, outer: Scope) -> bool:
-    scope: Scope | None = inner
-    while scope is not None and scope is not outer:
-        scope = scope.parent
-    return scope is outer
 
 
 def _name_for_new_parameter(node: OnnxNode, old: OnnxValue | None) -> str:

@@ -5,10 +5,12 @@ The protobuf stays the model: whatever is not folded keeps its bytes. `indexing.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import onnx
 
+from bnfold.frontends.common.fresh_names import Names
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Refusal
 
@@ -106,7 +108,7 @@ class OnnxValue:
         is_input: whether it is an input of its scope (an initializer can be both).
         is_output: whether it is an output of some scope.
         is_sparse: whether it is a sparse initializer.
-        readers: every use as a node input: (node, input index).
+        readers: every use as a node input: (node, input index); changed by the methods for that.
         shape: what is known of it before run time, None where even the rank is not.
         element_type: TensorProto.DataType known before run time, UNDEFINED where it is not.
     """
@@ -121,6 +123,7 @@ class OnnxValue:
     readers: list[tuple["OnnxNode", int]] = field(default_factory=list)
     shape: Shape | None = None
     element_type: int = onnx.TensorProto.UNDEFINED
+    _value_readers: list[tuple["OnnxNode", int]] | None = field(default=None, init=False, repr=False)
 
     @property
     def is_initializer(self) -> bool:
@@ -130,7 +133,24 @@ class OnnxValue:
     @property
     def value_readers(self) -> list[tuple["OnnxNode", int]]:
         """The uses that see the tensor's values, not only its shape or type."""
-        return [(node, slot) for node, slot in self.readers if node.reads_values_of(slot)]
+        if self._value_readers is None:
+            self._value_readers = [(node, slot) for node, slot in self.readers if node.reads_values_of(slot)]
+        return self._value_readers
+
+    def add_reader(self, node: "OnnxNode", slot: int) -> None:
+        """A node reads it now."""
+        self.readers.append((node, slot))
+        self._value_readers = None
+
+    def drop_reader(self, node: "OnnxNode", slot: int) -> None:
+        """A node does not read it any more."""
+        self.readers.remove((node, slot))
+        self._value_readers = None
+
+    def drop_all_readers(self) -> None:
+        """Nothing reads it any more."""
+        self.readers.clear()
+        self._value_readers = None
 
 
 @dataclass(eq=False)
@@ -214,13 +234,34 @@ class GraphIndex:
 
     model: onnx.ModelProto
     scopes: list[Scope]
-    names: set[str]
-    node_names: set[str]
+    names: Names
+    node_names: Names
 
     @property
     def main(self) -> Scope:
         """The scope of the main graph."""
         return self.scopes[0]
+
+    def within(self, scope: Scope) -> list[Scope]:
+        """The bodies of a scope's nodes and the bodies in them, in their order in `scopes`."""
+        found, waiting = [], [scope]
+        while waiting:
+            bodies = self._bodies.get(id(waiting.pop()), [])
+            found += bodies
+            waiting += bodies
+        return sorted(found, key=lambda body: self._order[id(body)])
+
+    @cached_property
+    def _bodies(self) -> dict[int, list[Scope]]:
+        bodies: dict[int, list[Scope]] = {}
+        for scope in self.scopes:
+            if scope.parent is not None:
+                bodies.setdefault(id(scope.parent), []).append(scope)
+        return bodies
+
+    @cached_property
+    def _order(self) -> dict[int, int]:
+        return {id(scope): place for place, scope in enumerate(self.scopes)}
 
     def nodes(self) -> Iterator[OnnxNode]:
         """All nodes, scope by scope, in the order of the file."""

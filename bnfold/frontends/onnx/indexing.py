@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import onnx
 
 from bnfold.errors import ModelFormatError
+from bnfold.frontends.common.fresh_names import Names
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Scope, canonical_domain, subgraphs
 from bnfold.frontends.onnx.operators.table import TRAITS
 
@@ -21,14 +22,14 @@ def index_model(model: onnx.ModelProto) -> GraphIndex:
     for function in model.functions:
         opsets = {canonical_domain(entry.domain): entry.version for entry in function.opset_import}
         builder.add_function(function, opsets)
-    node_names = {node.proto.name for scope in builder.scopes for node in scope.nodes}
+    node_names = Names(node.proto.name for scope in builder.scopes for node in scope.nodes)
     return GraphIndex(model, builder.scopes, builder.names, node_names)
 
 
 class _Builder:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.scopes: list[Scope] = []
-        self.names: set[str] = set()
+        self.names = Names()
         self._functions = {(canonical_domain(entry.domain), entry.name) for entry in model.functions}
 
     def add_graph(self, graph: onnx.GraphProto, parent: Scope | None, opsets: dict[str, int], label: str) -> None:
@@ -64,7 +65,7 @@ class _Builder:
                 value = self._resolve(scope, name, f"input {slot} of node {proto.name!r}") if name else None
                 node.inputs.append(value)
                 if value is not None:
-                    value.readers.append((node, slot))
+                    value.add_reader(node, slot)
             for attribute, body in subgraphs(proto):
                 self.add_graph(body, scope, scope.opsets, f"{attribute} of {node.label}")
             for name in proto.output:

@@ -1,5 +1,6 @@
 """Puts what the editor did into the protobuf: only entries that changed are touched."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, MutableSequence
 from typing import Any
 
@@ -27,10 +28,13 @@ def write(editor: ModelEditor, weights: LargeWeights | None = None) -> list[onnx
         The rewritten tensors that lay in an external file before and hold their data themselves now.
     """
     moved_inside: list[onnx.TensorProto] = []
+    stored_in, removed_in, renamed_in, reshaped_in = (
+        _by_scope(values) for values in (editor.stored_anew, editor.removed_values, editor.renamed, editor.reshaped)
+    )
     for scope in editor.index.scopes:
-        stored = [value for value in editor.stored_anew if value.scope is scope]
-        removed = {value.name for value in editor.removed_values if value.scope is scope}
-        _write_names(scope, {old: value.name for value, old in editor.renamed.items() if value.scope is scope})
+        stored, gone, renamed = stored_in[id(scope)], removed_in[id(scope)], renamed_in[id(scope)]
+        removed = {value.name for value in gone}
+        _write_names(scope, {editor.renamed[value]: value.name for value in renamed})
         _write_nodes(editor, scope)
         for value in stored:
             parameter = editor.constants.changed[value]
@@ -39,20 +43,24 @@ def write(editor: ModelEditor, weights: LargeWeights | None = None) -> list[onnx
                 moved_inside += _write_initializer(scope, value, parameter, outside)
             else:
                 scope.proto.node.insert(0, _constant_node(value, parameter))
-        undescribed = {value.name for value in (*stored, *editor.reshaped) if value.scope is scope}
+        undescribed = {value.name for value in (*stored, *reshaped_in[id(scope)])}
         _drop_entries(scope.proto.value_info, removed | undescribed)
         if isinstance(scope.proto, onnx.GraphProto):
             _drop_entries(scope.proto.initializer, removed)
             _write_inputs(editor, scope, stored, removed)
-            drop_quantization(scope.proto, _changed(editor, scope))
-    drop_training(editor.index.model, _changed(editor, editor.index.main))
+            changed = {editor.renamed.get(value, value.name) for value in (*gone, *stored, *renamed)}
+            drop_quantization(scope.proto, changed)
+            if scope is editor.index.main:
+                drop_training(editor.index.model, changed)
     return moved_inside
 
 
-def _changed(editor: ModelEditor, scope: Scope) -> set[str]:
-    """The tensors of a scope that are gone or hold other numbers, by their names in the file."""
-    values = (*editor.removed_values, *editor.stored_anew, *editor.renamed)
-    return {editor.renamed.get(value, value.name) for value in values if value.scope is scope}
+def _by_scope(values: Iterable[OnnxValue]) -> defaultdict[int, list[OnnxValue]]:
+    """The tensors of each scope, by its id."""
+    found: defaultdict[int, list[OnnxValue]] = defaultdict(list)
+    for value in values:
+        found[id(value.scope)].append(value)
+    return found
 
 
 def _write_names(scope: Scope, names: Mapping[str, str]) -> None:
