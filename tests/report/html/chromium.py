@@ -6,6 +6,7 @@ behind each, read by the browser from descriptor 3 and written to descriptor 4.
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ for pipe, place in zip(pipes, (3, 4)):
     os.dup2(pipe, place)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+_LONGEST, _MOST_LOOKS = 120, 20_000
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -91,6 +93,8 @@ class Chromium:
 
     def _read(self):
         while b"\0" not in self._waiting:
+            ready, _, _ = select.select([self._in], [], [], _LONGEST)
+            assert ready, f"the browser said nothing for {_LONGEST} s"
             data = os.read(self._in.fileno(), 2**16)
             assert data, "the browser ended"
             self._waiting += data
@@ -120,8 +124,10 @@ class Chromium:
     def open(self, path, anchor=""):
         """Load a page, to the end."""
         self.call("Page.navigate", url=Path(path).as_uri() + anchor)
-        while not self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
-            pass
+        for _ in range(_MOST_LOOKS):
+            if self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
+                return
+        raise AssertionError(f"{path} is not loaded after {_MOST_LOOKS} looks")
 
     def run(self, expression):
         """The value of an expression of JavaScript on the page."""
