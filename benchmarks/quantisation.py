@@ -3,8 +3,9 @@ pre-processing, against the same after bnfold.
 
 For each model, in both ways: the BatchNorms that are left, how many operators onnxruntime runs on integers, how far the
 int8 model is from the float original (signal to noise of all outputs together, on samples that it was not calibrated
-on), and how long one run takes on one thread, in turns. All is as quantize_static does it by itself: int8, in QDQ
-format. The float reference is the original as it is written, with onnxruntime's own optimisations off.
+on), and how much processor time one run takes on one thread, in turns. In QDQ format, weights are int8 and activations
+uint8, because onnxruntime computes with these on x86; --int8-activations leaves them as quantize_static makes them by
+itself. The float reference is the original as it is written, with onnxruntime's own optimisations off.
 
 python -m benchmarks.quantisation MODEL.onnx ... [--per-channel] [--photographs] [--input NAME=FILE.npz]
 
@@ -14,6 +15,7 @@ asked for. A model older than opset 13, which has no scale for each channel, is 
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ import numpy.typing as npt
 import onnx
 import onnx.version_converter
 import onnxruntime as ort
-from onnxruntime.quantization import quantize_static
+from onnxruntime.quantization import QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import bnfold
@@ -35,7 +37,7 @@ CALIBRATED_ON, COMPARED_ON = 32, 16
 SEED = 0
 FIRST_WITH_AXIS = 13
 COLUMNS = (
-    "| model | BatchNorms left | operators on integers | SQNR, dB | one thread, ms | times as fast |\n"
+    "| model | BatchNorms left | operators on integers | SQNR, dB | processor, ms | times as fast |\n"
     "|---|--:|--:|--:|--:|--:|"
 )
 
@@ -64,18 +66,21 @@ def main() -> None:
     parser.add_argument("--no-merge-branches", action="store_true", help="fold with this option")
     parser.add_argument("--exclude", action="append", default=[], metavar="NODE", help="fold with this option")
     parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE", help=".npz with an array NAME")
+    parser.add_argument("--int8-activations", action="store_true", help="as quantize_static makes them by itself")
     parser.add_argument("--photographs", action="store_true", help="crops of scikit-learn's two, from -1 to 1")
     parser.add_argument("--seconds", type=float, default=4.0, help="of timing, per model")
     given = parser.parse_args()
     real = {name: np.load(file)[name] for name, file in (entry.split("=", 1) for entry in given.input)}
     options = bnfold.FoldOptions(merge_branches=not given.no_merge_branches, exclude=tuple(given.exclude))
+    activations = QuantType.QInt8 if given.int8_activations else QuantType.QUInt8
+    how = {"per_channel": given.per_channel, "activation_type": activations}
     ort.set_default_logger_severity(3)
     print(COLUMNS, flush=True)
     for path in given.models:
         with tempfile.TemporaryDirectory() as folder:
             model = current(path, Path(folder))
             samples = samples_of(model, real, given.photographs)
-            print(row(model, Path(folder), samples, options, given.per_channel, given.seconds), flush=True)
+            print(row(model, Path(folder), samples, options, how, given.seconds), flush=True)
 
 
 def current(path: Path, folder: Path) -> Path:
@@ -93,7 +98,7 @@ def row(
     folder: Path,
     samples: Sequence[Sample],
     options: bnfold.FoldOptions,
-    per_channel: bool,
+    how: Mapping[str, Any],
     seconds: float,
 ) -> str:
     """One line of the table."""
@@ -102,11 +107,11 @@ def row(
     report = bnfold.fold_file(model, folded, options)
     assert report.verification.passed
     without, after = (
-        quantised(source, folder / f"{name}.int8.onnx", samples, per_channel)
+        quantised(source, folder / f"{name}.int8.onnx", samples, how)
         for source, name in ((model, "without"), (folded, "after"))
     )
     ratios = [f"{sqnr(expected, entry.outputs):.2f}" for entry in (without, after)]
-    turns = take_turns(runner(without.path, samples[0]), runner(after.path, samples[0]), seconds)
+    turns = take_turns(runner(without.path, samples[0]), runner(after.path, samples[0]), seconds, time.process_time)
     times = [1e3 * spread(side).median for side in (turns.first, turns.second)]
     faster = spread(turns.ratios)
     return (
@@ -129,12 +134,12 @@ def samples_of(model: Path, real: Mapping[str, npt.NDArray[Any]], photographs: b
     return random_samples(shapes, count, SEED)
 
 
-def quantised(source: Path, target: Path, samples: Sequence[Sample], per_channel: bool) -> Quantised:
+def quantised(source: Path, target: Path, samples: Sequence[Sample], how: Mapping[str, Any]) -> Quantised:
     """A model after onnxruntime's own pre-processing and static quantisation."""
     prepared = target.with_suffix(".prepared.onnx")
     with quietly():
         _prepare(source, prepared)
-        quantize_static(prepared, target, Samples(samples[:CALIBRATED_ON]), per_channel=per_channel)
+        quantize_static(prepared, target, Samples(samples[:CALIBRATED_ON]), **how)
     batch_norms = sum(node.op_type == "BatchNormalization" for node in onnx.load(target).graph.node)
     outputs = outputs_of(target, samples[CALIBRATED_ON:], optimised=True)
     return Quantised(target, batch_norms, _operators_on_integers(target), outputs)

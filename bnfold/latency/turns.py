@@ -29,13 +29,19 @@ class Turns:
         return [first / second for first, second in zip(self.first, self.second, strict=True)]
 
 
-def take_turns(first: Callable[[], object], second: Callable[[], object], seconds: float) -> Turns:
+def take_turns(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    seconds: float,
+    clock: Callable[[], float] | None = None,
+) -> Turns:
     """Run both in turns, after some runs that do not count; who begins a turn alternates as well.
 
     Args:
         first: what to run; each call must end when its work is done.
         second: likewise.
         seconds: for which to go on, all runs together; ten turns are taken in any case, unless they take minutes.
+        clock: by which a run is timed, such as time.process_time; None for time as it passes.
     """
     calls = (first, second)
     began = time.perf_counter()
@@ -50,7 +56,7 @@ def take_turns(first: Callable[[], object], second: Callable[[], object], second
         beat()
         order = (0, 1) if len(spent[0]) % 2 else (1, 0)
         for which in order:
-            spent[which].append(_timed(calls[which]))
+            spent[which].append(_timed(calls[which], clock or time.perf_counter))
     return Turns(*spent)
 
 
@@ -65,10 +71,10 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def _timed(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    began = clock()
     call()
-    return max(time.perf_counter() - began, time.get_clock_info("perf_counter").resolution)
+    return max(clock() - began, time.get_clock_info("perf_counter").resolution)
 
 
 def compared(setting: Latency, turns: Turns) -> Latency:

@@ -54,6 +54,15 @@ def test_what_takes_minutes_is_not_run_for_hours(clock):
     assert len(called) == 2 * 4 + 1, "one warm-up"
 
 
+def test_another_clock_times_the_runs_but_not_how_long_they_go_on(clock):
+    def run():
+        clock.now += 1.0
+
+    found = take_turns(run, run, 40, lambda: 10 * clock.now)
+    assert len(found.first) == 20
+    assert set(found.first) == {10.0}
+
+
 def test_a_longer_time_is_taken_where_it_was_asked_for(clock):
     found = take_turns(clock.call("a", 30.0, []), clock.call("b", 30.0, []), seconds=480)
     assert len(found.first) == 9
