@@ -55,12 +55,12 @@ class Compensator(Generic[N, V, E]):
 
     Args:
         port: the graph.
-        planned: as of `Meanings`.
+        meanings: what its nodes mean.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], planned: Mapping[N, Meaning] | None = None) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E] | None = None) -> None:
         self._port = port
-        self.meaning: Meanings[N, V, E] = Meanings(port, planned)
+        self.meaning: Meanings[N, V, E] = Meanings(port) if meanings is None else meanings
 
     def plan(self, origin: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
         """The region in which these tensors have these maps, and all that is outside sees what it sees now.

@@ -103,7 +103,7 @@ class Crossing(Generic[N, V, E]):
         sizes = Affine(np.abs(meaning.affine.scale), np.zeros((1,) * meaning.affine.rank))
         if not sizes.has_scale:
             return None
-        pulled = Planner(self._port).pull(Plan(), node, meaning.source, sizes)
+        pulled = Planner(self._port, self._compensator.meaning).pull(Plan(), node, meaning.source, sizes)
         if isinstance(pulled, Refusal):
             return None
         left = replace(meaning, affine=Affine(np.where(meaning.affine.scale < 0, -1.0, 1.0), meaning.affine.shift))
@@ -150,7 +150,9 @@ class Crossing(Generic[N, V, E]):
         before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
         if before is None or behind is None:
             return far.refusal
-        compensator = Compensator(self._port, pulled.meanings) if pulled.meanings else self._compensator
+        compensator = self._compensator
+        if pulled.meanings:
+            compensator = Compensator(self._port, compensator.meaning.after(pulled.meanings))
         for own, others in halves:
             region = self._plan(compensator, node, {before: own, behind: others}, refuse)
             edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region, pulled)

@@ -12,12 +12,21 @@ class Meanings(Generic[N, V, E]):
 
     Args:
         port: the graph.
-        planned: what some nodes mean in a plan that is made by now, and goes before what is to be planned.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], planned: Mapping[N, Meaning] | None = None) -> None:
+    def __init__(self, port: GraphPort[N, V, E]) -> None:
         self._port = port
-        self._known: dict[N, Meaning] = dict(planned or {})
+        self._known: dict[N, Meaning] = {}
+
+    def after(self, planned: Mapping[N, Meaning]) -> "Meanings[N, V, E]":
+        """What nodes mean behind a plan that is made by now, and goes before what is to be planned.
+
+        Args:
+            planned: what some nodes mean then.
+        """
+        later: Meanings[N, V, E] = Meanings(self._port)
+        later._known = {**self._known, **planned}
+        return later
 
     def __call__(self, node: N) -> Meaning:
         """What a node means now."""

@@ -67,11 +67,12 @@ class Planner(Generic[N, V, E]):
 
     Args:
         port: the graph.
+        meanings: what its nodes mean.
     """
 
-    def __init__(self, port: GraphPort[N, V, E]) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E] | None = None) -> None:
         self._port = port
-        self.meaning: Meanings[N, V, E] = Meanings(port)
+        self.meaning: Meanings[N, V, E] = Meanings(port) if meanings is None else meanings
 
     def pull(self, plan: Plan[N, V], origin: N, source: int, affine: Affine) -> Plan[N, V] | Refusal:
         """Extend a plan so that input `source` of `origin` carries `affine` on top of its values.
