@@ -462,7 +462,7 @@ class Attention:
 
     Equation: y = softmax(q k' + mask) v
     Symbols:  q, y: (..., n, d), k, v: (..., m, d), with keys and values on the last axis but one
-    Source:   ONNX Attention-23, -24
+    Source:   ONNX Attention-23, -24, -25
 
     Attributes:
         rank: of q, k, v and y.

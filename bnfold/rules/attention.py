@@ -107,7 +107,7 @@ def push_through_attention(node: Attention, inputs: Mapping[int, Affine]) -> Mov
     Refuses:  NOT_LINEAR: there is a map on the queries or the mask, or a scale on the keys;
               WRONG_AXIS: u varies along the keys, or s or t along another axis than the last;
               SHIFT_CANNOT_PASS: something else sees the scores, or the rows of weights need not sum to 1
-    Source:   ONNX Attention-23, -24
+    Source:   ONNX Attention-23, -24, -25
     """
     behind: dict[int, Affine] = {}
     for index, affine in inputs.items():
@@ -132,7 +132,7 @@ def pull_through_attention(node: Attention, affine: Affine) -> Moved | Refusal:
     Law:      s * (softmax(q k') v) + t == softmax(q k') (s * v + t)
     Shapes:   y: (..., n, d), v: (..., m, d); s, t: (d,), over the last axis alone
     Refuses:  SHIFT_CANNOT_PASS: the rows of weights need not sum to 1; WRONG_AXIS: the map varies along another axis
-    Source:   ONNX Attention-23, -24
+    Source:   ONNX Attention-23, -24, -25
     """
     if node.value is None:
         return Refusal(Reason.SHIFT_CANNOT_PASS, "what weighs the values need not sum to 1")

@@ -30,11 +30,11 @@ def _axes(node: OnnxNode, rank: int) -> tuple[int, ...]:
     return tuple(range(attribute(node, "axis", 1) % rank, rank))
 
 
-@FAMILY.operator("Attention", (23, 24))
+@FAMILY.operator("Attention", (23, 24, 25))
 def decode_attention(context: OnnxContext) -> Attention:
     """Attention of tensors that are not cached: with a past, its keys and values are not those of the shift.
 
-    Source: ONNX Attention-23, -24.
+    Source: ONNX Attention-23, -24, -25.
     """
     node = context.node
     ranks = {len(context.shape(slot)) for slot in (_QUERY, _KEY, _VALUE)}
@@ -42,7 +42,9 @@ def decode_attention(context: OnnxContext) -> Attention:
     if len(ranks) != 1 or any(map(node.has_input, _PAST)) or any(value.readers or value.is_output for value in others):
         raise Undecodable(Reason.NOT_LINEAR, "Attention with a past, or of which more than the result is read")
     heads = [attribute(node, name, 1) for name in ("q_num_heads", "kv_num_heads")]
-    weighs = heads[0] == heads[1] and not node.has_input(_MASK) and not node.has_input(_LENGTHS)
+    windows = [attribute(node, name, -1) for name in ("left_window_size", "right_window_size")]
+    is_whole = max(windows) < 0 and not node.has_input(_MASK) and not node.has_input(_LENGTHS)
+    weighs = heads[0] == heads[1] and is_whole
     key = None if attribute(node, "softcap", 0.0) else _KEY
     return Attention(ranks.pop(), key, _VALUE if weighs else None)
 
