@@ -19,6 +19,9 @@ def name_for_data(model: Path, staged: Path) -> str:
         model: the destination of the model.
         staged: the data, written whole.
     """
+    plain = f"{_start(model)}.data"
+    if not any(name == plain or is_fresh_name(model, name) for name in os.listdir(model.parent)):
+        return plain  # nothing there could hold the same, so there is no need to know what it holds
     digest = _digest(staged)
     size = staged.stat().st_size
     for name in itertools.islice(_candidates(_start(model), digest), 2):
