@@ -21,7 +21,7 @@ from onnxruntime.quantization import QuantFormat, quantize_dynamic, quantize_sta
 
 import bnfold
 from benchmarks.calibration import Samples, quietly
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 from examples.check_digits import HELD_OUT, HERE, INPUT_NAME, accuracy, count_classified_differently, run_unoptimized
 
 MODEL = HERE / "digits_cnn.onnx"

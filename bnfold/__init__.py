@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from bnfold.guard import Limits
-    from bnfold.report.model import Report
+    from bnfold.report.readable import Report
     from bnfold.timings import BenchOptions
     from bnfold.verification import Verification, VerifyOptions
 
@@ -52,7 +52,7 @@ __all__ = [
 _ELSEWHERE = {
     "BenchOptions": "bnfold.timings",
     "Limits": "bnfold.guard",
-    "Report": "bnfold.report.model",
+    "Report": "bnfold.report.readable",
     "Verification": "bnfold.verification",
     "VerifyOptions": "bnfold.verification",
 }

@@ -6,7 +6,7 @@ import onnx_ir
 from onnx_ir.passes import FunctionalPass, PassResult
 
 from bnfold.api import fold
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,7 +6,8 @@ from bnfold.int8 import WeightRange
 from bnfold.label import Label
 from bnfold.outcome import Apart, Fold, Kept, Merge, Outcome, Quantization
 from bnfold.refusal import Reason, Refusal
-from bnfold.report.model import Change, Report, Seconds
+from bnfold.report.model import Change, Seconds
+from bnfold.report.readable import Report
 from bnfold.timings import Latency, Spread
 from bnfold.verification import OutputCheck, Verification
 

@@ -16,7 +16,7 @@ from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.typed import FileKeywords, with_keywords_of
 from bnfold.errors import UsageError
 from bnfold.guard import Limits, Watching, can_guard, finish, watch
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 from bnfold.writing.destination import Destination, destination_of
 from bnfold.writing.staging import staging_folder
 

@@ -13,7 +13,7 @@ from bnfold.api.pipeline import fold_in_memory, plan
 from bnfold.api.result import FoldResult
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.typed import FileKeywords, FoldKeywords, with_keywords_of
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.errors import UncheckedError
 from bnfold.outcome import Change
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 from bnfold.reverting import Attempt, fold_what_holds
 from bnfold.verification import SKIPPED, Verification
 from bnfold.writing.destination import Destination

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import UnsupportedModelError, UsageError
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 from bnfold.writing.data_names import is_named_after
 from bnfold.writing.destination import Destination
 from bnfold.writing.publishing import publish_files

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

@@ -24,7 +24,7 @@ def save_model(model: object, path: str, source: str, *, in_place: bool) -> None
         UsageError: see `FoldResult.save`.
     """
     if is_onnx_ir(model):
-        from bnfold.api.formats.onnx_ir import as_protobuf
+        from bnfold.api.formats.onnx_ir_protobuf import as_protobuf
 
         model = as_protobuf(model)
     row = format_of_object(model)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bnfold.errors import InvalidOriginalError, UncheckedError, VerificationError
 from bnfold.keywords import keyword
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 from bnfold.verification import Verification
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from bnfold.report.wording import counted, one_line, printable
 
 if TYPE_CHECKING:
-    from bnfold.report.model import Report
+    from bnfold.report.readable import Report
 
 Level = Literal["notice", "warning", "error"]
 

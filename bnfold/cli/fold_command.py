@@ -12,14 +12,13 @@ from bnfold.cli.request import Request
 from bnfold.cli.shared_options import (
     CHECK,
     check_options,
-    configured_beside,
+    configuration_options,
     save_repro_option,
     screen_options,
     take_check,
     take_configuration,
     work_options,
 )
-from bnfold.cli.verify_command import verify_command
 from bnfold.version import __version__
 
 _EPILOG = """\b
@@ -150,7 +149,7 @@ _folding_options = together(
     default=None,
     help="Print annotations for GitHub.  [default: where GITHUB_ACTIONS=true]",
 )
-@configured_beside(lambda: [verify_command])
+@configuration_options
 @screen_options
 @click.version_option(__version__, prog_name="bnfold", message="%(prog)s %(version)s")
 @click.pass_context

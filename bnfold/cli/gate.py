@@ -9,7 +9,7 @@ from bnfold.cli.request import Request
 
 if TYPE_CHECKING:
     from bnfold.outcome import Kept
-    from bnfold.report.model import Report
+    from bnfold.report.readable import Report
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from bnfold.keywords import spelled
 
 _COMMANDS = {"explain": explain_command, "verify": verify_command}
 """By their first word; everything else is a model to fold."""
+_CONFIGURED = (fold_command, verify_command)
+"""Commands whose options a file may have: one file serves both."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: click.Command, arguments: Sequence[str]) -> ExitCode:
     screen = Screen()
     try:
-        asked = command.main(arguments, prog_name=command.name, standalone_mode=False)
+        asked = command.main(arguments, prog_name=command.name, standalone_mode=False, obj=_CONFIGURED)
         match asked:
             case Request():
                 from bnfold.cli.run import run

@@ -9,7 +9,8 @@ from bnfold.cli.screen import Screen
 from bnfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from bnfold.report.model import Failure, Report
+    from bnfold.report.model import Failure
+    from bnfold.report.readable import Report
 
 
 def save_reports(

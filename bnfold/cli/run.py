@@ -24,7 +24,8 @@ from bnfold.report.wording import one_line
 if TYPE_CHECKING:
     from bnfold.api import FoldOptions
     from bnfold.guard import Watching
-    from bnfold.report.model import Failure, Report
+    from bnfold.report.model import Failure
+    from bnfold.report.readable import Report
 
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -151,7 +152,7 @@ def _fold(job: Job, options: "FoldOptions", request: Request, progress: Progress
 
 
 def _failed(source: Path, error: Exception) -> _Result:
-    from bnfold.report.model import Report
+    from bnfold.report.readable import Report
 
     report = error.report if isinstance(error, VerificationError) else None
     if isinstance(report, Report):

@@ -14,7 +14,8 @@ from bnfold.errors import UnexpectedError, UsageError
 from bnfold.report.wording import one_line, printable
 
 if TYPE_CHECKING:
-    from bnfold.report.model import Failure, Report
+    from bnfold.report.model import Failure
+    from bnfold.report.readable import Report
     from bnfold.verification import Verification
 
 _NARROWEST, _WIDEST = 40, 120

@@ -1,6 +1,6 @@
 """Options of more than one command: of the check, of the process that does the work, and of what is printed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,43 +133,38 @@ def _without_file(context: click.Context, _option: click.Parameter, without: boo
     return without
 
 
-def configured_beside(others: Callable[[], Sequence[click.Command]]) -> Callable[[F], F]:
-    """Options that say which file has the defaults of the others.
+def _with_file(context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Take the defaults out of a file, which may have options of the other commands, too: the context's object."""
+    if context.params.get("no_config") or context.resilient_parsing:
+        if path is not None:
+            raise click.UsageError("--config and --no-config contradict each other: give one of them")
+        return None
+    from bnfold.cli.configuration import nearest, read_file, take_over
 
-    Args:
-        others: gives the commands whose options the file may have as well.
-    """
+    found = nearest(Path.cwd()) if path is None else read_file(path)
+    if found is not None:
+        take_over(context, found, context.obj or ())
+    return path
 
-    def take(context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-        if context.params.get("no_config") or context.resilient_parsing:
-            if path is not None:
-                raise click.UsageError("--config and --no-config contradict each other: give one of them")
-            return None
-        from bnfold.cli.configuration import nearest, read_file, take_over
 
-        found = nearest(Path.cwd()) if path is None else read_file(path)
-        if found is not None:
-            take_over(context, found, others())
-        return path
-
-    return together(
-        _configuration(
-            "--no-config",
-            is_flag=True,
-            is_eager=True,
-            callback=_without_file,
-            help="Read no configuration.",
-        ),
-        _configuration(
-            "--config",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            is_eager=True,
-            callback=take,
-            help="Options by their long names, in TOML.  [default: bnfold.toml, or [tool.bnfold] of pyproject.toml, of "
-            "the current folder or the nearest above]",
-        ),
-    )
+configuration_options = together(
+    _configuration(
+        "--no-config",
+        is_flag=True,
+        is_eager=True,
+        callback=_without_file,
+        help="Read no configuration.",
+    ),
+    _configuration(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        callback=_with_file,
+        help="Options by their long names, in TOML.  [default: bnfold.toml, or [tool.bnfold] of pyproject.toml, of "
+        "the current folder or the nearest above]",
+    ),
+)
 
 
 screen_options = together(

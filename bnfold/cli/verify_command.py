@@ -1,6 +1,5 @@
 """`bnfold verify A B`: whether any two models compute the same."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from bnfold.cli.grouped import CONTEXT, GroupedCommand, options_of, refuse_with
 from bnfold.cli.request import VerifyRequest
 from bnfold.cli.shared_options import (
     check_options,
-    configured_beside,
+    configuration_options,
     save_repro_option,
     screen_options,
     take_check,
@@ -37,12 +36,6 @@ Examples:
 _check = options_of("The check")
 
 
-def _others() -> Sequence[click.Command]:
-    from bnfold.cli.fold_command import fold_command
-
-    return [fold_command]
-
-
 @click.command("bnfold verify", cls=GroupedCommand, epilog=_EPILOG, context_settings=CONTEXT)
 @click.argument("a", metavar="A", type=click.Path(readable=False, path_type=Path))
 @click.argument("b", metavar="B", type=click.Path(readable=False, path_type=Path))
@@ -61,7 +54,7 @@ def _others() -> Sequence[click.Command]:
 @save_repro_option
 @check_options
 @work_options
-@configured_beside(_others)
+@configuration_options
 @screen_options
 @click.pass_context
 def verify_command(context: click.Context, /, a: Path, b: Path, **values: Any) -> VerifyRequest:  # noqa: ANN401 - of many types

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bnfold.outcome import Fold
-from bnfold.report.model import Report
+from bnfold.report.model import ReportData
 from bnfold.verification import TensorCheck
 
 _Places: TypeAlias = Mapping[str, Sequence[int]]
@@ -29,17 +29,17 @@ class FoldCheck:
     worst: TensorCheck | None
 
 
-def reference(report: Report) -> str:
+def reference(report: ReportData) -> str:
     """What the folded model was compared with."""
     return "the original read as an inference model" if report.read_as_inference else "the original"
 
 
-def unchanged(report: Report) -> str:
+def unchanged(report: ReportData) -> str:
     """What is said where nothing was folded."""
     return f"the model is {reference(report)}" if report.read_as_inference else "the model is unchanged"
 
 
-def fold_checks(report: Report) -> list[FoldCheck]:
+def fold_checks(report: ReportData) -> list[FoldCheck]:
     """One entry per fold, in their order; none where nothing was compared."""
     if report.verification.status in ("unchecked", "skipped"):
         return []

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bnfold.keywords import keyword
 from bnfold.report.checks import reference, unchanged
-from bnfold.report.model import Report
+from bnfold.report.model import ReportData
 from bnfold.report.wording import brief, counted, printable, whole
 from bnfold.verification import DeploymentCheck, OutputCheck, TensorCheck, Verification
 
@@ -31,7 +31,7 @@ def answer_of(verification: Verification) -> tuple[str, Grade]:
             return "not checked", "weak"
 
 
-def evidence_of(report: Report) -> list[str]:
+def evidence_of(report: ReportData) -> list[str]:
     """The same on a fold, in a few sentences."""
     lines = evidence(report.verification, unchanged(report))
     if report.read_as_inference and report.verification.passed and not report.verification.identical:

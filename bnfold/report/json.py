@@ -16,7 +16,7 @@ from bnfold.outcome import Apart, Fold, Kept, Lowered, Merge, Quantization, Surr
 from bnfold.refusal import Refusal
 from bnfold.report.checks import FoldCheck, fold_checks, reference
 from bnfold.report.labels import operator_of
-from bnfold.report.model import Environment, Failure, Report, Tally
+from bnfold.report.model import Environment, Failure, ReportData, Tally
 from bnfold.timings import Latency
 from bnfold.verification import DeploymentCheck, OutputCheck
 from bnfold.version import __version__
@@ -27,7 +27,7 @@ SCHEMA_VERSION = 2
 _LIST_OF_NUMBERS = re.compile(r"\[\n\s*([-+.\deE]+(?:,\n\s*[-+.\deE]+)*)\n\s*\]")
 
 
-def render_json(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
+def render_json(reports: Sequence[ReportData], failures: Sequence[Failure] = ()) -> str:
     """The report on a call, as one JSON object with a line break at its end.
 
     Args:
@@ -43,7 +43,7 @@ def render_json(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> 
     return _LIST_OF_NUMBERS.sub(_in_one_line, json.dumps(document, indent=2, allow_nan=False)) + "\n"
 
 
-def to_dict(report: Report) -> dict[str, Any]:
+def to_dict(report: ReportData) -> dict[str, Any]:
     """The report on one model as values of JSON: dicts, lists, strings, finite numbers, booleans and None."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -217,7 +217,7 @@ def _refusal(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _verification(report: Report) -> dict[str, Any]:
+def _verification(report: ReportData) -> dict[str, Any]:
     verification = report.verification
     return {
         "status": verification.status,

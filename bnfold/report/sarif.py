@@ -18,14 +18,14 @@ from bnfold.explanations import EXPLANATIONS
 from bnfold.explanations.explanation import in_words
 from bnfold.outcome import Kept
 from bnfold.refusal import Reason
-from bnfold.report.model import Failure, Report
+from bnfold.report.model import Failure, ReportData
 from bnfold.report.verdicts import needs_a_person, verdict_of
 from bnfold.version import __version__
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def render_sarif(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
+def render_sarif(reports: Sequence[ReportData], failures: Sequence[Failure] = ()) -> str:
     """The report on a call, as one SARIF log with a line break at its end.
 
     Args:
@@ -82,7 +82,7 @@ def _rule(reason: Reason) -> dict[str, Any]:
     return {**rule, "helpUri": f"{home}refusals/#{reason.code.lower()}"} if home else rule
 
 
-def _result(report: Report, node: Kept, reasons: Sequence[Reason]) -> dict[str, Any]:
+def _result(report: ReportData, node: Kept, reasons: Sequence[Reason]) -> dict[str, Any]:
     first = node.refusals[0]
     why = "; ".join(f"{refusal.evidence} ({refusal.reason.code})" for refusal in node.refusals)
     return {
@@ -112,7 +112,7 @@ def _fingerprint(path: str, node: Kept) -> str:
     return sha256("\n".join([path, node.node, node.refusals[0].reason.code]).encode(errors="replace")).hexdigest()
 
 
-def _invocation(failed: Sequence[Report], failures: Sequence[Failure]) -> dict[str, Any]:
+def _invocation(failed: Sequence[ReportData], failures: Sequence[Failure]) -> dict[str, Any]:
     """Whether all went well, and what did not."""
     told = [(report.input, report.verification.problem or "the check failed") for report in failed]
     told += [(failure.input, failure.message) for failure in failures]

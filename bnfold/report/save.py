@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bnfold.report.html import render_html
 from bnfold.report.json import render_json
-from bnfold.report.model import Failure, Report
+from bnfold.report.model import Failure, ReportData
 from bnfold.report.sarif import render_sarif
 from bnfold.writing.destination import cannot_be_written, destination_of
 from bnfold.writing.publishing import publish_files
@@ -14,7 +14,7 @@ from bnfold.writing.staging import staging_folder
 _RENDERERS = {".html": render_html, ".sarif": render_sarif}
 
 
-def save_report(path: Path, reports: Sequence[Report], failures: Sequence[Failure] = ()) -> tuple[str, ...]:
+def save_report(path: Path, reports: Sequence[ReportData], failures: Sequence[Failure] = ()) -> tuple[str, ...]:
     """Write the report on a call.
 
     Args:

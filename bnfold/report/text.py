@@ -10,7 +10,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 from rich.text import Text
 
-from bnfold.report.model import Report
+from bnfold.report.model import ReportData
 from bnfold.report.text_check import check_in_full, same_results
 from bnfold.report.text_latency import latency
 from bnfold.report.text_layout import HEADING, QUIET, as_lines, labelled, warning_line
@@ -23,7 +23,7 @@ from bnfold.report.wording import overridable, printable, seconds, timing
 
 
 def render_text(
-    report: Report, *, width: int = 80, color: bool = False, verbose: bool = False, warnings: bool = True
+    report: ReportData, *, width: int = 80, color: bool = False, verbose: bool = False, warnings: bool = True
 ) -> str:
     """The report as lines of text.
 
@@ -40,7 +40,7 @@ def render_text(
     return as_lines(_sections(report, verbose=verbose, warnings=warnings), width=width, color=color)
 
 
-def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list[RenderableType]]:
+def _sections(report: ReportData, *, verbose: bool, warnings: bool) -> Iterator[list[RenderableType]]:
     outcome = report.outcome
     yield _headline(report)
     yield [
@@ -65,18 +65,18 @@ def _sections(report: Report, *, verbose: bool, warnings: bool) -> Iterator[list
     yield _ending(report, verbose=verbose)
 
 
-def _headline(report: Report) -> list[RenderableType]:
+def _headline(report: ReportData) -> list[RenderableType]:
     opsets = report.environment.opsets if report.environment is not None else ()
     opset = next((f", opset {version}" for domain, version in opsets if domain in ("", "ai.onnx")), "")
     return [Text.assemble((printable(report.input), HEADING), (f"  {report.format}{opset}", QUIET), overflow="fold")]
 
 
-def _notes(report: Report) -> list[RenderableType]:
+def _notes(report: ReportData) -> list[RenderableType]:
     count = report.overridable_initializers
     return [labelled("Note", [overridable(count)])] if count else []
 
 
-def _ending(report: Report, *, verbose: bool) -> list[RenderableType]:
+def _ending(report: ReportData, *, verbose: bool) -> list[RenderableType]:
     """What was written, and how long all of it took."""
     took = timing(asdict(report.seconds)) if verbose else seconds(sum(asdict(report.seconds).values()))
     if report.output is not None:

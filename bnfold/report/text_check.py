@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bnfold.report.evidence import Grade, answer_of, evidence_of, problem_of
-from bnfold.report.model import Report
+from bnfold.report.model import ReportData
 from bnfold.report.tensors import tensor_lines
 from bnfold.report.text_layout import HEADING, QUIET, indented, labelled, numbers
 from bnfold.report.wording import counted, measured, printable, times
@@ -19,7 +19,7 @@ _STYLES: dict[Grade, str] = {"good": "bold green", "weak": "bold yellow", "bad":
 _SHORT = 3
 
 
-def same_results(report: Report) -> list[RenderableType]:
+def same_results(report: ReportData) -> list[RenderableType]:
     """The row "Same results": yes or no, and on what evidence; nothing of a plan, of which nothing can be compared."""
     if report.planned:
         return []

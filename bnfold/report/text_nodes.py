@@ -10,7 +10,7 @@ from bnfold.outcome import Direction, Fold, Kept
 from bnfold.refusal import Refusal
 from bnfold.report.grouping import KeptGroup, group_folds, group_kept
 from bnfold.report.labels import all_called, called
-from bnfold.report.model import Report
+from bnfold.report.model import ReportData
 from bnfold.report.text_layout import CODE, HEADING, QUIET, Hanging, indented, labelled
 from bnfold.report.wording import counted, printable, whole
 
@@ -35,7 +35,7 @@ def crossed_in_short(folds: Sequence[Fold]) -> list[RenderableType]:
     return [labelled("Across", [f"{crossed} that others read; those take the inverse"])]
 
 
-def folded_nodes(report: Report) -> list[RenderableType]:
+def folded_nodes(report: ReportData) -> list[RenderableType]:
     """Every node that was folded, and into what; nothing where none was."""
     lines: list[RenderableType] = []
     for group in group_folds(report.outcome.folds):

@@ -6,14 +6,14 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bnfold.outcome import Fold, Kept
-from bnfold.report.model import Report, Tally
+from bnfold.report.model import ReportData, Tally
 from bnfold.report.text_layout import HEADING, LABEL_WIDTH, indented
 from bnfold.report.wording import file_sizes, printable, whole
 
 _MOST_OPERATORS = 2
 
 
-def sizes(report: Report, *, verbose: bool) -> list[RenderableType]:
+def sizes(report: ReportData, *, verbose: bool) -> list[RenderableType]:
     """BatchNorms, other affine nodes, nodes and the file, before and after, in one table.
 
     Args:
@@ -46,7 +46,7 @@ def _add(table: Table, label: str, before: str, after: str, note: str = "") -> N
     table.add_row(label, before, "->", after, f" {note}" if note else "")
 
 
-def _fate(tally: Tally, report: Report) -> str:
+def _fate(tally: Tally, report: ReportData) -> str:
     """Such as "20 folded, 8 identities removed, 2 left"; where there is no folded model, what would be."""
     folded, left = whole(tally.folded - tally.identities), whole(tally.kept)
     identities = f"{whole(tally.identities)} {'identity' if tally.identities == 1 else 'identities'}"
@@ -63,7 +63,7 @@ def _fate(tally: Tally, report: Report) -> str:
     return ("" if report.is_done else "would ") + ", ".join(parts)
 
 
-def _operators(report: Report) -> str:
+def _operators(report: ReportData) -> str:
     """What the affine nodes are that are no BatchNorms, the most frequent first: "Mul, Add", "Mul, Add ..."."""
     entries: tuple[Fold | Kept, ...] = (*report.outcome.folds, *report.outcome.kept)
     found = Counter(printable(entry.op.rpartition("::")[2]) for entry in entries if not entry.is_batch_norm)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from bnfold.report.model import Failure, Report
+from bnfold.report.model import Failure, ReportData
 from bnfold.report.wording import counted, seconds, whole
 
 
-def render_totals(reports: Sequence[Report], failures: Sequence[Failure], spent: float) -> str:
+def render_totals(reports: Sequence[ReportData], failures: Sequence[Failure], spent: float) -> str:
     """What became of all models together, in one line.
 
     Args:
@@ -23,7 +23,7 @@ def render_totals(reports: Sequence[Report], failures: Sequence[Failure], spent:
     return f"{models}: {', '.join(parts)} in {seconds(spent)}\n"
 
 
-def _verdicts(reports: Sequence[Report]) -> list[str]:
+def _verdicts(reports: Sequence[ReportData]) -> list[str]:
     """How many of the checks said what; those that nobody asked are not told."""
     statuses = [report.verification.status for report in reports]
     told = {

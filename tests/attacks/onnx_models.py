@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import bnfold
 from bnfold.errors import BnfoldError
-from bnfold.report.model import Report
+from bnfold.report.readable import Report
 from tests.networks import Network
 
 SECRET = np.frombuffer(b"never in output!" * 9, np.float32)

@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 def asked(*arguments, command=fold_command):
     """The request of a command line, with the file that counts."""
     models = ["m.onnx"] if command is fold_command else ["a.onnx", "b.onnx"]
-    return command.main([*models, *arguments], standalone_mode=False)
+    return command.main([*models, *arguments], standalone_mode=False, obj=(fold_command, verify_command))
 
 
 def refused(*arguments):

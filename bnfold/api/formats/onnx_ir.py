@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import onnx
 import onnx_ir
 
 from bnfold.api.formats.onnx import OnnxFormat
@@ -10,7 +9,6 @@ from bnfold.api.options import IN_MEMORY, FoldOptions
 from bnfold.api.pipeline import fold_in_memory
 from bnfold.api.result import FoldResult
 from bnfold.api.stopwatch import Stopwatch
-from bnfold.errors import UsageError
 
 
 def fold_onnx_ir(model: onnx_ir.Model, options: FoldOptions) -> FoldResult[onnx_ir.Model]:
@@ -24,14 +22,3 @@ def fold_onnx_ir(model: onnx_ir.Model, options: FoldOptions) -> FoldResult[onnx_
     loaded = onnx_ir.external_data.load_to_model(model.clone())
     result = fold_in_memory(OnnxFormat().hold(onnx_ir.to_proto(loaded), options), IN_MEMORY, watch)
     return replace(result, model=onnx_ir.from_proto(result.model))
-
-
-def as_protobuf(model: object) -> onnx.ModelProto:
-    """A model of onnx_ir as a protobuf, with all data inside.
-
-    Raises:
-        UsageError: it is of another class.
-    """
-    if not isinstance(model, onnx_ir.Model):
-        raise UsageError(f"cannot write a {type(model).__name__}: expected an onnx_ir.Model")
-    return onnx_ir.to_proto(onnx_ir.external_data.load_to_model(model.clone()))

@@ -7,7 +7,7 @@ from bnfold.report.evidence import answer_of, evidence_of
 from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.html.entries import Entry, Subject
 from bnfold.report.html.markup import code, paragraph, text
-from bnfold.report.model import Report, Tally
+from bnfold.report.model import ReportData, Tally
 from bnfold.report.verdicts import WHERE, needs_a_person, obstacle_on_its_way, verdict_of, ways_of
 from bnfold.report.wording import counted, file_sizes, overridable, printable, seconds, whole
 
@@ -25,7 +25,7 @@ def answer(subject: Subject) -> str:
     )
 
 
-def _where(report: Report) -> str:
+def _where(report: ReportData) -> str:
     """What it is, where the result went, how long that took."""
     opset = next((version for domain, version in _opsets(report) if domain in ("", "ai.onnx")), None)
     parts = [report.format if opset is None else f"{report.format}, opset {opset}"]
@@ -39,11 +39,11 @@ def _where(report: Report) -> str:
     return paragraph(" \u00b7 ".join(parts), "quiet")
 
 
-def _opsets(report: Report) -> tuple[tuple[str, int], ...]:
+def _opsets(report: ReportData) -> tuple[tuple[str, int], ...]:
     return () if report.environment is None else report.environment.opsets
 
 
-def _spent(report: Report) -> float:
+def _spent(report: ReportData) -> float:
     took = report.seconds
     return took.load + took.plan + took.apply + took.verify + took.save
 
@@ -62,11 +62,11 @@ def _verdict(subject: Subject) -> str:
     )
 
 
-def _headline(report: Report) -> str:
+def _headline(report: ReportData) -> str:
     return f'<p class="big">{text(happened(report))}</p>\n'
 
 
-def happened(report: Report) -> str:
+def happened(report: ReportData) -> str:
     """Such as "59 of 121 BatchNorms folded, 62 left"; of a plan, what would be; of a check that did not pass, that."""
     if report.verification.status == "failed":
         return "The check failed, and nothing was written"
@@ -78,7 +78,7 @@ def happened(report: Report) -> str:
     return f"No BatchNorm found; {_fate(others, 'other affine node', report)}"
 
 
-def _fate(tally: Tally, noun: str, report: Report) -> str:
+def _fate(tally: Tally, noun: str, report: ReportData) -> str:
     """Such as "20 of 30 Muls folded, 8 identities removed, 2 left"."""
     if not tally.found:
         return f"No {noun} found, nothing to fold"
@@ -112,7 +112,7 @@ def _failure(entry: Entry) -> str:
     return f'<a href="#{entry.anchor}">{text(entry.node.node)}</a>{problem}'
 
 
-def _facts(report: Report) -> str:
+def _facts(report: ReportData) -> str:
     """Before and after; nothing where there is no after."""
     if not report.planned and not report.is_done:
         return ""
@@ -168,7 +168,7 @@ def reasons(kept: Kept, prefix: str) -> Iterator[str]:
         yield f"<i>{WHERE[refusal.way]}</i> {said} {code(refusal.reason.code, prefix)}"
 
 
-def _warnings(report: Report) -> str:
+def _warnings(report: ReportData) -> str:
     notes = [overridable(report.overridable_initializers)] if report.overridable_initializers else []
     lines = [*report.verification.warnings, *report.warnings]
     said = [*(f"warning: {line}" for line in lines), *notes]

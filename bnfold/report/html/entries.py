@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from bnfold.outcome import Fold, Kept, Lowered
 from bnfold.report.checks import FoldCheck, fold_checks
-from bnfold.report.model import Report
+from bnfold.report.model import ReportData
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Subject:
         columns: places in a plot, at most.
     """
 
-    report: Report
+    report: ReportData
     prefix: str = ""
     is_in_detail: bool = True
     columns: int = 480

@@ -8,7 +8,7 @@ from bnfold.report.html.entries import Subject
 from bnfold.report.html.markup import table, text
 from bnfold.report.html.sections import in_full, in_short, links, render_sections
 from bnfold.report.html.tools import tools
-from bnfold.report.model import Failure, Report
+from bnfold.report.model import Failure, ReportData
 from bnfold.version import __version__
 
 _COLUMNS, _FEWEST_COLUMNS = 480, 60
@@ -17,7 +17,7 @@ _DRAWN_ONE_BY_ONE = 400
 """Nodes on a page, at most, of which each has a drawing of its own: that is 1 MB."""
 
 
-def render_html(reports: Sequence[Report], failures: Sequence[Failure] = ()) -> str:
+def render_html(reports: Sequence[ReportData], failures: Sequence[Failure] = ()) -> str:
     """One HTML page on all models of a call.
 
     Args:
@@ -51,7 +51,7 @@ def _only(subject: Subject) -> str:
     return f"{_top(links(sections))}<main>\n<article>\n{found}</article>\n</main>\n"
 
 
-def _size(report: Report) -> int:
+def _size(report: ReportData) -> int:
     outcome = report.outcome
     return len(outcome.folds) + len(outcome.lowered) + len(outcome.kept) + len(outcome.merges)
 
