@@ -32,6 +32,7 @@ _MODULES = frozenset(
         "bnfold.outcome",
         "bnfold.refusal",
         "bnfold.report.model",
+        "bnfold.report.readable",
         "bnfold.scales",
     }
 )
