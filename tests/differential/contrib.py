@@ -97,7 +97,10 @@ def attention(g: Builder, x: Tensor) -> Tensor | None:
         values = g.random.normal(size=shape) if op_type == "Add" else g.random.uniform(0.3, 2.0)
         scores = g.add(op_type, [scores, g.constant(values, x.dtype)], scores.shape)
     weights = g.add(
-        "Softmax", [scores], scores.shape, axis=g.pick([-1, scores.rank - 1]) if g.opset >= 13 else scores.rank - 1
+        g.pick(["Softmax", "Softmax", "LogSoftmax"]),
+        [scores],
+        scores.shape,
+        axis=g.pick([-1, scores.rank - 1]) if g.opset >= 13 else scores.rank - 1,
     )
     mixed = g.add("MatMul", [weights, v], (*weights.shape[:-1], width), along=v.rank - 1)
     if heads > 1:

@@ -38,6 +38,7 @@ _NEVER_PASSED = {
     ),
     *("InstanceNormalization", "LSTM", "LayerNormalization", "MatMul", "RNN", "Scaler"),
     *("Attention", "EmbedLayerNormalization", "FusedGemm", "SkipLayerNormalization"),
+    *("Softmax", "LogSoftmax"),  # which forget a shift
 }
 # onnxruntime has none for this operator on most processors: tests/onnx/test_fused.py.
 _WITHOUT_KERNEL = {"NhwcFusedConv"}
