@@ -7,11 +7,11 @@ from typing import Literal
 
 import onnx
 
+from bnfold.api.formats.folding import fold_as_asked
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.api.stopwatch import Stopwatch
-from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.file import (
     OpenModel,
     copy_if_unchanged,
@@ -128,14 +128,7 @@ class OnnxSource:
             without=without,
             keep_overridable=self.options.keep_overridable,
         )
-        outcome = fold_graph(
-            port,
-            affine_nodes=self.options.affine,
-            merge_branches=self.options.merge_branches,
-            across=self.options.across,
-            lower=lower or None,
-        )
-        return port, replace(outcome, unmatched=port.unmatched)
+        return port, fold_as_asked(port, self.options, lower=lower)
 
     def _finds_functions_to_inline(self, folded: onnx.ModelProto) -> bool:
         """Whether more BatchNorms fold where functions are inlined; then these are, from now on.

@@ -1,15 +1,14 @@
 """Programs of torch.export."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from torch.export import ExportedProgram
 
+from bnfold.api.formats.folding import fold_as_asked
 from bnfold.api.formats.program_kind import Lowered, ShapedOptions
 from bnfold.api.formats.programs import ProgramFormat
 from bnfold.api.options import FoldOptions
-from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
 from bnfold.frontends.aten.inference import assume_inference
 from bnfold.frontends.aten.port import AtenPort
@@ -57,16 +56,7 @@ class ExportFormat(ProgramFormat[ExportedProgram]):
         graph = lift(reference)
         before = len(graph.nodes)
         port = AtenPort(graph, exclude=options.exclude, without=without)
-        outcome = replace(
-            fold_graph(
-                port,
-                affine_nodes=options.affine,
-                merge_branches=options.merge_branches,
-                across=options.across,
-                lower=options.lower or None,
-            ),
-            unmatched=port.unmatched,
-        )
+        outcome = fold_as_asked(port, options, lower=options.lower)
         nodes = Change(before, len(graph.nodes))
         return Lowered(lower(reference, graph), reference, outcome, nodes, read_as_inference=reference is not program)
 

@@ -1,17 +1,16 @@
 """TorchScript."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bnfold.api.formats.feeding import with_shapes
+from bnfold.api.formats.folding import fold_as_asked
 from bnfold.api.formats.program_kind import Lowered, ShapedOptions
 from bnfold.api.formats.programs import ProgramFormat
 from bnfold.api.options import FoldOptions
-from bnfold.engine import fold_graph
 from bnfold.errors import UsageError
 from bnfold.frontends.aten.port import AtenPort
 from bnfold.frontends.torchscript.file import duplicate, inputs_of_trace, open_script, save_script, save_script_like
@@ -60,16 +59,7 @@ class ScriptFormat(ProgramFormat[torch.jit.ScriptModule]):
         lifted = ScriptProgram(reference, examples, assume_inference=options.assume_inference)
         before = len(lifted.graph.nodes)
         port = AtenPort(lifted.graph, exclude=options.exclude, without=without)
-        outcome = replace(
-            fold_graph(
-                port,
-                affine_nodes=options.affine,
-                merge_branches=options.merge_branches,
-                across=options.across,
-                lower=options.lower or None,
-            ),
-            unmatched=port.unmatched,
-        )
+        outcome = fold_as_asked(port, options, lower=options.lower)
         nodes = Change(before, len(lifted.graph.nodes))
         changed = reference is not program and any(part.training for part in program.modules())
         return Lowered(lifted.finish(), reference, outcome, nodes, read_as_inference=changed)

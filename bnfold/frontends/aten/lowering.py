@@ -8,9 +8,7 @@ from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit, Successor
 from bnfold.frontends.aten.node import AtenNode
-from bnfold.frontends.common.convolutions import stored_outputs_first
-from bnfold.frontends.common.lowered import operand_of
-from bnfold.frontends.common.parameters import bias_per_channel, new_parameter, new_weight
+from bnfold.frontends.common.lowered import operand_of, weight_and_bias
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning
 
@@ -49,12 +47,10 @@ def _successor(part: Meaning, dtype: np.dtype[np.generic]) -> Successor | Refusa
 
 
 def _convolution(meaning: Contraction, dtype: np.dtype[np.generic]) -> Successor | Refusal:
-    weight = new_weight(meaning, dtype, stored_outputs_first)
-    bias = new_parameter(bias_per_channel(meaning), dtype)
-    if isinstance(weight, Refusal):
-        return weight
-    if isinstance(bias, Refusal):
-        return bias
+    parameters = weight_and_bias(meaning, dtype)
+    if isinstance(parameters, Refusal):
+        return parameters
+    weight, bias = parameters
     axes = meaning.weight.ndim - 3
     ones, zeros = [1] * axes, [0] * axes
     window: dict[str, int | Sequence[int]] = {

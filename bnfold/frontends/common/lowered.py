@@ -2,10 +2,18 @@
 
 import numpy as np
 
-from bnfold.frontends.common.parameters import NewParameter, new_operand, without_leading_ones
+from bnfold.frontends.common.convolutions import stored_outputs_first
+from bnfold.frontends.common.parameters import (
+    NewParameter,
+    bias_per_channel,
+    new_operand,
+    new_parameter,
+    new_weight,
+    without_leading_ones,
+)
 from bnfold.frontends.common.precision import round_weight
 from bnfold.refusal import Refusal
-from bnfold.semantics import AffineMap, Form
+from bnfold.semantics import AffineMap, Contraction, Form
 from bnfold.weight import Weight
 
 
@@ -22,3 +30,16 @@ def operand_of(meaning: AffineMap, dtype: np.dtype[np.generic]) -> NewParameter 
     # A scale is a weight with one number per channel, and no more of it may be lost.
     rounded = round_weight(Weight(scale.reshape(-1, 1, 1)), dtype)
     return rounded if isinstance(rounded, Refusal) else new_operand(scale, dtype, meaning.form)
+
+
+def weight_and_bias(meaning: Contraction, dtype: np.dtype[np.generic]) -> tuple[NewParameter, NewParameter] | Refusal:
+    """Those of a convolution, both with the output channels first.
+
+    Returns:
+        The two; OVERFLOW or UNDERFLOW where the type cannot hold one of them.
+    """
+    weight = new_weight(meaning, dtype, stored_outputs_first)
+    bias = new_parameter(bias_per_channel(meaning), dtype)
+    if isinstance(weight, Refusal):
+        return weight
+    return bias if isinstance(bias, Refusal) else (weight, bias)

@@ -7,9 +7,8 @@ import onnx
 import onnx.helper
 
 from bnfold.errors import InternalError
-from bnfold.frontends.common.convolutions import stored_outputs_first
-from bnfold.frontends.common.lowered import operand_of
-from bnfold.frontends.common.parameters import NewParameter, bias_per_channel, new_parameter, new_weight
+from bnfold.frontends.common.lowered import operand_of, weight_and_bias
+from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.node_edits import OnnxEdit
@@ -52,12 +51,10 @@ def _type_of_tensor(node: OnnxNode, constants: OnnxConstants) -> np.dtype[np.gen
 
 
 def _convolution(node: OnnxNode, meaning: Contraction, dtype: np.dtype[np.generic]) -> OnnxEdit | Refusal:
-    weight = new_weight(meaning, dtype, stored_outputs_first)
-    bias = new_parameter(bias_per_channel(meaning), dtype)
-    if isinstance(weight, Refusal):
-        return weight
-    if isinstance(bias, Refusal):
-        return bias
+    parameters = weight_and_bias(meaning, dtype)
+    if isinstance(parameters, Refusal):
+        return parameters
+    weight, bias = parameters
     kernel = meaning.weight.shape[3:]
     attributes = {**_OWN_ATTRIBUTES, "group": meaning.output_channels, "kernel_shape": kernel}
     return OnnxEdit(node, {1: weight, 2: bias}, "Conv", attributes=attributes, keeps_inputs=3)
