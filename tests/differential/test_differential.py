@@ -13,6 +13,7 @@ from bnfold.frontends.onnx.operators.table import OPERATORS
 from tests.differential.compare import behind_steps, difference, examine, shrink
 from tests.differential.generator import generate
 from tests.differential.tally import Tally, examine_seeds
+from tests.folding import fold
 from tests.networks import Network
 
 SEEDS = 2000
@@ -55,6 +56,13 @@ def test_no_random_graph_is_folded_wrongly(start):
     tally = examine_seeds(range(start, start + CHUNK))
     assert tally.findings == []
     assert tally.unusable == {}
+
+
+@pytest.mark.parametrize("start", [SEEDS, SEEDS + CHUNK // 2])
+def test_what_is_folded_folds_no_further(start):
+    for seed in range(start, start + CHUNK // 2):
+        again = fold(fold(generate(seed)).model)
+        assert (seed, again.folds, again.merges) == (seed, (), ())
 
 
 @pytest.fixture(scope="module")

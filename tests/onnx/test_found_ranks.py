@@ -3,6 +3,11 @@
 import pytest
 from onnx import TensorProto, helper
 
+from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.indexing import index_model
+from bnfold.frontends.onnx.ranks import complete_shapes
+from bnfold.frontends.onnx.shapes import infer_shapes
+from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
@@ -126,3 +131,46 @@ def test_a_map_repeats_over_a_reshape_to_rows_of_a_fixed_length(behind):
         network.node("Gemm", ["l", network.weight("w", 8, 3), network.weight("c", 3)], "y")
         inputs, left = {"x": ("n", 8)}, ["Reshape", "Reshape", "Gemm"]
     assert_folds_to(network.model(inputs, {"y": ["m", "k"]}), *left)
+
+
+def test_a_scaler_makes_float32_which_inference_does_not_say():
+    """Without the type of what it makes, inference knows no shape behind the product."""
+    network = Network(13)
+    features = {"offset": [0.5, -1.0, 2.0], "scale": [2.0, -0.5, 1.5]}
+    network.node("Scaler", ["x"], "scaled", domain="ai.onnx.ml", **features)
+    network.node("Sigmoid", ["scaled"], "s")
+    network.node("MatMul", ["s", network.weight("w", 3, 4)], "m")
+    network.node("Transpose", ["m"], "t", perm=[0, 1])
+    network.batch_norm("t", "y", 4)
+    model = network.model({"x": (2, 3)}, {"y": (2, 4)}, domains={"ai.onnx.ml": 3})
+    assert fold_and_compare(model).batch_norms_left == 0
+
+
+def test_types_are_found_behind_several_operators_of_another_domain():
+    """The Gemm tells its shape before anybody knows its type; what stands behind the Resize needs both."""
+    network = Network(13)
+    network.node("FusedGemm", ["x", network.weight("w", 3, 6)], "a", domain="com.microsoft", activation="Relu")
+    network.node("ReduceSum", ["a", network.constant("axes", [0], "int64")], "b", keepdims=1)
+    network.node("Gemm", ["b", network.weight("v", 6, 5)], "c")
+    network.node("FusedMatMul", ["c", network.weight("u", 5, 4)], "d", domain="com.microsoft")
+    network.node("Gemm", ["d", network.weight("q", 4, 4)], "e")
+    network.node("Pad", ["e", network.constant("pads", [0, 0, 1, 0], "int64")], "f", mode="edge")
+    network.batch_norm("f", "y", 4)
+    model = network.model({"x": (2, 3)}, {"y": (2, 4)}, domains={"com.microsoft": 1}, check=False)
+    assert fold_and_compare(model).batch_norms_left == 0
+
+
+def test_what_was_learned_once_is_not_forgotten_when_more_is():
+    """Two operators that inference does not know, each needed for the Concat behind them, found in different rounds."""
+    network = Network(13)
+    network.node("FusedConv", ["x", network.weight("w", 4, 3, 1, 1)], "a", domain="com.microsoft")
+    network.node("Resize", ["a", "", network.constant("up", [1, 1, 2, 2.0])], "b")
+    network.node("QuickGelu", ["b"], "c", domain="com.microsoft")
+    network.node("Resize", ["a", "", "up"], "d")
+    network.node("Concat", ["c", "d"], "e", axis=1)
+    network.node("Sigmoid", ["e"], "y")
+    model = network.model({"x": (2, 3, 4, 4)}, {"y": (2, 8, 8, 8)}, domains={"com.microsoft": 1}, check=False)
+    index = index_model(model)
+    infer_shapes(index)
+    complete_shapes(index, OnnxConstants(TensorStore(None)))
+    assert [index.main.values[name].shape[1] for name in ("e", "y")] == [8, 8]

@@ -9,12 +9,12 @@ from bnfold.frontends.onnx.graph import OnnxNode, canonical_domain
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Operator
 from bnfold.frontends.onnx.operators.table import operator_of
+from bnfold.frontends.onnx.told_types import DOMAINS_OF_ONNX
 from bnfold.refusal import Reason
 from bnfold.semantics import Meaning, Opaque
 
 # numpy's arrays have at most 64, and it broadcasts no more than these.
 _MOST_AXES = 32
-_DOMAINS_OF_ONNX = ("", "ai.onnx.ml")
 
 
 def decode(node: OnnxNode, constants: OnnxConstants) -> Meaning:
@@ -60,7 +60,7 @@ def _version(node: OnnxNode) -> int | None:
     """Version of a node's operator; of domains whose schemas onnx does not have, that of the domain."""
     domain = canonical_domain(node.proto.domain)
     imported = node.scope.opsets.get(domain, 1)
-    if domain not in _DOMAINS_OF_ONNX:
+    if domain not in DOMAINS_OF_ONNX:
         return imported
     try:
         return int(onnx.defs.get_schema(node.proto.op_type, imported, domain).since_version)

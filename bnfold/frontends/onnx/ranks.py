@@ -12,34 +12,40 @@ from bnfold.frontends.onnx.attributes import ReferenceAttributeError
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.shapes import infer_shapes
+from bnfold.frontends.onnx.told_types import told_type
 from bnfold.refusal import Refusal
 
 # What one round finds out, inference carries on, and that may open the next operator.
-_MOST_ROUNDS = 8
+_MOST_ROUNDS = 32
 
 
 def complete_shapes(index: GraphIndex, constants: OnnxConstants) -> None:
-    """Set the shape of tensors that inference left without one, as far as single operators tell.
+    """Set the shape and type of tensors that inference left without one, as far as single operators tell.
 
     What they tell is no guess: the graph could not run otherwise.
     """
+    known: dict[OnnxValue, None] = {}
     for _ in range(_MOST_ROUNDS):
         learned = [*_forward(index, constants), *_backward(index)]
-        if not any(value.shape is None for node in index.nodes() for value in node.outputs if value is not None):
+        if not learned or not any(value.shape is None for node in index.nodes() for value in node.outputs if value):
             return
-        if not learned:
-            return
-        infer_shapes(index, learned)
+        # With all that was learned before: inference forgets what it is not told again.
+        known.update(dict.fromkeys(learned))
+        infer_shapes(index, known)
 
 
 def _forward(index: GraphIndex, constants: OnnxConstants) -> Iterator[OnnxValue]:
     """Tensors of which the operator that makes them says more than was known."""
     for node in index.nodes():
+        for slot, value in enumerate(node.outputs):
+            if value is not None and value.element_type == onnx.TensorProto.UNDEFINED:
+                value.element_type = told_type(node, slot)
+                if value.element_type != onnx.TensorProto.UNDEFINED and value.shape is not None:
+                    yield value
         output = node.outputs[0] if node.outputs else None
         if output is None or (output.shape is not None and not node.is_batch_norm):
             continue
         before = output.shape
-        _tell_type(node, output)
         try:
             output.shape = _told(node.traits.tell_output_shape, node)
         except ReferenceAttributeError:
@@ -64,13 +70,6 @@ def _backward(index: GraphIndex) -> Iterator[OnnxValue]:
             continue
         if source.shape is not None:
             yield source
-
-
-def _tell_type(node: OnnxNode, output: OnnxValue) -> None:
-    slot = node.traits.type_of_input
-    source = node.inputs[slot] if slot is not None and node.has_input(slot) else None
-    if source is not None and output.element_type == onnx.TensorProto.UNDEFINED:
-        output.element_type = source.element_type
 
 
 def _told(tell: Callable[[OnnxNode], Shape | None] | None, node: OnnxNode) -> Shape | None:

@@ -1,6 +1,6 @@
 """Shapes known before run time: ONNX's own inference, on a copy of the graph without the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import onnx
 import onnx.helper
@@ -13,7 +13,7 @@ from bnfold.intake import inference
 _LARGEST_SHAPE_TENSOR = 1024
 
 
-def infer_shapes(index: GraphIndex, known: Sequence[OnnxValue] = ()) -> None:
+def infer_shapes(index: GraphIndex, known: Iterable[OnnxValue] = ()) -> None:
     """Set `shape` and `element_type` of every tensor where they are known before run time.
 
     Shapes that the file merely declares are not believed, only those of the graph's inputs: a stale value_info would
@@ -111,7 +111,7 @@ def _read(scope: Scope, inferred: onnx.GraphProto, index: GraphIndex) -> None:
             value = scope.values.get(entry.name)
             if value is None:
                 continue
-            value.element_type = entry.type.tensor_type.elem_type
+            value.element_type = entry.type.tensor_type.elem_type or value.element_type
             if entry.type.tensor_type.HasField("shape"):
                 value.shape = _dimensions(entry.type.tensor_type.shape)
     bodies = _bodies(scope.proto, inferred)
