@@ -117,7 +117,7 @@ class Planner(Generic[N, V, E]):
             if value is None or value not in front.requirements:
                 continue
             path = front.paths[value]
-            agreed = self._agreed(value, front.requirements[value])
+            agreed = self._agreed(value, front.requirements[value], picks)
             if isinstance(agreed, Refusal):
                 return agreed.along(*_Path(Label(node.label, node.op), path).labels())
             outputs[index] = agreed
@@ -145,12 +145,29 @@ class Planner(Generic[N, V, E]):
         front.add(producer, tuple(-step for step in self._port.position(producer)))
         return None
 
-    def _agreed(self, value: V, requirements: Mapping[tuple[N, int], Affine]) -> Affine | Refusal:
-        """The one map that gives every reader what it wants of the places that it shows, or why there is none."""
+    def _agreed(self, value: V, requirements: Mapping[tuple[N, int], Affine], picks: Picks) -> Affine | Refusal:
+        """The one map that gives every reader what it wants of the places that it shows, or why there is none.
+
+        Where the maps that readers ask for do not go together, each is tried at the places alone that its reader shows.
+        """
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned
         joint = _together(list(requirements.values()))
+        refusal = self._why_not(value, requirements, joint)
+        if refusal is None:
+            return joint
+        confined = {
+            (node, slot): rules.where_shown(self.meaning(node), slot, affine)
+            for (node, slot), affine in requirements.items()
+        }
+        if all(confined[use] is affine for use, affine in requirements.items()) or not picks.choose((False, True)):
+            return refusal
+        joint = _together(list(confined.values()))
+        return self._why_not(value, requirements, joint) or joint
+
+    def _why_not(self, value: V, requirements: Mapping[tuple[N, int], Affine], joint: Affine) -> Refusal | None:
+        """Which reader of a tensor would get another map of it than it wants."""
         nothing = identity(joint.rank)
         others = [
             node
@@ -165,7 +182,7 @@ class Planner(Generic[N, V, E]):
             for (node, slot), affine in requirements.items()
         ):
             return Refusal(Reason.OTHER_CONSUMERS, f"the readers of {value.name!r} would need different maps")
-        return joint
+        return None
 
     def _absorbers_first(self, node: N, choices: tuple[Mapping[int, Affine], ...]) -> list[Mapping[int, Affine]]:
         if len(choices) == 1:

@@ -98,6 +98,23 @@ class Taking(Step):
         whole[tuple(index)] = values
         return whole
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the output does not show all places of the axis."""
+        return self.count < self.length
+
+    def confined(self, values: Array, neutral: float) -> Array:
+        """Parameters for the input, at the places that the output shows; neutral at others."""
+        shape = list(values.shape)
+        shape[self.axis] = self.length
+        if not np.any(values != neutral) or prod(shape) > _MOST_NUMBERS:
+            return values
+        whole = np.full(shape, neutral)
+        index: list[slice | npt.NDArray[np.intp]] = [slice(None)] * values.ndim
+        index[self.axis] = self._places()
+        whole[tuple(index)] = self.push(values)
+        return whole
+
     def _places(self) -> npt.NDArray[np.intp]:
         return np.asarray(self.start + self.step * np.arange(self.count), np.intp)
 

@@ -36,7 +36,15 @@ from bnfold.rules.contraction import (
     absorb_output_into_contraction,
     push_shift_through_contraction,
 )
-from bnfold.rules.dispatch import pull, push, push_past_additions, push_past_products, refuse, shows_a_difference
+from bnfold.rules.dispatch import (
+    pull,
+    push,
+    push_past_additions,
+    push_past_products,
+    refuse,
+    shows_a_difference,
+    where_shown,
+)
 from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.lowering import lower_to_addition, lower_to_arithmetic, lower_to_convolution
@@ -66,6 +74,7 @@ __all__ = [
     "read_map_as_contraction",
     "refuse",
     "shows_a_difference",
+    "where_shown",
 ]
 
 ALL: tuple[Callable[..., object], ...] = (

@@ -46,7 +46,7 @@ from bnfold.rules.parts import (
     push_through_concatenation,
     push_through_split,
 )
-from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
+from bnfold.rules.rearrangement import confined, pull_through_rearrangement, push_through_rearrangement
 from bnfold.semantics import (
     AffineMap,
     Attention,
@@ -223,6 +223,13 @@ def shows_a_difference(meaning: Meaning, index: int, one: Affine, other: Affine)
     moved = [push(meaning, {index: affine}) for affine in (one, other)]
     left, right = (answer.requirements if isinstance(answer, Moved) else {} for answer in moved)
     return not left or left.keys() != right.keys() or any(not left[part].equals(right[part]) for part in left)
+
+
+def where_shown(meaning: Meaning, index: int, affine: Affine) -> Affine:
+    """A map of a node's input at those places alone that the node shows; the map itself where that leaves out none."""
+    if not isinstance(meaning, Rearrangement) or index != meaning.source or type(affine) is not Affine:
+        return affine
+    return confined(meaning.steps, affine)
 
 
 def _single(maps: Maps, index: int) -> Affine:

@@ -1,7 +1,7 @@
 """Data movement: any map passes, its parameters move as the data moves."""
 
 from bnfold.affine import Affine, Array
-from bnfold.rearrange import Step
+from bnfold.rearrange import Step, Taking
 from bnfold.refusal import Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Rearrangement
@@ -47,6 +47,19 @@ def pull_through_steps(steps: tuple[Step, ...], affine: Affine) -> Affine | Refu
 def push_through_steps(steps: tuple[Step, ...], affine: Affine) -> Affine | Refusal:
     """The map behind these steps that does what this one does in front of them."""
     return _both(_pushed(steps, affine.scale), _pushed(steps, affine.shift))
+
+
+def confined(steps: tuple[Step, ...], affine: Affine) -> Affine:
+    """A map in front of these steps at those places alone that the first of them take; nothing happens at others."""
+    found = affine
+    cut: set[int] = set()
+    for step in steps:
+        if not isinstance(step, Taking) or step.axis in cut:
+            break
+        cut.add(step.axis)
+        if step.leaves_out:
+            found = Affine(step.confined(found.scale, 1.0), step.confined(found.shift, 0.0))
+    return found
 
 
 def _pulled(steps: tuple[Step, ...], values: Array, neutral: float) -> Array | Refusal:

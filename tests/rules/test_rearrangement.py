@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bnfold.affine import Affine, identity, per_channel
 from bnfold.rearrange import Regrouping, Repetition, Selection, Taking, Transposition
 from bnfold.refusal import Reason, Refusal
+from bnfold.rules import where_shown
 from bnfold.semantics import Rearrangement
 from tests.rules import values
 from tests.rules.evaluate import move
@@ -190,3 +191,21 @@ def test_a_place_that_is_shown_twice_takes_one_map_alone():
     assert np.array_equal(same.shift, [[2.0, 0.0, 1.0]])
     different = pull_one(twice, per_channel([5.0, 7.0, 6.0], 0.0, rank=2))
     assert_refused(different, Reason.WRONG_AXIS, "the map varies along axis 1, along which values are repeated")
+
+
+@given(data=st.data(), case=rearrangements([takings, transpositions]))
+def test_a_map_at_the_places_that_slices_show_does_the_same_to_them(data, case):
+    affine = data.draw(values.maps(case.x.shape))
+    confined = where_shown(case.node, case.node.source, affine)
+    expected = moved_by(values.Case(case.node, {case.node.source: case.x * affine.scale + affine.shift}))
+    found = moved_by(values.Case(case.node, {case.node.source: case.x * confined.scale + confined.shift}))
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(data=st.data(), axis=st.integers(0, 2))
+def test_a_map_at_the_places_that_a_slice_shows_does_nothing_to_others(data, axis):
+    x = np.arange(24.0).reshape(4, 3, 2)
+    step = data.draw(takings(x.shape).filter(lambda step: step.axis == axis))
+    confined = where_shown(Rearrangement((step,)), 0, data.draw(values.maps(x.shape)))
+    unseen = ~np.isin(x, move(step, x))
+    np.testing.assert_array_equal((x * confined.scale + confined.shift)[unseen], x[unseen])
