@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, inliner, numpy_helper
 
 import bnfold
 from tests.networks import Network
@@ -265,3 +265,21 @@ def test_arguments_of_a_function_may_be_weights_or_left_out():
     assert bnfold.verify(network(3), network(3)).passed
     verdict = bnfold.verify(network(3), network(3 * LITTLE))
     assert verdict.problem.startswith("tensor 'y': differs inside: 'f_y' ")
+
+
+@pytest.mark.parametrize("opset", [9, 13, 17])
+def test_a_function_that_was_written_out_is_computed_as_onnxruntime_computes_it(opset):
+    """Below version 14, onnx's reference implementation takes the statistics of the batch in a BatchNormalization."""
+    nodes, tensors = block("f_x", "f_y")
+    opsets = [helper.make_opsetid("", opset)]
+    held = [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in tensors]
+    own = helper.make_function("own", "Block", ["f_x"], ["f_y"], [*held, *nodes], opsets)
+    net = Network(opset=opset)
+    net.node("Block", ["x"], "y", domain="own")
+    model = net.model({"x": SHAPE}, {"y": SHAPE}, functions=[own], domains={"own": 1})
+    written_out = inliner.inline_local_functions(model)
+    assert [node.op_type for node in written_out.graph.node if node.op_type != "Constant"] == [
+        "Conv",
+        "BatchNormalization",
+    ]
+    assert bnfold.verify(model, bnfold.fold(written_out, verify=False).model).passed

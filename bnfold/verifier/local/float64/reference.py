@@ -80,12 +80,11 @@ def _evaluator(
     functions: "Sequence[FunctionProto]",
 ) -> Any:  # noqa: ANN401 - a ReferenceEvaluator
     from onnx import helper
-    from onnx.reference import ReferenceEvaluator
 
     begin, end = ([helper.make_empty_tensor_value_info(name) for name in names] for names in (inputs, outputs))
     graph = helper.make_graph(nodes, "nodes", begin, end)
     proto = helper.make_model(graph, opset_imports=opsets, functions=functions)
-    return ReferenceEvaluator(proto, new_ops=_own_operators())
+    return _evaluator_class()(proto)
 
 
 def by_reference(op_type: str, version: int, inputs: Sequence[Array | None], attributes: Mapping[str, Any]) -> Array:
@@ -187,8 +186,16 @@ def _as_tensor(attribute: "AttributeProto") -> None:
 
 
 @cache
-def _own_operators() -> list[Any]:
-    return [_as_reference(op_type) for op_type in _OWN]
+def _evaluator_class() -> Any:  # noqa: ANN401 - a class of onnx's
+    """An evaluator that knows the table. Onnx makes one of the same class for each function, and gives it no operators."""
+    from onnx.reference import ReferenceEvaluator
+
+    class Evaluator(ReferenceEvaluator):
+        def __init__(self, proto: Any, **settings: Any) -> None:  # noqa: ANN401
+            operators = [_as_reference(op_type) for op_type in _OWN]
+            super().__init__(proto, **{**settings, "new_ops": operators})
+
+    return Evaluator
 
 
 def _as_reference(op_type: str) -> Any:  # noqa: ANN401 - a class of onnx's
