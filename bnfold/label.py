@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-_MOST_NAMED = 3
+MOST_NAMED = 3
 
 
 class Label(str):
@@ -36,10 +36,16 @@ class _Called(Protocol):
 
 def first_labels(nodes: Sequence[_Called]) -> tuple[Label, ...]:
     """The labels of those nodes that `named` names."""
-    return tuple(Label(node.label, node.op) for node in nodes[:_MOST_NAMED])
+    return tuple(Label(node.label, node.op) for node in nodes[:MOST_NAMED])
 
 
-def named(nodes: Sequence[_Called]) -> str:
-    """Some nodes in a sentence, with their operators: 'r' (Relu), 's' (Sigmoid) and 4 more."""
-    names = ", ".join(f"{node.label!r} ({node.op})" for node in nodes[:_MOST_NAMED])
-    return names if len(nodes) <= _MOST_NAMED else f"{names} and {len(nodes) - _MOST_NAMED} more"
+def named(nodes: Sequence[_Called], count: int | None = None) -> str:
+    """Some nodes in a sentence, with their operators: 'r' (Relu), 's' (Sigmoid) and 4 more.
+
+    Args:
+        nodes: the first of them at least.
+        count: how many there are, if those are not all.
+    """
+    names = ", ".join(f"{node.label!r} ({node.op})" for node in nodes[:MOST_NAMED])
+    more = (len(nodes) if count is None else count) - MOST_NAMED
+    return names if more <= 0 else f"{names} and {more} more"

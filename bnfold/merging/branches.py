@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from bnfold.errors import InternalError
-from bnfold.label import Label, first_labels, named
+from bnfold.label import MOST_NAMED, Label, first_labels, named
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Sum
@@ -124,27 +124,28 @@ class BranchFinder(Generic[N, V, E]):
 
     def is_private(self, value: V) -> bool:
         """Whether one node reads a tensor, and nobody else would notice if it were gone."""
-        return self._seen_by_others(value) is None
+        return len(self._port.readers(value)) == 1 and self._seen_by_others(value) is None
 
     def kept_apart(self, tree: SumTree[N, V]) -> list[Refusal]:
         """Operands that would be branches of the tensor of another one, if nobody else saw what they are made of."""
-        sources = [leaf.source for leaf in tree.leaves]
-        found = []
-        for leaf in tree.leaves:
-            seen = self._seen_by_others(leaf.source)
-            if seen is not None and any(source in sources for source in self._sources_of(leaf.source)):
-                found.append(seen.along(Label(leaf.into.label, leaf.into.op)))
-        return found
+        sources = dict.fromkeys(leaf.source for leaf in tree.leaves)
+        apart = {source: self._seen_by_others(source) for source in sources}
+        for source, seen in apart.items():
+            if seen is not None and not any(before in sources for before in self._sources_of(source)):
+                apart[source] = None
+        of_leaves = ((leaf, apart[leaf.source]) for leaf in tree.leaves)
+        return [seen.along(Label(leaf.into.label, leaf.into.op)) for leaf, seen in of_leaves if seen is not None]
 
     def _seen_by_others(self, value: V) -> Refusal | None:
         """Who besides one reader would notice if a tensor were gone."""
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned
-        readers = [node for node, _ in self._port.readers(value)]
+        readers = self._port.readers(value)
         if len(readers) > 1:
-            evidence = f"{value.name!r} is read by {named(readers)}"
-            return Refusal(Reason.OTHER_CONSUMERS, evidence, readers=first_labels(readers))
+            first = [node for node, _ in readers[:MOST_NAMED]]
+            evidence = f"{value.name!r} is read by {named(first, len(readers))}"
+            return Refusal(Reason.OTHER_CONSUMERS, evidence, readers=first_labels(first))
         if self._port.is_seen_elsewhere(value) or not readers:
             return Refusal(Reason.OTHER_CONSUMERS, f"the form of {value.name!r} is asked for, or it is read in a body")
         return None

@@ -10,7 +10,7 @@ from bnfold.merging.linear import Linear, times
 from bnfold.port import N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import merge_branches
-from bnfold.rules.merge import frame_of, multiply_adds
+from bnfold.rules.merge import frame_of, multiply_adds, outline_of
 from bnfold.semantics import Contraction
 from bnfold.weight import Weight
 
@@ -100,13 +100,16 @@ class _Taken(Generic[N, V]):
         part = first.beside(first)
         self._refusal = part if isinstance(part, Refusal) else None
         self._parts = [] if isinstance(part, Refusal) else [part]
+        # Thousands of branches have few outlines, and each one that is taken asks for the frame of all.
+        self._outlines = {outline_of(part): part for part in self._parts}
 
     def add(self, other: Linear[N, V]) -> Refusal | None:
         """Take one more branch, or say why not."""
         part = other.beside(self._first)
         if self._refusal is not None or isinstance(part, Refusal):
             return self._refusal or (part if isinstance(part, Refusal) else None)
-        frame = frame_of([*self._parts, part])
+        outlines = {**self._outlines, outline_of(part): part}
+        frame = frame_of(list(outlines.values()))
         if isinstance(frame, Refusal):
             return frame.along(_name(self._host[0]), *_names(other))
         weights = frame.weights(self._like)
@@ -117,6 +120,7 @@ class _Taken(Generic[N, V]):
             )
         self.branches.append(other)
         self._parts.append(part)
+        self._outlines = outlines
         self._weights = weights
         return None
 

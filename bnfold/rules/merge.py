@@ -4,7 +4,7 @@ Source of the idea: Ding et al. 2021, RepVGG, https://arxiv.org/abs/2101.03697; 
 https://arxiv.org/abs/2103.13425.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import gcd, prod
@@ -159,6 +159,11 @@ def merge_branches(branches: Sequence[Contraction]) -> Contraction | Refusal:
         no_shift=next((branch.no_shift for branch in branches if branch.no_shift), None),
         window=frame.window,
     )
+
+
+def outline_of(branch: Contraction) -> Hashable:
+    """All that `frame_of` asks of a branch: of branches with the same outline, one stands for all."""
+    return branch.weight.shape, branch.window, branch.output_rank, branch.input_axis, branch.output_axis
 
 
 def frame_of(branches: Sequence[Contraction]) -> Frame | Refusal:

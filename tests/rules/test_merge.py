@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bnfold.affine import Affine, per_channel
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import chain_contractions, merge_branches, read_map_as_contraction
-from bnfold.rules.merge import frame_of, multiply_adds
+from bnfold.rules.merge import frame_of, multiply_adds, outline_of
 from bnfold.semantics import Contraction
 from bnfold.weight import Weight
 from bnfold.window import Window
@@ -41,6 +41,19 @@ def test_law(data, axes, channels, outputs):
     assert min((*merged.window.before, *merged.window.behind)) >= 0
     total = sum(slide.slide(branch, x) for branch in branches)
     assert_same(total, slide.slide(merged, x), sum(slide.bound(branch, x) for branch in branches))
+
+
+@given(data=st.data())
+def test_one_branch_stands_for_all_with_its_outline(data):
+    """Also for what keeps branches apart: the first that differs is named."""
+    shapes = st.sampled_from([(1, 4, 4, 1), (1, 4, 4, 3), (2, 2, 2, 1), (1, 4, 2, 1), (4, 1, 1, 5)])
+    pads, dilations = st.tuples(st.integers(0, 2), st.integers(0, 2)), st.integers(1, 2)
+    kinds = st.builds(lambda shape, pad, step: conv(*shape, pads=[pad], dilation=step), shapes, pads, dilations)
+    branches = data.draw(st.lists(kinds, min_size=1, max_size=6))
+    distinct: dict[object, Contraction] = {}
+    for branch in branches:
+        distinct.setdefault(outline_of(branch), branch)
+    assert frame_of(branches) == frame_of(list(distinct.values()))
 
 
 @given(data=st.data(), axes=st.integers(0, 2), channels=st.integers(1, 6))

@@ -12,6 +12,7 @@ import onnx
 
 from bnfold.frontends.common.fresh_names import Names
 from bnfold.frontends.common.precision import AnyArray
+from bnfold.frontends.onnx.readers import Uses
 from bnfold.refusal import Refusal
 
 GraphLike: TypeAlias = onnx.GraphProto | onnx.FunctionProto
@@ -109,6 +110,8 @@ class OnnxValue:
         is_output: whether it is an output of some scope.
         is_sparse: whether it is a sparse initializer.
         readers: every use as a node input: (node, input index); changed by the methods for that.
+        value_readers: the uses that see the tensor's values, not only its shape or type.
+        captures: those of them by nodes of bodies inside of its scope.
         shape: what is known of it before run time, None where even the rank is not.
         element_type: TensorProto.DataType known before run time, UNDEFINED where it is not.
     """
@@ -120,37 +123,36 @@ class OnnxValue:
     is_input: bool = False
     is_output: bool = False
     is_sparse: bool = False
-    readers: list[tuple["OnnxNode", int]] = field(default_factory=list)
+    readers: Uses = field(default_factory=Uses)
+    value_readers: Uses = field(default_factory=Uses)
+    captures: Uses = field(default_factory=Uses)
     shape: Shape | None = None
     element_type: int = onnx.TensorProto.UNDEFINED
-    _value_readers: list[tuple["OnnxNode", int]] | None = field(default=None, init=False, repr=False)
 
     @property
     def is_initializer(self) -> bool:
         """Whether the file holds its data as a tensor of the graph."""
         return self.initializer is not None or self.is_sparse
 
-    @property
-    def value_readers(self) -> list[tuple["OnnxNode", int]]:
-        """The uses that see the tensor's values, not only its shape or type."""
-        if self._value_readers is None:
-            self._value_readers = [(node, slot) for node, slot in self.readers if node.reads_values_of(slot)]
-        return self._value_readers
-
     def add_reader(self, node: "OnnxNode", slot: int) -> None:
         """A node reads it now."""
-        self.readers.append((node, slot))
-        self._value_readers = None
+        self.readers.add((node, slot))
+        if node.reads_values_of(slot):
+            self.value_readers.add((node, slot))
+            if node.scope is not self.scope:
+                self.captures.add((node, slot))
 
     def drop_reader(self, node: "OnnxNode", slot: int) -> None:
         """A node does not read it any more."""
-        self.readers.remove((node, slot))
-        self._value_readers = None
+        self.readers.drop((node, slot))
+        for uses in (self.value_readers, self.captures):
+            if (node, slot) in uses:
+                uses.drop((node, slot))
 
     def drop_all_readers(self) -> None:
         """Nothing reads it any more."""
-        self.readers.clear()
-        self._value_readers = None
+        for uses in (self.readers, self.value_readers, self.captures):
+            uses.clear()
 
 
 @dataclass(eq=False)

@@ -131,9 +131,8 @@ class OnnxPort:
                 f"{value.name!r} is an output of {value.scope.label}",
                 hint="if nobody needs that output, take it off" if value.value_readers else "",
             )
-        for node, _ in value.value_readers:
-            if node.scope is not value.scope:
-                return Refusal(Reason.CAPTURED, f"{value.name!r} is read by {node.label!r} in {node.scope.label}")
+        for node, _ in value.captures:
+            return Refusal(Reason.CAPTURED, f"{value.name!r} is read by {node.label!r} in {node.scope.label}")
         return None
 
     def rewritten(self, _value: OnnxValue) -> Refusal | None:

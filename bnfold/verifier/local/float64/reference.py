@@ -187,7 +187,7 @@ def _as_tensor(attribute: "AttributeProto") -> None:
 
 @cache
 def _evaluator_class() -> Any:  # noqa: ANN401 - a class of onnx's
-    """An evaluator that knows the table. Onnx makes one of the same class for each function, and gives it no operators."""
+    """An evaluator that knows the table; onnx makes one of the same class for each function, without its operators."""
     from onnx.reference import ReferenceEvaluator
 
     class Evaluator(ReferenceEvaluator):
