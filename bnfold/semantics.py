@@ -457,6 +457,25 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class Masking:
+    """Minus infinity in the place of some numbers, or added to them: what a softmax gives no weight.
+
+    Equation: y = x + m, with m of minus infinity and finite numbers; y = x where the mask is true, else minus infinity
+    Symbols:  x: aligned with y at its last axes, each length 1 or that of y; y: (d_1, ..., d_r)
+    Source:   ONNX Add-14, Where-16
+
+    Attributes:
+        operand: x.
+        rank: of y.
+        source: index of the input that holds x.
+    """
+
+    operand: Operand
+    rank: int
+    source: int = 0
+
+
+@dataclass(frozen=True)
 class Attention:
     """Attention in one node: a softmax over keys, whose rows weigh values.
 
@@ -578,6 +597,7 @@ Meaning: TypeAlias = (
     | Product
     | MatrixProduct
     | Softmax
+    | Masking
     | Attention
     | Normalisation
     | Embedding

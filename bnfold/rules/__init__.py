@@ -11,10 +11,12 @@ from bnfold.rules.affine_map import (
 )
 from bnfold.rules.attention import (
     pull_through_attention,
+    pull_through_masking,
     pull_through_matrix_product,
     push_drift,
     push_into_softmax,
     push_through_attention,
+    push_through_masking,
     push_through_matrix_product,
 )
 from bnfold.rules.broadcast_scale import (
@@ -110,6 +112,8 @@ ALL: tuple[Callable[..., object], ...] = (
     pull_through_matrix_product,
     push_through_matrix_product,
     push_into_softmax,
+    pull_through_masking,
+    push_through_masking,
     pull_through_attention,
     push_through_attention,
     push_drift,

@@ -6,11 +6,23 @@ import numpy as np
 
 from bnfold.affine import Affine, Array, Drift, identity
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.joins import on_operand
+from bnfold.rules.joins import aligned, on_operand
 from bnfold.rules.moves import Moved
-from bnfold.semantics import AffineMap, Attention, Commuting, Form, MatrixProduct, Meaning, NoShift, Softmax, Sum
+from bnfold.semantics import (
+    AffineMap,
+    Attention,
+    Commuting,
+    Form,
+    Masking,
+    MatrixProduct,
+    Meaning,
+    NoShift,
+    Softmax,
+    Sum,
+)
 
 _LEFT, _RIGHT = 0, 1
+_NO_SCALE = Refusal(Reason.NOT_LINEAR, "minus infinity is in the place of some numbers, and takes no scale")
 _NO_SHIFT = Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
 
 
@@ -97,6 +109,39 @@ def push_into_softmax(node: Softmax, affine: Affine) -> Moved | Refusal:
     return Moved(None)
 
 
+def push_through_masking(node: Masking, affine: Affine) -> Moved | Refusal:
+    """A shift in front of a mask of minus infinity acts behind it.
+
+    Before::  x -- shift t -- mask -- y
+    After::   x -- mask -- shift t -- y
+    Law:      mask(x + t) == mask(x) + t, since minus infinity stays what it is
+    Shapes:   y: (d_1, ..., d_r); x, t: aligned with it at their last axes, each length 1 or that of y
+    Refuses:  NOT_LINEAR: there is a scale
+    Source:   ONNX Add-14, Where-16
+    """
+    return _NO_SCALE if affine.has_scale else Moved(None, {0: aligned(affine, node.rank)})
+
+
+def pull_through_masking(node: Masking, affine: Affine) -> Moved | Refusal:
+    """A shift behind a mask of minus infinity acts in front of it.
+
+    Before::  x -- mask -- shift t -- y
+    After::   x -- shift t -- mask -- y
+    Law:      mask(x) + t == mask(x + t), since minus infinity stays what it is
+    Shapes:   y: (d_1, ..., d_r); x: aligned with it at its last axes, each length 1 or that of y; t: (1 or d_1, ...,
+              1 or d_r), of length 1 where x is repeated
+    Refuses:  NOT_LINEAR: there is a scale; WRONG_AXIS: the shift varies along an axis on which x is repeated;
+              UNKNOWN_SHAPE: whether it does is not known before run time
+    Source:   ONNX Add-14, Where-16
+    """
+    if affine.has_scale:
+        return _NO_SCALE
+    shift = on_operand(affine.shift, node.operand)
+    return (
+        shift if isinstance(shift, Refusal) else Moved(None, {node.source: Affine(np.ones((1,) * shift.ndim), shift)})
+    )
+
+
 def push_through_attention(node: Attention, inputs: Mapping[int, Affine]) -> Moved | Refusal:
     """A shift on the keys of attention is forgotten, a map of the values' features acts behind.
 
@@ -147,7 +192,7 @@ def _beside_features(node: Attention, affine: Affine) -> Refusal | None:
 def push_drift(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:
     """Numbers that are not known, alike along one axis, pass what is linear there, and end in a softmax over it.
 
-    Before::  x -- shift d -- c * x, x + m or softmax -- y
+    Before::  x -- shift d -- c * x, x + m, mask or softmax -- y
     After::   x -- c * x -- shift c * d -- y; x -- x + m -- shift d -- y; x -- softmax -- y
     Law:      c * (x + d) == c * x + c * d; (x + d) + m == (x + m) + d; softmax(x + d) == softmax(x)
     Shapes:   x, y: (d_1, ..., d_r); d: of length 1 along the axis; c: likewise; m: any that x need not grow for
@@ -180,6 +225,8 @@ def _drifts(meaning: Meaning, index: int, axis: int) -> bool:
             )
         case Sum(operands=operands, rank=rank, of_one_tensor=one):
             return not one and operands[index].rank == rank == axis + 1
+        case Masking(operand=operand, rank=rank, source=source):
+            return index == source and operand.rank == rank == axis + 1
         case Commuting(mixed_axes=(), needs_non_negative_scale=False, shift_factor=factor, source=source):
             return index == source and not isinstance(factor, NoShift)
     return False

@@ -18,10 +18,12 @@ from bnfold.rules.affine_map import (
 )
 from bnfold.rules.attention import (
     pull_through_attention,
+    pull_through_masking,
     pull_through_matrix_product,
     push_drift,
     push_into_softmax,
     push_through_attention,
+    push_through_masking,
     push_through_matrix_product,
 )
 from bnfold.rules.broadcast_scale import (
@@ -57,6 +59,7 @@ from bnfold.semantics import (
     Embedding,
     Form,
     FusedContraction,
+    Masking,
     MatrixProduct,
     Meaning,
     Normalisation,
@@ -148,6 +151,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Contraction, _on_output(absorb_output_into_contraction), _on_source(absorb_input_into_contraction)),
     Row(Embedding, _on_output(absorb_output_into_embedding), _INTO_AN_INDEX),
     Row(FusedContraction, _on_output(absorb_output_into_fused_contraction), absorb_input_into_fused_contraction),
+    Row(Masking, _on_output(pull_through_masking), _on_source(push_through_masking)),
     Row(MatrixProduct, _on_output(pull_through_matrix_product), push_through_matrix_product),
     Row(Normalisation, _on_output(absorb_output_into_normalisation), _INTO_STATISTICS),
     Row(Opaque, lambda node, _maps: refuse(node), lambda node, _maps: refuse(node)),

@@ -172,7 +172,7 @@ def _noise(model: onnx.ModelProto, feeds: Values, expected: Values) -> dict[str,
             )
         values = _run(nudged, {name: _nudged(array, random) for name, array in feeds.items()})
         for name, array in values.items():
-            if array.dtype.kind == "f" and array.shape == expected[name].shape:
+            if name in expected and array.dtype.kind == "f" and array.shape == expected[name].shape:
                 noise[name] = max(noise[name], _distance(expected[name], array))
     return noise
 
@@ -221,11 +221,12 @@ def _run_original(model: onnx.ModelProto, feeds: Values) -> Values:
     except Exception as error:
         raise UnusableModelError(str(error)) from error
     for name, array in values.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not (np.isfinite(array) | np.isneginf(array)).all():
             raise UnusableModelError(f"{name} is not finite")
         if array.size == 0:  # onnxruntime lets shapes that do not fit pass then, and returns what was in memory
             raise UnusableModelError(f"{name} is empty")
-    return values
+    # Scores with minus infinity among them are not compared; what a softmax makes of them is.
+    return {name: array for name, array in values.items() if array.dtype.kind != "f" or np.isfinite(array).all()}
 
 
 def _run(model: onnx.ModelProto, feeds: Values) -> Values:

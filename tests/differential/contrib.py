@@ -92,12 +92,16 @@ def attention(g: Builder, x: Tensor) -> Tensor | None:
     heads, width = g.pick([1, 1, 2]), 2
     q, k, v = (_projected(g, x, heads, width, turned=turned) for turned in (False, True, False))
     scores = g.add("MatMul", [q, k], (*q.shape[:-1], length), along=q.rank - 1)
-    for op_type in g.pick([[], ["Mul"], ["Div"], ["Add"], ["Mul", "Add"]]):
+    steps = g.pick([[], ["Mul"], ["Div"], ["Add"], ["Mul", "Add"], ["mask"], ["Mul", "mask"]])
+    for op_type in steps:
+        if op_type == "mask":
+            scores = _masked(g, scores)
+            continue
         shape = (length, length) if op_type == "Add" else ()
         values = g.random.normal(size=shape) if op_type == "Add" else g.random.uniform(0.3, 2.0)
         scores = g.add(op_type, [scores, g.constant(values, x.dtype)], scores.shape)
     weights = g.add(
-        g.pick(["Softmax", "Softmax", "LogSoftmax"]),
+        "Softmax" if "mask" in steps else g.pick(["Softmax", "Softmax", "LogSoftmax"]),
         [scores],
         scores.shape,
         axis=g.pick([-1, scores.rank - 1]) if g.opset >= 13 else scores.rank - 1,
@@ -109,6 +113,23 @@ def attention(g: Builder, x: Tensor) -> Tensor | None:
     out = g.weight(x.dtype, (heads * width, 4), heads * width)
     made = g.add("MatMul", [mixed, out], (batch, length, 4), along=2)
     return g.add("Add", [made, g.vector(x.dtype, (4,))], made.shape) if g.chance(0.7) else made
+
+
+def _masked(g: Builder, scores: Tensor) -> Tensor:
+    """Minus infinity in the place of some scores, or added to them; the first of each row is shown.
+
+    Nothing but the softmax reads them: the difference of two is no number.
+    """
+    made = Tensor(g.name("t"), scores.shape, scores.dtype, scores.axis)
+    shown = g.random.random((scores.shape[-2], scores.shape[-1])) < 0.6
+    shown[:, 0] = True
+    if g.opset < 9 or g.chance(0.5):
+        hidden = np.where(shown, 0.0, -np.inf)
+        g.node("Add", [scores.name, g.constant(hidden, scores.dtype)], [made.name])
+    else:
+        never = g.constant(-np.inf, scores.dtype)
+        g.node("Where", [g.constant(shown, "bool"), scores.name, never], [made.name])
+    return made
 
 
 def _projected(g: Builder, x: Tensor, heads: int, width: int, *, turned: bool) -> Tensor:

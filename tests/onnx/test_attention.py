@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnfold.refusal import Reason
-from tests.folding import fold_and_compare
+from tests.folding import fold, fold_and_compare
 from tests.networks import Network
 from tests.onnx.checks import assert_stays, decode_all, operators
 
@@ -162,12 +162,51 @@ def test_a_mask_in_the_place_of_scores_stops_what_drifts():
     assert len(additions(network)) == 1
 
 
-@pytest.mark.parametrize(("mask", "left"), [(-1e4, 0), (-np.inf, 1)], ids=str)
-def test_masks_that_are_added_let_drift_pass_where_they_are_finite(mask, left):
+@pytest.mark.parametrize("mask", [-1e4, -np.inf], ids=str)
+def test_masks_that_are_added_let_drift_pass(mask):
+    """Minus infinity stays what it is."""
     network = Network()
     hidden = np.where(np.tri(TOKENS), 0.0, mask)
     keys_of(network, behind=[("Add", network.constant("hidden", hidden))])
-    assert len(additions(network)) == left
+    assert additions(network) == []
+
+
+@pytest.mark.parametrize("mask", [np.inf, np.nan], ids=str)
+def test_masks_of_which_a_softmax_makes_no_number_stop_what_drifts(mask):
+    network = Network()
+    hidden = np.where(np.tri(TOKENS), 0.0, mask)
+    keys_of(network, behind=[("Add", network.constant("hidden", hidden))])
+    assert "k.m" in [
+        node.output[0] for node in fold(network.model({"x": X}, ["p.a"])).model.graph.node if node.op_type == "Add"
+    ]
+
+
+@pytest.mark.parametrize("shape", [(TOKENS, TOKENS), (1, 1, TOKENS), (2, TOKENS, TOKENS)], ids=str)
+@pytest.mark.parametrize("computed", [False, True])
+def test_minus_infinity_in_the_place_of_scores_lets_drift_pass(shape, computed):
+    network = Network()
+    keys_of(network)
+    place = next(index for index, node in enumerate(network.nodes) if node.op_type == "Softmax")
+    network.nodes[place].input[0] = "masked"
+    shown = np.ones(shape)
+    shown[..., 1:] = np.arange(TOKENS - 1) % 2
+    if not computed:
+        network.constant("kept", shown, "bool")
+    else:
+        network.node("Greater", ["x", network.constant("zero", 0.0)], "chosen")
+        network.node(
+            "Slice",
+            ["chosen", *(network.constant(n, v, "int64") for n, v in (("f", [0]), ("t", [TOKENS]), ("a", [2])))],
+            "some",
+        )
+        network.node("Or", ["some", network.constant("always", np.arange(TOKENS) == 0, "bool")], "kept")
+    network.node("Where", ["kept", "scores", network.constant("never", -np.inf)], "masked")
+    behind = place + (4 if computed else 1)
+    network.nodes[place : len(network.nodes)] = [
+        *network.nodes[-(behind - place) :],
+        *network.nodes[place : -(behind - place)],
+    ]
+    assert len(additions(network)) == 0
 
 
 def test_a_value_behind_weights_that_are_no_softmax_keeps_its_shift():

@@ -14,6 +14,7 @@ from bnfold.semantics import (
     Attention,
     Commuting,
     Form,
+    Masking,
     MatrixProduct,
     NoShift,
     Opaque,
@@ -161,12 +162,14 @@ PASSED = [
     AffineMap(Affine(np.full((1, 3, 1), 2.0), np.zeros((1, 1, 1))), Form.SCALE),
     AffineMap(Affine(np.full((1, 1, 1), -1.0), np.arange(5.0).reshape(1, 1, 5)), Form.SHIFT),
     Sum((Operand((2, 3, 5), 3), Operand((1, 1, 5), 1)), 3),
+    Masking(Operand((2, 3, 5), 3), 3),
     Commuting(3, shift_factor=0.5),
 ]
 STOPPED = [
     AffineMap(Affine(np.arange(5.0).reshape(1, 1, 5), np.zeros((1, 1, 1))), Form.SCALE),
     AffineMap(identity(3), Form.SCALE_AND_SHIFT),
     Sum((Operand((1, 3, 5), 3), Operand((2, 2, 3, 5), 4)), 4),
+    Masking(Operand((1, 2, 3, 5), 3), 4),
     Sum((Operand((2, 3, 5), 3),) * 2, 3, of_one_tensor=True),
     Commuting(3, shift_factor=NoShift("it bends")),
     Commuting(3, mixed_axes=(2,)),
@@ -194,6 +197,44 @@ def test_drift_is_no_map_that_others_could_undo():
     rows = Affine(np.ones((1, 1, 1)), np.arange(4.0).reshape(1, 4, 1))
     assert carry.spread(TOKENS, Sides({1: rows}, {})).reason is Reason.SHIFT_CANNOT_PASS
     assert isinstance(carry.settle(TOKENS, Sides({1: rows}, {})), Refusal)
+
+
+@given(data=st.data(), rank=st.integers(2, 4))
+def test_a_shift_passes_a_mask_of_minus_infinity_both_ways(data, rank):
+    """Where x is repeated, what it is shifted by does not vary."""
+    shape = tuple(data.draw(LENGTHS) for _ in range(rank))
+    repeated = [axis for axis in range(rank) if data.draw(st.booleans())]
+    own = tuple(1 if axis in repeated else length for axis, length in enumerate(shape))
+    own = own[next((axis for axis in range(rank) if own[axis] > 1), rank - 1) :] if data.draw(st.booleans()) else own
+    x = values.numbers(own, data.draw(values.SEEDS))
+    node = Masking(Operand((1,) * (rank - len(own)) + own, len(own)), rank)
+    behind = data.draw(values.maps(shape, [axis for axis in range(rank) if axis not in repeated])).shift_alone()
+    mask = np.where(values.numbers(shape, data.draw(values.SEEDS)) > 0, -np.inf, 0.0)
+    pulled = pull(node, {0: behind})
+    if isinstance(pulled, Refusal):
+        assert pulled.reason is Reason.WRONG_AXIS
+        return
+    before = pulled.requirements[0]
+    np.testing.assert_array_equal((x + before.shift) + mask == -np.inf, mask == -np.inf)
+    finite = np.broadcast_to(mask, shape) == 0
+    left, right = (x + before.shift) + mask, (x + mask) + behind.shift
+    np.testing.assert_allclose(left[finite], right[finite], rtol=1e-12)
+    assert push(node, {0: before}).requirements[0].equals(behind)
+
+
+def test_what_does_not_pass_a_mask_of_minus_infinity():
+    node = Masking(Operand((1, 3, 5), 3), 3)
+    scale = Affine(np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)))
+    batch = Affine(np.ones((1, 1, 1)), np.array([1.0, 2.0]).reshape(2, 1, 1))
+    for move in (push, pull):
+        assert_refused(
+            move(node, {0: scale}),
+            Reason.NOT_LINEAR,
+            "minus infinity is in the place of some numbers, and takes no scale",
+        )
+    assert pull(node, {0: batch}).reason is Reason.WRONG_AXIS
+    assert pull(Masking(Operand((None, 3, 5), 3), 3), {0: batch}).reason is Reason.UNKNOWN_SHAPE
+    assert carry.settle(node, Sides({0: batch}, {0: batch})) is None
 
 
 NODE = Attention(3, 1, 2)

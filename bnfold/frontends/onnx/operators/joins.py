@@ -7,15 +7,17 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from bnfold.frontends.common.broadcasting import product_of, sum_of
 from bnfold.frontends.common.parameters import new_parameter, without_leading_ones
+from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape, Traits
 from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of
 from bnfold.frontends.onnx.operators import affine_maps
 from bnfold.frontends.onnx.operators.context import OnnxContext
+from bnfold.frontends.onnx.operators.masks import decode_added_mask
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import broadcast
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, BroadcastScale, Meaning, Product, Sum
+from bnfold.semantics import AffineMap, BroadcastScale, Masking, Meaning, Product, Sum
 
 FAMILY = Family()
 
@@ -39,9 +41,17 @@ def encode_mul(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> On
     encode=affine_maps.encode_arithmetic,
     traits=Traits(may_be_affine=True, per_number=True, commutative=True, tell_output_shape=broadcast),
 )
-def decode_add(context: OnnxContext) -> AffineMap | Sum:
+def decode_add(context: OnnxContext) -> AffineMap | Masking | Sum:
     """Source: ONNX Add-7, -13, -14."""
-    return _sum(context, (1.0, 1.0)) if joins_activations(context) else affine_maps.decode_add(context)
+    if joins_activations(context):
+        return _sum(context, (1.0, 1.0))
+    try:
+        return affine_maps.decode_add(context)
+    except Undecodable as stop:
+        mask = decode_added_mask(context) if stop.opaque.reason is Reason.NOT_FINITE else None
+        if mask is None:
+            raise
+        return mask
 
 
 @FAMILY.operator(
