@@ -479,19 +479,25 @@ class Masking:
 class Attention:
     """Attention in one node: a softmax over keys, whose rows weigh values.
 
-    Equation: y = softmax(q k' + mask) v
-    Symbols:  q, y: (..., n, d), k, v: (..., m, d), with keys and values on the last axis but one
-    Source:   ONNX Attention-23, -24, -25
+    Equation: y = softmax(q k' + mask) (v + b)
+    Symbols:  q, y: (..., n, d), k, v: (..., m, d), with keys and values on the last axis but one, and batch and heads
+              in front of it, if there are axes for them; b: (d,)
+    Source:   ONNX Attention-23, -24, -25, com.microsoft MultiHeadAttention-1, torch.nn.functional.
+              scaled_dot_product_attention
 
     Attributes:
         rank: of q, k, v and y.
         key: index of the input that holds k; None where more than the softmax sees what a shift on it adds.
         value: index of the input that holds v; None where what weighs it need not sum to 1.
+        adds_bias: whether the node itself adds b, which no scale of v reaches.
+        heads: axes of y in front of the last two, along each of which y has one place for every place of v.
     """
 
     rank: int
     key: int | None
     value: int | None
+    adds_bias: bool = False
+    heads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

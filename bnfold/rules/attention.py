@@ -143,16 +143,18 @@ def pull_through_masking(node: Masking, affine: Affine) -> Moved | Refusal:
 
 
 def push_through_attention(node: Attention, inputs: Mapping[int, Affine]) -> Moved | Refusal:
-    """A shift on the keys of attention is forgotten, a map of the values' features acts behind.
+    """A shift on the keys of attention is forgotten, a map of the values that is alike in all of them acts behind.
 
     Before::  k -- shift u; v -- affine(s, t); attention(q, k, v) -- y
     After::   attention(q, k, v) -- affine(s, t) -- y
     Law:      softmax(q (k + u)') (s * v + t) == s * (softmax(q k') v) + t
-    Shapes:   q, y: (..., n, d), k, v: (..., m, d); u: alike along the keys; s, t: (d,), over the last axis alone
-    Refuses:  NOT_LINEAR: there is a map on the queries or the mask, or a scale on the keys;
-              WRONG_AXIS: u varies along the keys, or s or t along another axis than the last;
+    Shapes:   q, y: (..., n, d), k, v: (..., m, d); u: alike along the keys; s, t: (d,), or (..., 1, d) where y has a
+              place for every place of v
+    Refuses:  NOT_LINEAR: there is a map on the queries or the mask, or a scale on the keys, or on values to which the
+              node adds a bias;
+              WRONG_AXIS: u varies along the keys, or s or t along the values or along what y repeats;
               SHIFT_CANNOT_PASS: something else sees the scores, or the rows of weights need not sum to 1
-    Source:   ONNX Attention-23, -24, -25
+    Source:   ONNX Attention-23, -24, -25, com.microsoft MultiHeadAttention-1
     """
     behind: dict[int, Affine] = {}
     for index, affine in inputs.items():
@@ -170,14 +172,15 @@ def push_through_attention(node: Attention, inputs: Mapping[int, Affine]) -> Mov
 
 
 def pull_through_attention(node: Attention, affine: Affine) -> Moved | Refusal:
-    """A map behind attention, over its features, acts on the values instead.
+    """A map behind attention that is alike for all queries acts on the values instead.
 
     Before::  attention(q, k, v) -- affine(s, t) -- y
     After::   v -- affine(s, t); attention(q, k, v) -- y
     Law:      s * (softmax(q k') v) + t == softmax(q k') (s * v + t)
-    Shapes:   y: (..., n, d), v: (..., m, d); s, t: (d,), over the last axis alone
-    Refuses:  SHIFT_CANNOT_PASS: the rows of weights need not sum to 1; WRONG_AXIS: the map varies along another axis
-    Source:   ONNX Attention-23, -24, -25
+    Shapes:   y: (..., n, d), v: (..., m, d); s, t: (d,), or (..., 1, d) where y has a place for every place of v
+    Refuses:  SHIFT_CANNOT_PASS: the rows of weights need not sum to 1; WRONG_AXIS: the map varies along another axis;
+              NOT_LINEAR: there is a scale, and the node adds a bias to the values
+    Source:   ONNX Attention-23, -24, -25, com.microsoft MultiHeadAttention-1
     """
     if node.value is None:
         return Refusal(Reason.SHIFT_CANNOT_PASS, "what weighs the values need not sum to 1")
@@ -185,8 +188,13 @@ def pull_through_attention(node: Attention, affine: Affine) -> Moved | Refusal:
 
 
 def _beside_features(node: Attention, affine: Affine) -> Refusal | None:
-    wrong = [axis for axis in affine.varying_axes if axis != node.rank - 1]
-    return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, not over the features") if wrong else None
+    wrong = [axis for axis in affine.varying_axes if axis not in (*node.heads, node.rank - 1)]
+    if wrong:
+        evidence = f"the map varies along axis {wrong[0]}, not over the features"
+        return Refusal(Reason.WRONG_AXIS, f"{evidence} or heads" if node.heads else evidence)
+    if node.adds_bias and affine.has_scale:
+        return Refusal(Reason.NOT_LINEAR, "the node adds a bias to the values, which no scale of theirs reaches")
+    return None
 
 
 def push_drift(meaning: Meaning, inputs: Mapping[int, Affine]) -> Moved | Refusal:

@@ -115,6 +115,22 @@ def attention(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("Add", [made, g.vector(x.dtype, (4,))], made.shape) if g.chance(0.7) else made
 
 
+def multi_head_attention(g: Builder, x: Tensor) -> Tensor | None:
+    """Attention without weights: with a bias of its own or without, causal or not, between projections."""
+    if x.rank != 3 or x.dtype != "float32":
+        return None
+    batch, length, _ = x.shape
+    width = 2 * g.pick([1, 2])
+    q, k, v = (_projected(g, x, 1, width, turned=False) for _ in range(3))
+    bias = [g.vector(x.dtype, (3 * width,))] if g.chance(0.3) else []
+    attributes = {"num_heads": g.pick([1, 2]), "unidirectional": g.pick([0, 0, 1])}
+    mixed = g.add("MultiHeadAttention", [q, k, v, *bias], q.shape, along=2, domain=MICROSOFT, **attributes)
+    if g.chance(0.4):
+        return mixed
+    made = g.add("MatMul", [mixed, g.weight(x.dtype, (width, 4), width)], (batch, length, 4), along=2)
+    return g.add("Add", [made, g.vector(x.dtype, (4,))], made.shape)
+
+
 def _masked(g: Builder, scores: Tensor) -> Tensor:
     """Minus infinity in the place of some scores, or added to them; the first of each row is shown.
 

@@ -240,20 +240,22 @@ def test_what_does_not_pass_a_mask_of_minus_infinity():
 NODE = Attention(3, 1, 2)
 
 
+@pytest.mark.parametrize("node", [NODE, Attention(3, 1, 2, heads=(0,))], ids=["alike", "heads"])
 @pytest.mark.parametrize("seed", range(20))
-def test_attention_in_one_node(seed):
+def test_attention_in_one_node(seed, node):
     """Moderate numbers: a softmax of large ones picks one key, and shows nothing."""
     random = np.random.default_rng(seed)
     inputs = {0: random.normal(size=(2, 3, 4)), 1: random.normal(size=(2, 5, 4)), 2: random.normal(size=(2, 5, 6))}
     keys = Affine(np.ones((1, 1, 1)), random.normal(size=(2, 1, 4)))
-    features = Affine(random.normal(size=(1, 1, 6)), random.normal(size=(1, 1, 6)))
-    moved = push(NODE, {1: keys, 2: features})
+    shape = (2 if node.heads else 1, 1, 6)
+    features = Affine(random.normal(size=shape), random.normal(size=shape))
+    moved = push(node, {1: keys, 2: features})
     shifted = {**inputs, 1: inputs[1] + keys.shift, 2: features.scale * inputs[2] + features.shift}
-    (left,) = evaluate(NODE, shifted)
-    (plain,) = evaluate(NODE, inputs)
+    (left,) = evaluate(node, shifted)
+    (plain,) = evaluate(node, inputs)
     (behind,) = moved.requirements.values()
     np.testing.assert_allclose(left, behind.scale * plain + behind.shift, rtol=1e-11, atol=1e-12)
-    assert pull(NODE, {0: features}).requirements == {2: features}
+    assert pull(node, {0: features}).requirements == {2: features}
 
 
 def test_what_attention_in_one_node_does_not_let_pass():
@@ -268,4 +270,14 @@ def test_what_attention_in_one_node_does_not_let_pass():
     assert pull(NODE, {0: tokens}).reason is Reason.WRONG_AXIS
     assert push(Attention(3, None, None), {1: features}).reason is Reason.NOT_LINEAR
     assert push(Attention(3, None, None), {2: features}).reason is Reason.NOT_LINEAR
+    per_head = Affine(np.ones((1, 1, 1, 1)), np.arange(8.0).reshape(1, 2, 1, 4))
+    assert push(Attention(4, 1, 2), {2: per_head}).reason is Reason.WRONG_AXIS
+    assert push(Attention(4, 1, 2, heads=(1,)), {2: per_head}).requirements == {0: per_head}
+    assert pull(Attention(4, 1, 2, heads=(1,)), {0: per_head}).requirements == {2: per_head}
+    biased = Attention(3, 1, 2, adds_bias=True)
+    expected = "the node adds a bias to the values, which no scale of theirs reaches"
+    assert_refused(push(biased, {2: scale}), Reason.NOT_LINEAR, expected)
+    assert_refused(pull(biased, {0: scale}), Reason.NOT_LINEAR, expected)
+    assert push(biased, {2: features}).requirements == {0: features}
+    assert pull(biased, {0: features}).requirements == {2: features}
     assert pull(Attention(3, 1, None), {0: features}).reason is Reason.SHIFT_CANNOT_PASS

@@ -1,5 +1,7 @@
 """Lengths of axes, of which some are known only at run time."""
 
+from collections.abc import Sequence
+
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.rearrange import Dim
 from bnfold.refusal import Reason
@@ -21,3 +23,13 @@ def named(shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
 def times(length: Dim, factor: int) -> Dim:
     """So many times as long."""
     return length * factor if isinstance(length, int) else f"{length} * {factor}"
+
+
+def shared_axes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[int, ...]:
+    """Axes in front of the last two along which tensors of one rank have one length, be it only known by its name."""
+    first = shapes[0]
+    return tuple(
+        axis
+        for axis in range(len(first) - 2)
+        if first[axis] is not None and len({shape[axis] for shape in shapes}) == 1
+    )

@@ -199,6 +199,8 @@ CASES += [
         ("Attention", QKV, {"num_heads": 2}),
         ("Attention", QKV, {"num_heads": 4, "unidirectional": 1, "scale": 0.2}),
         ("Attention", [*QKV[:1], floats(8, 20), floats(20)], {"num_heads": 2, "qkv_hidden_sizes": [8, 8, 4]}),
+        ("MultiHeadAttention", [floats(2, 3, 4), floats(2, 5, 4), floats(2, 5, 6)], {"num_heads": 2}),
+        ("MultiHeadAttention", [*[floats(2, 3, 4)] * 3, floats(12)], {"num_heads": 1, "unidirectional": 1}),
     ]
 ]  # fmt: skip
 

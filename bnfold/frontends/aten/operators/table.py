@@ -9,6 +9,7 @@ from functools import cache
 
 from bnfold.frontends.aten.operators import (
     affine_maps,
+    attention,
     commuting,
     convolutions,
     joins,
@@ -23,6 +24,7 @@ from bnfold.frontends.aten.operators.row import AtenOperator
 
 _FAMILIES: Sequence[AtenFamily] = (
     affine_maps.FAMILY,
+    attention.FAMILY,
     commuting.FAMILY,
     convolutions.FAMILY,
     joins.FAMILY,

@@ -1,8 +1,9 @@
 """Softmax, and matrix products of two activations: what attention is spelled out in."""
 
+from bnfold.frontends.common.dimensions import shared_axes
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Traits
+from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
@@ -15,6 +16,8 @@ _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_
 _FIRST_OVER_ONE_AXIS = 13
 _QUERY, _KEY, _VALUE, _MASK, _LENGTHS = 0, 1, 2, 3, 6
 _PAST = (4, 5)
+# Of MultiHeadAttention.
+_BIAS, _MASKS, _FIRST_OF_PAST = 3, (4, 5), 6
 
 
 @FAMILY.operator("LogSoftmax", (1, 11, 13), traits=_KEEPS_SHAPE)
@@ -37,7 +40,8 @@ def decode_attention(context: OnnxContext) -> Attention:
     Source: ONNX Attention-23, -24, -25.
     """
     node = context.node
-    ranks = {len(context.shape(slot)) for slot in (_QUERY, _KEY, _VALUE)}
+    shapes = [context.shape(slot) for slot in (_QUERY, _KEY, _VALUE)]
+    ranks = {len(shape) for shape in shapes}
     others = [value for value in node.outputs[1:] if value is not None]
     if len(ranks) != 1 or any(map(node.has_input, _PAST)) or any(value.readers or value.is_output for value in others):
         raise Undecodable(Reason.NOT_LINEAR, "Attention with a past, or of which more than the result is read")
@@ -46,7 +50,31 @@ def decode_attention(context: OnnxContext) -> Attention:
     is_whole = max(windows) < 0 and not node.has_input(_MASK) and not node.has_input(_LENGTHS)
     weighs = heads[0] == heads[1] and is_whole
     key = None if attribute(node, "softcap", 0.0) else _KEY
-    return Attention(ranks.pop(), key, _VALUE if weighs else None)
+    return Attention(ranks.pop(), key, _VALUE if weighs else None, heads=shared_axes(shapes))
+
+
+def _attended(node: OnnxNode) -> Shape | None:
+    """As many places as there are queries, with the features of the values."""
+    query, value = (node.inputs[slot] if node.has_input(slot) else None for slot in (_QUERY, _VALUE))
+    if query is None or value is None or query.shape is None or value.shape is None:
+        return None
+    return (*query.shape[:2], value.shape[2]) if len(query.shape) == len(value.shape) == 3 else None
+
+
+@FAMILY.operator(
+    "MultiHeadAttention", (1,), domain="com.microsoft", traits=Traits(tell_output_shape=_attended, type_of_input=0)
+)
+def decode_multi_head_attention(context: OnnxContext) -> Attention:
+    """Attention of tensors of their own, that are not cached. Source: com.microsoft MultiHeadAttention-1."""
+    node = context.node
+    others = [value for value in node.outputs[1:] if value is not None]
+    seen = any(value.readers or value.is_output for value in others)
+    if seen or any(map(node.has_input, range(_FIRST_OF_PAST, len(node.inputs)))):
+        raise Undecodable(Reason.NOT_LINEAR, "MultiHeadAttention with a past, or of which more than the result is read")
+    if not all(map(node.has_input, (_KEY, _VALUE))) or any(len(context.shape(slot)) != 3 for slot in range(3)):
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, "MultiHeadAttention of packed tensors has no rule")
+    is_whole = not any(map(node.has_input, _MASKS))
+    return Attention(3, _KEY, _VALUE if is_whole else None, adds_bias=node.has_input(_BIAS))
 
 
 def matrix_product(context: OnnxContext) -> MatrixProduct | None:

@@ -130,15 +130,30 @@ def _embed_layer_norm(
 def _attention(call: Call, x: Array, weights: Array, bias: Array | None = None, *more: Array | None) -> Array:
     if any(values is not None for values in more) or call.get("do_rotary"):
         raise NotComputedError("Attention with a mask, a past or rotary embeddings")
-    heads = call.get("num_heads", 1)
     sizes = list(call.get("qkv_hidden_sizes") or [weights.shape[1] // 3] * 3)
     projected = x @ weights if bias is None else x @ weights + bias
-    q, k, v = (
-        part.reshape(*part.shape[:2], heads, -1).transpose(0, 2, 1, 3)
-        for part in np.split(projected, np.cumsum(sizes)[:2], axis=-1)
-    )
+    return _attended(call, *np.split(projected, np.cumsum(sizes)[:2], axis=-1))
+
+
+def _attended(call: Call, *parts: Array) -> Array:
+    """Attention with heads, of queries, keys and values of rank 3."""
+    heads = call.get("num_heads", 1)
+    q, k, v = (part.reshape(*part.shape[:2], heads, -1).transpose(0, 2, 1, 3) for part in parts)
     scores = q @ k.swapaxes(-1, -2) * (call.get("scale") or 1 / np.sqrt(q.shape[-1]))
     if call.get("unidirectional"):
         scores = np.where(np.tril(np.ones(scores.shape[-2:], np.bool_)), scores, -np.inf)
     made = _standard("Softmax", call, scores, axis=-1) @ v
-    return np.asarray(made.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1))
+    return np.asarray(made.transpose(0, 2, 1, 3).reshape(*parts[0].shape[:2], -1))
+
+
+@_computes("MultiHeadAttention")
+def _multi_head_attention(
+    call: Call, q: Array, k: Array | None = None, v: Array | None = None, bias: Array | None = None, *more: Array | None
+) -> Array:
+    if k is None or v is None or {part.ndim for part in (q, k, v)} != {3} or any(value is not None for value in more):
+        raise NotComputedError("MultiHeadAttention of packed tensors, with a mask or with a past")
+    parts = (q, k, v)
+    if bias is not None:
+        places = np.cumsum([part.shape[-1] for part in parts])[:2]
+        parts = tuple(part + own for part, own in zip(parts, np.split(bias, places), strict=True))
+    return _attended(call, *parts)
