@@ -6,17 +6,20 @@ onnxruntime is imported when the first session is made, not when this module is.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.pulse import beat
+from bnfold.verifier.models.dtypes import BFLOAT16
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.signature import Port, Signature
+from bnfold.verifier.run.bfloat16 import widened
 from bnfold.verifier.run.complaints import complaint, one_line
 from bnfold.verifier.run.parallel import half_of_the_processors
 from bnfold.verifier.run.values import to_array, to_value
@@ -31,6 +34,7 @@ CPU = "CPUExecutionProvider"
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
+_FLOAT32 = np.dtype(np.float32)
 _FATAL = 4  # the level of a log in which what comes as an exception is not told twice
 LONGEST_RUN = 600.0
 """Seconds. A model may have a loop without an end."""
@@ -94,19 +98,19 @@ class Session:
     ) -> None:
         self.role = model.role
         self.exposed = tuple(exposed)
+        setup = _Setup(exposed, level, provider, without)
         try:
-            # onnxruntime reads these where they are, as long as it runs.
-            self._weights = {name: to_value(values) for name, values in (weights or {}).items()}
-            self._session = _open_or_emulate(model, exposed, _Setup(level, provider, tuple(without)), self._weights)
+            self._opened = _open_or_emulate(model, setup, weights or {})
         except UncheckedError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise complaint(error, "load", self.role) from error
-        outputs = _ports(self._session.get_outputs())
+        session = self._opened.session
+        outputs = self._opened.ports(session.get_outputs())
         own = len(outputs) - len(self.exposed)
         self.signature = Signature(
-            inputs=_ports(self._session.get_inputs()),
-            overridable=_ports(self._session.get_overridable_initializers()),
+            inputs=self._opened.ports(session.get_inputs()),
+            overridable=self._opened.ports(session.get_overridable_initializers()),
             outputs=outputs[:own],
         )
         self._dtypes = {port.name: port.dtype for port in outputs if port.dtype is not None}
@@ -135,7 +139,7 @@ class Session:
                 values = (
                     self._run_on_tensors(names, feeds, settings)
                     if self._has_only_tensors
-                    else self._session.run(names, {**feeds}, settings)
+                    else self._opened.session.run(names, {**feeds}, settings)
                 )
             except Exception as error:
                 if has_ended():
@@ -144,9 +148,13 @@ class Session:
         return Observation(list(values[: len(own)]), dict(zip(tensors, values[len(own) :], strict=True)))
 
     def _run_on_tensors(self, names: Sequence[str], feeds: Feeds, settings: "onnxruntime.RunOptions") -> list[object]:
-        values = {name: to_value(array) for name, array in feeds.items()}
-        made = self._session.run_with_ort_values(list(names), values, settings)
-        return [to_array(value, self._dtypes[name]) for name, value in zip(names, made, strict=True)]
+        narrow = self._opened.narrow
+        values = {name: to_value(array) for name, array in (widened(feeds) if narrow else feeds).items()}
+        made = self._opened.session.run_with_ort_values(list(names), values, settings)
+        return [
+            to_array(value, _FLOAT32).astype(dtype) if name in narrow else to_array(value, dtype)
+            for name, dtype, value in zip(names, map(self._dtypes.__getitem__, names), made, strict=True)
+        ]
 
 
 @contextmanager
@@ -193,29 +201,48 @@ def require_libraries(libraries: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Setup:
-    """How a session is made: level, execution provider, and optimisers that are left out."""
+    """How a session is made: tensors to be seen, level, execution provider, and optimisers that are left out."""
 
+    exposed: Sequence[str]
     level: Level
     provider: str
-    without: tuple[str, ...]
+    without: Sequence[str]
 
 
-def _open_or_emulate(
-    model: Model, exposed: Sequence[str], setup: _Setup, weights: "Mapping[str, onnxruntime.OrtValue]"
-) -> "onnxruntime.InferenceSession":
+@dataclass(frozen=True)
+class _Opened:
+    """A session.
+
+    Attributes:
+        session: onnxruntime's.
+        given: values of initializers, which it reads where they are, as long as it runs.
+        narrow: inputs and outputs of bfloat16 that the session has in float32.
+    """
+
+    session: "onnxruntime.InferenceSession"
+    given: "Mapping[str, onnxruntime.OrtValue]"
+    narrow: frozenset[str] = frozenset()
+
+    def ports(self, arguments: list[Any]) -> tuple[Port, ...]:
+        """Inputs or outputs of the model."""
+        types = ("tensor(bfloat16)" if argument.name in self.narrow else argument.type for argument in arguments)
+        return tuple(Port(entry.name, kind, tuple(entry.shape)) for entry, kind in zip(arguments, types, strict=True))
+
+
+def _open_or_emulate(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) -> _Opened:
     """The model as it is; where onnxruntime does not take it, without bfloat16 arithmetic, if that is what it has."""
     try:
-        return _open(model, exposed, setup, weights)
+        return _open(model, setup, weights)
     except Exception:
         emulated = model.emulated
         if emulated is None:
             raise
-        return _open(emulated, exposed, setup, weights)
+        ends = (*model.proto.graph.input, *model.proto.graph.output)
+        narrow = frozenset(entry.name for entry in ends if entry.type.tensor_type.elem_type == BFLOAT16)
+        return replace(_open(emulated, setup, widened(weights)), narrow=narrow)
 
 
-def _open(
-    model: Model, exposed: Sequence[str], setup: _Setup, weights: "Mapping[str, onnxruntime.OrtValue]"
-) -> "onnxruntime.InferenceSession":
+def _open(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) -> _Opened:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -227,7 +254,7 @@ def _open(
         settings.intra_op_num_threads = half_of_the_processors()
     # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    given = {name: weights.get(name) or to_value(values) for name, values in model.beside.items()} | {**weights}
+    given = {name: to_value(values) for name, values in ({**model.beside, **weights}).items()}
     outside = sorted(given.keys() & model.outside.keys())
     if outside:
         settings.add_external_initializers(outside, [given[name] for name in outside])
@@ -236,18 +263,14 @@ def _open(
     if model.folder:  # for the data of bodies, which are not the graph's own
         settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.folder.path))
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
-    providers = list(dict.fromkeys((setup.provider, CPU)))
-    return onnxruntime.InferenceSession(
-        model.exposing(exposed),
+    session = onnxruntime.InferenceSession(
+        model.exposing(setup.exposed),
         settings,
-        providers=providers,
+        providers=list(dict.fromkeys((setup.provider, CPU))),
         enable_fallback=0,
         disabled_optimizers=list(setup.without),
     )
-
-
-def _ports(arguments: list[Any]) -> tuple[Port, ...]:
-    return tuple(Port(argument.name, argument.type, tuple(argument.shape)) for argument in arguments)
+    return _Opened(session, given)
 
 
 def _is_tensor(port: Port) -> bool:

@@ -4,14 +4,14 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 import bnfold
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.bfloat16 import emulate
 from bnfold.verifier.run.session import Session
 from tests.networks import Network
-from tests.verifier.small_models import BFLOAT16, model_proto, node
+from tests.verifier.small_models import BFLOAT16, BOOL, model_proto, node
 from tests.verifier.spoiling import of_shape, spoiled
 
 
@@ -56,16 +56,25 @@ def test_weights_may_lie_in_files(tmp_path):
     assert bnfold.verify(paths[0], paths[2]).problem.startswith("tensor 'n': channel 3 ")
 
 
-def test_every_operator_rounds():
+def test_it_computes_in_float32_between_ends_of_bfloat16():
     nodes = [node("Add", "x big", "s"), node("Sub", "s big", "y")]
     big = {"big": np.array(256, ml_dtypes.bfloat16)}
     proto = model_proto(nodes, {"x": (BFLOAT16, [3])}, {"y": (BFLOAT16, [3])}, big)
-    emulated = emulate(proto)
-    assert emulated is not None
-    session = Session(Model("a model", emulated))
+    session = Session(Model("a model", proto))
+    assert [port.type for port in (*session.signature.inputs, *session.signature.outputs)] == ["tensor(bfloat16)"] * 2
     (y,) = session.run({"x": np.array([0.5, 1.5, 3], ml_dtypes.bfloat16)})
     assert y.dtype == ml_dtypes.bfloat16
-    assert y.astype(np.float32).tolist() == [0, 2, 4]  # 256 to 512 go in steps of 2
+    assert y.astype(np.float32).tolist() == [0.5, 1.5, 3]  # of bfloat16, 256 to 512 go in steps of 2
+
+
+def test_bodies_are_emulated():
+    two = numpy_helper.from_array(np.array(2, ml_dtypes.bfloat16), "two")
+    made = helper.make_tensor_value_info("o", BFLOAT16, [3])
+    branch = helper.make_graph([node("Mul", "x two", "o")], "branch", [], [made], [two])
+    nodes = [node("If", "c", "y", then_branch=branch, else_branch=branch)]
+    proto = model_proto(nodes, {"x": (BFLOAT16, [3]), "c": (BOOL, [])}, {"y": (BFLOAT16, [3])})
+    (y,) = Session(Model("a model", proto)).run({"x": np.ones(3, ml_dtypes.bfloat16), "c": np.array(True)})
+    assert y.astype(np.float32).tolist() == [2, 2, 2]
 
 
 def test_other_models_are_left_alone():
