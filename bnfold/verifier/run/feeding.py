@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -12,9 +13,8 @@ from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.inputs import draw
-from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
-from bnfold.verifier.run.shapes import Setting, Shape, further_settings, other_settings, settings
+from bnfold.verifier.run.shapes import Setting, Shape, Sizes, settings
 from bnfold.verifier.run.wanted_sizes import Wants
 
 RequireRoom = Callable[[Mapping[str, Shape]], None]
@@ -41,7 +41,7 @@ class Feeding:
 
 
 def choose_feeding(
-    original: Session | OnnxRunner,
+    original: Session,
     options: VerifyOptions,
     bounds: Mapping[str, int],
     wants: Wants | None = None,
@@ -61,19 +61,19 @@ def choose_feeding(
         UsageError: as `shapes.settings`.
     """
     inputs = original.signature.inputs
-    first = _first_that_runs(original, options, bounds, wants or {}, require_room)
-    for other in other_settings(inputs, options, first.settings[0], wants) if options.samples > 1 else ():
-        try:
-            require_room(other.shapes)
+    feeding = _first_that_runs(original, options, bounds, wants or {}, require_room)
+    (first,) = feeding.settings
+    for shapes in Sizes(inputs, options, wants).others(first.shapes) if options.samples > 1 else ():
+        other = replace(first, shapes=shapes)
+        with suppress(RefusedError):
+            require_room(shapes)
             original.run(draw(inputs, other, options, sample=1))
-        except RefusedError:
-            continue
-        return replace(first, settings=(*first.settings, other))
-    return first
+            return replace(feeding, settings=(first, other))
+    return feeding
 
 
 def _first_that_runs(
-    original: Session | OnnxRunner,
+    original: Session,
     options: VerifyOptions,
     bounds: Mapping[str, int],
     wants: Wants,
@@ -81,8 +81,15 @@ def _first_that_runs(
 ) -> Feeding:
     refused: list[tuple[Setting, UncheckedError]] = []
     inputs = original.signature.inputs
-    natural = settings(inputs, options, bounds, wants)
-    for setting in chain(natural, _further(inputs, options, bounds, wants, refused)):
+
+    def further() -> Iterator[Setting]:
+        """What is tried when nothing natural fits; the reasons why that was refused name sizes."""
+        named = Counter(number for _, error in refused for number in _named(error))
+        said = [number for number, _ in named.most_common(_MOST_NAMED)]
+        found = Sizes(inputs, options, wants).further(said)
+        yield from (Setting(shapes, bounds=bounds) for shapes in islice(found, _MOST_FURTHER))
+
+    for setting in chain(settings(inputs, options, bounds, wants), further()):
         try:
             require_room(setting.shapes)
             feeds = draw(inputs, setting, options, sample=0)
@@ -101,40 +108,21 @@ def _nothing_fits(
     setting, reason = refused[0]
     fed = ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in setting.shapes.items())
     tried = "" if len(refused) == 1 else f" nor with {len(refused) - 1} other choices"
-    said = f"{reason} (fed with {fed or 'nothing'}{tried})"
+    way_out = ""
     if any(_has_free_sizes(port) for port in inputs if port.name not in options.shapes):
-        return _caused(
-            f"{said}; give {keyword('shapes')}, {keyword('VerifyOptions.dims')} or {keyword('VerifyOptions.inputs')}",
-            reason,
-        )
-    if any(port.dtype is not None and port.dtype.kind in "iuO" for port in inputs if port.name not in options.inputs):
-        return _caused(f"{said}; give {keyword('VerifyOptions.inputs')}", reason)
-    failing = reason.failing if isinstance(reason, RefusedError) else None
-    return _caused(said, RefusedError(str(reason), lacking=failing))
+        way_out = f"; give {keyword('shapes')}, {keyword('VerifyOptions.dims')} or {keyword('VerifyOptions.inputs')}"
+    elif any(port.dtype is not None and port.dtype.kind in "iuO" for port in inputs if port.name not in options.inputs):
+        way_out = f"; give {keyword('VerifyOptions.inputs')}"
+    elif isinstance(reason, RefusedError):
+        reason = RefusedError(str(reason), lacking=reason.failing)
+    error = UncheckedError(f"{reason} (fed with {fed or 'nothing'}{tried}){way_out}")
+    error.__cause__ = reason
+    return error
 
 
 def _has_free_sizes(port: Port) -> bool:
     """Whether some are, or nothing is known of them."""
     return not port.shape or not all(isinstance(size, int) for size in port.shape)
-
-
-def _caused(message: str, cause: UncheckedError) -> UncheckedError:
-    error = UncheckedError(message)
-    error.__cause__ = cause
-    return error
-
-
-def _further(
-    inputs: Sequence[Port],
-    options: VerifyOptions,
-    bounds: Mapping[str, int],
-    wants: Wants,
-    refused: Sequence[tuple[Setting, UncheckedError]],
-) -> Iterator[Setting]:
-    """What is tried when nothing natural fits; the reasons why that was refused name sizes."""
-    named = Counter(number for _, error in refused for number in _named(error))
-    said = [number for number, _ in named.most_common(_MOST_NAMED)]
-    yield from islice(further_settings(inputs, options, bounds, wants, said), _MOST_FURTHER)
 
 
 def _named(error: UncheckedError) -> set[int]:

@@ -1,16 +1,20 @@
 """Which sizes the free dimensions of a model get: as the caller says, else the first that the model runs with."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
+from typing import TypeAlias
 
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
 from bnfold.verifier.run.wanted_sizes import Wants
 
-Shape = tuple[int, ...]
+Shape: TypeAlias = tuple[int, ...]
+Declared: TypeAlias = Sequence[int | str | None]
+Key: TypeAlias = str | tuple[str, int]
+"""Of a free dimension: its symbol, which has one size everywhere, or the input and the axis."""
 
 # Small enough to be quick, large enough that a deep network still has more than one pixel at its end; then the
 # sizes that image networks insist on, then those of short sequences and of lists,
@@ -38,6 +42,31 @@ _SAME_EXTENT: tuple[Callable[[int], int], ...] = (lambda size: size,)
 
 
 @dataclass(frozen=True)
+class Dimension:
+    """One axis of an input, as it is declared."""
+
+    port: str
+    declared: Declared
+    axis: int
+
+    @property
+    def key(self) -> Key:
+        """What has the same size."""
+        symbol = self.declared[self.axis]
+        return symbol if isinstance(symbol, str) else (self.port, self.axis)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it is taken for the batch."""
+        return self.axis == 0
+
+    @property
+    def is_channels(self) -> bool:
+        """Whether it is taken for the channels, as of an image. Where few come last, these are the channels."""
+        return self.axis == 1 and len(self.declared) >= _IMAGE and self.declared[-1] not in _CHANNELS
+
+
+@dataclass(frozen=True)
 class Setting:
     """One way to feed a model.
 
@@ -48,8 +77,111 @@ class Setting:
     """
 
     shapes: Mapping[str, Shape]
-    integers_below: int
+    integers_below: int = INTEGERS_BELOW[0]
     bounds: Mapping[str, int] = field(default_factory=dict)
+
+
+class Sizes:
+    """What is known of the sizes of a model's inputs, and what may be chosen.
+
+    Args:
+        inputs: of the model.
+        options: what the caller says of them.
+        wants: sizes that the graph wants, where neither the inputs nor the caller say one.
+
+    Raises:
+        UsageError: options name an input or a symbol that the model does not have, or contradict what it declares.
+    """
+
+    def __init__(self, inputs: Sequence[Port], options: VerifyOptions, wants: Wants | None = None) -> None:
+        self._inputs = inputs
+        self._given = _given_shapes(inputs, options)
+        self._known: dict[Key, int] = dict(_sizes_of_symbols(inputs, self._given, options).items())
+        for port in inputs:
+            for axis, wanted in (wants or {}).get(port.name, {}).items():
+                if -len(port.shape) <= axis < len(port.shape):
+                    self._known.setdefault(Dimension(port.name, port.shape, axis % len(port.shape)).key, wanted)
+
+    def natural(self) -> Iterator[dict[str, Shape]]:
+        """Every distinct filling of what is still free, the most natural one first; exactly one if nothing is.
+
+        A first dimension without a size is taken for the batch and tried as 1 first, the second one of four or more for
+        the channels, every other for an extent.
+        """
+        seen: list[dict[str, Shape]] = []
+        ranks = _ELEMENT_RANKS if any(port.is_sequence and not port.shape for port in self._inputs) else (0,)
+        for rank, batch_is_one, channels, extent in product(ranks, (True, False), _CHANNELS, _SIZES):
+            shapes = self._filled(_by_role(1 if batch_is_one else extent, channels, extent), rank)
+            if shapes not in seen and (not seen or _is_small(shapes)):
+                seen.append(shapes)
+                yield shapes
+
+    def further(self, said: Sequence[int]) -> Iterator[dict[str, Shape]]:
+        """Where none of these is taken: every free dimension has a size of its own.
+
+        Args:
+            said: numbers that onnxruntime named when it refused the others.
+        """
+        free: dict[Key, int] = {}
+        self._filled(lambda dimension: free.setdefault(dimension.key, 1))
+        pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_FURTHER_SIZES))]
+        for pool in pools if 0 < len(free) <= _MOST_FREE else ():
+            for choice in product(dict.fromkeys(pool), repeat=len(free)):
+                chosen = dict(zip(free, choice, strict=True))
+                shapes = self._filled(lambda dimension, chosen=chosen: chosen[dimension.key])  # type: ignore[misc]
+                if _is_small(shapes):
+                    yield shapes
+
+    def others(self, first: Mapping[str, Shape]) -> Iterator[dict[str, Shape]]:
+        """Other sizes wherever they are free: batch and extents, either alone.
+
+        Nothing where nothing is free, or where the caller has said all sizes. Channels stay.
+        """
+        for changes_batch, extents in product((True, False), (_OTHER_EXTENTS, _SAME_EXTENT)):
+            for change in extents:
+                shapes = self._filled(_changed(first, change, changes_batch=changes_batch))
+                shapes = {name: shape or first[name] for name, shape in shapes.items()}
+                if shapes != dict(first) and _is_small(shapes):
+                    yield shapes
+
+    def _filled(self, choose: Callable[[Dimension], int], rank: int = 0) -> dict[str, Shape]:
+        """All shapes; what is chosen for a symbol where it is met first holds everywhere.
+
+        Args:
+            choose: the size of a free dimension.
+            rank: of the tensors of a sequence of which nothing says one.
+        """
+        known, shapes = dict(self._known), {}
+        for port in self._inputs:
+            declared = (None,) * rank if port.is_sequence and not port.shape else port.shape
+            sizes = []
+            for axis, size in enumerate(declared if port.name not in self._given else ()):
+                dimension = Dimension(port.name, declared, axis)
+                if not isinstance(size, int) and dimension.key not in known:
+                    known[dimension.key] = choose(dimension)
+                sizes.append(size if isinstance(size, int) else known[dimension.key])
+            shapes[port.name] = self._given.get(port.name, tuple(sizes))
+        return shapes
+
+
+def _by_role(batch: int, channels: int, extent: int) -> Callable[[Dimension], int]:
+    return lambda dimension: batch if dimension.is_batch else channels if dimension.is_channels else extent
+
+
+def _changed(
+    first: Mapping[str, Shape], change: Callable[[int], int], *, changes_batch: bool
+) -> Callable[[Dimension], int]:
+    def changed(dimension: Dimension) -> int:
+        now = first[dimension.port][dimension.axis]
+        if dimension.is_batch:
+            return now if not changes_batch else 1 if now == _OTHER_BATCH else _OTHER_BATCH
+        return now if dimension.is_channels else change(now)
+
+    return changed
+
+
+def _is_small(shapes: Mapping[str, Shape]) -> bool:
+    return max(map(prod, shapes.values()), default=0) <= _MOST_VALUES
 
 
 def settings(
@@ -57,146 +189,23 @@ def settings(
 ) -> Iterator[Setting]:
     """Ways to feed a model, the most natural one first.
 
-    A first dimension without a size is taken for the batch and tried as 1 first, the second one of four or more for
-    the channels, every other for an extent. One symbol has one size everywhere.
-
     Args:
         inputs: of the model.
         options: what the caller says of them.
         bounds: below which integers have to stay.
-        wants: sizes that the graph wants, where neither the inputs nor the caller say one.
+        wants: as of `Sizes`.
 
     Raises:
-        UsageError: options name an input or a symbol that the model does not have, or contradict what it declares.
+        UsageError: as `Sizes`.
         UncheckedError: an input is of a type that cannot be drawn.
     """
     for port in inputs:
         if port.dtype is None:
             raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}")
-    given = _given_shapes(inputs, options)
-    sizes = _given_sizes(inputs, given, options)
-    wanted = _with_wants(inputs, sizes, wants or {})
     integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)
-    for shapes in _guesses(wanted, given, sizes):
+    for shapes in Sizes(inputs, options, wants).natural():
         for bound in INTEGERS_BELOW if integral else INTEGERS_BELOW[:1]:
             yield Setting(shapes, bound, bounds or {})
-
-
-def further_settings(
-    inputs: Sequence[Port],
-    options: VerifyOptions,
-    bounds: Mapping[str, int],
-    wants: Wants,
-    said: Sequence[int],
-) -> Iterator[Setting]:
-    """Ways to feed a model that takes none of `settings`: every free dimension has a size of its own.
-
-    Args:
-        inputs: of the model.
-        options: what the caller says of them.
-        bounds: below which integers have to stay.
-        wants: as of `settings`.
-        said: numbers that onnxruntime named when it refused the others.
-    """
-    given = _given_shapes(inputs, options)
-    sizes = _given_sizes(inputs, given, options)
-    ports = [port for port in _with_wants(inputs, sizes, wants) if port.name not in given]
-    free = list(dict.fromkeys(key for port in ports for key in _free(port, sizes)))
-    pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_FURTHER_SIZES))]
-    for pool in pools if 0 < len(free) <= _MOST_FREE else ():
-        for choice in product(dict.fromkeys(pool), repeat=len(free)):
-            chosen = dict(zip(free, choice, strict=True))
-            shapes = {port.name: _chosen(port, sizes, chosen) for port in ports} | given
-            if max(map(prod, shapes.values()), default=0) <= _MOST_VALUES:
-                yield Setting(shapes, INTEGERS_BELOW[0], bounds)
-
-
-_Key = str | tuple[str, int]
-"""Of a free dimension: its symbol, or the input and the axis."""
-
-
-def _free(port: Port, sizes: Mapping[str, int]) -> Iterator[_Key]:
-    for axis, size in enumerate(port.shape):
-        if size is None:
-            yield port.name, axis
-        elif isinstance(size, str) and size not in sizes:
-            yield size
-
-
-def _chosen(port: Port, sizes: Mapping[str, int], chosen: Mapping[_Key, int]) -> Shape:
-    return tuple(
-        chosen[port.name, axis] if size is None else size if isinstance(size, int) else sizes.get(size) or chosen[size]
-        for axis, size in enumerate(port.shape)
-    )
-
-
-def _with_wants(inputs: Sequence[Port], sizes: dict[str, int], wants: Wants) -> list[Port]:
-    """The inputs with sizes where the graph wants them; those of symbols are entered into the given ones."""
-    ports = []
-    for port in inputs:
-        shape = list(port.shape)
-        for axis, wanted in wants.get(port.name, {}).items():
-            if not -len(shape) <= axis < len(shape):
-                continue
-            size = shape[axis]
-            if isinstance(size, str):
-                sizes.setdefault(size, wanted)
-            elif size is None:
-                shape[axis] = wanted
-        ports.append(replace(port, shape=tuple(shape)))
-    return ports
-
-
-def other_settings(
-    inputs: Sequence[Port], options: VerifyOptions, first: Setting, wants: Wants | None = None
-) -> Iterator[Setting]:
-    """Ways to feed a model with other sizes wherever it leaves them free: batch and extents, either alone.
-
-    Nothing where nothing is free, or where the caller has said all sizes. The second dimension of four or more is taken
-    for the channels again, and stays.
-    """
-    given = _given_shapes(inputs, options)
-    sizes = _given_sizes(inputs, given, options)
-    inputs = _with_wants(inputs, sizes, wants or {})
-    for batch, extents in product((True, False), (_OTHER_EXTENTS, _SAME_EXTENT)):
-        for change in extents:
-            shapes = _changed(inputs, given, sizes, first, batch, change)
-            small = max(map(prod, shapes.values()), default=0) <= _MOST_VALUES
-            if shapes != dict(first.shapes) and small:
-                yield Setting(shapes, first.integers_below, first.bounds)
-
-
-def require_known_names(inputs: Sequence[Port], options: VerifyOptions) -> None:
-    """Raise UsageError where options name what a model does not have, or contradict what it declares."""
-    _given_sizes(inputs, _given_shapes(inputs, options), options)
-
-
-def _changed(
-    inputs: Sequence[Port],
-    given: Mapping[str, Shape],
-    sizes: Mapping[str, int],
-    first: Setting,
-    batch: bool,
-    change: Callable[[int], int],
-) -> dict[str, Shape]:
-    """The first shapes with other sizes where they are free; one symbol has one size everywhere."""
-    filled = dict(sizes)
-
-    def other(port: Port, axis: int, size: int | str | None, now: int) -> int:
-        if port.name in given or isinstance(size, int) or (axis == 1 and _has_channels(port.shape)):
-            return now
-        new = (_OTHER_BATCH if now != _OTHER_BATCH else 1) if axis == 0 and batch else now if axis == 0 else change(now)
-        return new if size is None else filled.setdefault(size, new)
-
-    return {
-        port.name: tuple(
-            other(port, axis, size, now)
-            for axis, (size, now) in enumerate(zip(port.shape, first.shapes[port.name], strict=True))
-        )
-        if port.shape
-        else first.shapes[port.name]
-        for port in inputs
-    }
 
 
 def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, Shape]:
@@ -235,7 +244,7 @@ def _refuse_contradiction(port: Port, shape: Shape) -> None:
         raise UsageError(f"input {port.name!r} is declared [{declared}], got {list(shape)}")
 
 
-def _given_sizes(inputs: Sequence[Port], given: Mapping[str, Shape], options: VerifyOptions) -> dict[str, int]:
+def _sizes_of_symbols(inputs: Sequence[Port], given: Mapping[str, Shape], options: VerifyOptions) -> dict[str, int]:
     """Sizes of symbols: those asked for, and those that follow from a shape that was given."""
     symbols = {size for port in inputs for size in port.shape if isinstance(size, str)}
     for symbol in options.dims:
@@ -248,36 +257,3 @@ def _given_sizes(inputs: Sequence[Port], given: Mapping[str, Shape], options: Ve
             if isinstance(size, str) and sizes.setdefault(size, got) != got and size in options.dims:
                 raise UsageError(f"{size}={options.dims[size]} contradicts {list(given[port.name])} for {port.name!r}")
     return sizes
-
-
-def _guesses(
-    inputs: Sequence[Port], given: Mapping[str, Shape], sizes: Mapping[str, int]
-) -> Iterator[dict[str, Shape]]:
-    """Every distinct filling of the dimensions that are still free; exactly one if none is."""
-    seen: list[dict[str, Shape]] = []
-    ranks = _ELEMENT_RANKS if any(port.is_sequence and not port.shape for port in inputs) else (0,)
-    for rank, batch_is_one, channels, extent in product(ranks, (True, False), _CHANNELS, _SIZES):
-        filled = dict(sizes)
-        batch = 1 if batch_is_one else extent
-        shapes = {
-            port.name: given[port.name] if port.name in given else _fill(port, filled, batch, channels, extent, rank)
-            for port in inputs
-        }
-        if shapes not in seen and (not seen or max(map(prod, shapes.values())) <= _MOST_VALUES):
-            seen.append(shapes)
-            yield shapes
-
-
-def _has_channels(shape: Sequence[int | str | None]) -> bool:
-    """Whether the second axis holds channels, as in an image. Where few come last, these are the channels."""
-    return len(shape) >= _IMAGE and shape[-1] not in _CHANNELS
-
-
-def _fill(port: Port, sizes: dict[str, int], batch: int, channels: int, extent: int, rank: int) -> Shape:
-    """The shape of a port; sizes of symbols that are met first here are entered into the given ones."""
-    shape = []
-    declared = (None,) * rank if port.is_sequence and not port.shape else port.shape
-    for axis, size in enumerate(declared):
-        guess = batch if axis == 0 else channels if axis == 1 and _has_channels(declared) else extent
-        shape.append(size if isinstance(size, int) else guess if size is None else sizes.setdefault(size, guess))
-    return tuple(shape)
