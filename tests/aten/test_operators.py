@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
@@ -20,8 +21,8 @@ from bnfold.frontends.aten.operators.table import OPERATORS, operator_of  # noqa
 from bnfold.frontends.aten.schema import effects_of  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
+from bnfold.verifier.programs.parts.crop import crop_of  # noqa: E402
 from bnfold.verifier.programs.parts.graph import Node as PartNode  # noqa: E402
-from bnfold.verifier.programs.parts.probes import bears_crop  # noqa: E402
 
 HAVE_PARAMETERS = (AffineMap, Contraction, Embedding, Normalisation, Recurrent)
 DECODED = sorted(name for name, row in OPERATORS.items() if row.decode not in (None, decode_nonlinear))
@@ -96,7 +97,7 @@ ALIKE_EVERYWHERE = {"aten::linear", "aten::addmm", "aten::mm", "aten::batch_norm
 def test_the_check_of_programs_knows_that_it_treats_all_places_alike(name):
     """So a crop shows all that a part with it does; the lists of the verifier are its own."""
     node = PartNode(name, operands=(), static=None, outputs=(), handle=None)
-    assert bears_crop([node], [torch.ones(2, 3, 4, 4)])
+    assert crop_of([node], [np.ones((2, 3, 4, 4))]).side
 
 
 def test_what_operators_with_weights_accept_is_known():

@@ -33,13 +33,13 @@ class ExportedBackend:
         state, constants = copy.deepcopy((dict(program.state_dict), _tensors(program.constants)))
         own._state_dict, own._constants = state, {**program.constants, **constants}
         self._module = own.module()
-        parameters = {spec.target for spec in program.graph_signature.input_specs if spec.kind is InputKind.PARAMETER}
-        held: dict[str, torch.Tensor] = {**_tensors(state), **constants}
-        self.weights = list(held.values())
-        self._parameters = {name: tensor for name, tensor in held.items() if name in parameters}
-        self._others = {name: tensor for name, tensor in held.items() if name not in parameters}
+        self._parameters = {
+            spec.target for spec in program.graph_signature.input_specs if spec.kind is InputKind.PARAMETER
+        }
+        self._held: dict[str, torch.Tensor] = {**_tensors(state), **constants}
+        self.weights = list(self._held.values())
         self._given = {**_tensors(program.state_dict), **_tensors(program.constants)}
-        self.keep_weights()
+        self._versions = self._versions_now()
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
         """As in `Backend`."""
@@ -47,12 +47,10 @@ class ExportedBackend:
 
     def fresh(self) -> "ExportedBackend":
         """As in `Backend`: the same module, with its state as it was."""
-        for name, tensor in self._others.items():
-            tensor.copy_(self._before[name])
-        for name, tensor in self._parameters.items():
-            if tensor._version != self._versions[name]:
-                tensor.copy_(self._before.get(name, self._given[name]))
-                self._versions[name] = tensor._version
+        for name, tensor in self._held.items():
+            if not self._is_untouched(name):
+                tensor.copy_(self._given[name])
+        self._versions = self._versions_now()
         return self
 
     def graph(self) -> "ProgramGraph":
@@ -60,11 +58,6 @@ class ExportedBackend:
         from bnfold.verifier.programs.parts.exported import ExportedGraph
 
         return ExportedGraph(self._module)
-
-    def keep_weights(self) -> None:
-        """As in `Backend`."""
-        self._before = {name: tensor.clone() for name, tensor in self._others.items()}
-        self._versions = {name: tensor._version for name, tensor in self._parameters.items()}
 
     def leave(self) -> None:
         """As in `Backend`."""
@@ -78,9 +71,15 @@ class ExportedBackend:
         return self._module(*args, **kwargs)
 
     def state(self) -> Mapping[str, object]:
-        """As in `Instance`. Parameters are large, and nobody writes to them without telling their version."""
-        changed = {name: held for name, held in self._parameters.items() if held._version != self._versions[name]}
-        return {**self._others, **changed}
+        """As in `Instance`."""
+        return {name: held for name, held in self._held.items() if not self._is_untouched(name)}
+
+    def _is_untouched(self, name: str) -> bool:
+        """Whether it is a parameter that nobody wrote to: these are large, and tell it by their version."""
+        return name in self._parameters and self._held[name]._version == self._versions[name]
+
+    def _versions_now(self) -> dict[str, int]:
+        return {name: self._held[name]._version for name in self._parameters}
 
 
 def _tensors(held: Mapping[str, Any]) -> dict[str, "torch.Tensor"]:
@@ -96,11 +95,22 @@ def _computed_types(module: "torch.fx.GraphModule") -> "set[torch.dtype]":
     types: set[torch.dtype] = set()
     for graph_module in module.modules():
         for node in graph_module.graph.nodes if isinstance(graph_module, torch.fx.GraphModule) else ():
-            if getattr(node.target, "__name__", "") == "wrap_with_autocast" and node.args[2]:
-                types.add(node.args[1] or torch.get_autocast_dtype(node.args[0]))
+            narrow = autocast_dtype(node)
+            if narrow is not None:
+                types.add(narrow)
             elif isinstance(node.meta.get("val"), torch.Tensor):
                 types.add(node.meta["val"].dtype)
     return types
+
+
+def autocast_dtype(node: "torch.fx.Node") -> "torch.dtype | None":
+    """What a region of autocast computes in; None of other nodes, and where it is switched off."""
+    import torch
+
+    if getattr(node.target, "__name__", "") != "wrap_with_autocast":
+        return None
+    device, dtype, is_enabled, *_ = node.args
+    return (dtype or torch.get_autocast_dtype(device)) if is_enabled else None  # type: ignore[return-value, arg-type]
 
 
 def _ports(program: "torch.export.ExportedProgram") -> list[TorchPort]:

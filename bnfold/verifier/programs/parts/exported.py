@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, Writes
-from bnfold.verifier.programs.parts.shapes import as_seen
+from bnfold.verifier.programs.exported import autocast_dtype
+from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, as_seen, touched
 
 _HALF = frozenset({torch.float16, torch.bfloat16})
 _NARROW = _HALF | {torch.float32}
+_IS_ENABLED = 2
+"""Of the arguments of a region of autocast."""
 _CONVERSIONS = frozenset({"aten._to_copy.default", "aten.to.dtype", "prims.convert_element_type.default"})
 
 
@@ -24,12 +26,11 @@ class ExportedGraph(ProgramGraph):
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__()
         self._module = module
         self._values: dict[fx.Node, Value] = {}
         self._bodies: dict[fx.Node, fx.GraphModule] = {}
-        self.inputs, self.nodes, self.results, self.writes = [], [], {}, Writes()
-        state: dict[Value, str] = {}
-        by_target: dict[str, Value] = {}
+        state: dict[str, Value] = {}
         for node in module.graph.nodes:
             if node.op == "placeholder":
                 self.inputs.append(self._value(node))
@@ -38,20 +39,15 @@ class ExportedGraph(ProgramGraph):
                 if isinstance(held, fx.GraphModule):  # a body belongs to the node that runs it
                     self._bodies[node] = held
                     continue
-                value = self._values[node] = by_target.setdefault(node.target, self._value(node))
+                value = self._values[node] = state.setdefault(node.target, self._value(node))
                 value.tensor = held if isinstance(held, torch.Tensor) else None
-                state[value] = node.target
             elif node.op == "call_function":
                 self._add(node)
             elif node.op == "output":
-                leaves = [leaf for leaf in _leaves(node.args) if isinstance(leaf, fx.Node)]
-                self.results.update(
-                    {f"output {at}": self.writes.current(self._value(leaf)) for at, leaf in enumerate(leaves)}
-                )
-        for value in (*self.inputs, *state):
-            now = self.writes.current(value)
-            if now is not value:
-                self.results[f"state {state.get(value, value.name)}"] = now
+                outputs = list(map(self._value, _nodes_in(node.args)))
+        kept = {f"state {name}": value for name, value in state.items()}
+        kept |= {f"input {value.name}": value for value in self.inputs}
+        self._append_results(outputs, {name: (value, value) for name, value in kept.items()})
 
     def _value(self, node: fx.Node) -> Value:
         if node not in self._values:
@@ -59,39 +55,26 @@ class ExportedGraph(ProgramGraph):
         return self._values[node]
 
     def _add(self, node: fx.Node) -> None:
-        leaves = [leaf for leaf in _leaves((node.args, node.kwargs)) if isinstance(leaf, fx.Node)]
+        leaves = _nodes_in((node.args, node.kwargs))
         reads = [self._value(leaf) for leaf in leaves if leaf not in self._bodies]
         bodies = [_text(self._bodies[leaf]) for leaf in leaves if leaf in self._bodies]
-        static = str((fx.node.map_aggregate((node.args, node.kwargs), _without_nodes), bodies))
         added = Node(
-            str(node.target),
-            tuple(map(self.writes.current, reads)),
-            static,
-            (self._value(node),),
-            node,
-            tuple(reads),
-            torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()),
-            _converts_to(node),
+            op=str(node.target),
+            operands=tuple(map(self.writes.current, reads)),
+            static=str((fx.node.map_aggregate((node.args, node.kwargs), _without_nodes), bodies)),
+            outputs=(self._value(node),),
+            handle=node,
+            reads=tuple(reads),
+            is_random=torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()),
+            converts_to=_converts_to(node),
+            computes_in=autocast_dtype(node),
         )
-        self.nodes.append(added)
-        written, viewed = self._touched(node)
-        self.writes.note(added, written, viewed)
-
-    def _touched(self, node: fx.Node) -> tuple[list[Value], list[Value]]:
-        """What it writes to, and what its result may share memory with."""
         schema = getattr(node.target, "_schema", None)
         if schema is None:
-            inputs = [inner for inner in node.all_input_nodes if inner not in self._bodies]
-            operands = [self.writes.current(self._value(inner)) for inner in inputs]
-            return [], operands if node.target is operator.getitem else []
-        written: list[Value] = []
-        viewed: list[Value] = []
-        for place, argument in enumerate(schema.arguments):
-            given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
-            inner = [self.writes.current(self._value(leaf)) for leaf in _leaves(given) if isinstance(leaf, fx.Node)]
-            if argument.alias_info is not None:
-                (written if argument.alias_info.is_write else viewed).extend(inner)
-        return written, viewed
+            self._append(added, (), reads if node.target is operator.getitem else ())
+            return
+        arguments = [*node.args, *(node.kwargs.get(argument.name) for argument in schema.arguments[len(node.args) :])]
+        self._append(added, *touched(schema, ([self._value(leaf) for leaf in _nodes_in(given)] for given in arguments)))
 
     def function(
         self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
@@ -111,6 +94,8 @@ class ExportedGraph(ProgramGraph):
             copied.args, copied.kwargs = _wide(copied.args), _wide(copied.kwargs)
             if taken is not None and node.chooses:
                 copied.args = (taken, *copied.args[1:])
+            if node.computes_in is not None:
+                copied.args = (*copied.args[:_IS_ENABLED], False, *copied.args[_IS_ENABLED + 1 :])
             copied.meta = {}
             made[node.outputs[0]] = copied
         graph.output([self._made(target, made, graph) for target in targets])
@@ -163,9 +148,9 @@ def _replaced(stands: dict[fx.Node, fx.Node], node: fx.Node) -> fx.Node:
     return stands[node]
 
 
-def _leaves(argument: Any) -> list[Any]:  # noqa: ANN401 - whatever fx holds
-    found: list[Any] = []
-    fx.map_arg(argument, lambda node: found.append(node))
+def _nodes_in(argument: Any) -> list[fx.Node]:  # noqa: ANN401 - whatever fx holds
+    found: list[fx.Node] = []
+    fx.map_arg(argument, found.append)
     return found
 
 

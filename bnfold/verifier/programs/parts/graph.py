@@ -5,6 +5,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
+from bnfold.verifier.compare.arrays import FLOATS
+from bnfold.verifier.programs.tensors import as_arrays, numpy_dtype
+
 if TYPE_CHECKING:
     import torch
 
@@ -48,6 +53,7 @@ class Node:
         reads: of each operand, the value that stands in the format.
         is_random: whether it draws numbers.
         converts_to: half precision, where it does nothing but convert to that; None otherwise.
+        computes_in: half precision, where it is a region that computes in it, whatever it reads; None otherwise.
     """
 
     op: str
@@ -58,6 +64,7 @@ class Node:
     reads: tuple[Value, ...] = ()
     is_random: bool = False
     converts_to: "torch.dtype | None" = None
+    computes_in: "torch.dtype | None" = None
 
     @property
     def chooses(self) -> bool:
@@ -133,6 +140,33 @@ class Writes:
             self.entangled |= members
 
 
+def as_seen(value: Any) -> Any:  # noqa: ANN401 - whatever a program makes
+    """Arrays for tensors; floating-point ones that have an axis keep shape and type alone, and take no memory."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return value
+    dtype = numpy_dtype(value.dtype)
+    if dtype in FLOATS and value.dim():
+        return np.broadcast_to(np.zeros((), dtype), tuple(value.shape))
+    return as_arrays(value.clone())
+
+
+def touched(schema: Any, given: Iterable[Sequence[Value]]) -> tuple[list[Value], list[Value]]:  # noqa: ANN401
+    """What an operator writes to, and what its results may share memory with.
+
+    Args:
+        schema: of torch.
+        given: what it is given, argument by argument.
+    """
+    written: list[Value] = []
+    viewed: list[Value] = []
+    for argument, values in zip(schema.arguments, given, strict=False):
+        if argument.alias_info is not None:
+            (written if argument.alias_info.is_write else viewed).extend(values)
+    return written, viewed
+
+
 class ProgramGraph(ABC):
     """A program as nodes, in the order in which they run.
 
@@ -143,10 +177,27 @@ class ProgramGraph(ABC):
         writes: what is written in place.
     """
 
-    inputs: list[Value]
-    nodes: list[Node]
-    results: dict[str, Value]
-    writes: Writes
+    def __init__(self) -> None:
+        self.inputs: list[Value] = []
+        self.nodes: list[Node] = []
+        self.results: dict[str, Value] = {}
+        self.writes = Writes()
+
+    def _append(self, node: Node, written: Iterable[Value], viewed: Iterable[Value]) -> None:
+        """Take in an operator, behind those before it; what it writes to and views as of `Writes.note`."""
+        self.nodes.append(node)
+        self.writes.note(node, list(map(self.writes.current, written)), list(map(self.writes.current, viewed)))
+
+    def _append_results(self, outputs: Iterable[Value], kept: Mapping[str, tuple[Value | None, Value]]) -> None:
+        """Take in what is returned, and what is left in what was written to.
+
+        Args:
+            outputs: in order.
+            kept: by its name, the value to begin with and the one that stands for it in the end.
+        """
+        self.results = {f"output {at}": self.writes.current(value) for at, value in enumerate(outputs)}
+        ends = ((name, first, self.writes.current(last)) for name, (first, last) in kept.items())
+        self.results |= {name: now for name, first, now in ends if now is not first}
 
     @abstractmethod
     def function(
@@ -163,4 +214,4 @@ class ProgramGraph(ABC):
 
     @abstractmethod
     def observe(self, arguments: Sequence[Any]) -> Mapping[Value, Any]:
-        """Run the whole program: what each value is, tensors of floating-point numbers without their memory."""
+        """Run the whole program: what each value is, as `as_seen` says."""

@@ -1,7 +1,7 @@
 """Where two programs are the same, and which values of theirs should be."""
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -11,46 +11,49 @@ if TYPE_CHECKING:
     import torch
 
 
-class Keys:
+class Numbers:
     """Numbers for values: those of one number are equal, whatever program they stand in.
 
-    They are made by the same operator with the same constants, of values of one number.
+    They are made by the same operator with the same constants, of values of one number; or somebody knows them to be
+    equal.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
+        self._content: dict[Value, Hashable] = {}
 
-    def number(self, what: Hashable) -> int:
-        """One number for everything that is equal."""
-        return self._numbers.setdefault(what, len(self._numbers))
-
-    def of(self, graph: ProgramGraph) -> dict[Value, int]:
-        """The numbers of all values in a program."""
-        found: dict[Value, int] = {value: self.number(("input", at)) for at, value in enumerate(graph.inputs)}
+    def of(self, graph: ProgramGraph, known: Mapping[Value, int]) -> dict[Value, int]:
+        """The numbers of all values in a program, of which some are known."""
+        found: dict[Value, int] = {value: self._number(("input", at)) for at, value in enumerate(graph.inputs)}
         written: dict[Value, int] = {}
         drawn = 0
         for node in graph.nodes:
             operands = []
             for operand in node.operands:
                 if operand not in found:
-                    found[operand] = self.number(_held(operand))
+                    found[operand] = self._number(self._held(operand))
                 operands.append((found[operand], written.get(graph.writes.family(operand), -1)))
             drawn += node.is_random
-            number = self.number((node.op, node.static, tuple(operands), drawn if node.is_random else -1))
+            number = self._number((node.op, node.static, tuple(operands), drawn if node.is_random else -1))
             for at, output in enumerate(node.outputs):
-                found[output] = self.number((number, at))
+                found[output] = known[output] if output in known else self._number((number, at))
             for operand in node.operands:
                 family = graph.writes.family(operand)
                 if node in graph.writes.writers.get(family, ()):
                     written[family] = number
         for value in graph.results.values():
-            found.setdefault(value, self.number(_held(value)))
+            if value not in found:
+                found[value] = self._number(self._held(value))
         return found
 
+    def _number(self, what: Hashable) -> int:
+        return self._numbers.setdefault(what, len(self._numbers))
 
-def _held(value: Value) -> Hashable:
-    """What a constant holds; of what is no constant, what it is in its own program."""
-    return id(value) if value.tensor is None else _content(value.tensor)
+    def _held(self, value: Value) -> Hashable:
+        """What a constant holds; of what is no constant, what it is in its own program."""
+        if value not in self._content:
+            self._content[value] = id(value) if value.tensor is None else _content(value.tensor)
+        return self._content[value]
 
 
 def _content(tensor: "torch.Tensor") -> Hashable:
@@ -65,7 +68,7 @@ def _content(tensor: "torch.Tensor") -> Hashable:
 
 
 def candidates(
-    original: Sequence[Node], new: Sequence[Node], keys: tuple[dict[Value, int], dict[Value, int]]
+    original: Sequence[Node], new: Sequence[Node], numbers: tuple[Mapping[Value, int], Mapping[Value, int]]
 ) -> Iterator[tuple[Value, Value]]:
     """Pairs of values that should be equal if the programs are, in the order of the original.
 
@@ -75,7 +78,7 @@ def candidates(
     Args:
         original: the nodes that the new program does not have.
         new: the nodes that the original does not have.
-        keys: of the values of either.
+        numbers: of the values of either.
     """
     matcher = SequenceMatcher(None, [*map(_label, original)], [*map(_label, new)], autojunk=False)
     for start, other, length in matcher.get_matching_blocks():
@@ -83,7 +86,7 @@ def candidates(
             same_constants = True
             for left, right in zip(a.operands, b.operands, strict=True):
                 if left.tensor is not None or right.tensor is not None:
-                    same_constants &= keys[0][left] == keys[1][right]
+                    same_constants &= numbers[0][left] == numbers[1][right]
                 else:
                     yield left, right
             if same_constants:

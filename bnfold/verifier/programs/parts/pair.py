@@ -11,14 +11,28 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bnfold.pulse import beat
+from bnfold.verifier.compare.arrays import FLOATS
+from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.local.crop import Crop
 from bnfold.verifier.local.half_units import is_narrow
 from bnfold.verifier.local.law import Comparator
+from bnfold.verifier.local.probes import Probes
 from bnfold.verifier.local.rows import Finding
+from bnfold.verifier.programs.parts.crop import crop_of
 from bnfold.verifier.programs.parts.cutting import Part
 from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.probes import PROBES, bears_crop, cropped_probes, impulses, probes
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
+
+_SINGLE = torch.finfo(torch.float32).eps
+
+
+class _Drawn(Probes):
+    """All floating-point arrays that have an axis: nothing says of programs that vectors are sizes."""
+
+    def is_free(self, name: str, values: Array) -> bool:  # noqa: ARG002
+        """See Probes."""
+        return values.dtype in FLOATS and values.ndim > 0
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class PartPair:
         parts: they themselves.
         places: of what each begins with, in the list that both are fed with.
         changed: which of the new one's stored tensors the original part has not.
-        seen: what the original had where they begin, tensors of floating-point numbers without their memory.
+        seen: what the original had where they begin, as `ProgramGraph.observe` gives it.
         seed: of the values that they begin with.
     """
 
@@ -52,36 +66,45 @@ class PartPair:
         Raises:
             Exception: whatever torch raises where a part does not run in float64.
         """
-        worst = self._compare(self._comparator(None), quick=quick)
+        worst = self._compare(None, quick=quick)
         for taken in (True, False) if any(node.chooses for node in self._nodes) else ():
             if _excess(worst) <= 1:
                 with suppress(Exception):  # code behind a choice may not run on values that do not choose it
-                    worst = max(worst, self._compare(self._comparator(taken), quick=quick), key=_excess)
+                    worst = max(worst, self._compare(taken, quick=quick), key=_excess)
         return worst
 
-    def _compare(self, comparator: Comparator, *, quick: bool) -> tuple[Finding, str]:
-        if bears_crop(self._nodes, self.seen):
-            try:
-                found = comparator.compare(cropped_probes(self.seen, seed=self.seed), groups=len(PROBES), quick=quick)
-                return self._with_singles(comparator, (found, PROBES[found.group][0]), crop=True)
-            except RuntimeError:
-                pass  # too small after all
+    def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
+        begin = [leaf for leaf in pytree.tree_leaves(list(self.seen)) if isinstance(leaf, np.ndarray)]
+        crop = crop_of(self._nodes, self.seen)
+        comparator = self._comparator(taken)
+        if crop.side is not None:
+            with suppress(RuntimeError):  # too small after all
+                return self._on_probes(comparator, begin, crop, quick=quick)
+            crop = Crop()
+        return self._on_probes(comparator, begin, crop, quick=quick)
+
+    def _on_probes(
+        self, comparator: Comparator, begin: Sequence[Array], crop: Crop, *, quick: bool
+    ) -> tuple[Finding, str]:
+        """Random values and zeros; where numbers of narrow types have changed, single numbers as well."""
+        probes, seen = _Drawn(self.seed), {str(at): array for at, array in enumerate(begin)}
         worst = Finding(0.0), ""
-        for (name, _), values in zip(PROBES, probes(self.seen, seed=self.seed), strict=True):
-            worst = max(worst, (comparator.compare(as_arrays(values), quick=quick), name), key=_excess)
+        for probe in probes.draws(seen, crop):
+            given = [probe.values[name] for name in seen]
+            found = comparator.compare(given, groups=probe.groups, quick=quick)
+            worst = max(worst, (found, probe.where), key=_excess)
             if _excess(worst) > 1:
                 return worst
-        return self._with_singles(comparator, worst, crop=False)
-
-    def _with_singles(self, comparator: Comparator, worst: tuple[Finding, str], *, crop: bool) -> tuple[Finding, str]:
-        """Where numbers of narrow types have changed, look at each of them as well."""
-        stored = comparator.stored[1]
-        narrow = any(changed and is_narrow(held) for changed, held in zip(self.changed, stored, strict=True))
-        kernel = max((max(held.shape[2:], default=1) for held in stored if np.ndim(held) > 2), default=1)
-        for values in impulses(self.seen, crop=crop, kernel=kernel) if narrow else ():
+        stored = zip(self.changed, comparator.stored[1], strict=True)
+        free = {name: array for name, array in seen.items() if probes.is_free(name, array) and array.size}
+        for probe in (
+            probes.impulses(free, crop) if any(changed and is_narrow(held) for changed, held in stored) else ()
+        ):
+            for height in (1, -1):
+                given = [height * probe.values[name] if name in free else array for name, array in seen.items()]
+                worst = max(worst, (comparator.compare_singles(given), probe.where), key=_excess)
             if _excess(worst) > 1:
-                break
-            worst = max(worst, (comparator.compare_singles(as_arrays(values)), "single values"), key=_excess)
+                return worst
         return worst
 
     @property
@@ -93,9 +116,15 @@ class PartPair:
         runs, stored = [], []
         for graph, part, places in zip(self.graphs, self.parts, self.places, strict=True):
             function = graph.function([*part.given, *part.stored], [part.target], part.nodes, taken=taken)
-            runs.append(partial(_run, function, places))
+            runs.append(partial(_run, function, self.seen, places))
             stored.append([as_arrays(_as_read(value, part)) for value in part.stored])
-        return Comparator(runs[0], runs[1], (stored[0], stored[1]), self.changed)
+        return Comparator(runs[0], runs[1], (stored[0], stored[1]), self.changed, units=self._units)
+
+    @property
+    def _units(self) -> float:
+        """Half units of float32 by which numbers may be off: those of a narrower type where a region computes in it."""
+        narrow = [torch.finfo(node.computes_in).eps for node in self._nodes if node.computes_in is not None]
+        return max(narrow, default=_SINGLE) / _SINGLE
 
 
 def _excess(found: tuple[Finding, str]) -> float:
@@ -105,17 +134,20 @@ def _excess(found: tuple[Finding, str]) -> float:
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
     """What is stored, as all that read it have it: rounded to half precision first, if nobody sees more of it."""
     readers = {node.converts_to for node in part.nodes if value in node.operands}
-    if len(readers) != 1 or not isinstance(value.tensor, torch.Tensor):
-        return value.tensor
-    (narrow,) = readers
-    return value.tensor if narrow is None else value.tensor.to(narrow)
+    narrow = readers.pop() if len(readers) == 1 else None
+    return value.tensor if narrow is None or value.tensor is None else value.tensor.to(narrow)
 
 
-def _run(function: Function, places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
-    """Run a part on copies: it may write to what it is given."""
+def _run(
+    function: Function, seen: Sequence[Any], places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]
+) -> Any:  # noqa: ANN401
+    """Run a part on copies: it may write to what it is given. All that is no array stays what was seen."""
     beat()
+    leaves, structure = pytree.tree_flatten(list(seen))
+    arrays = iter(given)
+    fed = pytree.tree_unflatten([next(arrays) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves], structure)
     with torch.no_grad(), same_random_numbers():
-        made = as_arrays(function([*(as_tensors(given[place]) for place in places), *map(as_tensors, stored)])[0])
+        made = as_arrays(function([*(as_tensors(fed[place]) for place in places), *map(as_tensors, stored)])[0])
     if isinstance(made, (dict, list, tuple)) and any(isinstance(leaf, np.ndarray) for leaf in pytree.tree_leaves(made)):
         raise Unreadable("several tensors in one value, which are compared with the results")
     return made

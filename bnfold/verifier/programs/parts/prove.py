@@ -12,17 +12,16 @@ not changed on purpose but is wrong.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from bnfold.verification import TensorCheck
+from bnfold.verifier.local.half_units import is_number
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
 from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.matching import Keys, candidates
+from bnfold.verifier.programs.parts.matching import Numbers, candidates
 from bnfold.verifier.programs.parts.pair import PartPair
 
 # A part that has grown this large has left the place of a fold behind; only results are asked of larger ones.
@@ -59,34 +58,31 @@ class Prover:
     new: ProgramGraph
     seen: Mapping[Value, Any]
     seed: int = 0
-    _partner: dict[Value, Value] = field(default_factory=dict)
-    _origin: dict[Value, Value] = field(default_factory=dict)
     _near: dict[Value, Value] = field(default_factory=dict)
     _wrong: set[Value] = field(default_factory=set)
-    _first: dict[int, Value] = field(default_factory=dict)
+    _learnt: dict[Value, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        numbers = Keys()
-        self._keys = numbers.of(self.original), numbers.of(self.new)
-        self._first = {number: value for value, number in reversed(self._keys[0].items())}
-        known = {number: value for value, number in self._keys[0].items()}
-        for value, number in self._keys[1].items():
-            if number in known:
-                self._origin[value] = known[number]
-        of_number = {number: value for value, number in self._keys[1].items()}
-        for value, number in self._keys[0].items():
-            if number in of_number:
-                self._partner[value] = of_number[number]
+        self._numbers = Numbers()
+        self._ours = self._numbers.of(self.original, {})
+        self._first = {number: value for value, number in reversed(self._ours.items())}
         self._cutters = Cutter(self.original), Cutter(self.new)
+        self._number_again()
+
+    def _number_again(self) -> None:
+        """What is made of values that are known to be equal, in the same way, is equal as well."""
+        self._theirs = self._numbers.of(self.new, self._learnt)
+        self._shared = self._first.keys() & self._theirs.values()
+
+    def _known(self, numbers: Mapping[Value, int], hidden: Collection[int] = ()) -> set[Value]:
+        """The values of one program that the other has as well."""
+        return {value for value, number in numbers.items() if number in self._shared and number not in hidden}
 
     def run(self) -> Proof:
         """Look at all values that should be equal, and then at the results."""
         checks: dict[Value, TensorCheck] = {}
         for a, b in self._candidates():
-            if a in self._partner or b in self._origin or self._is_tangled(a, b):
-                continue
-            if self._follows(a, b):
-                self._learn(a, b)
+            if not self._shared.isdisjoint((self._ours[a], self._theirs[b])) or self._is_tangled(a, b):
                 continue
             try:
                 check = self._look(a, b, _LARGEST)
@@ -103,7 +99,7 @@ class Prover:
             if math.isfinite(check.excess):
                 self._near[a] = b
             return
-        inside = [output for node in self._cutters[0].cut(a, self._partner).nodes for output in node.outputs]
+        inside = [output for node in self._cutters[0].cut(a, self._known(self._ours)).nodes for output in node.outputs]
         for value in inside if self._has_values(a) else ():
             if value in self._near and self._counts_on(value, a, b):
                 self._wrong.add(value)
@@ -111,15 +107,14 @@ class Prover:
 
     def _has_values(self, value: Value) -> bool:
         """Whether it says something of what it is made of: ranks, sizes and masks are equal for unequal values."""
-        seen = self.seen.get(value)
-        return isinstance(seen, torch.Tensor) and (seen.is_floating_point() or seen.is_complex())
+        return is_number(self.seen.get(value))
 
     def _counts_on(self, value: Value, a: Value, b: Value) -> bool:
         """Whether the rest of two parts makes equal values of equal ones inside, which were not equal."""
         if self._near[value] is b:
             return False  # there is no rest in the new program
         other = self._near.pop(value)
-        if other in self._origin:
+        if self._theirs[other] in self._shared:
             return False
         self._learn(value, other)
         try:
@@ -127,33 +122,21 @@ class Prover:
         except Unreadable:
             return False
         finally:
-            del self._partner[value], self._origin[other]
+            del self._learnt[other]
+            self._number_again()
         return check is None or check.passed
 
     def _learn(self, a: Value, b: Value) -> None:
-        self._partner.setdefault(a, b)
-        self._origin.setdefault(b, a)
-
-    def _follows(self, a: Value, b: Value) -> bool:
-        """Whether one operator makes both, of values that are known to be equal."""
-        ours, theirs = self._cutters[0].maker(a), self._cutters[1].maker(b)
-        if ours is None or theirs is None or (ours.op, ours.static) != (theirs.op, theirs.static):
-            return False
-        if ours.outputs.index(a) != theirs.outputs.index(b) or len(ours.operands) != len(theirs.operands):
-            return False
-        if any(node.is_random for node in (ours, theirs)) or self._is_tangled(a, b):
-            return False
-        pairs = zip(ours.operands, theirs.operands, strict=True)
-        return all(
-            self._partner.get(left) is right or self._keys[0][left] == self._keys[1][right] for left, right in pairs
-        )
+        if self._theirs[b] not in self._shared:
+            self._learnt[b] = self._ours[a]
+            self._number_again()
 
     def _candidates(self) -> Sequence[tuple[Value, Value]]:
-        theirs = [
-            [node for node in graph.nodes if not all(output in known for output in node.outputs)]
-            for graph, known in ((self.original, self._partner), (self.new, self._origin))
+        unknown = [
+            [node for node in graph.nodes if not self._shared.issuperset(map(numbers.__getitem__, node.outputs))]
+            for graph, numbers in ((self.original, self._ours), (self.new, self._theirs))
         ]
-        pairs = dict.fromkeys(candidates(theirs[0], theirs[1], self._keys))
+        pairs = dict.fromkeys(candidates(unknown[0], unknown[1], (self._ours, self._theirs)))
         return sorted(pairs, key=lambda pair: self._cutters[0].place(pair[0]))
 
     def _is_tangled(self, a: Value, b: Value) -> bool:
@@ -170,7 +153,7 @@ class Prover:
                 unread.append(f"not run alone: {name} is no result of the new program")
                 continue
             try:
-                check = None if self._is_equal(a, b) else self._look(a, b, math.inf)
+                check = None if self._ours[a] == self._theirs[b] else self._look(a, b, math.inf)
             except Unreadable as error:
                 unread.append(f"not run alone: {name}: {error}")
                 continue
@@ -184,12 +167,9 @@ class Prover:
         ordered = sorted(kept, key=self._cutters[0].place)
         return Proof(tuple(kept[value] for value in ordered), tuple(unread), frozenset(equal))
 
-    def _is_equal(self, a: Value, b: Value) -> bool:
-        return self._partner.get(a) is b or (a in self._partner and self._keys[0][a] == self._keys[1].get(b))
-
     def _first_wrong(self, result: Value, checks: Mapping[Value, TensorCheck]) -> Value | None:
         """Of the values that were not equal, the first near one that the result is made of."""
-        part = self._cutters[0].cut(result, self._partner)
+        part = self._cutters[0].cut(result, self._known(self._ours))
         made = [output for node in part.nodes for output in node.outputs]
         return next((value for value in made if value in checks and math.isfinite(checks[value].excess)), None)
 
@@ -199,7 +179,10 @@ class Prover:
         Raises:
             Unreadable: they are too large, or do not run alone.
         """
-        parts = self._cutters[0].cut(a, self._partner), self._cutters[1].cut(b, self._origin)
+        parts = (
+            self._cutters[0].cut(a, self._known(self._ours)),
+            self._cutters[1].cut(b, self._known(self._theirs)),
+        )
         if max(len(part.nodes) for part in parts) > largest:
             raise Unreadable("it is too far from the last value that is equal")
         if not any(part.nodes for part in parts):
@@ -222,37 +205,32 @@ class Prover:
 
         What only one of them begins with may be made of what the other one begins with.
         """
-        hidden: set[Value] = set()
-        while apart := set(ours.given) ^ {self._origin[value] for value in theirs.given}:
-            made = {value for value in apart - hidden if self._cutters[0].maker(value) is not None}
+        hidden: set[int] = set()
+        while apart := {self._ours[value] for value in ours.given} ^ {self._theirs[value] for value in theirs.given}:
+            made = {number for number in apart - hidden if self._cutters[0].maker(self._first[number]) is not None}
             if not made:
                 return None
             hidden |= made
-            ours = self._cutters[0].cut(ours.target, self._partner.keys() - hidden)
-            known = {value for value, origin in self._origin.items() if origin not in hidden}
-            theirs = self._cutters[1].cut(theirs.target, known)
+            ours = self._cutters[0].cut(ours.target, self._known(self._ours, hidden))
+            theirs = self._cutters[1].cut(theirs.target, self._known(self._theirs, hidden))
             if max(len(ours.nodes), len(theirs.nodes)) > _LARGEST:
                 return None
         return (ours, theirs) if hidden else None
 
     def _pair(self, ours: Part, theirs: Part) -> PartPair:
         """Two parts, equal values of which are fed with the same: the first value of the original stands for all."""
-        keys = self._keys
-        begins = [
-            [self._first[keys[0][value]] for value in ours.given],
-            [self._first[keys[0][self._origin[value]]] for value in theirs.given],
-        ]
-        given = list(dict.fromkeys((*begins[0], *begins[1])))
+        begins = [self._ours[value] for value in ours.given], [self._theirs[value] for value in theirs.given]
+        numbers = list(dict.fromkeys((*begins[0], *begins[1])))
+        given = [self._first[number] for number in numbers]
         unset = next((value for value in given if value not in self.seen), None)
         if unset is not None:
             raise Unreadable(f"{unset.label!r}, which it begins with, has no value where code returns early")
-        places = tuple([given.index(value) for value in side] for side in begins)
-        had = {keys[0][value] for value in ours.stored}
+        had = {self._ours[value] for value in ours.stored}
         return PartPair(
             graphs=(self.original, self.new),
             parts=(ours, theirs),
-            places=(places[0], places[1]),
-            changed=[value.tensor is not None and keys[1][value] not in had for value in theirs.stored],
+            places=([numbers.index(number) for number in begins[0]], [numbers.index(number) for number in begins[1]]),
+            changed=[value.tensor is not None and self._theirs[value] not in had for value in theirs.stored],
             seen=[self.seen[value] for value in given],
             seed=self.seed,
         )
@@ -261,7 +239,7 @@ class Prover:
 def _told(part: Part, finding: Finding, where: str) -> TensorCheck:
     place = "" if finding.channel is None else f"channel {finding.channel} "
     told = f"{finding.values[1]:.9g} against {finding.values[0]:.9g} in the original"
-    problem = f"{place}differs: {told}, {finding.excess:.3g} times what rounding explains, on {where}"
+    problem = f"{place}differs: {told}, {finding.excess:.3g} times what rounding explains, {where}"
     return TensorCheck(
         name=part.target.label,
         inside=frozenset(output.label for node in part.nodes for output in node.outputs),

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, Writes
-from bnfold.verifier.programs.parts.shapes import as_seen
+from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, as_seen, touched
 
 _NARROW = frozenset({5, 6, 15})  # float16, float32, bfloat16, as TorchScript numbers them
 _DOUBLE = 7
@@ -29,6 +28,7 @@ class ScriptGraph(ProgramGraph):
     """
 
     def __init__(self, root: Any) -> None:  # noqa: ANN401 - of torch._C
+        super().__init__()
         passes: Any = torch._C
         try:
             self._root = passes._freeze_module(copy.deepcopy(root), [], True, False)
@@ -39,22 +39,15 @@ class ScriptGraph(ProgramGraph):
         self._values: dict[str, Value] = {}
         self._labels: Counter[str] = Counter()
         self._attributes: dict[tuple[str, ...], Value] = {}
-        self._graph = graph
+        self._initial: dict[tuple[str, ...], Value] = {}
         itself, *inputs = graph.inputs()
         self._modules: dict[str, tuple[str, ...]] = {itself.debugName(): ()}
-        self.inputs, self.nodes, self.results, self.writes = [self._value(entry) for entry in inputs], [], {}, Writes()
-        initial: dict[tuple[str, ...], Value] = {}
+        self.inputs = list(map(self._value, inputs))
         for node in graph.nodes():
-            self._add(node, initial)
-        for place, output in enumerate(graph.outputs()):
-            self.results[f"output {place}"] = self.writes.current(self._value(output))
-        for path, value in self._attributes.items():
-            now = self.writes.current(value)
-            if now is not initial.get(path):
-                self.results[f"state {'.'.join(path)}"] = now
-        for value in self.inputs:
-            if self.writes.current(value) is not value:
-                self.results[f"input {value.name}"] = self.writes.current(value)
+            self._add(node)
+        kept = {f"state {'.'.join(path)}": (self._initial.get(path), last) for path, last in self._attributes.items()}
+        kept |= {f"input {value.name}": (value, value) for value in self.inputs}
+        self._append_results(map(self._value, graph.outputs()), kept)
 
     def _value(self, handle: Any) -> Value:  # noqa: ANN401 - of torch._C
         name = handle.debugName()
@@ -62,22 +55,22 @@ class ScriptGraph(ProgramGraph):
             self._values[name] = Value(name, handle)
         return self._values[name]
 
-    def _add(self, node: Any, initial: dict[tuple[str, ...], Value]) -> None:  # noqa: ANN401 - of torch._C
+    def _add(self, node: Any) -> None:  # noqa: ANN401 - of torch._C
         kind = node.kind()
         if kind == "prim::Constant":
             value = self._value(node.output())
             value.tensor = node.t("value") if _holds_tensor(node) else None
         elif kind == "prim::GetAttr":
-            self._read_attribute(node, initial)
+            self._read_attribute(node)
         elif kind == "prim::SetAttr":
             owner, given = node.inputs()
             path = (*self._owner(owner), node.s("name"))
             self._attributes[path] = self.writes.current(self._value(given))
-            initial.setdefault(path, Value("", None))
+            self._initial.setdefault(path, Value("", None))
         else:
             self._add_operator(node)
 
-    def _read_attribute(self, node: Any, initial: dict[tuple[str, ...], Value]) -> None:  # noqa: ANN401 - of torch._C
+    def _read_attribute(self, node: Any) -> None:  # noqa: ANN401 - of torch._C
         path = (*self._owner(node.inputsAt(0)), node.s("name"))
         held = self._root
         for name in path:
@@ -88,7 +81,7 @@ class ScriptGraph(ProgramGraph):
         if path in self._attributes:
             self._values[node.output().debugName()] = self._attributes[path]
             return
-        value = self._attributes[path] = initial[path] = self._value(node.output())
+        value = self._attributes[path] = self._initial[path] = self._value(node.output())
         if not isinstance(held, torch.Tensor):
             raise Unreadable(f"it changes {'.'.join(path)!r}, which is no tensor")
         value.tensor = held
@@ -106,21 +99,19 @@ class ScriptGraph(ProgramGraph):
         operands = [value for value in reads if not _is_plain_constant(value)]
         self._label(node, reads)
         added = Node(
-            node.kind(),
-            tuple(map(self.writes.current, operands)),
-            _static(node),
-            tuple(self._value(output) for output in node.outputs()),
-            node,
-            tuple(operands),
-            any(entry.isNondeterministic() for entry in [node, *inner]),
+            op=node.kind(),
+            operands=tuple(map(self.writes.current, operands)),
+            static=_static(node),
+            outputs=tuple(self._value(output) for output in node.outputs()),
+            handle=node,
+            reads=tuple(operands),
+            is_random=any(entry.isNondeterministic() for entry in [node, *inner]),
         )
-        self.nodes.append(added)
         written, viewed = self._touched(node)
+        known = {value.name for value in reads}
         for entry in inner:
-            deeper, _ = self._touched(entry)
-            known = {value.name for value in reads}
-            written += [value for value in deeper if value.name in known]
-        self.writes.note(added, written, viewed)
+            written += [value for value in self._touched(entry)[0] if self.writes.current(value).name in known]
+        self._append(added, written, viewed)
 
     def _label(self, node: Any, reads: Sequence[Value]) -> None:  # noqa: ANN401 - of torch._C
         """Call what it makes by the module whose parameters it reads."""
@@ -132,16 +123,10 @@ class ScriptGraph(ProgramGraph):
             self._value(node.output()).label = owner if count == 1 else f"{owner}_{count}"
 
     def _touched(self, node: Any) -> tuple[list[Value], list[Value]]:  # noqa: ANN401 - of torch._C
-        inputs = [self.writes.current(self._value(handle)) for handle in node.inputs()]
+        inputs = list(map(self._value, node.inputs()))
         schema = _schema(node)
-        if schema is None:
-            return [], inputs if node.kind() in _CONTAINERS else []
-        written: list[Value] = []
-        viewed = list(inputs) if node.kind() in _CONTAINERS else []
-        for argument, value in zip(schema.arguments, inputs, strict=False):
-            if argument.alias_info is not None:
-                (written if argument.alias_info.is_write else viewed).append(value)
-        return written, viewed
+        written, viewed = touched(schema, ([value] for value in inputs)) if schema is not None else ([], [])
+        return written, viewed + (inputs if node.kind() in _CONTAINERS else [])
 
     def function(
         self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
