@@ -35,7 +35,7 @@ def test_it_is_over_after_an_error(capfd):
 
 def test_an_exporter_that_fails_prints_nothing(capfd):
     torch = pytest.importorskip("torch")
-    from bnfold.verifier.programs.onnx import export_onnx
+    from bnfold.frontends.onnx_export import export_as_written
     from tests.torchscript.folding import compiled
 
     class Fails(torch.nn.Module):
@@ -43,5 +43,5 @@ def test_an_exporter_that_fails_prints_nothing(capfd):
             return torch.special.bessel_j0(x)
 
     with pytest.raises(Exception, match="cannot export"):
-        export_onnx(compiled(Fails(), "scripted"), ["x"], [torch.ones(1, 2)])
+        export_as_written(compiled(Fails(), "scripted"), [torch.ones(1, 2)])
     assert capfd.readouterr() == ("", "")

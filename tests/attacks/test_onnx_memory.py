@@ -9,6 +9,8 @@ import bnfold
 from bnfold.errors import UncheckedError
 from bnfold.guard import Limits
 from bnfold.verifier import VerifyOptions
+from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.load import Model
 from bnfold.verifier.run import feeding, memory
 from tests.attacks.onnx_models import conv_bn, refused, write
 from tests.networks import Network
@@ -163,6 +165,19 @@ def test_what_a_run_asks_for_is_known_before_it(tmp_path, kind):
     source = write(RUNS[kind], tmp_path / "model.onnx")
     with refused(tmp_path, "was not run: .* GiB, more than", UncheckedError):
         bnfold.fold_file(source, tmp_path / "out.onnx", bnfold.FoldOptions(), limits=LITTLE)
+
+
+def test_constants_take_a_part_of_the_memory_alone():
+    """Every session of a check makes them once more, and keeps them."""
+    model = blown_up(
+        node("ConstantOfShape", "size", "many"),
+        node("ReduceSum", "many", "one"),
+        node("Add", "y one"),
+        size=ints(2**28 + 2**20),
+    )
+    demand = memory.Demand(Structure(Model.read("the original", model.SerializeToString())), 0)
+    with pytest.raises(UncheckedError, match="the constants that it makes take 1 GiB, more than 512 MiB"):
+        demand.require_a_run({"x": (1, 1, 5, 5)})
 
 
 def test_smaller_sizes_are_tried_where_the_first_ones_are_too_large(tmp_path, monkeypatch):

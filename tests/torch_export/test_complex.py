@@ -1,4 +1,4 @@
-"""Programs that read and make complex numbers: fed, compared, and under onnxruntime as pairs of real ones."""
+"""Programs that read and make complex numbers: fed, and compared."""
 
 import numpy as np
 import torch

@@ -6,7 +6,7 @@ import pytest
 import bnfold
 from bnfold.verifier import VerifyOptions, check
 from bnfold.verifier.compare.channels import smallest
-from bnfold.verifier.compare.perturbed_weights import moved_weights
+from bnfold.verifier.compare.perturbed import moved_weights
 from bnfold.verifier.models.load import Model
 from tests.verifier.small_models import FLOAT, ConvBatchNorm, model_proto, node
 

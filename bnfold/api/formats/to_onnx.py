@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import onnx
 
 from bnfold.api.formats.onnx_validity import require_runnable
+from bnfold.api.formats.own_names import with_own_names
 from bnfold.api.formats.program_candidates import KeptProgram
 from bnfold.api.formats.program_folded import ProgramFolded
 from bnfold.api.formats.protocol import Progress
@@ -83,8 +84,6 @@ class ExportedFile(Generic[P]):
         return time_models(self._exported_original(), self.files[0], how, fed)
 
     def _exported_original(self) -> bytes:
-        from bnfold.verifier.programs.onnx import with_own_names
-
         lowered, original = self.folded.lowered, self.folded.original
         arguments = original.kind.arguments_for_export(lowered.reference, original.options)
         data: bytes = with_own_names(export_as_written(lowered.reference, arguments)).SerializeToString()

@@ -3,19 +3,36 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bnfold.verifier.compare.arrays import differences
-from bnfold.verifier.compare.perturbed_weights import noise_of_step
 
 if TYPE_CHECKING:
-    from bnfold.verifier.run.runner import Perturbable, Perturbed
+    import numpy as np
+
+    from bnfold.verifier.run.runner import OnnxRunner
     from bnfold.verifier.run.session import Feeds
 
-MOST_ROUNDINGS = 12
-"""Of weights, in doubt."""
+_JUMP = 4
+"""How many times more than the step, so that it is no growth by it."""
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """What a model makes under another rounding.
+
+    Attributes:
+        outputs: of the graph, in order.
+        of_a_problem: how large an error it is where a NaN or an infinity comes or goes.
+        step: by how many units of the last place something was moved.
+        of_quantizers: whether its quantizers were off by up to a step, and nothing else.
+    """
+
+    outputs: Sequence[object]
+    of_a_problem: float = 0.0
+    step: int = 1
+    of_quantizers: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class NoiseLevel:
     step: float = 0.0
 
 
-def noise_of(outputs: Sequence[object], others: "Iterable[Perturbed]", precision: "np.dtype[Any]") -> list[NoiseLevel]:
+def noise_of(outputs: Sequence[object], others: Iterable[Perturbed], precision: "np.dtype[Any]") -> list[NoiseLevel]:
     """The noise of every output.
 
     Args:
@@ -43,22 +60,24 @@ def noise_of(outputs: Sequence[object], others: "Iterable[Perturbed]", precision
         others: what it makes under other roundings.
         precision: the coarsest dtype that it computes in.
     """
-    return _louder([NoiseLevel(0.0, precision) for _ in outputs], outputs, others)
+    levels = [NoiseLevel(0.0, precision) for _ in outputs]
+    for other in others:
+        levels = _raised(levels, outputs, other)
+    return levels
 
 
 def measure(
-    runner: "Perturbable",
+    runner: "OnnxRunner",
     feeds: "Feeds",
     outputs: Sequence[object],
-    moved: "Iterable[Perturbed]",
+    moved: Iterable[Perturbed],
     in_doubt: Callable[[Sequence[NoiseLevel]], bool],
 ) -> list[NoiseLevel]:
     """The noise of every output, as far as it has to be known.
 
     Three other roundings: other kernels, and the inputs moved twice. Where the model quantizes, the steps of its
-    quantizers as well. In doubt, the weights are moved as well, each time in other directions: a fold rounds every
-    weight anew, and where attention saturates, one rounding in two changes nothing, and the other a thousand times as
-    much as the inputs' last bit.
+    quantizers as well. In doubt, further ones: a fold rounds every weight anew, and where attention saturates, one
+    rounding in two changes nothing, and the other a thousand times as much as the inputs' last bit.
 
     Args:
         runner: the original.
@@ -67,41 +86,36 @@ def measure(
         moved: what it makes where they are moved by their last bit.
         in_doubt: whether it matters that levels could be higher.
     """
-    levels = _louder(noise_of(outputs, moved, runner.precision), outputs, runner.perturbed(feeds))
-    levels = _with_steps(levels, outputs, runner.perturbed_steps(feeds))
-    for number in range(MOST_ROUNDINGS):
-        if not in_doubt(levels):
-            break
-        levels = _louder(levels, outputs, runner.perturbed_weights(feeds, number))
+    levels = noise_of(outputs, chain(moved, runner.perturbed(feeds)), runner.precision)
+    further = runner.perturbed_further(feeds)
+    while in_doubt(levels) and (other := next(further, None)):
+        levels = _raised(levels, outputs, other)
     return levels
 
 
-def _louder(levels: Sequence[NoiseLevel], outputs: Sequence[object], others: "Iterable[Perturbed]") -> list[NoiseLevel]:
-    levels = list(levels)
-    for other in others:
-        errors = [_error(a, b, other.of_a_problem) for a, b in zip(outputs, other.outputs, strict=True)]
-        found = noise_of_step(np.asarray(errors), other.step, np.asarray([level.error for level in levels]))
-        levels = [replace(level, error=max(level.error, float(e))) for level, e in zip(levels, found, strict=True)]
-    return levels
+def _raised(levels: Sequence[NoiseLevel], outputs: Sequence[object], other: Perturbed) -> list[NoiseLevel]:
+    """Levels that are no lower than what one more rounding makes."""
+    return [_level(*entry, other) for entry in zip(levels, outputs, other.outputs, strict=True)]
 
 
-def _with_steps(
-    levels: Sequence[NoiseLevel], outputs: Sequence[object], others: "Iterable[Perturbed]"
-) -> list[NoiseLevel]:
-    levels = list(levels)
-    for other in others:
-        moves = [_largest_movement(a, b) for a, b in zip(outputs, other.outputs, strict=True)]
-        levels = [replace(level, step=max(level.step, move)) for level, move in zip(levels, moves, strict=True)]
-    return levels
+def _level(level: NoiseLevel, output: object, moved: object, other: Perturbed) -> NoiseLevel:
+    found = differences(output, moved)
+    if other.of_quantizers:
+        moves = (difference.max_abs for difference in found)
+        return replace(level, step=max(level.step, *(move for move in moves if math.isfinite(move)), 0.0))
+    error = max((other.of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
+    return replace(level, error=max(level.error, of_one_unit(error, other.step, level.error)))
 
 
-def _largest_movement(output: object, other: object) -> float:
-    """The largest |a - b|; 0 of what cannot be subtracted."""
-    found = (difference.max_abs for difference in differences(output, other))
-    return max((value for value in found if math.isfinite(value)), default=0.0)
+def of_one_unit(error: float, step: int, noise: float) -> float:
+    """What a movement by several units says of one by a single unit.
 
+    Args:
+        error: what moved, in any unit.
+        step: by how many units of the last place.
+        noise: what moves by one unit, as far as it is known.
 
-def _error(output: object, other: object, of_a_problem: float) -> float:
-    """The largest error; where a NaN or an infinity comes or goes, the one given for that."""
-    found = differences(output, other)
-    return max((of_a_problem if difference.problem else difference.error for difference in found), default=0.0)
+    Returns:
+        A part of the error where it grows with the step; all of it where it is a jump.
+    """
+    return error if error > _JUMP * step * noise else error / step

@@ -1,25 +1,22 @@
-"""Whether two programs of torch compute the same, by running both in torch, and as ONNX models under onnxruntime."""
+"""Whether two programs of torch compute the same, by running both: as wholes, and part by part where they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bnfold.errors import UncheckedError
-from bnfold.verification import VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
-from bnfold.verifier.compare.noise import NoiseLevel, measure
+from bnfold.verifier.compare.noise import NoiseLevel
 from bnfold.verifier.compare.statistics import OutputStatistics
-from bnfold.verifier.compare.tolerance import differ, is_open, limits_of, noise_matters, own_tolerance
+from bnfold.verifier.compare.tolerance import is_open, limits_of, noise_matters, own_tolerance
 from bnfold.verifier.programs.inputs import TorchFeed, choose_feed, inputs_named
 from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.program import Call, TorchProgram
-from bnfold.verifier.programs.result import TorchVerification
 from bnfold.verifier.programs.rows import CALLS, Row, other_state, side_by_side
-from bnfold.verifier.programs.runner import ProgramRunner
-from bnfold.verifier.programs.under_onnxruntime import with_second_opinion
 from bnfold.verifier.progress import Count, Progress
-from bnfold.verifier.verdict import nothing_varied
+from bnfold.verifier.verdict import failed, nothing_varied
 
 if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference
@@ -31,7 +28,7 @@ def check_torch(
     candidate: object,
     options: VerifyOptions | None = None,
     progress: Progress = lambda _: None,
-) -> TorchVerification:
+) -> Verification:
     """Run both programs on the same inputs, and compare every output and every tensor inside that both show.
 
     Args:
@@ -41,8 +38,7 @@ def check_torch(
         progress: told what is being done.
 
     Returns:
-        A verification that passed, or that failed and says where. It was made under onnxruntime as well where torch
-        can export both programs; `runtimes` and `warnings` say whether.
+        A verification that passed, or that failed and says where.
 
     Raises:
         UsageError: nothing says the shape of an input, or the options contradict the program.
@@ -54,18 +50,9 @@ def check_torch(
     new = open_program("the new program", candidate, named)
     problem = _signature_difference(original, new)
     if problem:
-        return _failed(options, problem)
+        return failed(options, problem)
     feed = choose_feed(original, options)
-    comparison = _Comparison(original, new, feed, options)
-    verdict = comparison.run(Count(progress, feed.samples))
-    if not verdict.passed:
-        return verdict
-    progress("comparing under onnxruntime")
-    return with_second_opinion(verdict, (reference, candidate), original, feed, comparison.reference)
-
-
-def _failed(options: VerifyOptions, problem: str) -> TorchVerification:
-    return TorchVerification(status="failed", samples=0, seed=options.seed, problem=problem)
+    return _Comparison(original, new, feed, options).run(Count(progress, feed.samples))
 
 
 def _signature_difference(original: TorchProgram, new: TorchProgram) -> str:
@@ -86,7 +73,7 @@ class _Comparison:
         self._original, self._new, self._feed, self._options = original, new, feed, options
         self._outputs: dict[str, OutputStatistics] = {}
 
-    def run(self, count: Count) -> TorchVerification:
+    def run(self, count: Count) -> Verification:
         """Compare sample by sample. What the original refuses is left out; what only the new program refuses fails."""
         left_out: list[str] = []
         for number in range(self._feed.samples):
@@ -101,12 +88,12 @@ class _Comparison:
             except UncheckedError as error:
                 problem = f"{error} (in {where})"
             if problem:
-                return _failed(self._options, problem)
+                return failed(self._options, problem)
             count.input_done()
         return self._put_together(self._feed.samples - len(left_out), left_out)
 
     @cached_property
-    def reference(self) -> "Float64Reference":
+    def _reference(self) -> "Float64Reference":
         """Both programs in float64."""
         from bnfold.verifier.programs.float64 import Float64Reference
 
@@ -150,45 +137,37 @@ class _Comparison:
         self._count(pairs, sample, where)
         return ""
 
-    def _count(self, pairs: "Sequence[tuple[str, object, object]]", sample: "_Sample", where: str) -> None:
+    def _count(self, pairs: "Iterable[tuple[str, object, object]]", sample: "_Sample", where: str) -> None:
         """Count results by name; where something inside is known to be wrong, without the benefit of the doubt."""
-        found = [differences(expected, got) for _, expected, got in pairs]
-        levels: Sequence[NoiseLevel | None] = [None] * len(pairs)
-        is_wrong = False
-        if any(noise_matters(entry, self._options) for entries in found for entry in entries):
-            is_wrong = not all(part.passed for part in self._parts.checks)
-            results = {name: expected for name, expected, _ in pairs}
-            runner = ProgramRunner(self._original, sample.row, results)
-            levels = measure(
-                runner,
-                runner.feeds,
-                list(results.values()),
-                runner.moved(),
-                lambda levels: not is_wrong and differ(found, self._options, levels),
-            )
-        for (name, expected, got), entries, noise in zip(pairs, found, levels, strict=True):
+        for name, expected, got in pairs:
             tally = self._outputs.setdefault(name, OutputStatistics(name, self._options))
             tally.see(expected)
-            doubt = ""
-            if noise is not None and not is_wrong and is_open(entries, self._options, noise):
-                limits = limits_of(entries[0].dtype, noise.grain)
-                returned = list(sample.calls[0].results)
-                doubt = self.reference.doubt(name, returned, sample.row[0], (expected, got), limits)
-                if not doubt:
-                    tally.settle(entries, noise)
-                    continue
-            tally.add(entries, noise, where, doubt)
+            entries = differences(expected, got)
+            if not any(noise_matters(entry, self._options) for entry in entries) or self._is_wrong:
+                tally.add(entries, None, where)
+                continue
+            precision = self._original.precision(sample.row[0])
+            limits, returned = limits_of(entries[0].dtype, precision), list(sample.calls[0].results)
+            found = self._reference.compare(name, returned, sample.row[0], (expected, got), limits)
+            noise = None if found.noise is None else NoiseLevel(found.noise, precision)
+            if noise is not None and not found.doubt and is_open(entries, self._options, noise):
+                tally.settle(entries, noise)
+            else:
+                tally.add(entries, noise, where, found.doubt)
 
-    def _put_together(self, samples: int, left_out: Sequence[str]) -> TorchVerification:
+    @property
+    def _is_wrong(self) -> bool:
+        """Whether some part is known to be."""
+        return not all(part.passed for part in self._parts.checks)
+
+    def _put_together(self, samples: int, left_out: Sequence[str]) -> Verification:
         outputs, tensors = tuple(tally.result() for tally in self._outputs.values()), self._parts.checks
         wrong = [f"{_called(entry.name)}: {entry.problem}" for entry in outputs if not entry.passed]
         wrong += [f"tensor {entry.name!r}: {entry.problem}" for entry in tensors if not entry.passed]
         problem = wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "") if wrong else ""
         problem = problem if samples else "the original refused every sample"
         undecided = {tally.name for tally in self._outputs.values() if tally.is_undecided}
-        known = not all(entry.passed for entry in tensors) or any(
-            not entry.passed and entry.name not in undecided for entry in outputs
-        )
+        known = self._is_wrong or any(not entry.passed and entry.name not in undecided for entry in outputs)
         varies = any(tally.varies for tally in self._outputs.values())
         weak = [] if varies else [nothing_varied()]
         told = [
@@ -197,7 +176,7 @@ class _Comparison:
             *filter(None, (tally.warning for tally in self._outputs.values())),
             *weak,
         ]
-        return TorchVerification(
+        return Verification(
             status="failed" if known else "unchecked" if problem else "passed",
             samples=samples,
             seed=self._options.seed,

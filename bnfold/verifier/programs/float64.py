@@ -1,7 +1,7 @@
 """The float64 reference of results in doubt: both programs as wholes, where only their stored numbers are rounded.
 
-In its own precision, a deep network may move by more than its noise lets one expect, or by so much that nothing can be
-said. A result is the same for all that where
+How far a program in its own precision is from itself in float64 is its own noise. A deep network may move by more than
+that lets one expect, or by so much that nothing can be said. A result is the same for all that where
 
 - it was found equal part by part (`bnfold.verifier.programs.parts`),
 - in float64 it is no further from the original's than the ceiling of its type, and
@@ -12,6 +12,7 @@ Slow: it is asked only in doubt.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -35,6 +36,19 @@ Exact: TypeAlias = Callable[[Sequence[Any]], object]
 """A result in float64, of arguments in float64."""
 
 
+@dataclass(frozen=True)
+class InFloat64:
+    """What float64 says of one result.
+
+    Attributes:
+        noise: how far the original is from itself in float64, as a Difference.error; None where that is not known.
+        doubt: why it does not show that the result is the same; "" where it does.
+    """
+
+    noise: float | None
+    doubt: str
+
+
 class Float64Reference:
     """Two programs in float64.
 
@@ -53,10 +67,10 @@ class Float64Reference:
     def _graphs(self) -> tuple[ProgramGraph, ProgramGraph]:
         return self._original.graph(), self._new.graph()
 
-    def doubt(
+    def compare(
         self, name: str, names: Sequence[str], leaves: Sequence[Any], values: tuple[object, object], limits: Limits
-    ) -> str:
-        """Why float64 does not show that one result of a first call is the same; "" where it does.
+    ) -> InFloat64:
+        """Ask of one result of a first call.
 
         Args:
             name: of what the call returned, or of the state or the input that it left.
@@ -65,23 +79,25 @@ class Float64Reference:
             values: of the original and of the new program, in their own precision.
             limits: of a result of its type.
         """
+        own = None
         try:
-            graph = self._graphs[0]
-            ours, theirs = (_exact(graph, name, names) for graph in self._graphs)
-            if _result(graph, name, names) not in self._equal:
-                return "it was not found equal part by part in float64"
             arguments = pytree.tree_map(wide, as_arrays(self._original.arguments(leaves)))
-            return _doubt(ours(arguments), theirs(arguments), values, limits)
+            exact, folded = (_exact(graph, name, names) for graph in self._graphs)
+            expected = exact(arguments)
+            own = _error(expected, values[0])
+            if _result(self._graphs[0], name, names) not in self._equal:
+                return InFloat64(own, "it was not found equal part by part in float64")
+            apart, new = _error(expected, folded(arguments)), _error(expected, values[1])
+            return InFloat64(own, _doubt(apart, own, new, limits))
         except Exception as error:  # whatever torch raises where a program does not run in float64
             lines = str(error).strip().splitlines()
-            return f"float64 has no word: {lines[-1][:200] if lines else type(error).__name__}"
+            return InFloat64(own, f"float64 has no word: {lines[-1][:200] if lines else type(error).__name__}")
 
 
 def _result(graph: ProgramGraph, name: str, names: Sequence[str]) -> str:
     """What a graph calls a result: of a script all that it returns is one value, or each result has its own."""
     if name not in names:
-        _, _, rest = name.partition(" ")
-        found = next((path for path in (name, f"state {rest}") if path in graph.results), "")
+        found = name if name in graph.results else ""
     else:
         outputs = [path for path in graph.results if path.startswith("output ")]
         of_its_own = len(outputs) == len(names)
@@ -113,12 +129,10 @@ def _exact(graph: ProgramGraph, name: str, names: Sequence[str]) -> Exact:
     return run
 
 
-def _doubt(exact: object, folded: object, values: tuple[object, object], limits: Limits) -> str:
-    """Of a result in float64, by both programs, and in their own precision, by both."""
-    apart = _error(exact, folded)
+def _doubt(apart: float, own: float, new: float, limits: Limits) -> str:
+    """Of how far both are apart in float64, and how far from the original there each is in its own precision."""
     if not apart <= limits.ceiling:
         return f"in float64, it differs by {apart:.2g} of max |a|"
-    own, new = (_error(exact, value) for value in values)
     if not own <= _RESEMBLES:
         return f"the original is {own:.2g} of max |a| off what it is in float64"
     if not new <= max(limits.floor, NOISE_FACTOR * own):

@@ -12,8 +12,10 @@ import numpy as np
 
 from bnfold.errors import UncheckedError
 from bnfold.pulse import beat
+from bnfold.verifier.compare.arrays import FLOATS
+from bnfold.verifier.compare.precision import COARSEST_FIRST
 from bnfold.verifier.programs.ports import TorchPort
-from bnfold.verifier.programs.tensors import comparable, named_results, numpy_dtype, same_values
+from bnfold.verifier.programs.tensors import as_arrays, comparable, named_results, numpy_dtype, same_values
 
 if TYPE_CHECKING:
     import torch
@@ -59,9 +61,6 @@ class Backend(Protocol):
 
     def leave(self) -> None:
         """Nothing that the runs changed is to be seen by anybody else."""
-
-    def keep_weights(self) -> None:
-        """The weights are as they are meant to be now: `fresh` does not reset them."""
 
 
 @dataclass
@@ -152,31 +151,11 @@ class TorchProgram:
         found = {numpy_dtype(dtype) for dtype in types if dtype.is_floating_point}
         return {dtype for dtype in found if dtype is not None}
 
-    @contextmanager
-    def perturbed(self, seed: int, step: int) -> Iterator[None]:
-        """For a while, every number in a weight over two axes and more is moved up or down, in place.
-
-        Args:
-            seed: of the directions.
-            step: in units of the last place of 1.
-        """
-        import torch
-
-        rng = np.random.default_rng(seed)
-        weights = {tensor.data_ptr(): tensor for tensor in self.weights if _can_move(tensor)}
-        before = {place: tensor.detach().clone() for place, tensor in weights.items()}
-        try:
-            with torch.no_grad():
-                for tensor in weights.values():
-                    directions = torch.from_numpy(rng.integers(0, 2, tuple(tensor.shape), np.int8) * 2 - 1)
-                    tensor.mul_(1 + step * directions.to(tensor.dtype) * torch.finfo(tensor.dtype).eps)
-            self._backend.keep_weights()
-            yield
-        finally:
-            with torch.no_grad():
-                for place, tensor in weights.items():
-                    tensor.copy_(before[place])
-            self._backend.keep_weights()
+    def precision(self, leaves: Sequence[Any]) -> "np.dtype[Any]":
+        """The coarsest floating point type among weights and arguments; float32 if there is none."""
+        fed = {leaf.dtype for leaf in as_arrays(list(leaves)) if isinstance(leaf, np.ndarray)}
+        found = self.float_types() | (fed & FLOATS)
+        return next((dtype for dtype in COARSEST_FIRST if dtype in found), np.dtype(np.float32))
 
     def _call(self, instance: Instance, leaves: Sequence[Any], before: Mapping[str, object]) -> Call:
         own = _own(leaves)
@@ -225,14 +204,6 @@ def _state_of(instance: Instance) -> dict[str, object]:
 def _own(leaves: Sequence[Any]) -> list[Any]:
     """Copies, because a program may write to what it is given."""
     return [leaf.clone() if hasattr(leaf, "clone") else leaf for leaf in leaves]
-
-
-def _can_move(tensor: "torch.Tensor") -> bool:
-    """Whether it is a weight that torch computes with, each number of which is stored once and may be written."""
-    import torch
-
-    computes = tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    return bool(computes and tensor.dim() > 1 and tensor.is_contiguous() and not tensor.is_inference())
 
 
 def _one_line(error: Exception) -> str:

@@ -13,15 +13,6 @@ CALLS = 3
 """In a row, of a program that changes its state."""
 
 
-def names_of_calls(calls: Sequence[Call]) -> dict[str, object]:
-    """What calls returned, and what they left in what they wrote to, by name and call."""
-    return {
-        _named(name, number): value
-        for number, call in enumerate(calls)
-        for name, value in (*call.results.items(), *((name, after) for name, (_, after) in call.changed.items()))
-    }
-
-
 def side_by_side(
     original: TorchProgram, calls: Sequence[Call], new: TorchProgram, others: Sequence[Call]
 ) -> Iterator[tuple[str, object, object]]:

@@ -55,10 +55,6 @@ class ScriptBackend:
 
         return ScriptGraph(self._root)
 
-    def keep_weights(self) -> None:
-        """As in `Backend`."""
-        self._constants_before = [constant.clone() for constant in self._constants]
-
     def leave(self) -> None:
         """As in `Backend`."""
         for constant, before in zip(self._constants, self._constants_before, strict=True):

@@ -1,17 +1,13 @@
-"""A model that can be run, and run again with other roundings: all that a comparison needs of it.
-
-Onnxruntime runs ONNX models. `bnfold.verifier.programs.runner` runs programs of PyTorch.
-"""
+"""An ONNX model that can be run, and run again with other roundings: all that a comparison needs of it."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from bnfold.verifier.compare.perturbed_inputs import moved_by_last_bit
-from bnfold.verifier.compare.perturbed_weights import moved_weights, step_of
+from bnfold.verifier.compare.noise import Perturbed
+from bnfold.verifier.compare.perturbed import moved_by_last_bit, moved_weights
 from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.compare.quantizers import moved_by_a_step
 from bnfold.verifier.models.load import Model
@@ -21,92 +17,56 @@ from bnfold.verifier.run.session import CPU, Feeds, Level, Observation, Session
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnfold.verifier.models.signature import Signature
-
+_MOST_ROUNDINGS = 12
+"""Of weights, in doubt."""
 _STEPS = 4
 """Ways in which quantizers are off. A value in the middle of two borders crosses one in every second way."""
 
 
-@dataclass(frozen=True)
-class Perturbed:
-    """What a model makes under another rounding.
-
-    Attributes:
-        outputs: of the graph, in order.
-        of_a_problem: how large an error it is where a NaN or an infinity comes or goes.
-        step: by how many units of the last place something was moved.
-    """
-
-    outputs: Sequence[object]
-    of_a_problem: float = 0.0
-    step: int = 1
-
-
-class Perturbable(Protocol):
-    """A model that can be run with other roundings."""
-
-    @property
-    def precision(self) -> "np.dtype[Any]":
-        """The coarsest floating-point dtype that it computes in."""
-
-    def perturbed(self, feeds: Feeds) -> Iterator[Perturbed]:
-        """What it makes by other kernels."""
-
-    def perturbed_weights(self, feeds: Feeds, number: int) -> Iterator[Perturbed]:
-        """What it makes where every weight, scale and bias is moved by units of its last place, in the n-th way."""
-
-    def perturbed_steps(self, feeds: Feeds) -> Iterator[Perturbed]:
-        """What it makes where each of its quantizers is off by up to a step; nothing where it has none."""
-
-
-class OnnxRunner:
-    """An ONNX model on onnxruntime, as it is written.
+class OnnxRunner(Session):
+    """An ONNX model on onnxruntime, as it is written; and with other roundings.
 
     Args:
         model: the model.
         exposed: tensors of its graph to be seen.
         provider: the execution provider of the optimised kernels.
 
-    Attributes:
-        model: the same.
-        exposed: the same.
-        signature: inputs and outputs of the model itself.
-
     Raises:
         RefusedError, UncheckedError: as `Session`.
     """
 
     def __init__(self, model: Model, exposed: Sequence[str] = (), provider: str = CPU) -> None:
-        self.model, self.exposed, self._provider = model, tuple(exposed), provider
-        self._session = Session(model, exposed=exposed)
-        self.signature: Signature = self._session.signature
+        super().__init__(model, exposed=exposed)
+        self.model, self._provider = model, provider
 
     @cached_property
     def precision(self) -> "np.dtype[Any]":
-        """As of the protocol."""
+        """The coarsest floating-point dtype that it computes in."""
         return coarsest_float(self.model)
 
-    def run(self, feeds: Feeds) -> list[object]:
-        """The outputs.
-
-        Raises:
-            RefusedError: it does not take these inputs.
-        """
-        return self._session.run(feeds)
-
-    def observe(self, feeds: Feeds, tensors: Sequence[str]) -> Observation:
-        """The outputs, and some of the exposed tensors.
-
-        Raises:
-            RefusedError: it does not take these inputs.
-        """
-        return self._session.observe(feeds, tensors)
-
     def perturbed(self, feeds: Feeds) -> Iterator[Perturbed]:
-        """As of the protocol. Where the optimised graph overflows, that is no rounding: it excuses nothing."""
-        if self._optimised is not None:
+        """What it makes by other kernels, and where its quantizers are off by up to a step.
+
+        Where the optimised graph overflows, that is no rounding: it excuses nothing.
+        """
+        for session in filter(None, (self._optimised,)):
             with suppress(RefusedError):
-                yield Perturbed(self._optimised.run(feeds))
+                yield Perturbed(session.run(feeds))
+        for session in self._moved_by_steps:
+            with suppress(RefusedError):
+                yield Perturbed(session.run(feeds), of_quantizers=True)
+
+    def perturbed_further(self, feeds: Feeds) -> Iterator[Perturbed]:
+        """What it makes where every weight, scale and bias is moved by 1, 1, 2, 2, 4, 4, ... units of its last place.
+
+        Each is run when it is asked for. Where attention is about to turn to another token, few roundings of one unit
+        show it; larger ones do.
+        """
+        for number in range(_MOST_ROUNDINGS):
+            step = 2 ** (number // 2)
+            with suppress(RefusedError):
+                session = Session(self.model, weights=moved_weights(self.model, number, step))
+                yield Perturbed(session.run(feeds), step=step)
 
     @cached_property
     def _optimised(self) -> Session | None:
@@ -114,26 +74,12 @@ class OnnxRunner:
             return Session(self.model, level=Level.DEFAULT, provider=self._provider)
         return None
 
-    def perturbed_weights(self, feeds: Feeds, number: int) -> Iterator[Perturbed]:
-        """As of the protocol."""
-        step = step_of(number)
-        with suppress(RefusedError):
-            yield Perturbed(Session(self.model, weights=moved_weights(self.model, number, step)).run(feeds), step=step)
-
-    def perturbed_steps(self, feeds: Feeds) -> Iterator[Perturbed]:
-        """As of the protocol."""
-        for session in self._moved_by_steps:
-            with suppress(RefusedError):
-                yield Perturbed(session.run(feeds))
-
     @cached_property
     def _moved_by_steps(self) -> list[Session]:
-        sessions = []
         with suppress(RefusedError):
-            for seed in range(_STEPS):
-                moved = moved_by_a_step(self.model, seed)
-                sessions += [Session(moved)] if moved else []
-        return sessions
+            moved = [moved_by_a_step(self.model, seed) for seed in range(_STEPS)]
+            return [Session(model) for model in moved if model]
+        return []
 
 
 def observe_moved(runner: OnnxRunner, feeds: Feeds, tensors: Sequence[str], direction: int) -> list[Observation]:

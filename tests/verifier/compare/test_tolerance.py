@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from bnfold.verifier import VerifyOptions, check, pipeline
-from bnfold.verifier.compare.noise import NoiseLevel, measure
+from bnfold.verifier.compare.noise import NoiseLevel, measure, of_one_unit
 from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.comparison_run import ComparisonRun
@@ -84,6 +84,26 @@ def test_a_difference_within_the_originals_own_noise_passes():
     assert not verdict.warnings
 
 
+@pytest.mark.parametrize("change", [0.0, 0.01])
+def test_noise_excuses_a_tensor_that_nothing_but_onnxruntime_computes(change):
+    """One rounding in front of a sine of large numbers, and behind it an operator that float64 does not have."""
+
+    def network(factor, change, name):
+        nodes = [node("Mul", "x one", f"{name}o"), node("Mul", f"{name}o gain", f"{name}g"),
+                 node("Sin", f"{name}g", f"{name}s"),
+                 node("Trilu", f"{name}s", f"{name}h", domain="com.microsoft"), node("Add", f"{name}h change", "z"),
+                 node("Relu", "z", "y")]  # fmt: skip
+        weights = {"one": np.float32(factor), "gain": np.float32(3000), "change": np.float32(change)}
+        return model(nodes, {"x": (FLOAT, [1, 64])}, {"y": (FLOAT, [1, 64])}, weights, domains={"com.microsoft": 1})
+
+    verdict = check(network(1, 0, "a"), network(1 + 2**-23, change, "b"), VerifyOptions(samples=1))
+    (tensor,) = verdict.tensors
+    assert tensor.name == "z"
+    assert math.isnan(tensor.excess), "it was not compared alone"
+    assert tensor.max_rel > 1e-4
+    assert verdict.passed == (change == 0), verdict
+
+
 def test_a_difference_beyond_the_originals_own_noise_fails():
     verdict = check(sine(300), sine(300, detour=True, change=0.01), VerifyOptions(samples=1))
     assert not verdict.passed
@@ -149,6 +169,34 @@ def test_a_comparison_that_the_original_itself_decides_by_rounding_is_left_out()
     assert verdict.passed, verdict
     assert "1 of 2 samples left out" in verdict.warnings[0]
     assert not check(tie(0), tie(2.5), options).passed
+
+
+@pytest.mark.parametrize("op_type", ["Greater", "Less"])
+def test_inputs_move_both_ways_before_anything_is_called_wrong(op_type):
+    """A single number crosses a border in one of them alone."""
+
+    def compared(border):
+        nodes = [node("Sub", "x one", "d"), node(op_type, "d t", "y")]
+        weights = {"one": np.float32(1), "t": np.float32(border)}
+        return model(nodes, {"x": (FLOAT, [1, 1])}, {"y": (BOOL, [1, 1])}, weights)
+
+    options = VerifyOptions(inputs={"x": np.float32([[1], [3]])})
+    verdict = check(compared(0), compared(-1e-8 if op_type == "Greater" else 1e-8), options)
+    assert verdict.passed, verdict
+    assert "1 of 2 samples left out" in verdict.warnings[0]
+
+
+def test_a_nan_that_comes_and_goes_with_the_last_bit_says_nothing():
+    def root(factor):
+        nodes = [node("Mul", "x k", "h"), node("Sub", "h one", "d"), node("Sqrt", "d", "y")]
+        weights = {"k": np.float32(factor), "one": np.float32(1)}
+        return model(nodes, {"x": (FLOAT, [1, 8])}, {"y": (FLOAT, [1, 8])}, weights)
+
+    at_the_border, beside = np.ones((1, 8), np.float32), np.full((1, 8), 5, np.float32)
+    options = VerifyOptions(inputs={"x": np.concatenate([at_the_border, beside])})
+    verdict = check(root(1), root(1 - 2**-24), options)
+    assert verdict.passed, verdict
+    assert "where another rounding of the original gives another shape, NaN or infinity" in verdict.warnings[0]
 
 
 def test_outputs_that_never_vary_are_weak_evidence():
@@ -262,6 +310,11 @@ def test_in_doubt_the_weights_move_as_well():
     assert 2**-25 < level.error <= 2**-23
 
 
+def test_growth_is_divided_by_the_step_and_a_jump_is_not():
+    assert of_one_unit(8e-7, step=4, noise=2e-7) == 2e-7
+    assert of_one_unit(0.5, step=4, noise=2e-7) == 0.5
+
+
 def test_noise_of_zeros_is_that_of_ones():
     assert noise(sine(1, change=1), np.zeros((1, 64), np.float32)).error == pytest.approx(2**-23)
 
@@ -291,7 +344,7 @@ def test_noise_of_a_network_without_float_inputs_is_that_of_the_optimised_kernel
 
 
 def test_noise_of_integers_is_the_share_that_changes():
-    assert noise(tie(0), np.float32([[1, 1, 0, 0.5]])).error == 0.5
+    assert noise(tie(0), np.float32([[1, 2, 0, 0.5]])).error == 0.25
 
 
 def test_a_check_without_a_single_sample_says_nothing(monkeypatch):

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from bnfold.verification import VerifyOptions  # noqa: E402
 from bnfold.verifier.compare.tolerance import LIMITS  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
-from bnfold.verifier.programs.float64 import Float64Reference  # noqa: E402
+from bnfold.verifier.programs.float64 import Float64Reference, InFloat64  # noqa: E402
 from bnfold.verifier.programs.opening import open_program  # noqa: E402
 from bnfold.verifier.programs.parts.prove import Prover  # noqa: E402
 from tests.faults.programs import WAYS, compiled, faults, folded, network  # noqa: E402
@@ -80,7 +80,7 @@ def doubts(original, new, leaves, limits=SINGLE):
     graphs = [program.graph() for program in programs]
     proof = Prover(*graphs, programs[0].observe(graphs[0], leaves)).run()
     truth = Float64Reference(*programs, proof.equal)
-    return {name: truth.doubt(name, list(ours.results), leaves, pair, limits) for name, pair in values.items()}
+    return {name: truth.compare(name, list(ours.results), leaves, pair, limits).doubt for name, pair in values.items()}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -93,7 +93,7 @@ def test_results_that_lose_their_digits_are_equal_where_they_are_in_float64(kind
     verdict = check_torch(ours, theirs, options)
     assert verdict.passed, verdict
     assert any("in float64" in warning for warning in verdict.warnings)
-    monkeypatch.setattr(Float64Reference, "doubt", lambda *_: "nobody asked")
+    monkeypatch.setattr(Float64Reference, "compare", lambda *_: InFloat64(None, "nobody asked"))
     assert not check_torch(ours, theirs, options).passed
 
 

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from bnfold.verifier import VerifyOptions, check
+from bnfold.verifier.models.signature import Port
+from bnfold.verifier.run.session import Observation
+from bnfold.verifier.run.taming import Tamer
 from tests.verifier.small_models import FLOAT, HALF, model, node
 
 
@@ -50,3 +53,13 @@ def test_an_original_that_is_never_finite_is_compared_as_it_is():
     verdict = check(scaled(np.inf, 1), scaled(np.inf, 1, folded=True))
     assert verdict.passed
     assert not check(scaled(np.inf, 1), scaled(1, 1, folded=True)).passed
+
+
+def test_where_nothing_helps_no_further_sample_is_tried():
+    tamer, feeds = Tamer([Port("x", "tensor(float)", (1,))], fixed=()), {"x": np.ones(1, np.float32)}
+    never, runs = Observation([np.float32([np.nan])], {}), []
+    assert tamer.tame(feeds, never, lambda fed: runs.append(fed) or never) is None
+    assert runs
+    tried = len(runs)
+    assert tamer.tame(feeds, never, lambda fed: runs.append(fed) or never) is None
+    assert len(runs) == tried
