@@ -1,7 +1,7 @@
 """Data movement: any map passes, its parameters move as the data moves."""
 
 from bnfold.affine import Affine, Array
-from bnfold.rearrange import Step, Taking
+from bnfold.rearrange import Selection, Step
 from bnfold.refusal import Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Rearrangement
@@ -54,7 +54,7 @@ def confined(steps: tuple[Step, ...], affine: Affine) -> Affine:
     found = affine
     cut: set[int] = set()
     for step in steps:
-        if not isinstance(step, Taking) or step.axis in cut:
+        if not isinstance(step, Selection) or step.axis in cut:
             break
         cut.add(step.axis)
         if step.leaves_out:

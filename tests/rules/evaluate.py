@@ -7,7 +7,7 @@ from operator import mul
 import numpy as np
 
 from bnfold.affine import Affine, Widening
-from bnfold.rearrange import Regrouping, Repetition, Selection, Taking, Transposition
+from bnfold.rearrange import Regrouping, Repetition, Selection, Transposition
 from bnfold.semantics import (
     AffineMap,
     Attention,
@@ -185,14 +185,6 @@ def _(step: Transposition, x):
 def _(step: Regrouping, x):
     assert x.shape == step.source
     return x.reshape(step.target)
-
-
-@move.register
-def _(step: Taking, x):
-    assert x.shape[step.axis] == step.length
-    places = [step.start + step.step * place for place in range(step.count)]
-    assert all(0 <= place < step.length for place in places)
-    return np.take(x, np.array(places, np.intp), axis=step.axis)
 
 
 @move.register

@@ -21,8 +21,8 @@ from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.movement import decode_regrouping
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like
 from bnfold.frontends.common.undecodable import malformed
-from bnfold.rearrange import Dim
 from bnfold.refusal import Reason, Refusal
+from bnfold.regrouping import Dim
 from bnfold.semantics import Normalisation
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 
 from bnfold.frontends.aten.operators.row import AtenOperator
-from bnfold.rearrange import Dim
+from bnfold.regrouping import Dim
 from bnfold.semantics import Opaque
 
 Shape: TypeAlias = tuple[Dim, ...]
@@ -139,3 +139,12 @@ def values_in(arguments: dict[str, Argument]) -> Iterator[tuple[Slot, AtenValue]
             for place, element in enumerate(argument):
                 if isinstance(element, AtenValue):
                     yield (name, place), element
+
+
+def values_within(argument: Argument) -> Iterator[AtenValue]:
+    """The values that one argument holds, in lists of lists too."""
+    if isinstance(argument, AtenValue):
+        yield argument
+    elif isinstance(argument, (list, tuple)):
+        for element in argument:
+            yield from values_within(element)

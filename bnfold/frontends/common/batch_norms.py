@@ -6,8 +6,8 @@ import numpy as np
 
 from bnfold.affine import Affine, Array, PerChannel
 from bnfold.frontends.common.undecodable import Undecodable, malformed
-from bnfold.rearrange import Dim
 from bnfold.refusal import Refusal
+from bnfold.regrouping import Dim
 from bnfold.rules.affine_map import read_batch_norm_as_affine
 from bnfold.semantics import AffineMap, Form, Statistics
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from bnfold.affine import Array
 from bnfold.frontends.common.undecodable import Undecodable
-from bnfold.rearrange import Dim
 from bnfold.refusal import Reason
+from bnfold.regrouping import Dim
 from bnfold.semantics import Operand, Product, Sum
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from bnfold.frontends.common.undecodable import Undecodable
-from bnfold.rearrange import Dim
 from bnfold.refusal import Reason
+from bnfold.regrouping import Dim
 
 
 def known_length(shape: tuple[Dim, ...], axis: int) -> int:

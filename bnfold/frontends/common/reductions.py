@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from bnfold.rearrange import Dim
+from bnfold.regrouping import Dim
 from bnfold.semantics import Commuting, NoShift
 
 

@@ -23,7 +23,7 @@ from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torchscript.ir import Attributes, IrNode, IrValue, all_nodes, class_name
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.taps import Seen, Taps
-from bnfold.rearrange import Dim
+from bnfold.regrouping import Dim
 
 _NUMBERED_DTYPES = {
     dtype: number

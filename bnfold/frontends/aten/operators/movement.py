@@ -11,7 +11,7 @@ from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
-from bnfold.rearrange import Regrouping, Repetition, Step, Taking, Transposition
+from bnfold.rearrange import Regrouping, Repetition, Selection, Transposition
 from bnfold.refusal import Reason
 from bnfold.semantics import Rearrangement, Split
 
@@ -149,8 +149,7 @@ def decode_slice(call: AtenCall) -> Rearrangement:
     if takes_all and not isinstance(shape[axis], int):
         return Rearrangement(())
     length = known_length(shape, axis)
-    places = range(*slice(start, stop, step).indices(length))
-    return Rearrangement((Taking(axis, places.start, step, len(places), length),))
+    return Rearrangement((Selection(axis, range(length)[start:stop:step], length),))
 
 
 @FAMILY.operator("narrow", keeps=Keeps.ALL)
@@ -158,9 +157,9 @@ def decode_narrow(call: AtenCall) -> Rearrangement:
     """Source: torch.narrow."""
     shape = call.shape("self")
     axis = call.axis("dim", len(shape))
-    start = int(call.fixed("start"))
     length = known_length(shape, axis)
-    return Rearrangement((Taking(axis, start % max(length, 1), 1, int(call.fixed("length")), length),))
+    start = int(call.fixed("start")) % max(length, 1)
+    return Rearrangement((Selection(axis, range(start, start + int(call.fixed("length"))), length),))
 
 
 @FAMILY.operator("select")
@@ -169,7 +168,7 @@ def decode_select(call: AtenCall) -> Rearrangement:
     shape = call.shape("self")
     axis = call.axis("dim", len(shape))
     length = known_length(shape, axis)
-    taking: Step = Taking(axis, int(call.fixed("index")) % length, 1, 1, length)
+    taking = Selection(axis, (int(call.fixed("index")) % length,), length)
     one: Shape = (*shape[:axis], 1, *shape[axis + 1 :])
     return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
 

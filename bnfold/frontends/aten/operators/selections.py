@@ -10,8 +10,9 @@ from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.dimensions import known_length
 from bnfold.frontends.common.undecodable import Undecodable, malformed
-from bnfold.rearrange import Dim, Regrouping, Selection, Step, Transposition
+from bnfold.rearrange import Regrouping, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
+from bnfold.regrouping import Dim
 from bnfold.semantics import Commuting, Concatenation, Rearrangement, Split
 
 FAMILY = AtenFamily()

@@ -11,7 +11,7 @@ from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family, encodes
 from bnfold.frontends.onnx.reshape_target import read_target
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, reshaped
-from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Taking, Transposition
+from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Embedding, Rearrangement
 
@@ -151,10 +151,7 @@ def decode_gather(context: OnnxContext) -> Rearrangement | Commuting | Embedding
     places = [int(place) for place in index.reshape(-1).tolist()]
     if not all(-length <= place < length for place in places):
         raise malformed(f"Gather takes place {max(places, key=abs)} of {length}")
-    if len(places) == 1:
-        step: Step = Taking(axis, places[0] % length, 1, 1, length)
-    else:
-        step = Selection(axis, tuple(place % length for place in places), length)
+    step = Selection(axis, tuple(place % length for place in places), length)
     if index.ndim == 1:
         return Rearrangement((step,))
     taken = (*shape[:axis], len(places), *shape[axis + 1 :])
@@ -226,8 +223,7 @@ def _image(context: OnnxContext) -> Shape:
 
 def _taking(shape: Shape, axis: int, part: slice) -> Step:
     length = known_length(shape, axis)
-    places = _places(length, part.start, part.stop, part.step)
-    return Taking(axis, places.start, places.step, len(places), length)
+    return Selection(axis, _places(length, part.start, part.stop, part.step), length)
 
 
 def _places(length: int, start: int, stop: int, step: int) -> range:
