@@ -102,7 +102,7 @@ class Selection(Step):
 
     def confined(self, values: Array, neutral: float) -> Array:
         """Parameters for the input, at the places that the output shows; neutral at others."""
-        along = values.shape[: self.axis] + (self.length,) + values.shape[self.axis + 1 :]
+        along = (*values.shape[: self.axis], self.length, *values.shape[self.axis + 1 :])
         if not np.any(values != neutral) or prod(along) > MOST_NUMBERS:
             return values
         return self._at_places(self.push(values), neutral)

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any
 
 from bnfold.errors import ModelFormatError
-from bnfold.frontends.torch_archive.pickles import Call, Global, PickleRefusedError, peek_pickle, pickles_in
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, PickleRefusedError
+from bnfold.frontends.torch_archive.pickles import peek_pickle, pickles_in
 from bnfold.frontends.torch_archive.zip_reader import Buffer, Entry
 
 _ANYTHING = "a state dict or a whole module"

@@ -18,7 +18,7 @@ from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.torch_archive.clean import CleanArchive
 from bnfold.frontends.torch_archive.json_text import read_json
 from bnfold.frontends.torch_archive.layout import is_old_program, parts_of_program
-from bnfold.frontends.torch_archive.pickles import Call, Global, walk
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, walk
 from bnfold.frontends.torch_archive.program import ProgramChecker
 from bnfold.frontends.torch_archive.saved import Saved, read_safely, read_saved, rebuilt
 from bnfold.frontends.torch_archive.tensors import DTYPES, StoredTensor, check_extent

@@ -6,50 +6,17 @@ The instructions: Lib/pickletools.py of Python; those that torch writes: torch/c
 """
 
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from bnfold.errors import ModelFormatError
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, Persistent, PickleRefusedError, check_extent
 from bnfold.frontends.torch_archive.zip_reader import Buffer
 
 _MOST_INSTRUCTIONS = 2_000_000
 _MOST_BYTES = 2**26
-_MOST_VALUES = 10_000_000
-_DEEPEST = 150
 _LONGEST_INTEGER = 9
-
-
-class Global(NamedTuple):
-    """Something that a pickle names."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False)
-class Call:
-    """A call that a pickle asks for, or an object of a class that it names.
-
-    Attributes:
-        function: what is called, or the class.
-        arguments: of the call.
-        state: what the object is filled with afterwards; None for nothing.
-    """
-
-    function: Global
-    arguments: tuple[Any, ...]
-    state: Any = None
-
-
-@dataclass(eq=False)
-class Persistent:
-    """A reference to what lies outside the pickle: a storage of torch."""
-
-    name: Any
 
 
 @dataclass
@@ -72,10 +39,6 @@ class _Machine:
         return found
 
 
-class PickleRefusedError(Exception):
-    """A pickle asks for something that no program needs. The message goes after 'a pickle that'."""
-
-
 def read_pickle(data: Buffer, allows: Callable[[Global], bool]) -> Any:  # noqa: ANN401 - any inert value
     """What a pickle would build.
 
@@ -91,7 +54,7 @@ def read_pickle(data: Buffer, allows: Callable[[Global], bool]) -> Any:  # noqa:
         ModelFormatError: it is damaged, or larger than any that torch writes.
     """
     value = peek_pickle(data, allows)
-    _check_extent(value)
+    check_extent(value)
     return value
 
 
@@ -275,55 +238,3 @@ def _popped(machine: _Machine, count: int) -> list[Any]:
     above = machine.stack[-count:]
     del machine.stack[-count:]
     return above
-
-
-def parts_of(value: object) -> Iterator[object]:
-    """What a value holds, one level down."""
-    match value:
-        case Call():
-            yield from value.arguments
-            yield value.state
-        case Persistent():
-            yield value.name
-        case dict():
-            yield from value.keys()
-            yield from value.values()
-        case Global():
-            pass
-        case tuple() | list() | set():
-            yield from value
-
-
-def walk(value: object) -> Iterator[object]:
-    """Everything in a value, each object once."""
-    seen: dict[int, object] = {}
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if id(one) not in seen:
-            seen[id(one)] = one
-            yield one
-            waiting.extend(parts_of(one))
-
-
-def _check_extent(value: object) -> None:
-    """Refuse a value that holds itself, is nested too deep, or repeats its parts without end."""
-    sizes: dict[int, int] = {}
-    _weigh(value, sizes, 0)
-
-
-def _weigh(value: object, sizes: dict[int, int], depth: int) -> int:
-    if not isinstance(value, (Call, Persistent, dict, tuple, list, set)):
-        return 1
-    known = sizes.get(id(value))
-    if known == 0:
-        raise PickleRefusedError("holds a value that holds itself")
-    if depth > _DEEPEST:
-        raise PickleRefusedError(f"is nested deeper than {_DEEPEST} levels")
-    if known is None:
-        sizes[id(value)] = 0
-        known = 1 + sum(_weigh(part, sizes, depth + 1) for part in parts_of(value))
-        if known > _MOST_VALUES:
-            raise PickleRefusedError(f"repeats its parts to more than {_MOST_VALUES:,} values")
-        sizes[id(value)] = known
-    return known

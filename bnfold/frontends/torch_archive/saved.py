@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
-from bnfold.frontends.torch_archive.pickles import Call, Global, PickleRefusedError, read_pickle, walk
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, PickleRefusedError, walk
+from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.tensors import DTYPES, STORAGES, StoredTensor, tensor_of
 from bnfold.frontends.torch_archive.zip_reader import Buffer, read_zip
 

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.torch_archive.devices import Locations
 from bnfold.frontends.torch_archive.locations import relocated
-from bnfold.frontends.torch_archive.pickles import Call, Persistent, read_pickle
+from bnfold.frontends.torch_archive.pickle_values import Call, Persistent
+from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.scripts import CleanScript
 from bnfold.frontends.torch_archive.zip_reader import Buffer
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.torch_archive.names import is_dotted
-from bnfold.frontends.torch_archive.pickles import Call, Global, Persistent, PickleRefusedError, read_pickle, walk
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, Persistent, PickleRefusedError, walk
+from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.tensors import STORAGES, storage_of, tensor_of
 from bnfold.frontends.torch_archive.zip_reader import Buffer
 

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
-from bnfold.frontends.torch_archive.pickles import Call, Global, Persistent
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, Persistent
 
 STORAGES: Mapping[str, tuple[str, int]] = {
     "FloatStorage": ("float32", 4),

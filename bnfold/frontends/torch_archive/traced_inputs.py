@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from bnfold.errors import ModelFormatError
 from bnfold.frontends.torch_archive.layout import parts_of_script
-from bnfold.frontends.torch_archive.pickles import Call, Global, PickleRefusedError, read_pickle
+from bnfold.frontends.torch_archive.pickle_values import Call, Global, PickleRefusedError
+from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.tensors import STORAGES
 from bnfold.frontends.torch_archive.zip_reader import Entry
 

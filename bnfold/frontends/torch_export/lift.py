@@ -8,9 +8,6 @@ In a region of torch.autocast, conversions that operators make without a word ar
 one unseen.
 """
 
-import operator
-from collections import Counter
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,12 +20,13 @@ from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.instance_norms import mark_instance_norms
 from bnfold.frontends.aten.memory import join, settle_writes
-from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, Shape
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, values_within
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.aten.schema import effects_of
-from bnfold.frontends.common.fresh_names import fresh_name
 from bnfold.frontends.torch_export.autocast import Region, computes_in, conversion, is_truthful, region_in
 from bnfold.frontends.torch_export.bodies import Call, body_of, call_of, result_of
+from bnfold.frontends.torch_export.labels import Labels
+from bnfold.frontends.torch_export.results import form_of, outputs_of, parts_of
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Opaque
 
@@ -46,7 +44,7 @@ class _Lift:
         self.graph = AtenGraph()
         self._program = program
         self._values: dict[fx.Node, Argument] = {}
-        self._labels = _Labels(self._values)
+        self._labels = Labels(self._values)
         self._region: Region = {}
         self._states_types = True
         self._sealed: Opaque | None = None
@@ -54,7 +52,7 @@ class _Lift:
         self.graph.names.update(program.state_dict, program.constants)
         self.graph.names.update(node.name for node in program.graph.nodes)
         self._add_inputs()
-        for value in _flat(self._lift_graph(program.graph_module, program.graph)):
+        for value in values_within(self._lift_graph(program.graph_module, program.graph)):
             value.is_output = True
         mark_instance_norms(self.graph)
         settle_writes(self.graph)
@@ -70,7 +68,7 @@ class _Lift:
                 call = call_of(node, owner)
                 if call is None:
                     self._add_node(node)
-                elif call.wraps and _parts(node) is not None:
+                elif call.wraps and parts_of(node) is not None:
                     self._add_wrapped(call, owner)
                 else:
                     self._add_call(call, owner)
@@ -86,17 +84,17 @@ class _Lift:
         self._states_types = self._states_types and is_truthful(body, self._region)
         results = self._lift_graph(_module_of(reading, owner), body)
         self._region, self._states_types = around
-        for place, part in (_parts(call.node) or {}).items():
+        for place, part in (parts_of(call.node) or {}).items():
             self._values[part] = results[place] if isinstance(results, list) else results
 
     def _add_call(self, call: Call, owner: torch.nn.Module) -> None:
         """The operator, and behind it all that its bodies hold. It reads what they take, but for constants."""
         taken = {value for value in self._taken(call) if not isinstance(AtenConstants().read(value), Refusal)}
         op, arguments = self._operator(call.node)
-        read = [value for value in _flat(list(arguments.values())) if value not in taken]
-        outer = self._append(call.node, op, {"inputs": read}, _outputs(call.node), frozenset({"inputs"}))
+        read = [value for value in values_within(list(arguments.values())) if value not in taken]
+        outer = self._append(call.node, op, {"inputs": read}, outputs_of(call.node), frozenset({"inputs"}))
         around, outside, self._within = self._sealed, self._within, outer
-        shared = [*_flat(list(arguments.values())), *(value for value in outer.outputs if value is not None)]
+        shared = [*values_within(list(arguments.values())), *(value for value in outer.outputs if value is not None)]
         if call.spelling is None:
             self._sealed = Opaque(
                 Reason.FOREIGN_DOMAIN,
@@ -107,8 +105,8 @@ class _Lift:
                 argument = self._argument(operand.argument)
                 is_the_same = operand.is_fixed and (not isinstance(argument, AtenValue) or argument in taken)
                 self._values[inner] = argument if is_the_same else self._entry(inner, outer)
-                shared += _flat(self._values[inner])
-            for value in _flat(self._lift_graph(_module_of(reading, owner), body)):
+                shared += values_within(self._values[inner])
+            for value in values_within(self._lift_graph(_module_of(reading, owner), body)):
                 value.is_output = True
                 value.edge = value.edge or outer.label
                 shared.append(value)
@@ -118,10 +116,10 @@ class _Lift:
     def _taken(self, call: Call) -> list[AtenValue]:
         """What the bodies take that every run of them gets as it is, and nothing else of the operator looks at."""
         operands = call.operands
-        changed = set(_flat([self._argument(operand.argument) for operand in operands if not operand.is_fixed]))
+        changed = set(values_within([self._argument(operand.argument) for operand in operands if not operand.is_fixed]))
         return [
             value
-            for value in _flat([self._argument(operand.argument) for operand in operands if operand.is_fixed])
+            for value in values_within([self._argument(operand.argument) for operand in operands if operand.is_fixed])
             if value not in changed
         ]
 
@@ -132,7 +130,7 @@ class _Lift:
 
     def _new_value(self, node: fx.Node, *, is_input: bool = False) -> AtenValue:
         name = node.name if node.graph is self._program.graph else self.graph.fresh_name(node.name)
-        shape, dtype = _form(node.meta.get("val"))
+        shape, dtype = form_of(node.meta.get("val"))
         return AtenValue(name, is_input=is_input, shape=shape, dtype=dtype if self._states_types else None, origin=node)
 
     def _add_inputs(self) -> None:
@@ -143,7 +141,7 @@ class _Lift:
             spec = specs.get(node.name)
             target = spec.target if spec is not None and spec.kind is not InputKind.USER_INPUT else None
             tensor = self._stored(target)
-            shape, dtype = _form(node.meta.get("val"))
+            shape, dtype = form_of(node.meta.get("val"))
             value = AtenValue(
                 node.name if tensor is None or target is None else target,
                 is_input=tensor is None,
@@ -162,7 +160,7 @@ class _Lift:
         return stored if isinstance(stored, torch.Tensor) else None
 
     def _add_node(self, node: fx.Node) -> None:
-        parts = _parts(node)
+        parts = parts_of(node)
         op, arguments = self._operator(node)
         if op == _UNBIND and parts is not None:
             for place, part in parts.items():
@@ -177,7 +175,7 @@ class _Lift:
         dtype = computes_in(node, op, self._region)
         if dtype is not None:
             arguments = {name: self._converted(argument, dtype) for name, argument in arguments.items()}
-        made = self._append(node, op, arguments, _outputs(node), views, writes)
+        made = self._append(node, op, arguments, outputs_of(node), views, writes)
         if dtype is not None and made.outputs[0] is not None:
             made.outputs[0].dtype = dtype
 
@@ -246,69 +244,6 @@ class _Lift:
         return argument if argument is None or isinstance(argument, plain) else UNKNOWN
 
 
-class _Labels:
-    """What people call operators, by the module that called them: labels, each given once.
-
-    Args:
-        values: what is known of the nodes that were lifted so far.
-    """
-
-    def __init__(self, values: Mapping[fx.Node, Argument]) -> None:
-        self._values = values
-        self._paths: dict[fx.Node, str] = {}
-        self._counts: dict[fx.Graph, Counter[str]] = {}
-        self._taken: set[str] = set()
-
-    def enter(self, graph: fx.Graph) -> None:
-        """A graph whose nodes are asked for next; what it takes is lifted."""
-        paths = {
-            node: _module_path(node) or self._owner_of_parameters(node)
-            for node in graph.nodes
-            if node.op == "call_function" and node.target is not operator.getitem
-        }
-        self._paths |= paths
-        self._counts[graph] = Counter(paths.values())
-
-    def of(self, node: fx.Node) -> str:
-        """The module that called a node where it called nothing else, else that with the node's name behind."""
-        path = self._paths.get(node, "")
-        alone = path and self._counts[node.graph][path] == 1
-        return fresh_name(path if alone else ".".join(filter(None, (path, node.name))), self._taken)
-
-    def _owner_of_parameters(self, node: fx.Node) -> str:
-        """Of the first parameter that an operator reads: bodies of torch.cond and loops know nothing of modules."""
-        if not isinstance(node.target, torch._ops.OpOverload):
-            return ""
-        for source in node.all_input_nodes:
-            value = self._values.get(source)
-            if isinstance(value, AtenValue) and value.parameter is not None and "." in value.name:
-                return value.name.rpartition(".")[0]
-        return ""
-
-
-def _module_path(node: fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
-
-
-def _parts(node: fx.Node) -> dict[int, fx.Node] | None:
-    """The nodes that take one result of several each, by place; None where the result is one, or is used as a whole."""
-    if not isinstance(node.meta.get("val"), (list, tuple)):
-        return None
-    parts: dict[int, fx.Node] = {}
-    for user in node.users:
-        place = user.args[1] if user.target is operator.getitem else None
-        if not isinstance(place, int) or place < 0 or place in parts:
-            return None
-        parts[place] = user
-    return parts
-
-
-def _outputs(node: fx.Node) -> list[fx.Node | None]:
-    parts = _parts(node)
-    return [node] if parts is None else [parts.get(place) for place in range(max(parts, default=-1) + 1)]
-
-
 def _module_of(reading: fx.Node, owner: torch.nn.Module) -> fx.GraphModule:
     body = body_of(reading, owner)
     if body is None:
@@ -316,22 +251,7 @@ def _module_of(reading: fx.Node, owner: torch.nn.Module) -> fx.GraphModule:
     return body
 
 
-def _form(val: Any) -> tuple[Shape | None, torch.dtype | None]:  # noqa: ANN401 - meta data of any node
-    """Shape and type; lengths that are not known before run time by their expressions."""
-    if not isinstance(val, torch.Tensor):
-        return None, None
-    return tuple(length if isinstance(length, int) else str(length) for length in val.shape), val.dtype
-
-
 def _mutated(program: ExportedProgram) -> set[str]:
     """Parameters and buffers that get new values from the program's outputs."""
     signature = program.graph_signature
     return {*signature.buffers_to_mutate.values(), *getattr(signature, "parameters_to_mutate", {}).values()}
-
-
-def _flat(argument: Argument) -> Iterator[AtenValue]:
-    if isinstance(argument, AtenValue):
-        yield argument
-    elif isinstance(argument, list):
-        for element in argument:
-            yield from _flat(element)

@@ -4,8 +4,7 @@ Bodies of branches and loops are listed behind the node that holds them. That no
 outside, and a body's results are pinned: so folds work inside a body, and nothing crosses its edge.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,11 +12,9 @@ import torch
 
 from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.memory import join, settle_writes
-from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, reads_values
-from bnfold.frontends.aten.operators.row import Keeps
+from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, reads_values, values_within
 from bnfold.frontends.aten.operators.table import operator_of
-from bnfold.frontends.aten.schema import MemoryEffects, effects_of
-from bnfold.frontends.common.fresh_names import fresh_name
+from bnfold.frontends.aten.schema import effects_of
 from bnfold.frontends.torchscript.flattening import Lists, taken_block
 from bnfold.frontends.torchscript.ir import (
     AttributeKey,
@@ -25,29 +22,17 @@ from bnfold.frontends.torchscript.ir import (
     IrBlock,
     IrGraph,
     IrNode,
-    IrSchema,
     IrValue,
     ModuleObject,
 )
+from bnfold.frontends.torchscript.labels import Labels
 from bnfold.frontends.torchscript.parameters import HeldValues
 from bnfold.frontends.torchscript.prepare import Prepared
-from bnfold.frontends.torchscript.shapes import TensorType
-from bnfold.refusal import Reason
-from bnfold.semantics import Opaque
+from bnfold.frontends.torchscript.schemas import argument_names, effects_without_schema, operator_name, schema_of
+from bnfold.frontends.torchscript.shapes import TensorType, why_rank_may_differ
 
 # They give back what they were given, of a narrower type.
 _PASSED_ON = frozenset({"prim::unchecked_cast", "aten::_unwrap_optional"})
-# Without schemas, and without effects on the tensors in what they are given.
-_HARMLESS = frozenset(
-    f"prim::{name}"
-    for name in """
-    CreateObject DictConstruct EnumName EnumValue GetAttr ListConstruct ListUnpack Print RaiseException SetAttr
-    TupleConstruct TupleIndex TupleSlice TupleUnpack Uninitialized isinstance tolist unchecked_cast
-    """.split()  # noqa: SIM905 - a list of strings would take twenty lines
-)
-# "layer1(Sequential).0(BasicBlock).bn1(BatchNorm2d).UNKNOWN_INSTANCE(UNKNOWN_TYPE)"
-_MODULE = re.compile(r"([^.()]+)\(")
-_NOBODY = frozenset({"SELF", "UNKNOWN_INSTANCE", "TOP"})
 
 
 @dataclass(frozen=True)
@@ -118,7 +103,7 @@ class _Lifting:
         self._seen: set[AtenValue] = set()
         attributes = Attributes(root, graph)
         self._held = HeldValues(self.graph, attributes, written)
-        self._labels = _Labels(attributes)
+        self._labels = Labels(attributes)
         self._lists = Lists(graph)
         self._values: dict[str, Argument] = {}
         self._within: AtenNode | None = None
@@ -175,15 +160,15 @@ class _Lifting:
         return selections
 
     def _lift_operator(self, node: IrNode) -> AtenNode:
-        schema = _schema_of(node)
+        schema = schema_of(node)
         lifted = AtenNode(
-            operator_of(_operator_name(node, schema)),
-            dict(zip(_argument_names(node, schema), map(self._argument, node.inputs()), strict=True)),
+            operator_of(operator_name(node, schema)),
+            dict(zip(argument_names(node, schema), map(self._argument, node.inputs()), strict=True)),
             [],
             self._labels.node(node),
             origin=node,
         )
-        effects = _effects(node, lifted) if schema is None else effects_of(schema)
+        effects = effects_without_schema(node, frozenset(lifted.arguments)) if schema is None else effects_of(schema)
         lifted.writes, lifted.views = effects.writes, effects.views
         lifted.outputs = self._outputs(node, lifted.label)
         if not lifted.outputs:
@@ -191,27 +176,9 @@ class _Lifting:
             join([*shown, *self._held.set_by(node)])
         return self._append(lifted)
 
-    def _why_sealed(self, node: AtenNode) -> Opaque | None:
-        """In a branch that no example takes, what comes from outside may have another rank than it was seen with.
-
-        A branch may run where x.dim() is 3, and the examples have two axes. Only an operator that keeps the rank, and
-        whose result has one that the program fixes, says that it is the same.
-        """
-        results = [value for value in node.outputs if value is not None]
-        if node.within is None or any(value in self._seen for value in results):
-            return None
-        for place, value in enumerate(node.inputs):
-            keeps_rank = place == 0 and Keeps.RANK in node.operator.keeps
-            if value in self._seen and not (keeps_rank and _are_of_one_rank(value, *results[:1])):
-                return Opaque(
-                    Reason.UNKNOWN_SHAPE,
-                    f"no sample takes the branch that it stands in, where {value.name!r} may have another rank",
-                )
-        return None
-
     def _append(self, node: AtenNode) -> AtenNode:
         node.within = self._within
-        node.sealed = self._why_sealed(node)
+        node.sealed = why_rank_may_differ(node, self._seen)
         return self.graph.append(node)
 
     def _outputs(self, node: IrNode, label: str) -> list[AtenValue | None]:
@@ -284,7 +251,7 @@ class _Lifting:
                 for pair, first, inner in zip(carried, list(node.inputs())[2:], taken[1:], strict=True)
             ]
         for values in carried:
-            join(value for held in values for value in _flat(self._argument(held)))
+            join(value for held in values for value in values_within(self._argument(held)))
 
     def _constant(self, node: IrNode) -> Argument:
         constant = node.output().toIValue()
@@ -315,80 +282,6 @@ class _Lifting:
                 self._pin(element, edge)
 
 
-class _Labels:
-    """What people call nodes and tensors, by the module that made them: labels, each given once.
-
-    Args:
-        attributes: of the graph.
-    """
-
-    def __init__(self, attributes: Attributes) -> None:
-        self._attributes = attributes
-        self._taken: set[str] = set()
-
-    def input(self, value: IrValue) -> str:
-        """An argument of forward: as its signature calls it."""
-        return re.sub(r"\.\d+$", "", value.debugName())
-
-    def node(self, node: IrNode) -> str:
-        """The module whose parameters the node reads, else the module that it stands in and the operator."""
-        kind = node.kind().partition("::")[2]
-        owner = self._owner_of_parameters(node)
-        if owner:
-            return fresh_name(owner, self._taken)
-        module = ".".join(name for name in _MODULE.findall(node.getModuleHierarchy()) if name not in _NOBODY)
-        return fresh_name(f"{module}.{kind}" if module else kind, self._taken)
-
-    def constant(self, node: IrNode) -> str:
-        """A tensor that stands in the code."""
-        return f"constant_{re.sub(r'[^0-9A-Za-z_]', '_', node.output().debugName())}"
-
-    def _owner_of_parameters(self, node: IrNode) -> str:
-        for value in node.inputs():
-            if value.type().kind() in ("TensorType", "OptionalType"):
-                attribute = self._attributes.behind(value)
-                if attribute is not None and attribute.path:
-                    return ".".join(attribute.path)
-        return ""
-
-
-def _schema_of(node: IrNode) -> IrSchema | None:
-    text = node.schema()
-    return None if text == "(no schema)" else torch._C.parse_schema(text)
-
-
-def _operator_name(node: IrNode, schema: IrSchema | None) -> str:
-    """The operator; arithmetic on numbers and lists is called by its overload, so that nobody takes it for tensors'."""
-    kind = str(node.kind())
-    if (
-        schema is None
-        or not operator_of(kind).may_be_affine
-        or any(str(result.type) == "Tensor" for result in schema.returns)
-    ):
-        return kind
-    return f"{kind}.{schema.overload_name}"
-
-
-def _argument_names(node: IrNode, schema: IrSchema | None) -> Iterator[str]:
-    count = node.inputsSize()
-    known = [] if schema is None else [argument.name for argument in schema.arguments]
-    return iter(known if len(known) == count else [f"input_{index}" for index in range(count)])
-
-
-def _effects(node: IrNode, lifted: AtenNode) -> MemoryEffects:
-    """Of an operator without a schema: its results may show all that it is given; some may also write to it."""
-    names = frozenset(lifted.arguments)
-    return MemoryEffects(frozenset() if node.kind() in _HARMLESS else names, names)
-
-
-def _flat(argument: Argument) -> Iterator[AtenValue]:
-    if isinstance(argument, AtenValue):
-        yield argument
-    elif isinstance(argument, (list, tuple)):
-        for element in argument:
-            yield from _flat(element)
-
-
 def _capture(branch: AtenNode, inner: Sequence[AtenNode]) -> None:
     """Let a node with bodies read what they read from outside."""
     made = {value for node in inner for value in node.outputs}
@@ -400,8 +293,3 @@ def _capture(branch: AtenNode, inner: Sequence[AtenNode]) -> None:
     branch.arguments["captured"] = list(captured)
     for place, value in enumerate(captured):
         value.readers.append((branch, ("captured", place)))
-
-
-def _are_of_one_rank(*values: AtenValue) -> bool:
-    shapes = [value.shape for value in values]
-    return None not in shapes and len({len(shape) for shape in shapes if shape is not None}) == 1

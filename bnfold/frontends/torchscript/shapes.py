@@ -10,7 +10,7 @@ that keep them.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
@@ -18,12 +18,15 @@ from typing import Any, TypeVar
 import torch
 from torch.utils import _pytree as pytree
 
+from bnfold.frontends.aten.node import AtenNode, AtenValue
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torchscript.ir import Attributes, IrNode, IrValue, all_nodes, class_name
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.taps import Seen, Taps
+from bnfold.refusal import Reason
 from bnfold.regrouping import Dim
+from bnfold.semantics import Opaque
 
 _NUMBERED_DTYPES = {
     dtype: number
@@ -223,3 +226,34 @@ def _carry_on(nodes: list[IrNode], facts: dict[str, _Fact]) -> None:
 def _is_always_met(node: IrNode, value: IrValue) -> bool:
     """Whether a node runs whenever a value is made: what stands in a branch says nothing of what is made outside."""
     return bool(node.owningBlock().paramNode() == value.node().owningBlock().paramNode())
+
+
+def why_rank_may_differ(node: AtenNode, seen: Collection[AtenValue]) -> Opaque | None:
+    """In a branch that no example takes, what comes from outside may have another rank than it was seen with.
+
+    A branch may run where x.dim() is 3, and the examples have two axes. Only an operator that keeps the rank, and
+    whose result has one that the program fixes, says that it is the same.
+
+    Args:
+        node: any, which knows the branch that it stands in.
+        seen: values that an example had; of all others is known what the program fixes.
+
+    Returns:
+        Why nothing is known of the node; None where nothing speaks against it.
+    """
+    results = [value for value in node.outputs if value is not None]
+    if node.within is None or any(value in seen for value in results):
+        return None
+    for place, value in enumerate(node.inputs):
+        keeps_rank = place == 0 and Keeps.RANK in node.operator.keeps
+        if value in seen and not (keeps_rank and _are_of_one_rank(value, *results[:1])):
+            return Opaque(
+                Reason.UNKNOWN_SHAPE,
+                f"no sample takes the branch that it stands in, where {value.name!r} may have another rank",
+            )
+    return None
+
+
+def _are_of_one_rank(*values: AtenValue) -> bool:
+    shapes = [value.shape for value in values]
+    return None not in shapes and len({len(shape) for shape in shapes if shape is not None}) == 1

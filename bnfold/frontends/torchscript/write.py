@@ -1,6 +1,5 @@
 """The journal of an AtenGraph, repeated on the TorchScript graph that it was lifted from."""
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,19 +15,18 @@ from bnfold.frontends.aten.journal import (
     ParameterChanged,
 )
 from bnfold.frontends.aten.node import Argument, AtenNode, AtenValue
+from bnfold.frontends.torchscript.insertion import insert_attribute, insert_constant, insert_list, insert_operator
 from bnfold.frontends.torchscript.ir import (
     Attribute,
     AttributeKey,
     Attributes,
-    IrGraph,
     IrNode,
-    IrSchema,
     IrValue,
-    ModuleObject,
     parameter_name,
 )
 from bnfold.frontends.torchscript.lift import Lifted
 from bnfold.frontends.torchscript.members import NewAttribute, ParameterPlacement
+from bnfold.frontends.torchscript.schemas import input_index
 
 
 class Replay:
@@ -121,26 +119,26 @@ class Replay:
     def _read(self, argument: Argument, before: IrNode) -> IrValue:
         """An argument, readable at a node."""
         if isinstance(argument, (list, tuple)) and any(isinstance(element, AtenValue) for element in argument):
-            return _insert_list(self._graph, before, [self._read(element, before) for element in argument])
+            return insert_list(self._graph, before, [self._read(element, before) for element in argument])
         if not isinstance(argument, AtenValue):
-            return _insert_constant(self._graph, before, argument)
+            return insert_constant(self._graph, before, argument)
         held = self.holder(argument)
         if held is not None:
             return held
         if isinstance(argument.origin, Attribute):
-            return _insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
+            return insert_attribute(self._graph, before, self._root, argument.origin.path, argument.origin.name)
         return self._read_new(argument, before)
 
     def _read_new(self, value: AtenValue, before: IrNode) -> IrValue:
         """A parameter that is not in the program yet: a constant where all are, else an attribute of a module."""
         if self._in_constants:
             start = next(iter(self._graph.nodes()))
-            self._hold(value, _insert_constant(self._graph, start, _present(value)))
+            self._hold(value, insert_constant(self._graph, start, _present(value)))
             return self._live[self._names[value]]
         if value not in self._new:
             self._new[value] = self._placement.reserve(value.name)
         new = self._new[value]
-        return _insert_attribute(self._graph, before, self._root, new.path, new.name)
+        return insert_attribute(self._graph, before, self._root, new.path, new.name)
 
     def _set_argument(self, node: AtenNode, slot: tuple[str, int | None], argument: Argument) -> None:
         name, place = slot
@@ -148,16 +146,16 @@ class Replay:
             self._lists[node, name] = None
             return
         target = self._node(node)
-        target.replaceInput(_input_index(target, name), self._read(argument, target))
+        target.replaceInput(input_index(target, name), self._read(argument, target))
 
     def _rebuild_list(self, node: AtenNode, name: str) -> None:
         target = self._node(node)
-        target.replaceInput(_input_index(target, name), self._read(node.arguments[name], target))
+        target.replaceInput(input_index(target, name), self._read(node.arguments[name], target))
 
     def _replace_operator(self, change: OperatorReplaced) -> None:
         old = self._node(change.node)
         arguments = self._arguments(change.arguments, old)
-        new = _insert_operator(self._graph, old, change.op, arguments)
+        new = insert_operator(self._graph, old, change.op, arguments)
         self._nodes[change.node] = new
         self._move(old.output(), new.output())
         old.destroy()
@@ -168,7 +166,7 @@ class Replay:
         self._hold(change.inner, inner)
         arguments = self._arguments(change.node.arguments, after)
         readers = [(use.user, use.offset) for use in inner.uses()]
-        new = _insert_operator(self._graph, after, change.node.op, arguments)
+        new = insert_operator(self._graph, after, change.node.op, arguments)
         for user, offset in readers:
             user.replaceInput(offset, new.output())
         self._nodes[change.node] = new
@@ -199,7 +197,7 @@ class Replay:
         if not isinstance(held, Attribute):
             old = self.holder(value)
             if old is not None:
-                self._move(old, _insert_constant(self._graph, old.node(), tensor))
+                self._move(old, insert_constant(self._graph, old.node(), tensor))
         elif self._is_protected(held):
             self._reroute(held, tensor)
         else:
@@ -229,7 +227,7 @@ class Replay:
         new = self._placement.reserve(f"{held.dotted}_folded")
         self._placement.fill(new, tensor)
         for node in Attributes(self._root, self._graph).reads().get(held.key, ()):
-            own = _insert_attribute(self._graph, node, self._root, new.path, new.name)
+            own = insert_attribute(self._graph, node, self._root, new.path, new.name)
             node.output().replaceAllUsesWith(own)
 
     @cached_property
@@ -256,97 +254,3 @@ def _present(value: AtenValue) -> torch.Tensor:
     if value.parameter is None:
         raise InternalError(f"{value.name!r} is no parameter")
     return value.parameter
-
-
-def _insert_constant(graph: IrGraph, before: IrNode, constant: object) -> IrValue:
-    """A constant that stands before a node."""
-    with graph.insert_point_guard(before):
-        return graph.insertConstant(constant)
-
-
-def _insert_list(graph: IrGraph, before: IrNode, elements: Sequence[IrValue]) -> IrValue:
-    """A list of tensors that stands before a node."""
-    node = graph.create("prim::ListConstruct", list(elements))
-    node.output().setType(torch._C.ListType.ofTensors())
-    return node.insertBefore(before).output()
-
-
-def _insert_attribute(graph: IrGraph, before: IrNode, root: ModuleObject, path: Sequence[str], name: str) -> IrValue:
-    """Read a tensor that a module holds, before a node.
-
-    Args:
-        graph: its first input is the top module.
-        before: the node.
-        root: the top module.
-        path: names from the top module to the one that holds the tensor.
-        name: of the tensor.
-    """
-    value, module = next(iter(graph.inputs())), root
-    for step in path:
-        module = module.getattr(step)
-        value = _get(graph, before, value, step, module._type())
-    return _get(graph, before, value, name, torch._C.TensorType.get())
-
-
-def _get(graph: IrGraph, before: IrNode, owner: IrValue, name: str, type_: object) -> IrValue:
-    node = graph.create("prim::GetAttr", [owner])
-    node.s_("name", name)
-    node.output().setType(type_)
-    return node.insertBefore(before).output()
-
-
-def _schema_for(op: str, arguments: Mapping[str, Any]) -> IrSchema:
-    """The overload of an operator that takes these arguments: those that it lacks have defaults.
-
-    Args:
-        op: qualified name without overload.
-        arguments: by name; torch._C.Value for tensors, constants else.
-
-    Raises:
-        InternalError: there is none.
-    """
-    for schema in torch._C._jit_get_schemas_for_operator(op):
-        known = {argument.name: argument for argument in schema.arguments}
-        if set(arguments) <= set(known) and all(
-            _takes(entry, arguments[name]) if name in arguments else entry.has_default_value()
-            for name, entry in known.items()
-        ):
-            return schema
-    raise InternalError(f"torch {torch.__version__} has no {op} that takes {', '.join(arguments)}")
-
-
-def _takes(entry: Any, argument: object) -> bool:  # noqa: ANN401 - torch has no public name for it
-    type_ = str(entry.type)
-    if isinstance(argument, torch._C.Value):
-        return type_ == str(argument.type()) or (argument.type().kind() == "TensorType" and "Tensor" in type_)
-    if isinstance(argument, (int, float)):
-        return "Tensor" not in type_
-    return True
-
-
-def _insert_operator(graph: IrGraph, after: IrNode, op: str, arguments: Mapping[str, Any]) -> IrNode:
-    """An operator with one tensor as its result, behind a node; constants it needs stand before that node.
-
-    Args:
-        graph: the graph.
-        after: the node.
-        op: qualified name without overload.
-        arguments: by name, those left out have their defaults.
-    """
-    schema = _schema_for(op, arguments)
-    inputs = []
-    for entry in schema.arguments:
-        argument = arguments.get(entry.name, entry.default_value)
-        is_there = isinstance(argument, torch._C.Value)
-        inputs.append(argument if is_there else _insert_constant(graph, after, argument))
-    node = graph.create(op, inputs)
-    node.output().setType(torch._C.TensorType.get())
-    node.insertAfter(after)
-    node.copyMetadata(after)
-    return node
-
-
-def _input_index(node: IrNode, name: str) -> int:
-    """Where a node takes the argument of this name."""
-    schema = torch._C.parse_schema(node.schema())
-    return [argument.name for argument in schema.arguments].index(name)
