@@ -16,6 +16,7 @@ from bnfold.frontends.onnx.indexing import index_model
 from bnfold.frontends.onnx.lowering import encode_lowered
 from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.ranks import complete_shapes
+from bnfold.frontends.onnx.rewiring import Rewiring
 from bnfold.frontends.onnx.shapes import infer_shapes
 from bnfold.frontends.onnx.spellings import find_spellings
 from bnfold.frontends.onnx.storage import TensorStore
@@ -50,7 +51,8 @@ class OnnxPort:
         self._store = store
         self._index: GraphIndex = index_model(model)
         self._constants = OnnxConstants(store, keep_overridable=keep_overridable)
-        self._editor = ModelEditor(self._index, self._constants)
+        self._rewiring = Rewiring(self._index, self._constants)
+        self._editor = ModelEditor(self._rewiring, self._constants)
         self._left_alone = LeftAlone(self.nodes(), exclude, without)
         infer_shapes(self._index)
         complete_shapes(self._index, self._constants)
@@ -58,7 +60,7 @@ class OnnxPort:
 
     def finish(self) -> list[onnx.TensorProto]:
         """Write all changes into the model; see `writer.write`."""
-        return write(self._editor, self._store.weights)
+        return write(self._rewiring, self._store.weights)
 
     @property
     def unmatched(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class OnnxPort:
 
     def nodes(self) -> Iterable[OnnxNode]:
         """All nodes that are there now, scope by scope, in the order of the file."""
-        return self._editor.nodes()
+        return self._rewiring.nodes()
 
     def number(self, node: OnnxNode) -> int:
         """Which node it was before any fold; -1 where a fold added it."""
@@ -103,7 +105,7 @@ class OnnxPort:
 
     def merge(self, node: OnnxNode, source: int, twin: OnnxNode) -> None:
         """Remove a node; its readers read the output of its twin."""
-        self._editor.merge(node, source, twin)
+        self._rewiring.merge(node, source, twin)
 
     def inputs(self, node: OnnxNode) -> Sequence[OnnxValue | None]:
         """The node's inputs."""
@@ -182,7 +184,7 @@ class OnnxPort:
     def lower(self, edit: OnnxEdit) -> Sequence[OnnxNode]:
         """Carry out an edit; the node itself stays, as another operator, and one may stand behind it."""
         self._editor.apply(edit)
-        return (edit.node, *self._editor.added_nodes.get(edit.node, ()))
+        return (edit.node, *self._rewiring.added_nodes.get(edit.node, ()))
 
     def added_nodes(self, edit: OnnxEdit) -> int:
         """An Add, where the node has no room for a bias."""
@@ -209,20 +211,20 @@ class OnnxPort:
 
     def rename(self, value: OnnxValue) -> None:
         """Give a tensor with other values a fresh name."""
-        self._editor.rename(value)
+        self._rewiring.rename(value)
 
     def bypass_upstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; its input's producer takes over its output's name."""
-        self._editor.bypass_upstream(node, source)
+        self._rewiring.bypass_upstream(node, source)
 
     def bypass_downstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; its readers read its input."""
-        self._editor.bypass_downstream(node, source)
+        self._rewiring.bypass_downstream(node, source)
 
     def drop_operand(self, node: OnnxNode, slot: int) -> None:
         """Let a Sum add one tensor less."""
-        self._editor.drop_operand(node, slot)
+        self._rewiring.drop_operand(node, slot)
 
     def remove(self, node: OnnxNode) -> None:
         """Remove a node that nobody reads."""
-        self._editor.remove(node)
+        self._rewiring.remove(node)

@@ -1,4 +1,4 @@
-"""Puts what the editor did into the protobuf: only entries that changed are touched."""
+"""Puts what was rewired into the protobuf: only entries that changed are touched."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, MutableSequence
@@ -10,18 +10,18 @@ import onnx.numpy_helper
 
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.annotations import drop_quantization, drop_training, fit_devices
-from bnfold.frontends.onnx.editor import ModelEditor
 from bnfold.frontends.onnx.graph import OnnxValue, Scope
 from bnfold.frontends.onnx.large_weights import LargeWeights
 from bnfold.frontends.onnx.overridable import LAST_IR_WITH_INITIALIZERS_AS_INPUTS
+from bnfold.frontends.onnx.rewiring import Rewiring
 from bnfold.intake.tensors import is_external
 
 
-def write(editor: ModelEditor, weights: LargeWeights | None = None) -> list[onnx.TensorProto]:
-    """Carry the editor's changes over into the model.
+def write(graph: Rewiring, weights: LargeWeights | None = None) -> list[onnx.TensorProto]:
+    """Carry the changes over into the model.
 
     Args:
-        editor: what was changed.
+        graph: what was changed.
         weights: take large weights of the main graph; None where the protobuf takes them all.
 
     Returns:
@@ -29,17 +29,17 @@ def write(editor: ModelEditor, weights: LargeWeights | None = None) -> list[onnx
     """
     moved_inside: list[onnx.TensorProto] = []
     stored_in, removed_in, renamed_in, reshaped_in = (
-        _by_scope(values) for values in (editor.stored_anew, editor.removed_values, editor.renamed, editor.reshaped)
+        _by_scope(values) for values in (graph.stored_anew, graph.removed_values, graph.renamed, graph.reshaped)
     )
-    for scope in editor.index.scopes:
+    for scope in graph.index.scopes:
         stored, gone, renamed = stored_in[id(scope)], removed_in[id(scope)], renamed_in[id(scope)]
         removed = {value.name for value in gone}
-        _write_names(scope, {editor.renamed[value]: value.name for value in renamed})
-        _write_nodes(editor, scope)
+        _write_names(scope, {graph.renamed[value]: value.name for value in renamed})
+        _write_nodes(graph, scope)
         for value in stored:
-            parameter = editor.constants.changed[value]
-            if _holds_initializers(editor, scope):
-                outside = weights if scope is editor.index.main else None
+            parameter = graph.constants.changed[value]
+            if _holds_initializers(graph, scope):
+                outside = weights if scope is graph.index.main else None
                 moved_inside += _write_initializer(scope, value, parameter, outside)
             else:
                 scope.proto.node.insert(0, _constant_node(value, parameter))
@@ -47,11 +47,11 @@ def write(editor: ModelEditor, weights: LargeWeights | None = None) -> list[onnx
         _drop_entries(scope.proto.value_info, removed | undescribed)
         if isinstance(scope.proto, onnx.GraphProto):
             _drop_entries(scope.proto.initializer, removed)
-            _write_inputs(editor, scope, stored, removed)
-            changed = {editor.renamed.get(value, value.name) for value in (*gone, *stored, *renamed)}
+            _write_inputs(graph, scope, stored, removed)
+            changed = {graph.renamed.get(value, value.name) for value in (*gone, *stored, *renamed)}
             drop_quantization(scope.proto, changed)
-            if scope is editor.index.main:
-                drop_training(editor.index.model, changed)
+            if scope is graph.index.main:
+                drop_training(graph.index.model, changed)
     return moved_inside
 
 
@@ -73,22 +73,22 @@ def _write_names(scope: Scope, names: Mapping[str, str]) -> None:
         entry.name = names.get(entry.name, entry.name)
 
 
-def _write_nodes(editor: ModelEditor, scope: Scope) -> None:
+def _write_nodes(graph: Rewiring, scope: Scope) -> None:
     for position in reversed(range(len(scope.nodes))):
         node = scope.nodes[position]
-        for added in reversed(editor.added_nodes.get(node, [])):
-            if added not in editor.removed_nodes:
+        for added in reversed(graph.added_nodes.get(node, [])):
+            if added not in graph.removed_nodes:
                 scope.proto.node.insert(position + 1, added.proto)
-        if node in editor.removed_nodes:
+        if node in graph.removed_nodes:
             del scope.proto.node[position]
         elif node.proto.device_configurations:
             fit_devices(node.proto)
 
 
-def _holds_initializers(editor: ModelEditor, scope: Scope) -> bool:
+def _holds_initializers(graph: Rewiring, scope: Scope) -> bool:
     if not isinstance(scope.proto, onnx.GraphProto):
         return False
-    return scope.parent is None or editor.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS
+    return scope.parent is None or graph.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS
 
 
 def _write_initializer(
@@ -112,18 +112,18 @@ def _constant_node(value: OnnxValue, parameter: NewParameter) -> onnx.NodeProto:
     return onnx.helper.make_node("Constant", [], [value.name], value=tensor)
 
 
-def _write_inputs(editor: ModelEditor, scope: Scope, stored: list[OnnxValue], removed: set[str]) -> None:
+def _write_inputs(graph: Rewiring, scope: Scope, stored: list[OnnxValue], removed: set[str]) -> None:
     """A folded parameter cannot be overridden any more: the caller's values would be those before the fold."""
     if scope.parent is not None:
         return
-    if editor.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS:
-        frozen = {value.name for value in (*stored, *editor.frozen) if value.scope is scope}
+    if graph.index.model.ir_version > LAST_IR_WITH_INITIALIZERS_AS_INPUTS:
+        frozen = {value.name for value in (*stored, *graph.frozen) if value.scope is scope}
         _drop_entries(scope.proto.input, removed | frozen)
         return
     _drop_entries(scope.proto.input, removed)
     entries = {entry.name: entry for entry in scope.proto.input}
     for value in stored:
-        parameter = editor.constants.changed[value]
+        parameter = graph.constants.changed[value]
         element_type = onnx.helper.np_dtype_to_tensor_dtype(parameter.rounded.dtype)
         entry = entries.get(value.name)
         described = onnx.helper.make_tensor_type_proto(element_type, parameter.rounded.shape)
