@@ -10,9 +10,9 @@ from bnfold.frontends.common.convolutions import ZEROS_PADDED
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.encode import encode
 from bnfold.frontends.onnx.graph import OnnxNode
-from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.rearrange import Transposition
 from bnfold.refusal import Reason, Refusal

@@ -8,8 +8,8 @@ import onnx.numpy_helper
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
-from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.requantize import Requantized
 from bnfold.frontends.onnx.rewiring import Rewiring
 

@@ -1,9 +1,11 @@
 """One door from meanings back to nodes."""
 
 from bnfold.errors import InternalError
+from bnfold.frontends.common.signatures import kinds_encoded
 from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode
-from bnfold.frontends.onnx.node_edits import OnnxEdit
+from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.table import operator_of
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
@@ -16,6 +18,6 @@ def encode(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> OnnxEd
         The edit; OVERFLOW or UNDERFLOW where the stored type cannot hold a new parameter.
     """
     operator = operator_of(node)
-    if operator is None or operator.encode is None:
+    if operator is None or operator.encode is None or type(meaning) not in kinds_encoded(operator.encode):
         raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
-    return operator.encode(node, meaning, constants)
+    return operator.encode(OnnxContext(node, constants), meaning)

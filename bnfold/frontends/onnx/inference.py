@@ -4,7 +4,7 @@ import onnx
 
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.indexing import index_model
-from bnfold.frontends.onnx.operators.affine_maps import FIRST_WITH_TRAINING_MODE
+from bnfold.frontends.onnx.operators.batch_norms import FIRST_WITH_TRAINING_MODE
 
 _TRAINING_MODE = 2
 

@@ -10,8 +10,8 @@ from bnfold.errors import InternalError
 from bnfold.frontends.common.lowered import operand_of, weight_and_bias
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode
-from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.told_types import element_type
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Form, Meaning

@@ -9,12 +9,12 @@ from bnfold.frontends.common.precision import significand
 from bnfold.frontends.onnx import branches
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.editor import ModelEditor
 from bnfold.frontends.onnx.encode import encode
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue
 from bnfold.frontends.onnx.indexing import index_model
 from bnfold.frontends.onnx.lowering import encode_lowered
-from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.ranks import complete_shapes
 from bnfold.frontends.onnx.rewiring import Rewiring
 from bnfold.frontends.onnx.shapes import infer_shapes

@@ -63,7 +63,7 @@ def decode_neg(context: OnnxContext) -> Commuting:
 def decode_average_pool(context: OnnxContext) -> Commuting:
     """AveragePool: zeros of the padding count where count_include_pad is 1. Source: ONNX AveragePool-7 to -22."""
     rank = len(context.shape(0))
-    counts_padding = attribute(context.node, "count_include_pad", 0) and _may_pad(context)
+    counts_padding = context.attribute("count_include_pad", 0) and _may_pad(context)
     return Commuting(
         rank,
         mixed_axes=tuple(range(2, rank)),
@@ -164,7 +164,7 @@ def _factors(context: OnnxContext) -> list[float]:
     """The scales of a Resize or Upsample; none where it has sizes instead."""
     slot = 1 if context.node.opset < 11 else 2
     if context.input(slot) is None:
-        return list(attribute(context.node, "scales", ()))
+        return list(context.attribute("scales", ()))
     values = context.parameter(slot, dynamic=Reason.UNKNOWN_SHAPE)
     return [float(value) for value in values.reshape(-1)]
 
@@ -176,7 +176,7 @@ def _reduction(
     return reduction(
         len(context.shape(0)),
         axes,
-        () if attribute(context.node, "keepdims", 1) else axes,
+        () if context.attribute("keepdims", 1) else axes,
         shift_factor=shift_factor,
         needs_non_negative_scale=needs_non_negative_scale,
     )
@@ -186,11 +186,11 @@ def _reduced_axes(context: OnnxContext) -> tuple[int, ...]:
     rank = len(context.shape(0))
     axes = context.axes()
     if not axes:
-        return () if attribute(context.node, "noop_with_empty_axes", 0) else tuple(range(rank))
+        return () if context.attribute("noop_with_empty_axes", 0) else tuple(range(rank))
     return tuple(sorted({axis % rank for axis in axes}))
 
 
 def _may_pad(context: OnnxContext) -> bool:
-    automatic = attribute(context.node, "auto_pad", b"NOTSET")
-    explicit = any(attribute(context.node, "pads", None) or ())
-    return explicit or automatic.startswith(b"SAME") or bool(attribute(context.node, "ceil_mode", 0))
+    automatic = context.attribute("auto_pad", b"NOTSET")
+    explicit = any(context.attribute("pads", None) or ())
+    return explicit or automatic.startswith(b"SAME") or bool(context.attribute("ceil_mode", 0))

@@ -1,6 +1,7 @@
-"""What a decoder may ask about the node in its hands."""
+"""What a decoder or an encoder may ask about the node in its hands."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,10 @@ class OnnxContext:
 
     node: OnnxNode
     constants: OnnxConstants
+
+    def attribute(self, name: str, default: Any) -> Any:  # noqa: ANN401 - what an attribute holds is the file's choice
+        """The value of an attribute, or the default; see `bnfold.frontends.onnx.attributes.attribute`."""
+        return attribute(self.node, name, default)
 
     def input(self, slot: int) -> OnnxValue | None:
         """The tensor at an input, None where it is absent."""
@@ -88,5 +93,5 @@ class OnnxContext:
 
     def axes(self) -> list[int] | None:
         """Axes from input 1 or, in older versions of the operators, from an attribute; None where neither is given."""
-        given = attribute(self.node, "axes", None)
+        given = self.attribute("axes", None)
         return self.optional_integers(1) if given is None else list(given)

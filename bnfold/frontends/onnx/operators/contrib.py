@@ -3,23 +3,18 @@
 Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
 
-import numpy as np
-
 from bnfold.affine import per_channel
-from bnfold.frontends.common.parameters import bias_along_output
-from bnfold.frontends.common.undecodable import Undecodable, malformed
-from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.common.products import as_matrix
+from bnfold.frontends.common.undecodable import malformed
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit, bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.norms import edited, read_layer_norm
-from bnfold.frontends.onnx.operators.row import Family, encodes
-from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, times_matrix
+from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
+from bnfold.frontends.onnx.operators.row import Family
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, Normalisation, Recurrent
-from bnfold.weight import Weight
-from bnfold.window import Window
+from bnfold.semantics import Normalisation, Recurrent
 
 FAMILY = Family()
 
@@ -27,49 +22,15 @@ _DOMAIN = "com.microsoft"
 _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output, type_of_input=0)
 _SCALE, _BIAS = 2, 3
 _EMBEDDED_SCALE, _EMBEDDED_BIAS = 5, 6
-_TRANSPOSED_ACTIVATIONS = ("transA", "transBatchA", "transBatchB")
 
 FAMILY.without_decoder(
     "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear="is not linear", traits=_KEEPS_SHAPE
 )
 
 
-@encodes(Contraction)
-def encode_fused_mat_mul(node: OnnxNode, meaning: Contraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
-    """Alpha is in the weight, and becomes 1; an Add behind it takes a bias."""
-    outputs_first = attribute(node, "transB", 0)
-    weight = weight_for(node, meaning, constants, lambda stored: stored[0] if outputs_first else stored[0].T)
-    bias = None if meaning.bias is None else bias_for(node, bias_along_output(meaning), constants)
-    return edit_of(node, {1: weight}, constants, float_attributes={"alpha": 1.0}, bias_behind=bias)
-
-
-@FAMILY.operator(
-    "FusedMatMul",
-    (1,),
-    domain=_DOMAIN,
-    encode=encode_fused_mat_mul,
-    traits=Traits(tell_output_shape=times_matrix, type_of_input=0),
-)
-def decode_fused_mat_mul(context: OnnxContext) -> Contraction:
-    """FusedMatMul: alpha * A B or alpha * A B', with a constant matrix B. Source: com.microsoft FusedMatMul-1."""
-    node = context.node
-    if any(attribute(node, name, 0) for name in _TRANSPOSED_ACTIVATIONS):
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, "FusedMatMul with transposed activations has no rule")
-    context.require_float(1)
-    stored = context.weight(1)
-    if stored.ndim != 2:
-        raise Undecodable(Reason.WRONG_AXIS, f"FusedMatMul has a constant of shape {stored.shape}, only rank 2 folds")
-    matrix = stored if attribute(node, "transB", 0) else stored.T
-    weight = Weight(matrix[None]).times(np.ones((1, 1, 1)) * attribute(node, "alpha", 1.0))
-    rank = len(context.shape(0))
-    last = rank - 1
-    return Contraction(weight, None, rank, output_axis=last, input_axis=last, holds_bias=False, window=Window())
-
-
-@encodes(Normalisation)
-def encode_skip_layer_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_skip_layer_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
     """Scale and bias are over the last axis."""
-    return edited(node, meaning, constants, first=meaning.affine.rank - 1, slots=(_SCALE, _BIAS))
+    return edited(context, meaning, first=meaning.affine.rank - 1, slots=(_SCALE, _BIAS))
 
 
 @FAMILY.operator("SkipLayerNormalization", (1,), domain=_DOMAIN, encode=encode_skip_layer_norm, traits=_KEEPS_SHAPE)
@@ -81,10 +42,9 @@ def decode_skip_layer_norm(context: OnnxContext) -> Normalisation:
     return read_layer_norm(context, -1, slots=(_SCALE, _BIAS))
 
 
-@encodes(Normalisation)
-def encode_embed_layer_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_embed_layer_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
     """Scale and bias are over the last axis."""
-    return edited(node, meaning, constants, first=meaning.affine.rank - 1, slots=(_EMBEDDED_SCALE, _EMBEDDED_BIAS))
+    return edited(context, meaning, first=meaning.affine.rank - 1, slots=(_EMBEDDED_SCALE, _EMBEDDED_BIAS))
 
 
 def _embedded(node: OnnxNode) -> Shape | None:
@@ -113,12 +73,11 @@ def decode_embed_layer_norm(context: OnnxContext) -> Normalisation:
     return Normalisation(per_channel(scale, bias, rank=3, axis=2), (2,))
 
 
-@encodes(Recurrent)
-def encode_attention(node: OnnxNode, meaning: Recurrent, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_attention(context: OnnxContext, meaning: Recurrent) -> OnnxEdit | Refusal:
     """The weights of queries, keys and values side by side, and their biases."""
-    weight = weight_for(node, meaning, constants, lambda stored: stored[0].T)
-    bias = None if meaning.bias is None else bias_for(node, meaning.bias[0], constants)
-    return edit_of(node, {1: weight, 2: bias}, constants)
+    weight = weight_for(context, meaning, as_matrix(outputs_first=False))
+    bias = None if meaning.bias is None else bias_for(context, meaning.bias[0])
+    return edit_of(context, {1: weight, 2: bias})
 
 
 @FAMILY.operator("Attention", (1,), domain=_DOMAIN, encode=encode_attention, traits=Traits(type_of_input=0))

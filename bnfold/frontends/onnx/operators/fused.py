@@ -8,20 +8,12 @@ from collections.abc import Sequence
 
 from bnfold.frontends.common.convolutions import ZEROS_PADDED, convolution, outputs_first
 from bnfold.frontends.common.ramps import leaky_relu, relu
-from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.contractions import (
-    decode_conv,
-    decode_gemm,
-    encode_conv,
-    encode_gemm,
-    pads,
-    stored_convolution,
-)
-from bnfold.frontends.onnx.operators.row import Encode, Family, encodes
+from bnfold.frontends.onnx.operators.convolutions import decode_conv, encode_conv, pads, stored_convolution
+from bnfold.frontends.onnx.operators.products import decode_gemm, encode_gemm
+from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, FusedContraction, NoShift, Opaque
@@ -37,11 +29,10 @@ _NOT_LINEAR = ("Tanh", "Sigmoid", "Clip", "HardSigmoid", "Elu", "Selu", "Softplu
 def _fused(encode: Encode) -> Encode:
     """The encoder of an operator for what it is with an activation: only its weight and bias change."""
 
-    @encodes(FusedContraction)
-    def encode_fused(node: OnnxNode, meaning: FusedContraction, constants: OnnxConstants) -> OnnxEdit | Refusal:
-        edit = encode(node, meaning.contraction, constants)
+    def encode_fused(context: OnnxContext, meaning: FusedContraction) -> OnnxEdit | Refusal:
+        edit = encode(context, meaning.contraction)
         if not isinstance(edit, Refusal) and edit.bias_behind is not None and not meaning.absorbs_output:
-            return Refusal(Reason.NO_BIAS, f"an addition behind {node.op} would come behind its activation")
+            return Refusal(Reason.NO_BIAS, f"an addition behind {context.node.op} would come behind its activation")
         return edit
 
     return encode_fused
@@ -70,7 +61,7 @@ def decode_fused_conv(context: OnnxContext) -> FusedContraction:
 def decode_fused_gemm(context: OnnxContext) -> FusedContraction:
     """FusedGemm: f(Gemm(a, b, c)). Source: com.microsoft FusedGemm-1."""
     contraction = decode_gemm(context)
-    slope = attribute(context.node, "activation_alpha", None)
+    slope = context.attribute("activation_alpha", None)
     return FusedContraction(
         contraction, _activation(context, contraction.output_rank, [] if slope is None else [slope])
     )
@@ -111,12 +102,12 @@ def _addend(context: OnnxContext) -> int | None:
 
 
 def _activation_of_conv(context: OnnxContext, rank: int) -> Commuting | Opaque | None:
-    return _activation(context, rank, attribute(context.node, "activation_params", None) or [])
+    return _activation(context, rank, context.attribute("activation_params", None) or [])
 
 
 def _activation(context: OnnxContext, rank: int, numbers: Sequence[float]) -> Commuting | Opaque | None:
     """The activation that a node names, with the numbers that it gives for it."""
-    name = attribute(context.node, "activation", b"").decode()
+    name = context.attribute("activation", b"").decode()
     if not name:
         return None
     if name in _NOT_LINEAR:

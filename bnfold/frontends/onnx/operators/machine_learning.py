@@ -8,12 +8,11 @@ from bnfold.errors import InternalError
 from bnfold.frontends.common.arithmetic import require_finite
 from bnfold.frontends.common.parameters import new_parameter
 from bnfold.frontends.common.undecodable import Undecodable, malformed
-from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of
+from bnfold.frontends.onnx.edit import OnnxEdit
+from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.parameters import edit_of
+from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Form
@@ -24,15 +23,14 @@ _DOMAIN = "ai.onnx.ml"
 _FLOAT32 = np.dtype(np.float32)
 
 
-@encodes(AffineMap)
-def encode_scaler(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_scaler(context: OnnxContext, meaning: AffineMap) -> OnnxEdit | Refusal:
     """Law: scale = s, offset = -t / s, of a map with scale s and shift t."""
     vectors = None if meaning.channel_axis is None else meaning.affine.along(meaning.channel_axis)
     if vectors is None:
-        raise InternalError(f"a map over several axes was to go into {node.label!r}")
+        raise InternalError(f"a map over several axes was to go into {context.node.label!r}")
     scale, shift = np.broadcast_arrays(vectors.scale, vectors.shift)
     if np.any((scale == 0) & (shift != 0)):
-        return Refusal(Reason.NOT_FINITE, f"a scale of {node.label!r} would be 0, and its offset divided by it")
+        return Refusal(Reason.NOT_FINITE, f"a scale of {context.node.label!r} would be 0, and its offset divided by it")
     offset = np.divide(-shift, scale, out=np.zeros_like(shift), where=scale != 0)
     new = {"scale": new_parameter(scale, _FLOAT32), "offset": new_parameter(offset, _FLOAT32)}
     refusal = next((parameter for parameter in new.values() if isinstance(parameter, Refusal)), None)
@@ -43,7 +41,7 @@ def encode_scaler(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) 
         for name, parameter in new.items()
         if not isinstance(parameter, Refusal)
     }
-    return edit_of(node, {}, constants, float_attributes=attributes)
+    return edit_of(context, {}, float_attributes=attributes)
 
 
 @FAMILY.operator(
@@ -52,7 +50,6 @@ def encode_scaler(node: OnnxNode, meaning: AffineMap, constants: OnnxConstants) 
     domain=_DOMAIN,
     encode=encode_scaler,
     traits=Traits(
-        may_be_affine=True,
         per_number=True,
         multiplies=True,
         tell_output_shape=like_first_input,
@@ -81,4 +78,4 @@ def decode_scaler(context: OnnxContext) -> AffineMap:
 
 
 def _numbers(context: OnnxContext, name: str) -> Array:
-    return np.array(attribute(context.node, name, ()), np.float64)
+    return np.array(context.attribute(name, ()), np.float64)

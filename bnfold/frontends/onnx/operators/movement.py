@@ -4,11 +4,11 @@ from bnfold.frontends.common.dimensions import known_length, named, times
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx import constant_ops
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.edit import OnnxEdit
+from bnfold.frontends.onnx.graph import Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.parameters import edit_of, parameter_for
+from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.reshape_target import read_target
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, reshaped
 from bnfold.rearrange import Regrouping, Repetition, Selection, Step, Transposition
@@ -58,7 +58,7 @@ def decode_dropout(context: OnnxContext) -> Rearrangement:
 def decode_transpose(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Transpose-1 to -25."""
     rank = len(context.shape(0))
-    permutation = attribute(context.node, "perm", None) or range(rank)[::-1]
+    permutation = context.attribute("perm", None) or range(rank)[::-1]
     if sorted(permutation) != list(range(rank)):
         raise malformed(f"Transpose has perm {list(permutation)} for rank {rank}")
     return Rearrangement((Transposition(tuple(permutation)),))
@@ -126,10 +126,9 @@ def decode_slice(context: OnnxContext) -> Rearrangement:
     return Rearrangement(tuple(_taking(shape, axis, slice(start, stop, step)) for axis, start, stop, step in parts))
 
 
-@encodes(Embedding)
-def encode_gather(node: OnnxNode, meaning: Embedding, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_gather(context: OnnxContext, meaning: Embedding) -> OnnxEdit | Refusal:
     """The table itself takes the map."""
-    return edit_of(node, {0: parameter_for(node, 0, meaning.values, constants)}, constants)
+    return edit_of(context, {0: parameter_for(context, 0, meaning.values)})
 
 
 @FAMILY.operator("Gather", (1, 11, 13), encode=encode_gather)
@@ -138,7 +137,7 @@ def decode_gather(context: OnnxContext) -> Rearrangement | Commuting | Embedding
 
     Source: ONNX Gather-1, -11, -13.
     """
-    axis = attribute(context.node, "axis", 0)
+    axis = context.attribute("axis", 0)
     table = context.constants.read_exact(context.required(0))
     if not isinstance(table, Refusal):
         return Embedding(table, axis % table.ndim, len(context.shape(1)))
@@ -169,14 +168,14 @@ def _gathered_at_run_time(context: OnnxContext, shape: Shape, axis: int) -> Comm
 def decode_reverse_sequence(context: OnnxContext) -> Commuting:
     """Places of a sequence turned around, as many as each has. Source: ONNX ReverseSequence-10, -28."""
     rank = len(context.shape(0))
-    return Commuting(rank, mixed_axes=(attribute(context.node, "time_axis", 0) % rank,))
+    return Commuting(rank, mixed_axes=(context.attribute("time_axis", 0) % rank,))
 
 
 @FAMILY.operator("DepthToSpace", (1, 11, 13, 28))
 def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""
-    block = attribute(context.node, "blocksize", 1)
-    depth_first = attribute(context.node, "mode", b"DCR") == b"DCR"
+    block = context.attribute("blocksize", 1)
+    depth_first = context.attribute("mode", b"DCR") == b"DCR"
     batch, channels, height, width = _image(context)
     if not isinstance(channels, int) or channels % (block * block):
         raise Undecodable(
@@ -198,8 +197,8 @@ def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
 @FAMILY.operator("SpaceToDepth", (1, 13, 28))
 def decode_space_to_depth(context: OnnxContext) -> Rearrangement:
     """Places become channels, in DCR or, from version 28 on, CRD order. Source: ONNX SpaceToDepth-1, -13, -28."""
-    block = attribute(context.node, "blocksize", 1)
-    depth_first = attribute(context.node, "mode", b"DCR") == b"DCR"
+    block = context.attribute("blocksize", 1)
+    depth_first = context.attribute("mode", b"DCR") == b"DCR"
     batch, channels, height, width = _image(context)
     if not isinstance(height, int) or not isinstance(width, int) or not isinstance(channels, int):
         raise Undecodable(Reason.UNKNOWN_SHAPE, "height, width or channels are not known before run time")

@@ -6,12 +6,11 @@ from bnfold.affine import Affine, per_channel
 from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.undecodable import Undecodable, malformed
-from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.edit import OnnxEdit
+from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.parameters import edit_of, parameter_for
+from bnfold.frontends.onnx.operators.row import Family
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Normalisation
 
@@ -20,22 +19,19 @@ FAMILY = Family()
 _SCALE_AND_BIAS = (1, 2)
 
 
-@encodes(Normalisation)
-def encode_channel_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_channel_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
     """Scale and bias are along the channels."""
-    return edited(node, meaning, constants, first=1)
+    return edited(context, meaning, first=1)
 
 
-@encodes(Normalisation)
-def encode_layer_norm(node: OnnxNode, meaning: Normalisation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_layer_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
     """Scale and bias are over the last axes."""
-    return edited(node, meaning, constants, first=meaning.affine.rank - constants.require(node.inputs[1]).ndim)
+    return edited(context, meaning, first=meaning.affine.rank - context.constants.require(context.required(1)).ndim)
 
 
 def edited(
-    node: OnnxNode,
+    context: OnnxContext,
     meaning: Normalisation,
-    constants: OnnxConstants,
     *,
     first: int,
     slots: tuple[int, int] = _SCALE_AND_BIAS,
@@ -43,25 +39,24 @@ def edited(
     """The edit of a norm's own scale and bias, over as many axes as its scale covered before.
 
     Args:
-        node: the norm.
+        context: the norm.
         meaning: what it is to mean.
-        constants: of the model.
         first: of those axes.
         slots: inputs that hold the scale and the bias.
     """
     at_scale, at_bias = slots
-    covered = constants.require(node.inputs[at_scale])
+    covered = context.constants.require(context.required(at_scale))
     own = slice(first, first + covered.ndim)
     scale, bias = meaning.affine.scale, meaning.affine.shift
     shape = np.broadcast_shapes(covered.shape, scale.shape[own], bias.shape[own])
     parameters: dict[int, NewParameter | Refusal | None] = {
-        at_scale: parameter_for(node, at_scale, np.broadcast_to(scale.reshape(scale.shape[own]), shape), constants)
+        at_scale: parameter_for(context, at_scale, np.broadcast_to(scale.reshape(scale.shape[own]), shape))
     }
-    if node.has_input(at_bias) or meaning.affine.has_shift:
-        like = at_bias if node.has_input(at_bias) else at_scale
+    if context.node.has_input(at_bias) or meaning.affine.has_shift:
+        like = at_bias if context.node.has_input(at_bias) else at_scale
         values = np.broadcast_to(bias.reshape(bias.shape[own]), shape)
-        parameters[at_bias] = parameter_for(node, like, values, constants)
-    return edit_of(node, parameters, constants)
+        parameters[at_bias] = parameter_for(context, like, values)
+    return edit_of(context, parameters)
 
 
 @FAMILY.operator("GroupNormalization", (21,), encode=encode_channel_norm, traits=Traits(is_unknown_to_inference=True))
@@ -83,7 +78,7 @@ def decode_layer_norm(context: OnnxContext) -> Normalisation:
     statistics = [value for value in context.node.outputs[1:] if value is not None]
     if any(value.readers or value.is_output for value in statistics):
         raise Undecodable(Reason.STATISTICS_OUTPUTS, "its mean or deviation is read")
-    return read_layer_norm(context, attribute(context.node, "axis", -1), _SCALE_AND_BIAS)
+    return read_layer_norm(context, context.attribute("axis", -1), _SCALE_AND_BIAS)
 
 
 def read_layer_norm(context: OnnxContext, axis: int, slots: tuple[int, int]) -> Normalisation:

@@ -6,11 +6,10 @@ import onnx
 from bnfold.frontends.common.precision import round_parameter
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode
-from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.parameters import edit_of, parameter_for
+from bnfold.frontends.onnx.operators.row import Family
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, NoShift, Padding
 
@@ -21,16 +20,13 @@ _FIRST_WITH_INPUTS = 11
 _FIRST_WITH_AXES = 18
 
 
-@encodes(Padding)
-def encode_pad(node: OnnxNode, meaning: Padding, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_pad(context: OnnxContext, meaning: Padding) -> OnnxEdit | Refusal:
     """The number is an attribute before version 11, and an input from there on."""
-    if node.opset >= _FIRST_WITH_INPUTS:
-        number = np.full(constants.require(node.inputs[2]).shape, meaning.value)
-        return edit_of(node, {2: parameter_for(node, 2, number, constants)}, constants)
+    if context.node.opset >= _FIRST_WITH_INPUTS:
+        number = np.full(context.constants.require(context.required(2)).shape, meaning.value)
+        return edit_of(context, {2: parameter_for(context, 2, number)})
     value = round_parameter(np.array(meaning.value), np.dtype(np.float32))
-    return (
-        value if isinstance(value, Refusal) else edit_of(node, {}, constants, float_attributes={"value": float(value)})
-    )
+    return value if isinstance(value, Refusal) else edit_of(context, {}, float_attributes={"value": float(value)})
 
 
 @FAMILY.operator("Pad", (2, 11, 13, 18, 19, 21, 23, 24, 25), encode=encode_pad)
@@ -64,7 +60,7 @@ def _require_digits(context: OnnxContext) -> None:
 
 def _pad_value(context: OnnxContext) -> float:
     if context.node.opset < _FIRST_WITH_INPUTS:
-        return float(attribute(context.node, "value", 0.0))
+        return float(context.attribute("value", 0.0))
     if context.input(2) is None:
         return 0.0
     value = context.parameter(2, dynamic=Reason.DYNAMIC_PARAMETER)

@@ -8,39 +8,37 @@ from bnfold.affine import Array
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx import constant_ops
-from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for
+from bnfold.frontends.onnx.edit import OnnxEdit
+from bnfold.frontends.onnx.graph import OnnxValue, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.parameters import edit_of, parameter_for
+from bnfold.frontends.onnx.operators.row import Family
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Concatenation, Split
 
 FAMILY = Family()
 
 
-@encodes(Concatenation)
-def encode_concat(node: OnnxNode, meaning: Concatenation, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_concat(context: OnnxContext, meaning: Concatenation) -> OnnxEdit | Refusal:
     """The constants among the inputs, as long as the file stores no more numbers for them than before."""
     parameters: dict[int, NewParameter | Refusal | None] = {}
     for slot, values in meaning.constants.items():
-        source = node.inputs[slot]
-        if source is None or np.array_equal(values, constants.require_exact(source)):
+        source = context.required(slot)
+        if np.array_equal(values, context.constants.require_exact(source)):
             continue
-        stored = constants.numbers_stored(source)
+        stored = context.constants.numbers_stored(source)
         if values.size > stored and not _is_said_by_one_number(source, values):
             evidence = f"the file makes {source.name!r} of {stored} numbers, and would store {values.size}"
             return Refusal(Reason.PARAMETER_GROWS, evidence)
-        parameters[slot] = parameter_for(node, slot, values, constants)
-    return edit_of(node, parameters, constants)
+        parameters[slot] = parameter_for(context, slot, values)
+    return edit_of(context, parameters)
 
 
 @FAMILY.operator("Concat", (4, 11, 13), encode=encode_concat, traits=Traits(evaluate=constant_ops.concat))
 def decode_concat(context: OnnxContext) -> Concatenation:
     """Source: ONNX Concat-4, -11, -13."""
     rank = len(context.output_shape())
-    axis = attribute(context.node, "axis", 1) % rank
+    axis = context.attribute("axis", 1) % rank
     sizes = tuple(_length_of(value, axis) for value in context.node.inputs)
     constants = {slot: values for slot in range(len(sizes)) if (values := context.constant(slot)) is not None}
     return Concatenation(axis, rank, sizes, constants=constants)
@@ -56,7 +54,7 @@ def _is_said_by_one_number(source: OnnxValue, values: Array) -> bool:
 def decode_split(context: OnnxContext) -> Split:
     """Source: ONNX Split-2, -11, -13, -18."""
     shape = context.shape(0)
-    axis = attribute(context.node, "axis", 0) % len(shape)
+    axis = context.attribute("axis", 0) % len(shape)
     length = shape[axis]
     sizes = [_length_of(output, axis) for output in context.node.outputs]
     known = [size for size in sizes if size is not None]

@@ -3,28 +3,26 @@
 import numpy as np
 
 from bnfold.frontends.common.undecodable import malformed
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode
-from bnfold.frontends.onnx.node_edits import OnnxEdit, edit_of, parameter_for, weight_for
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.row import Family, encodes
+from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
+from bnfold.frontends.onnx.operators.row import Family
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Recurrent
 
 FAMILY = Family()
 
 
-@encodes(Recurrent)
-def encode_recurrent(node: OnnxNode, meaning: Recurrent, constants: OnnxConstants) -> OnnxEdit | Refusal:
+def encode_recurrent(context: OnnxContext, meaning: Recurrent) -> OnnxEdit | Refusal:
     """B holds the input half and the recurrent half side by side; only the first has changed."""
-    weight = weight_for(node, meaning, constants, lambda stored: stored)
+    weight = weight_for(context, meaning, lambda stored: stored)
     if meaning.bias is None:
-        return edit_of(node, {1: weight}, constants)
+        return edit_of(context, {1: weight})
     rest = np.zeros_like(meaning.bias)
-    if node.has_input(3):
-        rest = constants.require_exact(node.inputs[3])[:, meaning.bias.shape[1] :]
+    if context.node.has_input(3):
+        rest = context.constants.require_exact(context.required(3))[:, meaning.bias.shape[1] :]
     both = np.concatenate([meaning.bias, rest], axis=1)
-    return edit_of(node, {1: weight, 3: parameter_for(node, 3 if node.has_input(3) else 1, both, constants)}, constants)
+    return edit_of(context, {1: weight, 3: bias_for(context, both, slot=3)})
 
 
 @FAMILY.operator("GRU", (7, 14, 22), encode=encode_recurrent)

@@ -1,22 +1,21 @@
 """What a row of the table of operators holds, declared where the operator's decoder stands."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
-from bnfold.errors import InternalError
-from bnfold.frontends.onnx.constants import OnnxConstants
-from bnfold.frontends.onnx.graph import OnnxNode, Traits
-from bnfold.frontends.onnx.node_edits import OnnxEdit
+from bnfold.frontends.common.signatures import may_be_affine
+from bnfold.frontends.onnx.edit import OnnxEdit
+from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
 
 Decode: TypeAlias = Callable[[OnnxContext], Meaning]
-Encode: TypeAlias = Callable[[OnnxNode, Meaning, OnnxConstants], OnnxEdit | Refusal]
+Encode: TypeAlias = Callable[[OnnxContext, Any], OnnxEdit | Refusal]
+"""Takes the new meaning, of a kind that its signature names."""
 
 _Decode = TypeVar("_Decode", bound=Decode)
-_Meaning = TypeVar("_Meaning", bound=Meaning)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ class Family:
         """Declare the operator that the decorated function decodes; the arguments are the attributes of `Operator`."""
 
         def declare(decode: _Decode) -> _Decode:
-            self.operators.append(Operator(op_type, domain, frozenset(versions), decode, encode, traits=traits))
+            known = replace(traits, may_be_affine=may_be_affine(decode))
+            self.operators.append(Operator(op_type, domain, frozenset(versions), decode, encode, traits=known))
             return decode
 
         return declare
@@ -83,23 +83,3 @@ class Family:
         self.operators += [
             Operator(op_type, domain, why_not_linear=why_not_linear, hint=hint, traits=traits) for op_type in op_types
         ]
-
-
-def encodes(
-    kind: type[_Meaning],
-) -> Callable[[Callable[[OnnxNode, _Meaning, OnnxConstants], OnnxEdit | Refusal]], Encode]:
-    """Make an encoder of one kind of meaning the encoder of an operator.
-
-    Raises:
-        InternalError: when the encoder is given another kind.
-    """
-
-    def typed(encode: Callable[[OnnxNode, _Meaning, OnnxConstants], OnnxEdit | Refusal]) -> Encode:
-        def checked(node: OnnxNode, meaning: Meaning, constants: OnnxConstants) -> OnnxEdit | Refusal:
-            if not isinstance(meaning, kind):
-                raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
-            return encode(node, meaning, constants)
-
-        return checked
-
-    return typed

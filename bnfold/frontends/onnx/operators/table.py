@@ -4,44 +4,49 @@ from collections.abc import Mapping, Sequence
 
 from bnfold.frontends.onnx.graph import OnnxNode, Traits, canonical_domain
 from bnfold.frontends.onnx.operators import (
-    affine_maps,
+    arithmetic,
     attention,
+    batch_norms,
     casts,
     commuting,
-    contractions,
     contrib,
+    convolutions,
     fused,
-    joins,
     machine_learning,
     masks,
     movement,
     norms,
     padding,
     parts,
+    products,
     quantization,
     recurrent,
     without_decoder,
 )
 from bnfold.frontends.onnx.operators.row import Family, Operator
 
-_FAMILIES: Sequence[Family] = (
-    affine_maps.FAMILY,
-    attention.FAMILY,
-    casts.FAMILY,
-    commuting.FAMILY,
-    contrib.FAMILY,
-    fused.FAMILY,
-    contractions.FAMILY,
-    joins.FAMILY,
-    machine_learning.FAMILY,
-    masks.FAMILY,
-    movement.FAMILY,
-    norms.FAMILY,
-    padding.FAMILY,
-    parts.FAMILY,
-    quantization.FAMILY,
-    recurrent.FAMILY,
-    without_decoder.FAMILY,
+_FAMILIES: Sequence[Family] = tuple(
+    file.FAMILY
+    for file in (
+        arithmetic,
+        attention,
+        batch_norms,
+        casts,
+        commuting,
+        contrib,
+        convolutions,
+        fused,
+        machine_learning,
+        masks,
+        movement,
+        norms,
+        padding,
+        parts,
+        products,
+        quantization,
+        recurrent,
+        without_decoder,
+    )
 )
 
 OPERATORS: Mapping[tuple[str, str], Operator] = {

@@ -1,15 +1,15 @@
-"""A change of one node: which parameters change, in the node's own layout, rounded once and checked."""
+"""New parameters for the inputs of a node, rounded once and checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.common.parameters import Layout, NewParameter, new_parameter, new_weight
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.constants import OnnxConstants
+from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode
+from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Recurrent
@@ -20,37 +20,9 @@ _BIAS = 2
 _LOST = 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class OnnxEdit:
-    """A change of one node that can be carried out without further questions.
-
-    Attributes:
-        node: the node.
-        parameters: new values by input index; an index past the last input adds that input.
-        op_type: what the operator becomes; "" leaves it.
-        float_attributes: new values of float attributes, where the node has them.
-        bias_behind: what an Add right behind the node adds; None where there is none.
-        widens_output: whether the node's first output gets another shape, which its readers broadcast as before.
-        keeps_inputs: where it becomes another operator: how many inputs, from the first on, that has; None for all.
-        requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
-        attributes: integer attributes to set, whether the node has them or not; None removes one.
-    """
-
-    node: OnnxNode
-    parameters: Mapping[int, NewParameter]
-    op_type: str = ""
-    float_attributes: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
-    bias_behind: NewParameter | None = None
-    requantized: Sequence[Requantized] = ()
-    attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)
-    widens_output: bool = False
-    keeps_inputs: int | None = None
-
-
 def edit_of(
-    node: OnnxNode,
+    context: OnnxContext,
     parameters: Mapping[int, NewParameter | Refusal | None],
-    constants: OnnxConstants,
     *,
     op_type: str = "",
     float_attributes: Mapping[str, float | Sequence[float]] | None = None,
@@ -59,9 +31,8 @@ def edit_of(
     """The edit that gives constant inputs of a node new values, or the first refusal among them.
 
     Args:
-        node: the node.
+        context: the node.
         parameters: by input index; None where nothing changes.
-        constants: of the model.
         op_type: as in `OnnxEdit`.
         float_attributes: as in `OnnxEdit`.
         bias_behind: as in `OnnxEdit`.
@@ -69,7 +40,7 @@ def edit_of(
     if isinstance(bias_behind, Refusal):
         return bias_behind
     new: dict[int, NewParameter] = {}
-    integers = _Integers(node, constants)
+    node, integers = context.node, _Integers(context)
     for slot, parameter in parameters.items():
         if isinstance(parameter, Refusal):
             return parameter
@@ -91,8 +62,8 @@ class _Integers:
         behind: what an integer bias could not take, to be added behind the node.
     """
 
-    def __init__(self, node: OnnxNode, constants: OnnxConstants) -> None:
-        self._node, self._constants = node, constants
+    def __init__(self, context: OnnxContext) -> None:
+        self._node, self._constants = context.node, context.constants
         self.changes: list[Requantized] = []
         self.behind: NewParameter | None = None
 
@@ -141,21 +112,21 @@ def _no_shift(bias: OnnxNode) -> Refusal:
 
 
 def weight_for(
-    node: OnnxNode, meaning: Contraction | Recurrent, constants: OnnxConstants, layout: Layout, *, slot: int = 1
+    context: OnnxContext, meaning: Contraction | Recurrent, layout: Layout, *, slot: int = 1
 ) -> NewParameter | Refusal:
     """The weight of a meaning, in the type of the input that holds it and in the layout of the node."""
-    return new_weight(meaning, constants.require(node.inputs[slot]).dtype, layout)
+    return new_weight(meaning, context.constants.require(context.required(slot)).dtype, layout)
 
 
 def bias_for(
-    node: OnnxNode, bias: Array | None, constants: OnnxConstants, *, slot: int = _BIAS, like: int = 1
+    context: OnnxContext, bias: Array | None, *, slot: int = _BIAS, like: int = 1
 ) -> NewParameter | Refusal | None:
     """An existing bias keeps its type, a new one takes that of the weight, which is input `like`."""
     if bias is None:
         return None
-    return parameter_for(node, slot if node.has_input(slot) else like, bias, constants)
+    return parameter_for(context, slot if context.node.has_input(slot) else like, bias)
 
 
-def parameter_for(node: OnnxNode, slot: int, exact: Array, constants: OnnxConstants) -> NewParameter | Refusal:
+def parameter_for(context: OnnxContext, slot: int, exact: Array) -> NewParameter | Refusal:
     """Values in the type of the input at this slot."""
-    return new_parameter(exact, constants.require(node.inputs[slot]).dtype)
+    return new_parameter(exact, context.constants.require(context.required(slot)).dtype)
