@@ -5,6 +5,7 @@ from bnfold.frontends.aten.constants import AtenConstants
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.node import AtenNode
 from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.common.signatures import kinds_encoded
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
 
@@ -16,7 +17,7 @@ def encode(node: AtenNode, meaning: Meaning, constants: AtenConstants) -> AtenEd
         The edit; OVERFLOW or UNDERFLOW where the stored type cannot hold a new parameter; NO_BIAS where a recurrent
         operator has no bias.
     """
-    if node.operator.encode is None:
+    if node.operator.encode is None or type(meaning) not in kinds_encoded(node.operator.encode):
         raise InternalError(f"{node.op} cannot be given the meaning {type(meaning).__name__}")
     edit: AtenEdit | Refusal = node.operator.encode(AtenCall(node, constants), meaning)
     return edit

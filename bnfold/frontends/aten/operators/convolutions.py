@@ -1,11 +1,7 @@
 """Convolutions, read as contractions with one layout of the weight, and written back in their own."""
 
-from collections.abc import Mapping
-from typing import TypeAlias
-
 from bnfold.affine import Array
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.node import Slot
 from bnfold.frontends.aten.operators.accepted_shapes import (
     Takes,
     accepted_by_convolution,
@@ -14,7 +10,7 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
 )
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
-from bnfold.frontends.aten.operators.parameters import with_bias
+from bnfold.frontends.aten.operators.parameters import encode_with_bias
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.aten.operators.windows import read_window
 from bnfold.frontends.common.convolutions import (
@@ -28,7 +24,6 @@ from bnfold.frontends.common.convolutions import (
     stored_inputs_first,
     stored_outputs_first,
 )
-from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
 from bnfold.refusal import Reason, Refusal
@@ -39,17 +34,8 @@ FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 
 
-_Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
-
-
-def encode_conv(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
-    """conv1d, conv2d, conv3d: the weight is (outputs, inputs / groups, *kernel)."""
-    return with_bias(call, meaning, stored_outputs_first)
-
-
-def encode_conv_transpose(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
-    """conv_transpose1d, 2d, 3d: the weight is (inputs, outputs / groups, *kernel)."""
-    return with_bias(call, meaning, stored_inputs_first)
+encode_conv = encode_with_bias(stored_outputs_first)
+encode_conv_transpose = encode_with_bias(stored_inputs_first)
 
 
 def encode_convolution(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:

@@ -1,6 +1,4 @@
-"""Data movement and splits: the same values in other places."""
-
-import itertools
+"""Data movement: the same values in other places."""
 
 import torch
 
@@ -9,11 +7,12 @@ from bnfold.frontends.aten.operators import undo
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
-from bnfold.frontends.common.dimensions import known_length, named, times
+from bnfold.frontends.common.dimensions import known_length, named
+from bnfold.frontends.common.images import depth_to_space, space_to_depth
 from bnfold.frontends.common.undecodable import IF_MEANT_FOR_INFERENCE, Undecodable, malformed
 from bnfold.rearrange import Regrouping, Repetition, Selection, Transposition
 from bnfold.refusal import Reason
-from bnfold.semantics import Rearrangement, Split
+from bnfold.semantics import Rearrangement
 
 FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
@@ -173,53 +172,16 @@ def decode_select(call: AtenCall) -> Rearrangement:
     return Rearrangement((taking, Regrouping(one, (*shape[:axis], *shape[axis + 1 :]))))
 
 
-@FAMILY.operator("split", "split_with_sizes", "chunk")
-@FAMILY.operator("unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", may_return_input=True)
-def decode_split(call: AtenCall) -> Split:
-    """split, split_with_sizes, chunk. Source: torch.split, torch.chunk."""
-    shape = call.shape("self")
-    call.require_parts()
-    axis = call.axis("dim", len(shape))
-    length = known_length(shape, axis)
-    sizes = _sizes(call, length)
-    if sum(sizes) != length or len(sizes) < len(call.node.outputs):
-        raise malformed(f"parts of {sizes} do not make {length}")
-    stops = list(itertools.accumulate(sizes))
-    return Split(axis, len(shape), tuple(zip([0, *stops], stops, strict=False)), length)
-
-
 @FAMILY.operator("pixel_shuffle", may_return_input=True)
 def decode_pixel_shuffle(call: AtenCall) -> Rearrangement:
     """Channels become places: (C r r, H, W) to (C, H r, W r). Source: torch.nn.PixelShuffle."""
-    *batch, channels, height, width = _image(call)
-    factor = int(call.fixed("upscale_factor"))
-    if not isinstance(channels, int):
-        raise Undecodable(Reason.UNKNOWN_SHAPE, "the number of channels is not known before run time")
-    inner, lead = channels // (factor * factor), len(batch)
-    split = (*batch, inner, factor, factor, height, width)
-    order = (*range(lead), *(lead + axis for axis in (0, 3, 1, 4, 2)))
-    spread = (*batch, inner, height, factor, width, factor)
-    target = (*batch, inner, times(height, factor), times(width, factor))
-    return Rearrangement(
-        (Regrouping((*batch, channels, height, width), split), Transposition(order), Regrouping(spread, target))
-    )
+    return depth_to_space(_image(call), int(call.fixed("upscale_factor")))
 
 
 @FAMILY.operator("pixel_unshuffle", may_return_input=True)
 def decode_pixel_unshuffle(call: AtenCall) -> Rearrangement:
     """Places become channels: (C, H r, W r) to (C r r, H, W). Source: torch.nn.PixelUnshuffle."""
-    *batch, channels, height, width = _image(call)
-    factor = int(call.fixed("downscale_factor"))
-    if not (isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)):
-        raise Undecodable(Reason.UNKNOWN_SHAPE, "height, width or channels are not known before run time")
-    rows, columns, lead = height // factor, width // factor, len(batch)
-    split = (*batch, channels, rows, factor, columns, factor)
-    order = (*range(lead), *(lead + axis for axis in (0, 2, 4, 1, 3)))
-    spread = (*batch, channels, factor, factor, rows, columns)
-    target = (*batch, channels * factor * factor, rows, columns)
-    return Rearrangement(
-        (Regrouping((*batch, channels, height, width), split), Transposition(order), Regrouping(spread, target))
-    )
+    return space_to_depth(_image(call), int(call.fixed("downscale_factor")))
 
 
 @FAMILY.operator("channel_shuffle", may_return_input=True)
@@ -241,18 +203,6 @@ def decode_channel_shuffle(call: AtenCall) -> Rearrangement:
     )
 
 
-def _sizes(call: AtenCall, length: int) -> list[int]:
-    if "chunks" in call.node.arguments:
-        size = -(-length // int(call.fixed("chunks")))
-    else:
-        size = call.fixed("split_sizes" if "split_sizes" in call.node.arguments else "split_size")
-    if isinstance(size, (list, tuple)):
-        return [int(part) for part in size]
-    if length == 0 or size == 0:
-        return [length]
-    return [min(size, length - start) for start in range(0, length, size)]
-
-
 def _transposition(order: list[int], rank: int) -> Rearrangement:
     if sorted(order) != list(range(rank)):
         raise malformed(f"axes {order} are no order of {rank} axes")
@@ -260,7 +210,7 @@ def _transposition(order: list[int], rank: int) -> Rearrangement:
 
 
 def _image(call: AtenCall) -> Shape:
-    shape = named(call.shape("self"))
+    shape = call.shape("self")
     if len(shape) < 3:
         raise malformed(f"{call.node.op} has an input of rank {len(shape)}, expected 3 at least")
     return shape

@@ -6,7 +6,6 @@ from bnfold.affine import Affine, Array, per_channel
 from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.node import Slot
-from bnfold.frontends.aten.operators import affine_maps
 from bnfold.frontends.aten.operators.accepted_shapes import (
     Takes,
     accepted_by_embedding,
@@ -14,7 +13,6 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
     accepted_by_norm_of_channels,
     accepted_by_recurrent,
 )
-from bnfold.frontends.aten.operators.affine_maps import decode_statistics, encode_statistics, has_statistics
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, type_of
@@ -23,22 +21,15 @@ from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.parameters import NewParameter, new_weight
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Embedding, Normalisation, Recurrent
+from bnfold.semantics import Embedding, Normalisation, Recurrent
 
 FAMILY = AtenFamily()
-_NORM_OF_CHANNELS = Takes("input", "weight", accepted_by_norm_of_channels)
+NORM_OF_CHANNELS = Takes("input", "weight", accepted_by_norm_of_channels)
 
 
 def encode_embedding(call: AtenCall, meaning: Embedding) -> AtenEdit | Refusal:
     """The whole table."""
     return edit_of(call, {("weight", None): parameter_like(call, "weight", meaning.values)})
-
-
-def encode_batch_norm(call: AtenCall, meaning: AffineMap | Normalisation) -> AtenEdit | Refusal:
-    """With statistics that it keeps, weight and bias take the change; else it is an instance normalisation."""
-    return (
-        encode_statistics(call, meaning) if isinstance(meaning, AffineMap) else encode_norm_of_channels(call, meaning)
-    )
 
 
 def encode_norm_of_channels(call: AtenCall, meaning: Normalisation) -> AtenEdit | Refusal:
@@ -80,48 +71,12 @@ def _normalisation(call: AtenCall, meaning: Normalisation, shape: tuple[int, ...
 
 
 @FAMILY.operator(
-    "instance_norm", encode=encode_batch_norm, trains_by="use_input_stats", keeps=Keeps.ALL, takes=_NORM_OF_CHANNELS
-)
-def decode_instance_norm(call: AtenCall) -> Normalisation | AffineMap:
-    """With running statistics it is what a BatchNorm is. Source: torch.nn.functional.instance_norm."""
-    if not call.fixed("use_input_stats"):
-        return decode_statistics(call)
-    return _per_channel(call)
-
-
-@FAMILY.operator(
-    "batch_norm",
-    "cudnn_batch_norm",
-    "miopen_batch_norm",
-    "native_batch_norm",
-    encode=encode_batch_norm,
-    is_batch_norm=True,
-    trains_by="training",
-    keeps=Keeps.ALL,
-    takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
-)
-@FAMILY.operator(
-    "_native_batch_norm_legit",
-    "_native_batch_norm_legit_functional",
-    encode=encode_batch_norm,
-    is_batch_norm=True,
-    keeps=Keeps.ALL,
-    takes=Takes("input", "running_mean", accepted_by_norm_of_channels),
-)
-def decode_batch_norm(call: AtenCall) -> Normalisation | AffineMap:
-    """A BatchNorm, or the middle of a decomposed instance normalisation."""
-    if call.node.normalises_instances and not has_statistics(call):
-        return _per_channel(call)
-    return affine_maps.decode_batch_norm(call)
-
-
-@FAMILY.operator(
-    "group_norm", "native_group_norm", encode=encode_norm_of_channels, keeps=Keeps.ALL, takes=_NORM_OF_CHANNELS
+    "group_norm", "native_group_norm", encode=encode_norm_of_channels, keeps=Keeps.ALL, takes=NORM_OF_CHANNELS
 )
 def decode_group_norm(call: AtenCall) -> Normalisation:
     """group_norm and native_group_norm. Source: torch.nn.functional.group_norm."""
     _refuse_read_statistics(call)
-    return _per_channel(call)
+    return norm_of_channels(call)
 
 
 @FAMILY.operator(
@@ -141,7 +96,8 @@ def decode_layer_norm(call: AtenCall) -> Normalisation:
     return Normalisation(affine, tuple(range(rank - len(lengths), rank)))
 
 
-def _per_channel(call: AtenCall) -> Normalisation:
+def norm_of_channels(call: AtenCall) -> Normalisation:
+    """A norm with one scale and one shift for each channel."""
     shape = call.shape("input")
     channels = shape[1] if len(shape) > 1 else None
     if not isinstance(channels, int):

@@ -1,6 +1,6 @@
 """New parameters for the arguments of an operator, rounded once and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -73,12 +73,16 @@ def type_of(call: AtenCall, *names: str) -> torch.dtype:
     return result.dtype
 
 
-def with_bias(call: AtenCall, meaning: Contraction, layout: Layout) -> AtenEdit | Refusal:
-    """An operator that has a place for a bias, filled or not."""
-    parameters: dict[Slot, NewParameter | Refusal | None] = {
-        ("weight", None): weight_of(call, "weight", meaning, layout)
-    }
-    if meaning.bias is not None:
-        like = "bias" if call.has("bias") else "weight"
-        parameters["bias", None] = parameter_like(call, like, bias_per_channel(meaning))
-    return edit_of(call, parameters)
+def encode_with_bias(layout: Layout) -> Callable[[AtenCall, Contraction], AtenEdit | Refusal]:
+    """The encoder of an operator that stores its weight in this layout, and has a place for a bias, filled or not."""
+
+    def encode(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+        parameters: dict[Slot, NewParameter | Refusal | None] = {
+            ("weight", None): weight_of(call, "weight", meaning, layout)
+        }
+        if meaning.bias is not None:
+            like = "bias" if call.has("bias") else "weight"
+            parameters["bias", None] = parameter_like(call, like, bias_per_channel(meaning))
+        return edit_of(call, parameters)
+
+    return encode

@@ -1,7 +1,7 @@
 """Products with a constant matrix, read as contractions with one layout of the weight, and written back."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
-from bnfold.frontends.aten.node import Slot
 from bnfold.frontends.aten.operators.accepted_shapes import (
     Takes,
     accepted_by_linear,
@@ -18,31 +17,21 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
 )
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
-from bnfold.frontends.aten.operators.parameters import edit_of, parameter_like, rounded, weight_of, with_bias
+from bnfold.frontends.aten.operators.parameters import edit_of, encode_with_bias, parameter_like, rounded, weight_of
 from bnfold.frontends.aten.operators.row import Keeps
-from bnfold.frontends.common.broadcasting import with_leading_ones
 from bnfold.frontends.common.convolutions import (
     on_axis,
 )
 from bnfold.frontends.common.einsum import parse_equation, read_einsum
 from bnfold.frontends.common.parameters import NewParameter, bias_along_output, bias_per_channel, new_weight
 from bnfold.frontends.common.precision import AnyArray
+from bnfold.frontends.common.products import as_matrix, matrix_times, require_matrix, scaled_product, times_matrix
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
-from bnfold.weight import Weight
-from bnfold.window import Window
 
 FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
-
-
-_Parameters: TypeAlias = Mapping[Slot, NewParameter | Refusal | None]
-
-
-def encode_linear(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
-    """The weight is (outputs, inputs)."""
-    return with_bias(call, meaning, lambda weight: weight[0])
 
 
 def encode_addmm(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
@@ -51,11 +40,9 @@ def encode_addmm(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
         raise InternalError(f"{call.node.label!r} lost its bias")
     had_rank_2 = call.constants.require(call.value("self")).ndim == 2
     bias = meaning.bias if had_rank_2 else meaning.bias.reshape(-1)
-    parameters: _Parameters = {
-        ("mat2", None): weight_of(call, "mat2", meaning, lambda weight: weight[0].T),
-        ("self", None): parameter_like(call, "self", bias),
-    }
-    return edit_of(call, parameters, numbers={"alpha": 1, "beta": 1})
+    weight = weight_of(call, "mat2", meaning, as_matrix(outputs_first=False))
+    new_bias = parameter_like(call, "self", bias)
+    return edit_of(call, {("mat2", None): weight, ("self", None): new_bias}, numbers={"alpha": 1, "beta": 1})
 
 
 def encode_mat_mul(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
@@ -66,16 +53,17 @@ def encode_mat_mul(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
     copies = call.constants.require(call.value(name)).shape[:-2]
 
     def layout(weight: AnyArray) -> AnyArray:
-        matrix = weight[0] if on_the_left else weight[0].T
+        matrix = as_matrix(outputs_first=on_the_left)(weight)
         return np.broadcast_to(matrix, (*copies, *matrix.shape))
 
-    parameters: _Parameters = {(name, None): weight_of(call, name, meaning, layout)}
+    weight = weight_of(call, name, meaning, layout)
     if meaning.bias is None or not meaning.holds_bias:
-        return edit_of(call, parameters, bias_behind=_bias_behind(call, meaning))
+        return edit_of(call, {(name, None): weight}, bias_behind=_bias_behind(call, meaning))
     bias = parameter_like(call, name, bias_per_channel(meaning))
     if isinstance(bias, Refusal):
         return bias
-    return edit_of(call, parameters, op="aten::addmm", moved={"mat1": "self", "mat2": right}, added={"self": bias})
+    moved = {"mat1": "self", "mat2": right}
+    return edit_of(call, {(name, None): weight}, op="aten::addmm", moved=moved, added={"self": bias})
 
 
 def encode_einsum(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
@@ -83,7 +71,7 @@ def encode_einsum(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
     slot = 1 - meaning.source
     outputs_first = parse_equation(str(call.fixed("equation"))).has_outputs_first(slot)
     dtype = call.constants.require(call.values("tensors")[slot]).dtype
-    weight = new_weight(meaning, numpy_dtype(dtype), lambda weight: weight[0] if outputs_first else weight[0].T)
+    weight = new_weight(meaning, numpy_dtype(dtype), as_matrix(outputs_first=outputs_first))
     return edit_of(call, {("tensors", slot): weight}, bias_behind=_bias_behind(call, meaning))
 
 
@@ -97,7 +85,7 @@ def _bias_behind(call: AtenCall, meaning: Contraction) -> NewParameter | Refusal
 
 @FAMILY.operator(
     "linear",
-    encode=encode_linear,
+    encode=encode_with_bias(as_matrix(outputs_first=True)),
     converts_in_autocast=True,
     keeps=_RANK_AND_TYPE,
     takes=Takes("input", "weight", accepted_by_linear),
@@ -108,15 +96,14 @@ def decode_linear(call: AtenCall) -> Contraction:
     Source: torch.nn.functional.linear
     """
     weight = call.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT)
-    if weight.ndim != 2:
-        raise Undecodable(Reason.WRONG_AXIS, f"linear has a weight of shape {weight.shape}, only rank 2 folds")
+    require_matrix(weight, call.node.op)
     rank = len(call.shape("input"))
     bias = call.optional_parameter("bias", dynamic=Reason.DYNAMIC_BIAS)
     if bias is not None:
         if bias.shape not in ((weight.shape[0],), (1,), ()):
             raise malformed(f"the bias has shape {bias.shape}, expected ({weight.shape[0]},)")
         bias = on_axis(np.broadcast_to(bias, weight.shape[:1]), rank, rank - 1)
-    return Contraction(Weight(weight[None]), bias, rank, output_axis=rank - 1, input_axis=rank - 1, window=Window())
+    return times_matrix(weight, rank, bias)
 
 
 @FAMILY.operator("addmm", encode=encode_addmm, converts_in_autocast=True, takes=Takes("mat1", "mat2", accepted_by_mm))
@@ -126,12 +113,14 @@ def decode_addmm(call: AtenCall) -> Contraction:
     stored = call.parameter("mat2", dynamic=Reason.DYNAMIC_WEIGHT)
     if stored.ndim != 2:
         raise malformed(f"addmm has a mat2 of shape {stored.shape}, expected rank 2")
-    weight = Weight(stored.T[None]).times(np.full((1, 1, 1), float(call.fixed("alpha"))))
-    bias = call.parameter("self", dynamic=Reason.DYNAMIC_BIAS)
-    if bias.ndim > 2 or bias.shape[-1:] not in ((), (1,), (weight.shape[1],)):
-        raise malformed(f"addmm adds a tensor of shape {bias.shape} to {weight.shape[1]} columns")
-    bias = with_leading_ones(bias, 2) * float(call.fixed("beta"))
-    return Contraction(weight, bias, 2, output_axis=1, input_axis=1, source=call.source("mat1"), window=Window())
+    weight, bias = scaled_product(
+        stored.T,
+        call.fixed("alpha"),
+        call.parameter("self", dynamic=Reason.DYNAMIC_BIAS),
+        call.fixed("beta"),
+        call.node.op,
+    )
+    return replace(times_matrix(weight, 2, bias), source=call.source("mat1"))
 
 
 @FAMILY.operator(
@@ -153,46 +142,17 @@ def _mat_mul(call: AtenCall, read: Callable[[AtenCall, str], Array], *, takes_bi
     _keeps_type(call)
     right = "other" if "other" in call.node.arguments else "mat2"
     if call.is_constant(call.value("self")):
-        return _constant_on_the_left(call, read(call, "self"), right)
-    matrix = read(call, right)
+        rank = len(call.shape(right))
+        if len(call.output_shape()) != rank:
+            raise Undecodable(Reason.WRONG_AXIS, f"a constant matrix on the left of a tensor of rank {rank}")
+        return matrix_times(read(call, "self"), rank, call.source(right), call.node.op)
     rank = len(call.shape("self"))
-    last = len(call.output_shape()) - 1
-    holds_bias = takes_bias and rank == 2
-    return Contraction(
-        Weight(matrix.T[None]),
-        None,
-        last + 1,
-        output_axis=last,
-        input_axis=rank - 1,
-        holds_bias=holds_bias,
-        window=Window(),
-    )
-
-
-def _constant_on_the_left(call: AtenCall, matrix: Array, right: str) -> Contraction:
-    """W x: rows of W make the output channels, on the last axis but one."""
-    rank = len(call.shape(right))
-    if rank < 2 or len(call.output_shape()) != rank:
-        raise Undecodable(Reason.WRONG_AXIS, f"a constant matrix on the left of a tensor of rank {rank}")
-    axis = rank - 2
-    return Contraction(
-        Weight(matrix[None]),
-        None,
-        rank,
-        output_axis=axis,
-        input_axis=axis,
-        holds_bias=False,
-        source=call.source(right),
-        window=Window(),
-    )
+    return times_matrix(read(call, right).T, rank, holds_bias=takes_bias and rank == 2)
 
 
 def _matrix(call: AtenCall, name: str) -> Array:
     stored = call.parameter(name, dynamic=Reason.DYNAMIC_WEIGHT)
-    if stored.ndim != 2:
-        raise Undecodable(
-            Reason.WRONG_AXIS, f"{call.node.op} has a constant of shape {stored.shape}, only rank 2 folds"
-        )
+    require_matrix(stored, call.node.op)
     return stored
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Flag, auto
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.operators.accepted_shapes import Takes
-from bnfold.semantics import AffineMap, Meaning
+from bnfold.frontends.common.signatures import may_be_affine
+from bnfold.semantics import Meaning
 
 ALL = frozenset({"*"})
 """All arguments of an operator."""
@@ -69,9 +70,8 @@ class AtenOperator:
 
     @cached_property
     def may_be_affine(self) -> bool:
-        """Whether it can be an affine map: whether the signature of its decoder says so."""
-        returned = getattr(self.decode, "__annotations__", {}).get("return")
-        return AffineMap in (get_args(returned) or (returned,))
+        """Whether it can be an affine map."""
+        return may_be_affine(self.decode)
 
     @property
     def is_in_place(self) -> bool:

@@ -13,7 +13,7 @@ from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.rearrange import Regrouping, Selection, Step, Transposition
 from bnfold.refusal import Reason, Refusal
 from bnfold.regrouping import Dim
-from bnfold.semantics import Commuting, Concatenation, Rearrangement, Split
+from bnfold.semantics import Commuting, Rearrangement
 
 FAMILY = AtenFamily()
 
@@ -30,7 +30,7 @@ def decode_flip(call: AtenCall) -> Rearrangement | Commuting:
 def decode_roll(call: AtenCall) -> Rearrangement | Commuting:
     """Source: torch.roll."""
     shape = call.shape("self")
-    shifts, dims = _listed(call.fixed("shifts")), _listed(call.fixed("dims"))
+    shifts, dims = listed(call.fixed("shifts")), listed(call.fixed("dims"))
     if len(dims) != len(shifts):
         raise Undecodable(Reason.WRONG_AXIS, "roll without axes moves values from each axis to the others")
     axes = [axis % max(len(shape), 1) for axis in dims]
@@ -97,43 +97,6 @@ def decode_unfold(call: AtenCall) -> Rearrangement:
     )
 
 
-@FAMILY.operator("stack")
-def decode_stack(call: AtenCall) -> Concatenation:
-    """Source: torch.stack."""
-    tensors = call.values("tensors")
-    call.require_float(*tensors)
-    rank = len(call.output_shape())
-    axis = call.axis("dim", rank)
-    shape = next((value.shape for value in tensors if value.shape is not None), None)
-    if shape is None:
-        raise Undecodable(Reason.UNKNOWN_SHAPE, "the rank of what is stacked is not known before run time")
-    steps = (Regrouping(shape, (*shape[:axis], 1, *shape[axis:])),)
-    return Concatenation(axis, rank, (1,) * len(tensors), steps)
-
-
-@FAMILY.operator("tensor_split")
-def decode_tensor_split(call: AtenCall) -> Split:
-    """Into a number of parts, or at given places. Source: torch.tensor_split."""
-    shape = call.shape("self")
-    axis = call.axis("dim", len(shape))
-    length = known_length(shape, axis)
-    if "sections" in call.node.arguments:
-        count = int(call.fixed("sections"))
-        sizes = [length // count + (place < length % count) for place in range(count)]
-        stops = np.cumsum(sizes).tolist()
-    else:
-        stops = [*(_place(int(place), length) for place in _listed(call.fixed("indices"))), length]
-    parts = tuple(zip([0, *stops], stops, strict=False))
-    if any(start > stop for start, stop in parts):
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"the parts {parts} overlap")
-    return Split(axis, len(shape), parts, length)
-
-
-def _place(index: int, length: int) -> int:
-    """Where a slice would cut."""
-    return slice(index).indices(length)[1]
-
-
 def _selected(call: AtenCall, shape: Sequence[Dim], axis: int, index: AtenValue) -> Rearrangement | Commuting:
     length, places = shape[axis], call.constants.read(index)
     if isinstance(places, Refusal) or not isinstance(length, int):
@@ -160,5 +123,6 @@ def _known(shape: Sequence[Dim], axes: Sequence[int]) -> dict[int, int]:
     return {axis: length for axis in axes if isinstance(length := shape[axis], int)}
 
 
-def _listed(given: object) -> list[int]:
-    return list(given) if isinstance(given, (list, tuple)) else [given]  # type: ignore[list-item]
+def listed(given: int | Sequence[int]) -> list[int]:
+    """An argument that is a number or several."""
+    return [given] if isinstance(given, int) else list(given)

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from bnfold.frontends.aten.operators import (
-    affine_maps,
+    arithmetic,
     attention,
+    batch_norms,
     commuting,
     convolutions,
-    joins,
     movement,
     norms,
+    parts,
     products,
     selections,
     without_decoder,
@@ -22,17 +23,21 @@ from bnfold.frontends.aten.operators import (
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import AtenOperator
 
-_FAMILIES: Sequence[AtenFamily] = (
-    affine_maps.FAMILY,
-    attention.FAMILY,
-    commuting.FAMILY,
-    convolutions.FAMILY,
-    joins.FAMILY,
-    movement.FAMILY,
-    norms.FAMILY,
-    products.FAMILY,
-    selections.FAMILY,
-    without_decoder.FAMILY,
+_FAMILIES: Sequence[AtenFamily] = tuple(
+    file.FAMILY
+    for file in (
+        arithmetic,
+        attention,
+        batch_norms,
+        commuting,
+        convolutions,
+        movement,
+        norms,
+        parts,
+        products,
+        selections,
+        without_decoder,
+    )
 )
 
 OPERATORS: Mapping[str, AtenOperator] = {row.name: row for family in _FAMILIES for row in family.operators}

@@ -1,6 +1,7 @@
 """Data movement: the same values in other places."""
 
-from bnfold.frontends.common.dimensions import known_length, named, times
+from bnfold.frontends.common.dimensions import known_length
+from bnfold.frontends.common.images import depth_to_space, space_to_depth
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx import constant_ops
 from bnfold.frontends.onnx.attributes import attribute
@@ -174,50 +175,24 @@ def decode_reverse_sequence(context: OnnxContext) -> Commuting:
 @FAMILY.operator("DepthToSpace", (1, 11, 13, 28))
 def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""
-    block = context.attribute("blocksize", 1)
-    depth_first = context.attribute("mode", b"DCR") == b"DCR"
-    batch, channels, height, width = _image(context)
-    if not isinstance(channels, int) or channels % (block * block):
-        raise Undecodable(
-            Reason.UNKNOWN_SHAPE, f"{channels} channels are not known to be a multiple of {block * block}"
-        )
-    inner = channels // (block * block)
-    split = (batch, block, block, inner, height, width) if depth_first else (batch, inner, block, block, height, width)
-    permutation = (0, 3, 4, 1, 5, 2) if depth_first else (0, 1, 4, 2, 5, 3)
-    spread = (batch, inner, height, block, width, block)
-    return Rearrangement(
-        (
-            Regrouping((batch, channels, height, width), split),
-            Transposition(permutation),
-            Regrouping(spread, (batch, inner, times(height, block), times(width, block))),
-        )
-    )
+    return depth_to_space(_image(context), context.attribute("blocksize", 1), depth_first=_is_depth_first(context))
 
 
 @FAMILY.operator("SpaceToDepth", (1, 13, 28))
 def decode_space_to_depth(context: OnnxContext) -> Rearrangement:
     """Places become channels, in DCR or, from version 28 on, CRD order. Source: ONNX SpaceToDepth-1, -13, -28."""
-    block = context.attribute("blocksize", 1)
-    depth_first = context.attribute("mode", b"DCR") == b"DCR"
-    batch, channels, height, width = _image(context)
-    if not isinstance(height, int) or not isinstance(width, int) or not isinstance(channels, int):
-        raise Undecodable(Reason.UNKNOWN_SHAPE, "height, width or channels are not known before run time")
-    rows, columns = height // block, width // block
-    blocks = (block, block, channels) if depth_first else (channels, block, block)
-    return Rearrangement(
-        (
-            Regrouping((batch, channels, height, width), (batch, channels, rows, block, columns, block)),
-            Transposition((0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)),
-            Regrouping((batch, *blocks, rows, columns), (batch, channels * block * block, rows, columns)),
-        )
-    )
+    return space_to_depth(_image(context), context.attribute("blocksize", 1), depth_first=_is_depth_first(context))
+
+
+def _is_depth_first(context: OnnxContext) -> bool:
+    return bool(context.attribute("mode", b"DCR") == b"DCR")
 
 
 def _image(context: OnnxContext) -> Shape:
     shape = context.shape(0)
     if len(shape) != 4:
         raise malformed(f"{context.node.op} has an input of rank {len(shape)}, expected 4")
-    return named(shape)
+    return shape
 
 
 def _taking(shape: Shape, axis: int, part: slice) -> Step:
