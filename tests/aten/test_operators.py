@@ -19,6 +19,7 @@ from bnfold.frontends.aten.operators.movement import decode_dropout  # noqa: E40
 from bnfold.frontends.aten.operators.row import AtenOperator  # noqa: E402
 from bnfold.frontends.aten.operators.table import OPERATORS, operator_of  # noqa: E402
 from bnfold.frontends.aten.schema import effects_of  # noqa: E402
+from bnfold.frontends.common.signatures import kinds_encoded  # noqa: E402
 from bnfold.frontends.torch_archive.operators import check_operator  # noqa: E402
 from bnfold.semantics import AffineMap, Contraction, Embedding, Normalisation, Recurrent  # noqa: E402
 from bnfold.verifier.programs.parts.crop import crop_of  # noqa: E402
@@ -71,6 +72,8 @@ def test_what_has_parameters_can_be_written(name):
     only_trains = name.startswith("aten::_batch_norm_with_update")
     assert (row.encode is not None) == (may_change and not only_trains)
     assert row.may_be_affine == (AffineMap in meanings(row))
+    if row.encode is not None:
+        assert {meaning for meaning in meanings(row) if meaning in HAVE_PARAMETERS} <= kinds_encoded(row.encode)
 
 
 def test_batch_norms_are_the_operators_of_that_name():

@@ -9,9 +9,10 @@ import pytest
 
 import bnfold.frontends.onnx
 import bnfold.verifier
+from bnfold.frontends.common.signatures import kinds_encoded
 from bnfold.frontends.onnx.operators import table
 from bnfold.frontends.onnx.operators.table import OPERATORS
-from bnfold.semantics import Contraction, Recurrent
+from bnfold.semantics import Absorber, AffineMap, Contraction, Recurrent
 
 FRONTEND = Path(bnfold.frontends.onnx.__file__).parent
 FILES = sorted(FRONTEND.rglob("*.py"))
@@ -59,17 +60,33 @@ def test_a_row_says_either_what_an_operator_means_or_why_it_means_nothing(key):
     assert row.decode or not row.encode
 
 
-def has_weights(row):
-    """Whether a decoder answers with a meaning that holds a weight."""
+def meanings(row):
+    """The kinds of meaning that a decoder returns, as its signature says."""
     returned = row.decode.__annotations__["return"] if row.decode else None
-    return returned in (Contraction, Recurrent)
+    return set(getattr(returned, "__args__", (returned,))) - {None}
 
 
-WITH_WEIGHTS = sorted(key for key, row in OPERATORS.items() if has_weights(row))
+@pytest.mark.parametrize("key", OPERATORS, ids=str)
+def test_what_has_parameters_can_be_written(key):
+    row = OPERATORS[key]
+    assert row.traits.may_be_affine == (AffineMap in meanings(row))
+    parameters = {kind for kind in meanings(row) if issubclass(kind, Absorber)}
+    assert parameters <= (kinds_encoded(row.encode) if row.encode else set())
+
+
+WITH_WEIGHTS = sorted(key for key, row in OPERATORS.items() if meanings(row) & {Contraction, Recurrent})
 
 
 def test_operators_with_weights_are_found():
-    assert {op_type for _, op_type in WITH_WEIGHTS} >= {"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "RNN"}
+    assert {op_type for _, op_type in WITH_WEIGHTS} >= {
+        "Conv",
+        "ConvTranspose",
+        "Einsum",
+        "GRU",
+        "Gemm",
+        "LSTM",
+        "MatMul",
+    }
 
 
 @pytest.mark.parametrize("op_type", [op_type for _, op_type in WITH_WEIGHTS])

@@ -3,20 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from bnfold.affine import Affine
 from bnfold.frontends.aten.constants import AtenConstants, is_float
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.encode import encode
 from bnfold.frontends.aten.node import AtenNode, AtenValue
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.windows import read_window
-from bnfold.frontends.common.convolutions import ZEROS_PADDED
+from bnfold.frontends.common.branches import average, with_bias_of_channels
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction
-from bnfold.weight import Weight
 
 _AVERAGES = frozenset(("aten::avg_pool1d", "aten::avg_pool2d", "aten::avg_pool3d"))
 _SUMS = frozenset(("aten::add", "aten::sub", "aten::subtract", "aten::rsub"))
@@ -75,11 +71,7 @@ def average_kernel(node: AtenNode, behind: Contraction | None, constants: AtenCo
     channels = behind.output_channels if behind is not None else shape[axis] if shape is not None else None
     if window is None or ceil_mode or overridden or axis < 0 or not isinstance(channels, int):
         return None
-    pads = any((*window.before, *window.behind))
-    if pads and not counts_padding:
-        return None
-    weight = np.full((channels, 1, 1, *kernel), 1.0 / np.prod(kernel))
-    return Contraction(Weight(weight), None, rank, axis, axis, no_shift=ZEROS_PADDED if pads else None, window=window)
+    return average(channels, kernel, rank, axis, window, counts_padding=counts_padding)
 
 
 def encode_merged(
@@ -97,15 +89,13 @@ def encode_merged(
         The edit; WRONG_AXIS where the bias is not one number for each output channel; BRANCHES_DIFFER where the
         operator cannot pad like that; what `encode` refuses.
     """
-    if after.bias is not None:
-        channels = Affine(np.ones((1,) * after.output_rank), after.bias).along(after.output_axis)
-        if channels is None:
-            return Refusal(Reason.WRONG_AXIS, "the biases of the branches vary along another axis than the channels")
-        after = replace(after, bias=channels.on_axis(after.output_rank, after.output_axis).shift)
-    geometry = _geometry(node, before, after)
+    merged = with_bias_of_channels(after)
+    if isinstance(merged, Refusal):
+        return merged
+    geometry = _geometry(node, before, merged)
     if isinstance(geometry, Refusal):
         return geometry
-    edit = encode(node, after, constants)
+    edit = encode(node, merged, constants)
     return edit if isinstance(edit, Refusal) else replace(edit, lists=geometry)
 
 

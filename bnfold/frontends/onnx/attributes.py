@@ -1,7 +1,7 @@
 """Attributes of a node by name, as Python values."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import onnx
@@ -14,12 +14,26 @@ DEFAULT_EPSILON = float(np.float32(1e-5))
 """The default of every epsilon attribute, as a file stores it: attributes are float32."""
 
 
+_Value = TypeVar("_Value", int, float, bytes)
+
+
 class ReferenceAttributeError(ValueError):
     """The attribute of a node in a function body takes its value from the caller."""
 
 
-def attribute(node: OnnxNode, name: str, default: Any) -> Any:  # noqa: ANN401 - what an attribute holds is the file's choice
+@overload
+def attribute(node: OnnxNode, name: str, default: tuple[()]) -> Sequence[int]: ...
+@overload
+def attribute(node: OnnxNode, name: str, default: None) -> Any: ...  # noqa: ANN401 - the file's choice
+@overload
+def attribute(node: OnnxNode, name: str, default: _Value) -> _Value: ...
+def attribute(node: OnnxNode, name: str, default: object) -> object:
     """The value of an attribute, or the default where the node does not have it.
+
+    Args:
+        node: the node.
+        name: of the attribute.
+        default: as the operator's specification says, which says the type as well.
 
     Raises:
         ReferenceAttributeError: its value is known only where the function is called.

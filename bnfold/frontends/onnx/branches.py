@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnfold.affine import Affine, Array
-from bnfold.frontends.common.convolutions import ZEROS_PADDED
+from bnfold.affine import Array
+from bnfold.frontends.common.branches import average, with_bias_of_channels
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.decode import decode
@@ -15,9 +15,8 @@ from bnfold.frontends.onnx.encode import encode
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.rearrange import Transposition
-from bnfold.refusal import Reason, Refusal
+from bnfold.refusal import Refusal
 from bnfold.semantics import Contraction, Rearrangement
-from bnfold.weight import Weight
 
 _OF_FIRST_INPUT = frozenset(("AveragePool", "BatchNormalization", "Conv", "Gemm"))
 _OF_EITHER_INPUT = frozenset(("Add", "Div", "MatMul", "Mul", "Sub"))
@@ -68,12 +67,7 @@ def average_kernel(node: OnnxNode) -> Contraction | None:
     channels = source.shape[1] if len(source.shape) == len(kernel) + 2 > 2 else None
     if window is None or not isinstance(channels, int) or rounds_up:
         return None
-    pads = any((*window.before, *window.behind))
-    if pads and not counts_padding:
-        return None
-    weight = np.full((channels, 1, 1, *kernel), 1.0 / np.prod(kernel))
-    no_shift = ZEROS_PADDED if pads else None
-    return Contraction(Weight(weight), None, len(source.shape), 1, no_shift=no_shift, window=window)
+    return average(channels, kernel, len(source.shape), 1, window, counts_padding=bool(counts_padding))
 
 
 def encode_merged(
@@ -90,15 +84,12 @@ def encode_merged(
     Returns:
         The edit; WRONG_AXIS where the bias is not one number for each output channel; what `encode` refuses.
     """
-    if after.bias is not None:
-        channels = Affine(np.ones((1,) * after.output_rank), after.bias).along(after.output_axis)
-        if channels is None:
-            return Refusal(Reason.WRONG_AXIS, "the biases of the branches vary along another axis than the channels")
-        bias = channels.on_axis(after.output_rank, after.output_axis).shift
-        after = replace(after, bias=bias)
-    elif before.bias is not None:  # the node keeps its input, with numbers that fit what it is to mean
-        after = replace(after, bias=_no_bias(after))
-    edit = encode(node, after, constants)
+    merged = with_bias_of_channels(after)
+    if isinstance(merged, Refusal):
+        return merged
+    if merged.bias is None and before.bias is not None:  # its input stays, with numbers that fit what it is to mean
+        merged = replace(merged, bias=_no_bias(merged))
+    edit = encode(node, merged, constants)
     return edit if isinstance(edit, Refusal) else replace(edit, attributes=_geometry(before, after))
 
 

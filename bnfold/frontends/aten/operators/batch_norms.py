@@ -62,19 +62,14 @@ def decode_instance_norm(call: AtenCall) -> Normalisation | AffineMap:
     takes=_TAKES,
 )
 def decode_batch_norm(call: AtenCall) -> Normalisation | AffineMap:
-    """A BatchNorm, or the middle of a decomposed instance normalisation."""
-    if call.node.normalises_instances and not _has_statistics(call):
-        return norm_of_channels(call)
-    return _decode_either(call)
+    """A BatchNorm, which a flag may let train, or the middle of a decomposed instance normalisation.
 
-
-def _decode_either(call: AtenCall) -> AffineMap:
-    """A batch_norm that a flag lets train; one that keeps no statistics always takes those of the batch.
-
-    Weight and bias may be absent, statistics may not.
+    Weight and bias may be absent; without statistics, it always takes those of the batch.
 
     Source: torch.nn.functional.batch_norm; aten/src/ATen/native/native_functions.yaml
     """
+    if call.node.normalises_instances and not _has_statistics(call):
+        return norm_of_channels(call)
     if call.fixed("training") or not _has_statistics(call):
         return decode_training_batch_norm(call)
     return decode_inference_batch_norm(call)

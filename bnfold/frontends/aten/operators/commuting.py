@@ -9,7 +9,7 @@ from bnfold.affine import Array
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
-from bnfold.frontends.common.ramps import leaky_relu, relu
+from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
@@ -35,23 +35,17 @@ def decode_nonlinear(call: AtenCall) -> Opaque:
 @FAMILY.operator("prelu", converts_in_autocast=True, keeps=Keeps.ALL)
 def decode_ramp(call: AtenCall) -> Commuting:
     """relu, leaky_relu, prelu, abs: f(s * x) == s * f(x) for s >= 0."""
-    return Commuting(
-        len(call.shape("self")),
-        needs_non_negative_scale=True,
-        shift_factor=NoShift(f"{call.node.op} bends at zero, and a shift moves the bend"),
-        source=call.source("self"),
-        of_constants=_of_constants(call),
-    )
+    return ramp(len(call.shape("self")), call.node.op, _of_constants(call), call.source("self"))
 
 
 def _of_constants(call: AtenCall) -> Callable[[Array], Array] | None:
-    name = call.node.op.removeprefix("aten::").rstrip("_")
-    if name == "relu":
-        return relu
-    if name == "abs":
-        return np.abs
-    if name == "leaky_relu":
-        return leaky_relu(float(call.fixed("negative_slope")))
+    match call.node.operator.functional:
+        case "aten::relu":
+            return relu
+        case "aten::abs":
+            return np.abs
+        case "aten::leaky_relu":
+            return leaky_relu(float(call.fixed("negative_slope")))
     return None  # the slopes of a prelu are a tensor
 
 

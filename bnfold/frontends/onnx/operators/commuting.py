@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.frontends.common.ramps import leaky_relu, relu
+from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
 from bnfold.frontends.common.reductions import places_summed, reduction
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
-from bnfold.frontends.onnx.graph import OnnxNode, Traits
+from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, pooled
@@ -17,6 +17,8 @@ from bnfold.refusal import Reason
 from bnfold.semantics import Commuting, NoShift
 
 FAMILY = Family()
+
+_POOLS = Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
 
 
 @FAMILY.operator("Abs", (6, 13))
@@ -32,22 +34,17 @@ def decode_ramp(context: OnnxContext) -> Commuting:
 
     Source: ONNX Relu-6 to -14, LeakyRelu-6, -16, PRelu-7 to -16, Abs-6, -13.
     """
-    return Commuting(
-        len(context.shape(0)),
-        needs_non_negative_scale=True,
-        shift_factor=NoShift(f"{context.node.op} bends at zero, and a shift moves the bend"),
-        of_constants=_of_constants(context.node),
-    )
+    return ramp(len(context.shape(0)), context.node.op, _of_constants(context))
 
 
-def _of_constants(node: OnnxNode) -> Callable[[Array], Array] | None:
-    match node.proto.op_type:
+def _of_constants(context: OnnxContext) -> Callable[[Array], Array] | None:
+    match context.node.op:
         case "Relu":
             return relu
         case "Abs":
             return np.abs
         case "LeakyRelu":
-            return leaky_relu(attribute(node, "alpha", 0.01))
+            return leaky_relu(context.attribute("alpha", 0.01))
     return None  # the slopes of a PRelu are a tensor
 
 
@@ -57,9 +54,7 @@ def decode_neg(context: OnnxContext) -> Commuting:
     return Commuting(len(context.shape(0)), shift_factor=-1.0)
 
 
-@FAMILY.operator(
-    "AveragePool", (7, 10, 11, 19, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
-)
+@FAMILY.operator("AveragePool", (7, 10, 11, 19, 22), traits=_POOLS)
 def decode_average_pool(context: OnnxContext) -> Commuting:
     """AveragePool: zeros of the padding count where count_include_pad is 1. Source: ONNX AveragePool-7 to -22."""
     rank = len(context.shape(0))
@@ -71,19 +66,15 @@ def decode_average_pool(context: OnnxContext) -> Commuting:
     )
 
 
-@FAMILY.operator(
-    "GlobalAveragePool", (1, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
-)
+@FAMILY.operator("GlobalAveragePool", (1, 22), traits=_POOLS)
 def decode_global_average_pool(context: OnnxContext) -> Commuting:
     """Source: ONNX GlobalAveragePool-1, -22."""
     rank = len(context.shape(0))
     return Commuting(rank, mixed_axes=tuple(range(2, rank)))
 
 
-@FAMILY.operator("GlobalMaxPool", (1, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output))
-@FAMILY.operator(
-    "MaxPool", (1, 8, 10, 11, 12, 22), traits=Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
-)
+@FAMILY.operator("GlobalMaxPool", (1, 22), traits=_POOLS)
+@FAMILY.operator("MaxPool", (1, 8, 10, 11, 12, 22), traits=_POOLS)
 def decode_max_pool(context: OnnxContext) -> Commuting:
     """MaxPool, GlobalMaxPool: padding is minus infinity. Source: ONNX MaxPool-1 to -22, GlobalMaxPool-1, -22."""
     indices = context.node.outputs[1] if len(context.node.outputs) > 1 else None

@@ -1,7 +1,8 @@
 """What a decoder or an encoder may ask about the node in its hands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
 from bnfold.refusal import Reason, Refusal
 
+_Value = TypeVar("_Value", int, float, bytes)
+
 
 @dataclass(frozen=True)
 class OnnxContext:
@@ -22,7 +25,13 @@ class OnnxContext:
     node: OnnxNode
     constants: OnnxConstants
 
-    def attribute(self, name: str, default: Any) -> Any:  # noqa: ANN401 - what an attribute holds is the file's choice
+    @overload
+    def attribute(self, name: str, default: tuple[()]) -> Sequence[int]: ...
+    @overload
+    def attribute(self, name: str, default: None) -> Any: ...  # noqa: ANN401 - the file's choice
+    @overload
+    def attribute(self, name: str, default: _Value) -> _Value: ...
+    def attribute(self, name: str, default: Any) -> object:
         """The value of an attribute, or the default; see `bnfold.frontends.onnx.attributes.attribute`."""
         return attribute(self.node, name, default)
 

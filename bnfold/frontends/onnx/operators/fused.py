@@ -7,7 +7,7 @@ Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators
 from collections.abc import Sequence
 
 from bnfold.frontends.common.convolutions import ZEROS_PADDED, convolution, outputs_first
-from bnfold.frontends.common.ramps import leaky_relu, relu
+from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
 from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
@@ -16,7 +16,7 @@ from bnfold.frontends.onnx.operators.products import decode_gemm, encode_gemm
 from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Commuting, FusedContraction, NoShift, Opaque
+from bnfold.semantics import Commuting, FusedContraction, Opaque
 
 FAMILY = Family()
 
@@ -115,5 +115,4 @@ def _activation(context: OnnxContext, rank: int, numbers: Sequence[float]) -> Co
     functions = {"Relu": relu, "LeakyRelu": leaky_relu(numbers[0] if numbers else 0.01)}
     if name not in functions:
         return Opaque(Reason.UNKNOWN_OPERATOR, f"the activation {name!r} in {context.node.op} has no rule")
-    bends = NoShift(f"the {name} in {context.node.op} bends at zero, and a shift moves the bend")
-    return Commuting(rank, needs_non_negative_scale=True, shift_factor=bends, of_constants=functions[name])
+    return ramp(rank, f"the {name} in {context.node.op}", functions[name])

@@ -185,7 +185,7 @@ def decode_space_to_depth(context: OnnxContext) -> Rearrangement:
 
 
 def _is_depth_first(context: OnnxContext) -> bool:
-    return bool(context.attribute("mode", b"DCR") == b"DCR")
+    return context.attribute("mode", b"DCR") == b"DCR"
 
 
 def _image(context: OnnxContext) -> Shape:

@@ -30,7 +30,7 @@ _TRANSPOSED_ACTIVATIONS = ("transA", "transBatchA", "transBatchB")
 
 def encode_gemm(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refusal:
     """Alpha and beta are in the weight and the bias, and become 1."""
-    weight = weight_for(context, meaning, as_matrix(outputs_first=context.attribute("transB", 0)))
+    weight = weight_for(context, meaning, as_matrix(outputs_first=bool(context.attribute("transB", 0))))
     bias = bias_for(context, _gemm_bias(context, meaning))
     return edit_of(context, {1: weight, 2: bias}, float_attributes={"alpha": 1.0, "beta": 1.0})
 
@@ -108,7 +108,7 @@ def decode_mat_mul(context: OnnxContext) -> Contraction | MatrixProduct:
 
 def encode_fused_mat_mul(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refusal:
     """Alpha is in the weight, and becomes 1; an Add behind it takes a bias."""
-    transposed = context.attribute("transB", 0)
+    transposed = bool(context.attribute("transB", 0))
     return _with_bias_behind(context, meaning, outputs_first=transposed, float_attributes={"alpha": 1.0})
 
 
