@@ -5,6 +5,7 @@ import textwrap
 from difflib import get_close_matches
 
 import click
+from click.shell_completion import CompletionItem
 
 from bnfold.cli.grouped import CONTEXT, GroupedCommand
 from bnfold.explanations import EXPLANATIONS, FAMILIES
@@ -14,8 +15,17 @@ from bnfold.refusal import Reason
 _NARROWEST, _WIDEST = 40, 100
 
 
+def _fitting(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Codes that begin so, or names where no code does."""
+    for names in ({reason.code: reason for reason in Reason}, {reason.slug: reason for reason in Reason}):
+        fitting = sorted(name for name in names if name.lower().startswith(begun.lower()))
+        if fitting:
+            return [CompletionItem(name, help=names[name].meaning) for name in fitting]
+    return []
+
+
 @click.command("bnfold explain", cls=GroupedCommand, context_settings=CONTEXT)
-@click.argument("codes", metavar="[CODE...]", nargs=-1)
+@click.argument("codes", metavar="[CODE...]", nargs=-1, shell_complete=_fitting)
 def explain_command(codes: tuple[str, ...]) -> str:
     """Say what a code means, such as BNF201 or other-consumers, with an example and what you can do about it; without a
     code, list all of them.

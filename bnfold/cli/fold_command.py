@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from bnfold.cli.bench_options import bench_options, take_bench
+from bnfold.cli.completion import offer_files
 from bnfold.cli.grouped import CONTEXT, GroupedCommand, options_of, refuse_with, together
 from bnfold.cli.parsing import parse_jobs, parse_output, parse_report
 from bnfold.cli.request import Request
@@ -57,6 +58,7 @@ _result_options = together(
         "output",
         metavar="OUT",
         type=parse_output,
+        shell_complete=offer_files,
         help="A file for one model, - for standard output, a folder for several.  "
         "[default: MODEL.folded.EXT beside each model]",
     ),
@@ -67,6 +69,7 @@ _result_options = together(
         "reports",
         metavar="FILE",
         type=parse_report,
+        shell_complete=offer_files,
         multiple=True,
         help="Write a report on all models, .json, .html or .sarif, or - for JSON on standard output; repeatable.",
     ),

@@ -1,11 +1,13 @@
 """The `bnfold` command. Nothing heavy is imported here: --help and --version must answer at once."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from bnfold.cli.completion import VARIABLE, complete
 from bnfold.cli.exit_codes import ExitCode
 from bnfold.cli.explain_command import explain_command
 from bnfold.cli.fold_command import fold_command
@@ -41,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: click.Command, arguments: Sequence[str]) -> ExitCode:
     screen = Screen()
     try:
+        if VARIABLE in os.environ:
+            sys.stdout.write(complete(os.environ[VARIABLE], fold_command, _COMMANDS))
+            return ExitCode.DONE
         asked = command.main(arguments, prog_name=command.name, standalone_mode=False, obj=_CONFIGURED)
         match asked:
             case Request():

@@ -98,7 +98,7 @@ check_options = together(
 save_repro_option = _check(
     "--save-repro",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="If the check fails: put what differs into DIR, with a script that shows it with onnxruntime alone.",
 )
 
@@ -135,7 +135,9 @@ def _without_file(context: click.Context, _option: click.Parameter, without: boo
 
 def _with_file(context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
     """Take the defaults out of a file, which may have options of the other commands, too: the context's object."""
-    if context.params.get("no_config") or context.resilient_parsing:
+    if context.resilient_parsing:  # a shell completes what is typed
+        return None
+    if context.params.get("no_config"):
         if path is not None:
             raise click.UsageError("--config and --no-config contradict each other: give one of them")
         return None
