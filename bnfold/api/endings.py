@@ -1,4 +1,4 @@
-"""What the name of a file promises. The content of a file tells its format, but nobody may be misled by its name."""
+"""Endings of file names. A file's content tells its format; an output may not have the ending of another format."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from bnfold.keywords import keyword
 
 
 def check_ending(source: Path, target: Path, written: FormatRow, read: FormatRow) -> None:
-    """Refuse a target whose name promises another format than that which is written.
+    """Refuse a target with the ending of another format than that which is written.
 
-    The name of the source may mislead already: its ending is right for the target, unless the format changes.
+    Where the source has such an ending already, the target may have the same, unless the format changes.
 
     Args:
         source: the model.
@@ -19,7 +19,7 @@ def check_ending(source: Path, target: Path, written: FormatRow, read: FormatRow
         read: the format of the source.
 
     Raises:
-        UsageError: it would mislead.
+        UsageError: the ending is that of another format.
     """
     promised = next((row for row in FORMATS if target.suffix.lower() in row.endings), None)
     if promised is None or promised is written or (target.suffix == source.suffix and written is read):

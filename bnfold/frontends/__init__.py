@@ -1,1 +1,1 @@
-"""Spelling only: each frontend decodes one file format to meanings, and writes changed ones back."""
+"""The frontends: each decodes the nodes of one file format to meanings, and encodes changed meanings as nodes."""

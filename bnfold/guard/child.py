@@ -1,4 +1,4 @@
-"""The guarded process itself: gives up what it does not need, works, answers, and is gone."""
+"""What the guarded process does: it drops its rights, works, sends the result, and ends."""
 
 import ctypes
 import faulthandler
@@ -94,7 +94,7 @@ def _detach() -> None:
 
 
 def _give_up(folder: Path) -> None:
-    """Nothing but this folder can be written to, no program can be started, no connection opened."""
+    """Drop the rights to write outside of this folder, to start programs and to open connections."""
     _tame_threads()
     limit_process()
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)

@@ -45,7 +45,7 @@ _OPEN_FILES = 512
 
 
 def limit_process() -> None:
-    """Hold this process to few open files, and to no core dumps, for good. Nothing happens where the system cannot."""
+    """Limit the open files of this process, and forbid core dumps, for good; nothing where the system cannot."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -1,4 +1,4 @@
-"""What a guarded process tells the one that watches it: that it goes on, what it does, and how it ended.
+"""The messages of a guarded process to the one that watches it: that it goes on, what it does, and how it ended.
 
 The child may have been taken over by the file that it reads. So its answer is unpickled with a list of classes that
 carry values, and nothing else.

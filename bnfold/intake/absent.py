@@ -1,4 +1,4 @@
-"""Inputs and outputs without a name. At the end of a list, they say nothing, and make onnxruntime crash."""
+"""Inputs and outputs without a name at the end of a list: they mean nothing, and some make onnxruntime crash."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""What the functions of a model come to when every call is written out: a few lines can stand for a million million."""
+"""How large a model is once all calls of its functions are inlined.
+
+A function that calls another one twice doubles it, so that forty short functions can stand for 2^40 nodes.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,11 +24,11 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Extent:
-    """How much something is.
+    """Size of a list of nodes.
 
     Attributes:
-        nodes: bodies and the functions that are called included.
-        bytes: of these nodes, serialised.
+        nodes: how many, those in bodies and in functions that are called included.
+        bytes: length of these nodes as serialised protobufs.
     """
 
     nodes: int = 0
@@ -36,7 +39,7 @@ class Extent:
 
 
 def written_out(model: "ModelProto") -> Extent:
-    """A model's graph with every call of its functions written out, as onnx and onnxruntime do it.
+    """The size of a model's graph with all calls of its functions inlined, as onnx and onnxruntime inline them.
 
     Raises:
         ModelFormatError: a function calls itself, by whatever detour, or calls nest deeper than 100.
@@ -47,11 +50,11 @@ def written_out(model: "ModelProto") -> Extent:
 
 
 def check_calls(model: "ModelProto") -> None:
-    """Whether the functions of a model can be written out at all.
+    """Refuse a model whose functions cannot be inlined.
 
     Raises:
         ModelFormatError: as `written_out`.
-        UnsupportedModelError: they come to more than any tool could take.
+        UnsupportedModelError: inlined, they are larger than 2**20 nodes, or than 2**28 bytes and 16 times the model.
     """
     if not model.functions:
         return
@@ -73,7 +76,7 @@ class _Calls:
         self._open: list[_Key] = []
 
     def measure_all(self) -> None:
-        """Also those that nobody calls."""
+        """Measure all functions, also those that nobody calls."""
         for key in self._functions:
             self._of_function(key)
 

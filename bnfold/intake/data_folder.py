@@ -27,7 +27,7 @@ _KINDS = (
 
 
 def kind_of_place(mode: int) -> str:
-    """What stands where a file is expected; "" where it is a regular file.
+    """What a path leads to instead of a regular file, such as "a folder"; "" where it is one.
 
     Args:
         mode: as os.stat has it.
@@ -74,7 +74,7 @@ class DataFolder:
         return self._mapped[location]
 
     def let_go(self) -> None:
-        """Let what was read of the files so far count no more as memory of this process; it can be read again."""
+        """Release the memory of what was read of the files so far; it can be read again."""
         for mapped in self._maps:
             let_go(mapped)
 
@@ -101,7 +101,7 @@ class DataFolder:
 
 
 def let_go(mapped: mmap) -> None:
-    """Give the pages of a mapped file that were read back to the system, where it takes them."""
+    """Give pages of a mapped file that were read back to the system (madvise), where it supports that."""
     if _LETS_GO is not None:
         mapped.madvise(_LETS_GO)
 

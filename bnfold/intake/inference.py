@@ -1,8 +1,8 @@
-"""ONNX's shape inference, without what makes it take all memory.
+"""ONNX's shape inference, kept from taking all memory.
 
-Where it may propagate values, it keeps an entry for every number of a one-dimensional tensor whose length it knows, be
-that one of 2^43 (onnx, shape_inference/implementation.h, `getInputData`). Files that could bring it there are inferred
-without values.
+With data propagation, it keeps an entry for every number of a one-dimensional tensor whose length it knows, even if the
+length is 2^43 (onnx, shape_inference/implementation.h, `getInputData`). For files where that could happen, data
+propagation is off.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _PROPAGATE = frozenset("Add Cast Concat Gather Identity Mul Reshape Slice Squeez
 
 
 def infer_shapes(model: "ModelProto") -> "ModelProto":
-    """The model with what is known of its tensors before it runs.
+    """The model with the shapes and types that ONNX infers, as `value_info`.
 
     Raises:
         Exception: inference gives up; onnx's exceptions have no common base.

@@ -17,7 +17,7 @@ _LARGEST_MESSAGE = 2**31 - 1
 
 
 def check_regular(path: Path) -> None:
-    """Whether something can be read to its end: devices never end, and pipes wait for somebody to write.
+    """Refuse a path that is no regular file: devices never end, and pipes wait for somebody to write.
 
     Raises:
         ModelFormatError: it is a folder, a pipe, a device or a socket. The message goes on behind the path.

@@ -1,4 +1,4 @@
-"""Nodes in an order in which each comes after what it reads. ONNX asks for that; onnxruntime also takes others."""
+"""Topological order of nodes. ONNX asks for it; onnxruntime also takes other orders, so files have them."""
 
 from collections.abc import Iterator, MutableSequence, Sequence
 from heapq import heapify, heappop, heappush
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def sort_nodes(model: "ModelProto") -> bool:
-    """Bring the nodes of the graph, its bodies and functions into such an order, in place, moving as few as possible.
+    """Sort the nodes of the graph, its bodies and functions topologically, in place, moving as few as possible.
 
     Returns:
         Whether any had to move. Nodes that read each other in a circle stay where they are.

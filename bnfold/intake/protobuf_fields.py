@@ -1,4 +1,4 @@
-"""Serialised protobuf messages as what they are: a sequence of fields, each with its number and its length.
+"""Serialised protobuf messages as a sequence of fields, each with its number and its length.
 
 Source: protobuf's documentation, "Encoding", https://protobuf.dev/programming-guides/encoding
 """
@@ -18,11 +18,11 @@ class Field(NamedTuple):
     """One field of a message.
 
     Attributes:
-        number: as its description says.
-        kind: how its length is known.
-        start: where it begins.
-        begin: where its content begins.
-        stop: where it ends.
+        number: of the field in its message type.
+        kind: the wire type, which says how long it is.
+        start: offset of its tag, in bytes.
+        begin: offset of its content.
+        stop: offset behind its content.
     """
 
     number: int
@@ -32,16 +32,16 @@ class Field(NamedTuple):
     stop: int
 
     def is_message(self, number: int) -> bool:
-        """Whether it is the one of a number, and a message or bytes."""
+        """Whether it has this number, and holds a message or bytes."""
         return self.number == number and self.kind == _LENGTH
 
     @property
     def size(self) -> int:
-        """Of its content."""
+        """Bytes of its content."""
         return self.stop - self.begin
 
     def copy(self, data: Buffer) -> bytes:
-        """All of it."""
+        """Tag, length and content."""
         return bytes(data[self.start : self.stop])
 
 
@@ -49,7 +49,7 @@ def fields(data: Buffer, start: int, stop: int) -> Iterator[Field]:
     """The fields of a message that lies in some bytes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: these bytes are no message.
     """
     while start < stop:
         tag, begin = varint(data, start, stop)
@@ -70,7 +70,7 @@ def fields(data: Buffer, start: int, stop: int) -> Iterator[Field]:
 
 
 def varint(data: Buffer, start: int, stop: int) -> tuple[int, int]:
-    """A number of seven bits in each byte, the lowest first, and where it ends."""
+    """A varint (seven bits in each byte, the lowest first), and the offset behind it."""
     if start < stop and data[start] < 0x80:
         return data[start], start + 1
     value = 0
@@ -87,12 +87,12 @@ def message(number: int, content: bytes) -> bytes:
 
 
 def header(number: int, size: int) -> bytes:
-    """What stands before the content of such a field."""
+    """Tag and length of a field that holds a message or bytes, of this size."""
     return as_varint(number << 3 | _LENGTH) + as_varint(size)
 
 
 def as_varint(value: int) -> bytes:
-    """A number of seven bits in each byte, the lowest first."""
+    """A number as a varint."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

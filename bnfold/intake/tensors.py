@@ -1,4 +1,7 @@
-"""Every stored tensor of a model, and whether it holds as much as it says: memory is only asked for what is there."""
+"""Every stored tensor of a model, and whether its data is as long as its shape says.
+
+A tensor of a few bytes may claim a shape of terabytes: memory is allocated only for data that is there.
+"""
 
 from collections.abc import Iterable, Iterator
 from math import prod
@@ -42,7 +45,7 @@ def stored_tensors(model: "ModelProto") -> "Iterator[TensorProto]":
 
 
 def check_tensors(tensors: "Iterable[TensorProto]") -> None:
-    """Whether every one of some tensors holds the data that its type and shape ask for.
+    """Refuse tensors whose data is not as long as their type and shape ask for.
 
     Raises:
         ModelFormatError: one does not, or has a negative length.
@@ -54,13 +57,13 @@ def check_tensors(tensors: "Iterable[TensorProto]") -> None:
 
 
 def size_in_bytes(tensor: "TensorProto") -> int | None:
-    """What the data of a tensor takes by its type and shape; None where that does not say it (text, unknown types)."""
+    """Bytes of a tensor's data, by its type and shape; None where these do not say it (text, unknown types)."""
     known = _name_of(tensor.data_type) in _BITS
     return bytes_of(tensor.data_type, prod(tensor.dims)) if known else None
 
 
 def bytes_of(element: int, count: int) -> int:
-    """What so many elements of a TensorProto.DataType take, packed; those without a fixed size count as four bytes."""
+    """Bytes of so many elements of a TensorProto.DataType, packed; those without a fixed size count as four bytes."""
     return -(-count * _BITS.get(_name_of(element), 32) // _BYTE)
 
 

@@ -1,4 +1,4 @@
-"""Names in a file that are no text. Protobuf gives the bytes of such a name, or fails when somebody asks for it."""
+"""Names in a file that are not UTF-8. Protobuf gives the bytes of such a name, or raises when it is read."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def readable_text(error: type[ModelFormatError] = ModelFormatError) -> Iterator[None]:
-    """Around all work on a model.
+    """A context for all work on a model, in which a name that is not UTF-8 becomes an error of bnfold.
 
     Args:
-        error: which to raise.
+        error: the class to raise.
 
     Raises:
         ModelFormatError: a name in it is not UTF-8.
@@ -30,7 +30,7 @@ def readable_text(error: type[ModelFormatError] = ModelFormatError) -> Iterator[
 
 
 def check_text(model: "ModelProto") -> None:
-    """Whether every name in a model that says what it computes is text.
+    """Refuse a model in which a name that says what it computes is not UTF-8.
 
     Raises:
         ModelFormatError: one is not UTF-8.

@@ -20,13 +20,13 @@ _MOST_LINKS = 40
 
 @dataclass(frozen=True)
 class Destination:
-    """A place for one result.
+    """Where one result goes.
 
     Attributes:
         given: the path as somebody gave it.
         path: the file to replace, behind all links; of a stream, as given.
-        is_stream: it is there and no file, so that its name must stay and its content passes through.
-        descriptor: of this process, where that is what the path names.
+        is_stream: whether it is a pipe, a device or a descriptor: it is written through, and not replaced.
+        descriptor: the number, where the path names a descriptor of this process, such as /dev/stdout.
     """
 
     given: Path
@@ -36,7 +36,7 @@ class Destination:
 
     @contextmanager
     def open_stream(self) -> Iterator[BinaryIO]:
-        """The stream, to write to.
+        """Open the stream for writing.
 
         Raises:
             UsageError: it does not take what is written.
@@ -50,7 +50,7 @@ class Destination:
 
 
 def destination_of(given: Path) -> Destination:
-    """What a path names. Links are followed, also to where nothing is yet.
+    """Where a path leads. Links are followed, also to where nothing is yet.
 
     Raises:
         UsageError: it is a folder or a disk, or its links go in circles.
@@ -72,7 +72,7 @@ def destination_of(given: Path) -> Destination:
 
 
 def cannot_be_written(path: Path, error: OSError) -> UsageError:
-    """The error of whoever could not write there."""
+    """The error for a path that cannot be written, with the reason that the system gave."""
     return UsageError(f"{path} cannot be written: {error.strerror or error}")
 
 

@@ -13,7 +13,7 @@ except ImportError:  # not a Unix: nothing is locked there, and nothing counts a
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Inside, no other process that asks the same is at work in this folder.
+    """Hold the lock of a folder, and wait for it where another process does.
 
     A file system without locks lets everybody in.
     """

@@ -1,4 +1,4 @@
-"""One door from operators to meanings. Whatever is not fully understood comes out as Opaque."""
+"""From a node to its meaning, by the row of its operator. What is not fully understood becomes Opaque."""
 
 from bnfold.frontends.aten.constants import AtenConstants, is_float
 from bnfold.frontends.aten.memory import works_in_place

@@ -1,4 +1,4 @@
-"""A change of one node, with all its new values."""
+"""A change of one node: which arguments change, in the operator's own layout, rounded once and checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""From a meaning back to an operator: which arguments change, in its own layout, rounded once and checked."""
+"""From a new meaning of a node to the edit that gives it to the node, by the row of its operator."""
 
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import AtenConstants

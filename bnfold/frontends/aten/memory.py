@@ -1,8 +1,8 @@
 """Which values of a graph share memory, which operators write to it, and who sees that.
 
-The graph says what reads what; it does not say when. So it tells the truth about a write only where everything that
-looks at that memory later does so through the result of the operator that wrote. There, an operator in place is its
-functional form. Everywhere else the values are marked, and nothing changes them.
+The graph says what reads what, and not when. So a write is safe to reason about only where all later readers of that
+memory read the result of the operator that wrote: there, an in-place operator equals its functional form. All other
+values that share the memory are marked as mutated, and no fold changes them.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The neutral graph of aten operators behind the engine's protocol."""
+"""AtenGraph as the engine sees it: the `GraphPort` of TorchScript and torch.export."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace

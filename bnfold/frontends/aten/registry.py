@@ -1,4 +1,4 @@
-"""What torch's registry of operators says by tags."""
+"""What the tags in torch's registry of operators say."""
 
 from functools import cache
 

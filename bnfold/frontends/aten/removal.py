@@ -1,8 +1,8 @@
-"""What a node that made a tensor of its own kept apart, and whether it may go.
+"""Whether a node may be removed, as far as memory is concerned.
 
-With the node gone, who read its result reads its input: two memories become one. A write to either is then seen through
-both. Nobody notices where nobody looks; elsewhere the operator that writes can make a tensor of its own instead, if it
-is the in-place form of one that does; or else the node stays.
+Without the node, the readers of its result read its input: two tensors become one, and a write to either is seen in
+both. That does no harm where nobody reads the other afterwards. Elsewhere, the operator that writes in place becomes
+its functional form, if it has one; or else the node stays.
 """
 
 from collections.abc import Iterator

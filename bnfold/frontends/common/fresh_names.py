@@ -1,4 +1,4 @@
-"""Names that nothing else has."""
+"""Unique names: the wanted name, or with a number behind it where that is taken."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Which nodes are left alone: those that the caller named, and those whose folds are to be dropped."""
+"""Nodes that no fold may touch: those that the caller excluded, and those whose folds are to be dropped."""
 
 from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""The one rounding: from float64 to the type that the file stores."""
+"""Rounding from float64 to the type that the file stores: the only place where a fold rounds."""
 
 import ml_dtypes
 import numpy as np

@@ -1,4 +1,4 @@
-"""How a decoder gives up on a node: an exception that carries the `Opaque` it becomes."""
+"""The exception that a decoder raises where a node cannot be folded: it carries the `Opaque` that the node becomes."""
 
 from typing import Any, TypeVar
 

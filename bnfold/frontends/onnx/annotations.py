@@ -1,4 +1,7 @@
-"""What a model says of its tensors beside its graph: nothing of it may name what is gone, or is not so any more."""
+"""Metadata of tensors beside the graph: quantisation annotations, training steps and device configurations.
+
+Entries of tensors that are gone, or that hold other numbers, are dropped.
+"""
 
 from collections.abc import Callable, Iterator, MutableSequence, Set
 from typing import Any

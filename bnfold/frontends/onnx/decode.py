@@ -1,4 +1,4 @@
-"""One door from nodes to meanings. Whatever is not fully understood comes out as Opaque."""
+"""From a node to its meaning, by the row of its operator. What is not fully understood becomes Opaque."""
 
 import onnx
 

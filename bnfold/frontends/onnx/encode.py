@@ -1,4 +1,4 @@
-"""One door from meanings back to nodes."""
+"""From a new meaning of a node to the edit that gives it to the node, by the row of its operator."""
 
 from bnfold.errors import InternalError
 from bnfold.frontends.common.signatures import kinds_encoded

@@ -1,4 +1,4 @@
-"""The ONNX frontend behind the engine's protocol."""
+"""An ONNX model as the engine sees it: the `GraphPort` of ONNX."""
 
 from collections.abc import Collection, Iterable, Sequence
 

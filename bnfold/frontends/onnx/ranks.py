@@ -1,4 +1,4 @@
-"""Ranks that single operators give away, where ONNX's inference knows nothing.
+"""Ranks that follow from single operators, where ONNX's inference knows nothing.
 
 That is the case in model-local functions, whose inputs have no type, behind graph inputs without a shape, behind
 operators of other domains, and behind a Reshape whose target is computed.

@@ -1,4 +1,4 @@
-"""How large a model is."""
+"""Size of a model: its nodes and its parameters, counted."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,8 @@
-"""What single nodes tell of the shapes of their tensors beyond what ONNX infers: it is so, or they could not run."""
+"""Shapes that follow from one node alone, beyond what ONNX infers: with any other shape, the node could not run.
+
+They are the `tell_output_shape` and `tell_input_shape` of rows. They return None where nothing follows; a length that
+is not known is None.
+"""
 
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
