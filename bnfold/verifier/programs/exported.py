@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bnfold.verifier.programs.ports import TorchPort, exported_names
+from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import numpy_dtype
 
 if TYPE_CHECKING:
@@ -14,72 +15,64 @@ if TYPE_CHECKING:
     from bnfold.verifier.programs.parts.graph import ProgramGraph
 
 
-class ExportedBackend:
-    """Runs an ExportedProgram.
+class RunnableExport(TorchProgram):
+    """An ExportedProgram.
 
     Args:
+        role: how messages call it.
         program: left as it is.
     """
 
-    def __init__(self, program: "torch.export.ExportedProgram") -> None:
-        import torch
+    def __init__(self, role: str, program: "torch.export.ExportedProgram") -> None:
         from torch.export.graph_signature import InputKind
 
+        self.role, self.ports = role, tuple(_ports(program))
         self._spec = program.call_spec.in_spec
-        self.ports = _ports(program)
-        self.computed = _computed_types(program.graph_module)
         own: Any = copy.copy(program)
         # In one go, so that tensors that share memory share it in the copy as well.
         state, constants = copy.deepcopy((dict(program.state_dict), _tensors(program.constants)))
         own._state_dict, own._constants = state, {**program.constants, **constants}
         self._module = own.module()
-        self._parameters = {
-            spec.target for spec in program.graph_signature.input_specs if spec.kind is InputKind.PARAMETER
-        }
-        self._held: dict[str, torch.Tensor] = {**_tensors(state), **constants}
-        self.weights = list(self._held.values())
+        specs = program.graph_signature.input_specs
+        self._parameters = {spec.target for spec in specs if spec.kind is InputKind.PARAMETER}
+        self._tensors: dict[str, torch.Tensor] = {**_tensors(state), **constants}
         self._given = {**_tensors(program.state_dict), **_tensors(program.constants)}
         self._versions = self._versions_now()
+        self.dtypes = {tensor.dtype for tensor in self._given.values()} | _computed_types(program.graph_module)
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
-        """As in `Backend`."""
+        """See TorchProgram."""
         return list(leaves)
 
-    def fresh(self) -> "ExportedBackend":
-        """As in `Backend`: the same module, with its state as it was."""
-        for name, tensor in self._held.items():
-            if not self._is_untouched(name):
-                tensor.copy_(self._given[name])
-        self._versions = self._versions_now()
-        return self
-
     def graph(self) -> "ProgramGraph":
-        """As in `Backend`."""
+        """See TorchProgram."""
         from bnfold.verifier.programs.parts.exported import ExportedGraph
 
         return ExportedGraph(self._module)
 
-    def leave(self) -> None:
-        """As in `Backend`."""
-        self.fresh()
+    def _begin(self) -> None:
+        for name, tensor in self._tensors.items():
+            if not self._is_untouched(name):
+                tensor.copy_(self._given[name])
+        self._versions = self._versions_now()
 
-    def call(self, leaves: Sequence[Any]) -> object:
-        """As in `Instance`."""
+    _end = _begin
+
+    def _call(self, leaves: Sequence[Any]) -> object:
         from torch.utils import _pytree as pytree
 
         args, kwargs = pytree.tree_unflatten(list(leaves), self._spec)
         return self._module(*args, **kwargs)
 
-    def state(self) -> Mapping[str, object]:
-        """As in `Instance`."""
-        return {name: held for name, held in self._held.items() if not self._is_untouched(name)}
+    def _kept(self) -> Mapping[str, object]:
+        return {name: tensor for name, tensor in self._tensors.items() if not self._is_untouched(name)}
 
     def _is_untouched(self, name: str) -> bool:
         """Whether it is a parameter that nobody wrote to: these are large, and tell it by their version."""
-        return name in self._parameters and self._held[name]._version == self._versions[name]
+        return name in self._parameters and self._tensors[name]._version == self._versions[name]
 
     def _versions_now(self) -> dict[str, int]:
-        return {name: self._held[name]._version for name in self._parameters}
+        return {name: self._tensors[name]._version for name in self._parameters}
 
 
 def _tensors(held: Mapping[str, Any]) -> dict[str, "torch.Tensor"]:

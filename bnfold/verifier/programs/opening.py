@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from bnfold.errors import UsageError
-from bnfold.verifier.programs.exported import ExportedBackend
+from bnfold.verifier.programs.exported import RunnableExport
 from bnfold.verifier.programs.program import TorchProgram
-from bnfold.verifier.programs.scripts import ScriptBackend
+from bnfold.verifier.programs.scripts import RunnableScript
 
 
 def open_program(role: str, model: object, named: Collection[str] = ()) -> TorchProgram:
@@ -22,7 +22,7 @@ def open_program(role: str, model: object, named: Collection[str] = ()) -> Torch
     import torch
 
     if isinstance(model, torch.jit.ScriptModule):
-        return TorchProgram(role, ScriptBackend(model, named))
+        return RunnableScript(role, model, named)
     if isinstance(model, torch.export.ExportedProgram):
-        return TorchProgram(role, ExportedBackend(model))
+        return RunnableExport(role, model)
     raise UsageError(f"cannot check a {type(model).__name__}: expected a ScriptModule or an ExportedProgram")

@@ -4,7 +4,8 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bnfold.verifier.programs.ports import Argument, TorchPort, script_argument
+from bnfold.verifier.programs.ports import Argument, script_argument
+from bnfold.verifier.programs.program import TorchProgram
 
 if TYPE_CHECKING:
     import torch
@@ -15,71 +16,65 @@ Place: TypeAlias = tuple[str, ...]
 """Names from the top module down to an attribute."""
 
 
-class ScriptBackend:
-    """Runs a ScriptModule.
+class RunnableScript(TorchProgram):
+    """A ScriptModule.
 
     Args:
+        role: how messages call it.
         module: left as it is.
         named: the inputs of which the caller says anything: they say what lists and dicts hold.
     """
 
-    def __init__(self, module: "torch.jit.ScriptModule", named: Collection[str]) -> None:
+    def __init__(self, role: str, module: "torch.jit.ScriptModule", named: Collection[str]) -> None:
         self._root: Any = copy.deepcopy(module._c)
+        self._copy: Any = None
         forward = self._root._get_method("forward")
         graph = forward.inlined_graph
         self._arguments: list[Argument] = [
             script_argument(argument, value, named)
             for argument, value in zip(forward.schema.arguments[1:], list(graph.inputs())[1:], strict=True)
         ]
-        self.ports: list[TorchPort] = [port for ports, _ in self._arguments for port in ports]
+        self.role, self.ports = role, tuple(port for ports, _ in self._arguments for port in ports)
         self._places = sorted(_places(graph))
-        held = [_held(self._root, place) for place in self._places]
         # Those in the code belong to every copy.
         self._constants = [node.t("value") for node in _all_nodes(graph) if _is_tensor(node)]
         self._constants_before = [constant.clone() for constant in self._constants]
-        self.weights: list[torch.Tensor] = [*filter(_has_data, held), *self._constants]
-        self.computed: set[torch.dtype] = set()
+        held = [_held(self._root, place) for place in self._places]
+        self.dtypes = {tensor.dtype for tensor in [*filter(_has_data, held), *self._constants]}
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
-        """As in `Backend`."""
+        """See TorchProgram."""
         left = iter(leaves)
         return [build(left) for _, build in self._arguments]
 
-    def fresh(self) -> "_ScriptInstance":
-        """As in `Backend`."""
-        return _ScriptInstance(self, copy.deepcopy(self._root))
-
     def graph(self) -> "ProgramGraph":
-        """As in `Backend`."""
+        """See TorchProgram."""
         from bnfold.verifier.programs.parts.scripts import ScriptGraph
 
         return ScriptGraph(self._root)
 
-    def leave(self) -> None:
-        """As in `Backend`."""
-        for constant, before in zip(self._constants, self._constants_before, strict=True):
-            constant.copy_(before)
-
-
-class _ScriptInstance:
-    def __init__(self, backend: ScriptBackend, root: Any) -> None:  # noqa: ANN401 - of torch._C
-        self._backend = backend
-        self._root = root
-        held = ((place, _held(root, place)) for place in backend._places)
+    def _begin(self) -> None:
+        self._copy = copy.deepcopy(self._root)
+        held = ((place, _held(self._copy, place)) for place in self._places)
         self._versions = {place: value._version for place, value in held if _has_data(value)}
 
-    def call(self, leaves: Sequence[Any]) -> object:
-        return self._root._get_method("forward")(*self._backend.arguments(leaves))
+    def _call(self, leaves: Sequence[Any]) -> object:
+        return self._copy._get_method("forward")(*self.arguments(leaves))
 
-    def state(self) -> Mapping[str, object]:
+    def _kept(self) -> Mapping[str, object]:
         """Parameters are large, and nobody writes to them without telling their version."""
-        held = {place: _held(self._root, place) for place in self._backend._places}
+        held = {place: _held(self._copy, place) for place in self._places}
         return {
             ".".join(place): value
             for place, value in held.items()
             if not _is_object(value)
             and not (getattr(value, "requires_grad", False) and self._versions.get(place) == value._version)
         }
+
+    def _end(self) -> None:
+        self._copy = None
+        for constant, before in zip(self._constants, self._constants_before, strict=True):
+            constant.copy_(before)
 
 
 def _places(graph: Any) -> set[Place]:  # noqa: ANN401 - of torch._C
