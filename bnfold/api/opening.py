@@ -42,7 +42,7 @@ def row_of(path: Path) -> FormatRow:
 
 
 def format_for(path: Path, options: FoldOptions) -> Format:
-    """The format of a file, which was opened once where it can do no harm, if opening it runs code."""
+    """The format of a file. If opening it runs code, it is opened in a child process first."""
     row = format_of_file(path)
     form = row.format()
     if row.runs_code:

@@ -34,7 +34,7 @@ from bnfold.verification import Verification, VerifyOptions
 
 @dataclass(frozen=True)
 class Measures:
-    """How large a model is."""
+    """Size of a model."""
 
     nodes: int
     parameters: int

@@ -33,7 +33,7 @@ class UnchangedFile:
     warnings: tuple[str, ...] = ()
 
     def check(self, how: VerifyOptions, _progress: Progress) -> Verification:
-        """There is nothing to prove; but that the options fit the program is looked at as ever."""
+        """Nothing changed, so nothing is compared; the options are held against the program all the same."""
         from bnfold.verifier.programs.inputs import example_arguments, inputs_named
 
         if inputs_named(how):

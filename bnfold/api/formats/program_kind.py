@@ -84,7 +84,7 @@ class ProgramKind(ABC, Generic[P]):
 
     @abstractmethod
     def arguments_for_export(self, program: P, options: FoldOptions) -> Sequence[object]:
-        """What torch's exporter to ONNX has to run it on; none where the program says that itself."""
+        """Example inputs for torch's exporter to ONNX; none where the program holds its own."""
 
     @abstractmethod
     def feeding(self, program: P, options: FoldOptions, file: Path | None) -> ShapedOptions:

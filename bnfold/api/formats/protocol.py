@@ -17,11 +17,11 @@ Progress: TypeAlias = Callable[[str], None]
 
 
 def untold(_doing: str) -> None:
-    """The progress that nobody wants to know."""
+    """Ignore progress."""
 
 
 class Candidate(Protocol):
-    """A folded model as its user will have it, which nobody has checked yet."""
+    """A folded model, saved or kept in memory, that is yet to be compared with the original."""
 
     @property
     def files(self) -> Sequence[Path]:
@@ -127,7 +127,7 @@ class Source(Protocol):
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What was put in order, or chosen."""
+        """What was repaired or chosen on opening, for the user to know."""
 
     @property
     def size(self) -> int:

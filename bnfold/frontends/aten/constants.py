@@ -122,7 +122,7 @@ class AtenConstants:
 
 
 def to_torch(rounded: AnyArray) -> torch.Tensor:
-    """A tensor of its own with these values."""
+    """A new tensor with these values."""
     whole = np.array(rounded, order="C")
     if whole.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(whole.view(np.int16)).view(torch.bfloat16)

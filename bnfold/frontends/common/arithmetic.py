@@ -9,13 +9,13 @@ from bnfold.semantics import AffineMap, Form
 
 
 def require_finite(constant: Array) -> None:
-    """No map is made of a constant that holds NaN or infinity."""
+    """Refuse a constant that holds NaN or infinity (NOT_FINITE)."""
     if not np.isfinite(constant).all():
         raise Undecodable(Reason.NOT_FINITE, "the constant holds NaN or infinity")
 
 
 def scaled(constant: Array, source: int) -> AffineMap:
-    """X * constant.
+    """The map y = constant * x.
 
     Args:
         constant: of the rank of x.
@@ -25,7 +25,7 @@ def scaled(constant: Array, source: int) -> AffineMap:
 
 
 def divided(constant: Array, source: int) -> AffineMap:
-    """X / constant, with the arguments of `scaled`."""
+    """The map y = x / constant, with the arguments of `scaled` (NOT_FINITE where the constant holds a 0)."""
     with np.errstate(divide="ignore", over="ignore"):
         scale = 1.0 / constant
     if not np.isfinite(scale).all():
@@ -34,5 +34,5 @@ def divided(constant: Array, source: int) -> AffineMap:
 
 
 def shifted(constant: Array, source: int, *, scale: float = 1.0) -> AffineMap:
-    """Scale * x + constant, with the arguments of `scaled`."""
+    """The map y = scale * x + constant, with the arguments of `scaled`."""
     return AffineMap(Affine(np.full((1,) * constant.ndim, scale), constant), Form.SHIFT, source)

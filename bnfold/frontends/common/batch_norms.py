@@ -15,14 +15,14 @@ _CHANNEL_AXIS = 1
 
 
 def require_vectors(gamma: Array, beta: Array, mean: Array, variance: Array) -> None:
-    """The four parameters must be vectors of one length."""
+    """Refuse four parameters that are not vectors of one length (MALFORMED)."""
     shapes = {gamma.shape, beta.shape, mean.shape, variance.shape}
     if len(shapes) != 1 or gamma.ndim != 1:
         raise malformed(f"the four parameters have shapes {gamma.shape}, {beta.shape}, {mean.shape}, {variance.shape}")
 
 
 def require_channels(shape: tuple[Dim, ...]) -> None:
-    """The input must have an axis of channels."""
+    """Refuse an input without an axis of channels (MALFORMED)."""
     if len(shape) < 2:
         raise malformed(f"the input has rank {len(shape)}, expected 2 at least")
 

@@ -15,7 +15,7 @@ PLACES_DIFFER = NoShift("places of the output see different parts of the kernel"
 
 
 def divides(stored: AnyArray, groups: int) -> bool:
-    """Whether a stored weight has a kernel, and its first axis falls into so many groups."""
+    """Whether a stored weight has a kernel, and the length of its first axis is a multiple of the groups."""
     return stored.ndim >= 3 and groups >= 1 and stored.shape[0] % groups == 0
 
 

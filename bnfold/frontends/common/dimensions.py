@@ -8,7 +8,7 @@ from bnfold.regrouping import Dim
 
 
 def known_length(shape: tuple[Dim, ...], axis: int) -> int:
-    """The length of an axis, which must be known before run time."""
+    """The length of an axis (UNKNOWN_SHAPE where it is not known before run time)."""
     length = shape[axis]
     if not isinstance(length, int):
         raise Undecodable(Reason.UNKNOWN_SHAPE, f"the length of axis {axis} is not known before run time")
@@ -16,12 +16,12 @@ def known_length(shape: tuple[Dim, ...], axis: int) -> int:
 
 
 def named(shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
-    """A length without a name gets one here: for operators that say themselves that it stays what it is."""
+    """The same shape with a name for every unknown length: for operators under which lengths stay what they are."""
     return tuple(f"axis {axis}" if length is None else length for axis, length in enumerate(shape))
 
 
 def times(length: Dim, factor: int) -> Dim:
-    """So many times as long."""
+    """A length times a factor; of an unknown length, its name times the factor."""
     return length * factor if isinstance(length, int) else f"{length} * {factor}"
 
 

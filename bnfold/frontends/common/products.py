@@ -19,7 +19,7 @@ def as_matrix(*, outputs_first: bool) -> Layout:
 
 
 def require_matrix(stored: AnyArray, operator: str) -> None:
-    """A constant of another rank than 2 does not say which of its axes are outputs and inputs."""
+    """Refuse a constant of another rank than 2: nothing says which axes are outputs and inputs (WRONG_AXIS)."""
     if stored.ndim != 2:
         raise Undecodable(Reason.WRONG_AXIS, f"{operator} has a constant of shape {stored.shape}, only rank 2 folds")
 

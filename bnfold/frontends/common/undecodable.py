@@ -19,7 +19,7 @@ def if_meant_for_inference() -> str:
 
 
 class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque at the decoder's door
-    """The node is not what the decoder hoped for; carries the Opaque that says why."""
+    """A node has no meaning that maps could pass; `opaque` is the meaning that it gets instead, with the reason."""
 
     def __init__(self, reason: Reason, evidence: str, hint: str = "") -> None:
         super().__init__(evidence)
@@ -27,7 +27,7 @@ class Undecodable(Exception):  # noqa: N818 - not an error: it becomes an Opaque
 
 
 def malformed(evidence: str) -> Undecodable:
-    """The node contradicts its operator's specification."""
+    """The exception for a node that contradicts its operator's specification."""
     return Undecodable(Reason.MALFORMED, evidence)
 
 

@@ -9,13 +9,13 @@ from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 
 
 def convolved(node: OnnxNode) -> Shape | None:
-    """What a Conv makes."""
+    """Output of a Conv: (?, M, ?, ...), M from the weight (M, C / group, *kernel)."""
     weight = _input_shape(node, 1)
     return None if weight is None or len(weight) < 3 else (None, weight[0], *(None,) * (len(weight) - 2))
 
 
 def transpose_convolved(node: OnnxNode) -> Shape | None:
-    """What a ConvTranspose makes."""
+    """Output of a ConvTranspose: (?, M, ?, ...), M from the weight (C, M / group, *kernel)."""
     weight = _input_shape(node, 1)
     if weight is None or len(weight) < 3 or not isinstance(weight[1], int):
         return None
@@ -23,7 +23,7 @@ def transpose_convolved(node: OnnxNode) -> Shape | None:
 
 
 def multiplied(node: OnnxNode, matrix: int = 1) -> Shape | None:
-    """What a Gemm makes; `matrix` is the slot of the one on the right."""
+    """Output of a Gemm: (?, N), N from the matrix on the right, which is the input `matrix`."""
     weight = _input_shape(node, matrix)
     if weight is None or len(weight) != 2:
         return None
@@ -31,7 +31,7 @@ def multiplied(node: OnnxNode, matrix: int = 1) -> Shape | None:
 
 
 def times_matrix(node: OnnxNode) -> Shape | None:
-    """What a MatMul with a matrix on the right makes."""
+    """Output of a MatMul with a matrix (K, N) on the right: that of the first input, N at its end."""
     shape, matrix = _input_shape(node, 0), _input_shape(node, 1)
     if shape is None or matrix is None or len(matrix) != 2 or not shape:
         return None
@@ -39,7 +39,7 @@ def times_matrix(node: OnnxNode) -> Shape | None:
 
 
 def normalised(node: OnnxNode) -> Shape | None:
-    """What a BatchNormalization makes: its scale says how many channels."""
+    """Output of a BatchNormalization: that of the input, with as many channels as its scale has numbers."""
     shape, scale = _input_shape(node, 0), _input_shape(node, 1)
     if shape is None or scale is None or len(shape) < 2:
         return shape
@@ -47,12 +47,12 @@ def normalised(node: OnnxNode) -> Shape | None:
 
 
 def like_first_input(node: OnnxNode) -> Shape | None:
-    """What an operator makes that keeps the shape."""
+    """Output of an operator that keeps the shape of its first input."""
     return _input_shape(node, 0)
 
 
 def pooled(node: OnnxNode) -> Shape | None:
-    """What a pooling makes: the batch and the channels stay."""
+    """Output of a pooling: batch and channels of the input, all places unknown."""
     shape = _input_shape(node, 0)
     if shape is None or len(shape) < 3:
         return shape
@@ -62,7 +62,7 @@ def pooled(node: OnnxNode) -> Shape | None:
 
 
 def broadcast(node: OnnxNode, other: int = 1) -> Shape | None:
-    """What two operands make together: the first input, and that at slot `other`."""
+    """Output of an operator that broadcasts: the first input with the input `other`."""
     first, second = _input_shape(node, 0), _input_shape(node, other)
     if first is None or second is None:
         return None
@@ -79,7 +79,7 @@ def _broadcast_dimension(first: int | str | None, second: int | str | None) -> i
 
 
 def reshaped(node: OnnxNode) -> Shape | None:
-    """As many axes as the target has numbers, whatever these are."""
+    """Output of a Reshape: as many axes as the target has numbers, all of unknown length."""
     target = _input_shape(node, 1)
     if target is None or len(target) != 1 or not isinstance(target[0], int):
         return None
@@ -87,18 +87,18 @@ def reshaped(node: OnnxNode) -> Shape | None:
 
 
 def to_be_convolved(node: OnnxNode) -> Shape | None:
-    """What a Conv or a ConvTranspose reads."""
+    """First input of a Conv or a ConvTranspose: of the rank of the weight."""
     weight = _input_shape(node, 1)
     return None if weight is None or len(weight) < 3 else (None,) * len(weight)
 
 
 def to_be_multiplied(_node: OnnxNode) -> Shape:
-    """What a Gemm reads."""
+    """First input of a Gemm: of rank 2."""
     return (None, None)
 
 
 def like_first_output(node: OnnxNode) -> Shape | None:
-    """Of operators that keep the rank; of a length that the output has, the input may have none of its own."""
+    """First input of an operator that keeps the rank: all lengths unknown, since they may be broadcast."""
     shape = node.outputs[0].shape if node.outputs and node.outputs[0] is not None else None
     return None if shape is None else (None,) * len(shape)
 

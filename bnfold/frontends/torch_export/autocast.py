@@ -61,7 +61,7 @@ def is_truthful(graph: fx.Graph, region: Region) -> bool:
 
 @contextmanager
 def within(call: Call) -> Iterator[None]:
-    """What a body runs under."""
+    """The autocast region that a body runs in."""
     if not _is_autocast(call):
         yield
         return

@@ -160,12 +160,12 @@ def body_of(reading: fx.Node, owner: torch.nn.Module) -> fx.GraphModule | None:
 
 
 def placeholders(graph: fx.Graph) -> list[fx.Node]:
-    """What a graph takes."""
+    """The placeholders of a graph, in order."""
     return [node for node in graph.nodes if node.op == "placeholder"]
 
 
 def result_of(graph: fx.Graph) -> Any:  # noqa: ANN401 - a node, or several
-    """What a graph gives back."""
+    """The results of a graph, as its output node has them."""
     return next(iter(graph.find_nodes(op="output"))).args[0]
 
 

@@ -262,7 +262,7 @@ def _read(method: Method) -> Reach:
 
 
 def is_forward(method: Method, root: ModuleObject) -> bool:
-    """Whether it is what a call of the module runs."""
+    """Whether a method is the forward of its module."""
     return bool(method.name == "forward" and method.owner == root)
 
 

@@ -48,17 +48,21 @@ def edit_of(
 
 
 def weight_of(call: AtenCall, name: str, meaning: Contraction, layout: Layout) -> NewParameter | Refusal:
-    """The weight of a contraction, as the argument `name` stores it."""
+    """The weight of a contraction in this layout, rounded to the type of the argument `name`.
+
+    Returns:
+        The parameter; OVERFLOW or UNDERFLOW where the type cannot hold it.
+    """
     return new_weight(meaning, numpy_dtype(call.constants.require(call.value(name)).dtype), layout)
 
 
 def parameter_like(call: AtenCall, like: str, exact: Array) -> NewParameter | Refusal:
-    """A parameter of the type that another argument has."""
+    """A parameter, rounded to the type of the argument `like`; OVERFLOW where that cannot hold it."""
     return rounded(exact, call.constants.require(call.value(like)).dtype)
 
 
 def rounded(exact: Array, dtype: torch.dtype) -> NewParameter | Refusal:
-    """A parameter of a type."""
+    """A parameter, rounded to a type; OVERFLOW where that cannot hold it."""
     return new_parameter(exact, numpy_dtype(dtype))
 
 

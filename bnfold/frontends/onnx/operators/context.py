@@ -20,7 +20,11 @@ _Value = TypeVar("_Value", int, float, bytes)
 
 @dataclass(frozen=True)
 class OnnxContext:
-    """A node and the constants of its model."""
+    """A node and the constants of its model.
+
+    A question that the node does not answer raises Undecodable, with the reason that a report then gives. Slots count
+    inputs from 0; shapes have a number, a name or None for each axis.
+    """
 
     node: OnnxNode
     constants: OnnxConstants
@@ -36,18 +40,18 @@ class OnnxContext:
         return attribute(self.node, name, default)
 
     def input(self, slot: int) -> OnnxValue | None:
-        """The tensor at an input, None where it is absent."""
+        """The tensor at an input; None where it is absent."""
         return self.node.inputs[slot] if slot < len(self.node.inputs) else None
 
     def required(self, slot: int) -> OnnxValue:
-        """The tensor at an input that the operator's specification requires."""
+        """The tensor at an input that the operator's specification requires (MALFORMED where it is absent)."""
         value = self.input(slot)
         if value is None:
             raise Undecodable(Reason.MALFORMED, f"{self.node.op} needs input {slot}, which is absent")
         return value
 
     def parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64]:
-        """The exact values of a constant input.
+        """The values of a constant input, float64.
 
         Args:
             slot: index of the input.
@@ -56,48 +60,48 @@ class OnnxContext:
         return known_parameter(self.constants.read_exact(self.required(slot)), dynamic=dynamic)
 
     def weight(self, slot: int) -> AnyArray:
-        """The same of a weight, which may be large: in the type in which it is stored, where that is exact."""
+        """The values of a constant weight, which may be large, in the floating-point type in which it is stored."""
         return known_parameter(self.constants.read_as_stored(self.required(slot)), dynamic=Reason.DYNAMIC_WEIGHT)
 
     def constant(self, slot: int) -> npt.NDArray[np.float64] | None:
-        """The exact values of an input, None where it is no constant of floating-point numbers."""
+        """The values of an input, float64; None where it is no constant of floating-point numbers."""
         values = self.constants.read_exact(self.required(slot))
         return None if isinstance(values, Refusal) else values
 
     def require_float(self, slot: int) -> None:
-        """A constant input of an operator that takes integers as well must not be of integers."""
+        """Refuse a constant input of integers (NOT_LINEAR), for operators that take integers as well."""
         values = self.constants.read(self.required(slot))
         if not isinstance(values, Refusal) and not is_float(values.dtype):
             name = self.required(slot).name
             raise Undecodable(Reason.NOT_LINEAR, f"{name!r} is {values.dtype}: a map of integers is no scale and shift")
 
     def optional_parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64] | None:
-        """The same for an input that may be absent."""
+        """As `parameter`; None where the input is absent."""
         return None if self.input(slot) is None else self.parameter(slot, dynamic=dynamic)
 
     def shape(self, slot: int) -> Shape:
-        """The shape of an input whose rank must be known."""
+        """The shape of an input (UNKNOWN_SHAPE where not even its rank is known)."""
         value = self.required(slot)
         if value.shape is None:
             raise unknown_rank(value)
         return value.shape
 
     def output_shape(self) -> Shape:
-        """The shape of the first output, whose rank must be known."""
+        """The shape of the first output (UNKNOWN_SHAPE where not even its rank is known)."""
         value = self.node.outputs[0]
         if value is None or value.shape is None:
             raise Undecodable(Reason.UNKNOWN_SHAPE, "the rank of its output is not known before run time")
         return value.shape
 
     def integers(self, slot: int) -> list[int]:
-        """The values of an input that must be a constant list of integers: axes, pads, bounds."""
+        """A constant input of integers, such as axes or pads (UNKNOWN_SHAPE where it is computed at run time)."""
         values = self.constants.read(self.required(slot))
         if isinstance(values, Refusal):
             raise Undecodable(Reason.UNKNOWN_SHAPE, f"input {slot} is not known before run time: {values.evidence}")
         return [int(value) for value in values.reshape(-1).tolist()]
 
     def optional_integers(self, slot: int) -> list[int] | None:
-        """The same for an input that may be absent."""
+        """As `integers`; None where the input is absent."""
         return None if self.input(slot) is None else self.integers(slot)
 
     def axes(self) -> list[int] | None:

@@ -114,19 +114,23 @@ def _no_shift(bias: OnnxNode) -> Refusal:
 def weight_for(
     context: OnnxContext, meaning: Contraction | Recurrent, layout: Layout, *, slot: int = 1
 ) -> NewParameter | Refusal:
-    """The weight of a meaning, in the type of the input that holds it and in the layout of the node."""
+    """The weight of a meaning in the layout of the node, rounded to the type of the input that holds it.
+
+    Returns:
+        The parameter; OVERFLOW or UNDERFLOW where the type cannot hold it.
+    """
     return new_weight(meaning, context.constants.require(context.required(slot)).dtype, layout)
 
 
 def bias_for(
     context: OnnxContext, bias: Array | None, *, slot: int = _BIAS, like: int = 1
 ) -> NewParameter | Refusal | None:
-    """An existing bias keeps its type, a new one takes that of the weight, which is input `like`."""
+    """A bias, rounded to the type of the bias that it replaces; where there is none, to that of the input `like`."""
     if bias is None:
         return None
     return parameter_for(context, slot if context.node.has_input(slot) else like, bias)
 
 
 def parameter_for(context: OnnxContext, slot: int, exact: Array) -> NewParameter | Refusal:
-    """Values in the type of the input at this slot."""
+    """A parameter, rounded to the type of the input at this slot; OVERFLOW where that cannot hold it."""
     return new_parameter(exact, context.constants.require(context.required(slot)).dtype)
