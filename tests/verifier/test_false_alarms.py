@@ -1,7 +1,9 @@
 """Correct folds that the limits once called wrong, and the faults next to them that they still have to see."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 import bnfold
 from bnfold.verifier import VerifyOptions, check
@@ -108,3 +110,29 @@ def test_parameters_per_channel_are_moved_like_weights():
     source = Model.read("the original", chain(2, seed=0).SerializeToString())
     moved = moved_weights(source, 0, 1)
     assert set(moved) == {f"{kind}{number}" for kind in "gbmv" for number in range(2)}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_weights_that_are_one_number_are_rounded_all_alike(dtype):
+    """As in models without weights of their own, which onnx has for its tests: a ConstantOfShape makes them."""
+    value = numpy_helper.from_array(np.array([0.02], dtype))
+    shapes = {"w": [8, 16, 3, 3], **{name: [8] for name in ("gamma", "beta", "mean", "var")}}
+    nodes = [node("ConstantOfShape", f"{name}_shape", name, value=value) for name in shapes]
+    nodes += [node("Conv", "x w", "c"), node("BatchNormalization", "c gamma beta mean var", "y")]
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    stored = {f"{name}_shape": np.array(shape) for name, shape in shapes.items()}
+    original = model_proto(nodes, {"x": (element, [1, 16, 8, 8])}, {"y": (element, None)}, stored)
+    result = bnfold.fold(original)
+    assert result.report.verification.passed
+    assert [entry.op_type for entry in result.model.graph.node].count("ConstantOfShape") == 1
+
+    units = {np.float32: 1e-5, np.float16: 1e-2}[dtype]
+    wrong = onnx.ModelProto.FromString(result.model.SerializeToString())
+    weight = next(entry for entry in wrong.graph.node if entry.output[0] == conv_of(wrong).input[1])
+    held = numpy_helper.to_array(weight.attribute[0].t)
+    weight.attribute[0].t.CopyFrom(numpy_helper.from_array(held * dtype(1 + units)))
+    assert not check(original.SerializeToString(), wrong.SerializeToString()).passed
+
+
+def conv_of(model):
+    return next(entry for entry in model.graph.node if entry.op_type == "Conv")

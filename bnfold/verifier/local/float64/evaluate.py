@@ -9,7 +9,7 @@ import numpy as np
 from bnfold.intake.walk import bodies
 from bnfold.verifier.local.float64 import amended, contractions, contrib, pooling, quantization
 from bnfold.verifier.local.float64.operator import OF_MICROSOFT, OPERATORS, Array, Call, NotComputedError
-from bnfold.verifier.local.float64.reference import ReferenceNode
+from bnfold.verifier.local.float64.reference import ReferenceNode, holds_a_value
 from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.models.graph import Structure, is_standard
 
@@ -35,7 +35,8 @@ class Float64Subgraph:
     Attributes:
         graph, nodes, output: the same.
         stored: every tensor of numbers that the nodes read and the model stores, by name, in its own type; tensors in
-            bodies and in functions that are called are among them, under names of their own.
+            bodies and in functions that are called are among them, under names of their own, and the one number of a
+            ConstantOfShape, under the name of what it makes.
         made: by the last run.
     """
 
@@ -56,17 +57,17 @@ class Float64Subgraph:
         return own | {name: values for entries in inner for name, values in entries}
 
     def _inner(self, node: "NodeProto") -> Iterator[tuple[str, Array]]:
-        """Tensors in the bodies of a node, and in the function that it calls."""
+        """Tensors in a node, in its bodies, and in the function that it calls."""
         from onnx import numpy_helper
 
+        if holds_a_value(node):
+            tensors = [entry.t for entry in node.attribute if entry.name == "value"]
+            yield from ((node.output[0], numpy_helper.to_array(tensor)) for tensor in tensors)
         function = self.graph.function(node)
         for graph in bodies(node):
             yield from ((tensor.name, numpy_helper.to_array(tensor)) for tensor in graph.initializer)
         for nodes in (*(graph.node for graph in bodies(node)), *([function.node] if function else [])):
             for inner in nodes:
-                if inner.op_type == "Constant" and is_standard(inner):
-                    tensors = [entry.t for entry in inner.attribute if entry.name == "value"]
-                    yield from ((inner.output[0], numpy_helper.to_array(tensor)) for tensor in tensors)
                 yield from self._inner(inner)
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 from bnfold.intake.walk import bodies
 from bnfold.verifier.local.float64.operator import OPERATORS, Array, Call, NotComputedError
 from bnfold.verifier.models.dtypes import BFLOAT16, DOUBLE, FLOAT, FLOAT16
-from bnfold.verifier.models.graph import Structure, captures
+from bnfold.verifier.models.graph import Structure, captures, is_standard
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto
@@ -32,7 +32,8 @@ class ReferenceNode:
 
     def __init__(self, graph: Structure, node: "NodeProto") -> None:
         self._graph, self._node = graph, node
-        self._holds_tensors = any(bodies(node)) or graph.function(node) is not None
+        self._is_whole_graph = any(bodies(node)) or graph.function(node) is not None
+        self._holds_tensors = self._is_whole_graph or holds_a_value(node)
         self._evaluator: Any = None
 
     def run(
@@ -67,9 +68,14 @@ class ReferenceNode:
         own = NodeProto()
         own.CopyFrom(self._node)
         _widen(own, stored)
-        called = self._graph.model.proto.functions if self._holds_tensors else ()
+        called = self._graph.model.proto.functions if self._is_whole_graph else ()
         functions = [_widened_function(function, stored) for function in called]
         return _evaluator([own], given, filter(None, own.output), self._graph.model.proto.opset_import, functions)
+
+
+def holds_a_value(node: "NodeProto") -> bool:
+    """Whether a node is a stored tensor, or a tensor of one stored number."""
+    return node.op_type in ("Constant", "ConstantOfShape") and is_standard(node)
 
 
 def _evaluator(
@@ -153,7 +159,7 @@ def _widen(node: "NodeProto", stored: Mapping[str, Array]) -> None:
         if attribute.name in ("to", "dtype") and attribute.i in _NARROWER:
             attribute.i = DOUBLE
         if attribute.HasField("t"):
-            _replace(attribute.t, stored.get(node.output[0]) if node.op_type == "Constant" else None)
+            _replace(attribute.t, stored.get(node.output[0]) if holds_a_value(node) else None)
         if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
             _as_tensor(attribute)
     for body in bodies(node):
@@ -173,7 +179,7 @@ def _widen_graph(graph: "GraphProto", stored: Mapping[str, Array]) -> None:
 def _replace(tensor: "TensorProto", values: Array | None) -> None:
     from onnx import numpy_helper
 
-    if tensor.data_type in _NARROWER:
+    if tensor.data_type in (*_NARROWER, DOUBLE):
         found = numpy_helper.to_array(tensor) if values is None else values
         tensor.CopyFrom(numpy_helper.from_array(found.astype(np.float64), tensor.name))
 
