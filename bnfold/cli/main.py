@@ -14,7 +14,7 @@ from bnfold.cli.fold_command import fold_command
 from bnfold.cli.request import Request, VerifyRequest
 from bnfold.cli.screen import Screen
 from bnfold.cli.spelling import as_option
-from bnfold.cli.stopping import stop_of, stopped_by_signals
+from bnfold.cli.stopping import Stopped, stop_of, stop_within, stopped_by_signals
 from bnfold.cli.streams import takes_standard_output
 from bnfold.cli.verify_command import verify_command
 from bnfold.keywords import spelled
@@ -67,9 +67,14 @@ def _run(command: click.Command, arguments: Sequence[str]) -> ExitCode:
     except click.ClickException as error:
         screen.complain(f"{error.format_message().rstrip('.')} (see {command.name} --help)")
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort) as error:
-        code, how = stop_of(error)
-        screen.complain(how)
-        return code
+    except (Stopped, KeyboardInterrupt, click.Abort) as error:
+        return _stopped(error, screen)
     except Exception as error:
-        return screen.complain_of(error)
+        # What was imported when the signal came can be broken, and an import of it while cleaning up fails.
+        return screen.complain_of(error) if stop_within(error) is None else _stopped(error, screen)
+
+
+def _stopped(error: BaseException, screen: Screen) -> ExitCode:
+    code, how = stop_of(error)
+    screen.complain(how)
+    return code

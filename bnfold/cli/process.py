@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from bnfold.cli.main import main
+from bnfold.cli.stopping import Stopped, stopped_by_signals
 
 
 def run_and_exit() -> NoReturn:
@@ -17,8 +17,21 @@ def run_and_exit() -> NoReturn:
     """
     # Modules and graphs make many objects and little garbage; to look for it as often as Python does costs 0.02 s.
     gc.set_threshold(100_000, 30, 30)
-    status = main()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # there is none, its reader is gone, it is closed
-            stream.flush()
-    os._exit(status)
+    os._exit(_status())
+
+
+def _status() -> int:
+    """Run the command, and send off what it printed; a signal ends that too, and all that is imported before."""
+    try:
+        with stopped_by_signals():
+            from bnfold.cli.main import main
+
+            status = main()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(AttributeError, OSError, ValueError):  # there is none, its reader is gone, it is closed
+                    stream.flush()
+            return status
+    except Stopped as stopped:
+        with suppress(AttributeError, OSError, ValueError):  # as above
+            print(f"bnfold: {stopped.how}", file=sys.stderr, flush=True)
+        return stopped.code

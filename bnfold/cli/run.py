@@ -16,7 +16,7 @@ from bnfold.cli.report_files import save_reports
 from bnfold.cli.request import Request
 from bnfold.cli.samples import verify_options
 from bnfold.cli.screen import Screen
-from bnfold.cli.stopping import stop_of
+from bnfold.cli.stopping import Stopped, stop_of
 from bnfold.cli.targets import Job, check_reports, existing, output_folder, plan_jobs
 from bnfold.errors import UsageError, VerificationError
 from bnfold.report.wording import one_line
@@ -45,7 +45,7 @@ def run(request: Request, screen: Screen) -> ExitCode:
 
     Raises:
         UsageError: the call contradicts itself or the file system; nothing was done.
-        KeyboardInterrupt: a signal ended it. The report files say which models are done.
+        Stopped: a signal ended it. The report files say which models are done.
     """
     jobs = _jobs(request, screen)
     check_reports(request.reports, jobs)
@@ -61,9 +61,10 @@ def run(request: Request, screen: Screen) -> ExitCode:
                 _tell(job.source, result, screen)
                 if are_wanted(request.annotate):
                     _annotate(job.source, result, screen)
-    except (UsageError, KeyboardInterrupt) as error:
-        rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
-        _save_reports(request, [*results, *rest], screen)
+    except (UsageError, Stopped, KeyboardInterrupt) as error:
+        if request.reports:
+            rest = [_without_result(job.source, error) for job in jobs[len(results) :]]
+            _save_reports(request, [*results, *rest], screen)
         raise
     if len(jobs) > 1:
         screen.show_totals(*_told(results), time.monotonic() - began)

@@ -1,6 +1,7 @@
 """Signals that end the command: each one goes the way of an interrupt, so that everything is cleaned up."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ _ENDINGS = {
     "SIGTERM": (ExitCode.TERMINATED, "terminated"),
     "SIGHUP": (ExitCode.HUNG_UP, "hung up"),
 }
+_REMINDER = 0.5  # seconds
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked the command to end.
+class Stopped(BaseException):
+    """A signal asked the command to end. No KeyboardInterrupt, to which click gives an answer of its own.
 
     Args:
         number: of the signal.
@@ -37,32 +39,65 @@ def stopped_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) == 1 or number == signal.SIGINT:
-            raise Stopped(number)
-
+    stopper = _Stopper()
     before = {}
-    for name in _ENDINGS:
+    for name, react in {**dict.fromkeys(_ENDINGS, stopper.stop), "SIGALRM": stopper.remind}.items():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            before[number] = signal.signal(number, stop)
+            before[number] = signal.signal(number, react)
+    stopper.can_remind = getattr(signal, "SIGALRM", None) in before
     try:
         yield
     finally:
+        stopper.end_reminding()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Stopper:
+    """Raises `Stopped`, and again where nobody noticed.
+
+    Python drops what is raised while it calls back on its own, as in `__del__` or, during an import, for a weak
+    reference: the signal would be lost. So an alarm looks whether somebody handles a `Stopped` by now.
+
+    Attributes:
+        can_remind: the alarm is this object's to use.
+    """
+
+    def __init__(self) -> None:
+        self._came: list[int] = []
+        self.can_remind = False
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        self._came.append(number)
+        if self.can_remind:
+            signal.setitimer(signal.ITIMER_REAL, _REMINDER, _REMINDER)
+        if len(self._came) == 1 or number == signal.SIGINT:
+            raise Stopped(number)
+
+    def remind(self, _number: int, _frame: FrameType | None) -> None:
+        if stop_within(sys.exc_info()[1]) is not None:
+            self.end_reminding()
+        elif self._came:
+            raise Stopped(self._came[0])
+
+    def end_reminding(self) -> None:
+        if self.can_remind:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def stop_within(error: BaseException | None) -> Stopped | None:
+    """The `Stopped` that an exception is, or that was being handled when the exception came up."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
 
 
 def stop_of(error: BaseException) -> tuple[ExitCode, str]:
     """The code of an interrupt, and what to say of it.
 
     Args:
-        error: a `Stopped`, or what click or Python made of an interrupt.
+        error: a `Stopped`, what came up while one was handled, or what click or Python made of an interrupt.
     """
-    for cause in (error, error.__cause__):
-        if isinstance(cause, Stopped):
-            return cause.code, cause.how
-    return _ENDINGS["SIGINT"]
+    stopped = stop_within(error)
+    return _ENDINGS["SIGINT"] if stopped is None else (stopped.code, stopped.how)

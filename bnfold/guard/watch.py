@@ -31,6 +31,10 @@ all work that was begun before. It returns what the work gave."""
 _CHUNK = 2**20
 # A process that waits for something, and uses no processor, gets this many times longer.
 _PATIENCE = 20
+_WHY_KILLED = {
+    "SIGKILL": ", as systems do that run out of memory",
+    "SIGBUS": ", as where a file becomes shorter while it is read",
+}
 _TAKEN_OVER = "took over the process that read it"
 
 
@@ -171,8 +175,7 @@ class _Watch:
         status = self._child.wait()
         if os.WIFSIGNALED(status):
             name = signal.Signals(os.WTERMSIG(status)).name
-            why = ", as systems do that run out of memory" if name == "SIGKILL" else ""
-            return self._broken(f"crashed the process that read it ({name}{why})")
+            return self._broken(f"crashed the process that read it ({name}{_WHY_KILLED.get(name, '')})")
         return self._broken(f"made a library give up, as some do where memory is short ({keyword('Limits.memory')})")
 
     def _broken(self, what: str) -> BnfoldError:

@@ -3,10 +3,12 @@
 import os
 import signal
 import threading
+import time
 
 import click
 import pytest
 
+from bnfold.cli import stopping
 from bnfold.cli.exit_codes import ExitCode
 from bnfold.cli.main import main
 from bnfold.cli.stopping import Stopped, stop_of, stopped_by_signals
@@ -17,13 +19,15 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @pytest.fixture(autouse=True)
 def handlers():
     """As a shell starts the command; put back afterwards."""
-    before = {number: signal.getsignal(number) for number in NUMBERS}
+    before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)}
+    alarm = signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in NUMBERS[1:]:
+    for number in (*NUMBERS[1:], signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+    signal.setitimer(signal.ITIMER_REAL, *alarm)
 
 
 def send(number):
@@ -65,6 +69,60 @@ def test_an_impatient_second_interrupt_does():
     assert not clean_up_under(signal.SIGTERM, signal.SIGINT)
 
 
+class SignalsWhenItGoes:
+    def __del__(self):
+        send(signal.SIGTERM)
+
+
+def work_while_something_goes():
+    SignalsWhenItGoes()
+    for _ in range(1000):
+        time.sleep(0.01)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_python_drops_is_raised_again():
+    """What is raised where Python calls back on its own, as in `__del__`, goes nowhere."""
+    with pytest.raises(Stopped), stopped_by_signals():
+        work_while_something_goes()
+
+
+@pytest.mark.parametrize("later", [None, KeyError()])
+def test_cleaning_up_that_takes_long_is_not_disturbed(monkeypatch, later):
+    """Nor where it meets errors of its own."""
+    monkeypatch.setattr(stopping, "_REMINDER", 0.01)
+    cleaned = []
+
+    def work():
+        with stopped_by_signals():
+            try:
+                send(signal.SIGTERM)
+            finally:
+                try:
+                    if later:
+                        raise later
+                except KeyError:
+                    time.sleep(0.1)
+                time.sleep(0.1)
+                cleaned.append(True)
+
+    with pytest.raises(Stopped):
+        work()
+    assert cleaned == [True]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_an_alarm_of_a_host_program_is_left_alone():
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    mine = signal.getsignal(signal.SIGALRM)
+    with stopped_by_signals():
+        with pytest.raises(Stopped):
+            send(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGALRM) is mine
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
 def test_handlers_are_given_back():
     before = [signal.getsignal(number) for number in NUMBERS]
     with stopped_by_signals():
@@ -80,10 +138,12 @@ def test_handlers_of_a_host_program_stay():
     signal.signal(signal.SIGTERM, handler)
 
 
-def test_an_interrupt_that_click_took_is_known_by_its_cause():
-    abort = click.Abort()
-    abort.__cause__ = Stopped(signal.SIGTERM)
-    assert stop_of(abort) == (ExitCode.TERMINATED, "terminated")
+def test_an_error_while_a_stop_is_handled_is_a_stop():
+    """Such as that of an import of what was half imported."""
+    error = ImportError("cannot load module more than once per process")
+    error.__context__ = Stopped(signal.SIGTERM)
+    assert stop_of(error) == (ExitCode.TERMINATED, "terminated")
+    assert stop_of(click.Abort()) == (ExitCode.INTERRUPTED, "interrupted")
     assert stop_of(KeyboardInterrupt()) == (ExitCode.INTERRUPTED, "interrupted")
 
 
