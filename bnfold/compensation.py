@@ -13,10 +13,9 @@ from typing import Generic
 
 from bnfold.affine import Affine
 from bnfold.choices import Picks
-from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.meanings import Meanings
-from bnfold.port import E, GraphPort, N, V
+from bnfold.port import E, GraphPort, N, V, tensor_at
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry import Sides, agree, settle, spread
 from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning, Product, Sum
@@ -175,7 +174,7 @@ class _Attempt(Generic[N, V, E]):
             return choices
         chosen = self._picks.choose(self._absorbers_first(node, choices))
         for index, affine in chosen.inputs.items():
-            refusal = self._assign(self._present(self._port.inputs(node), index), affine)
+            refusal = self._assign(tensor_at(self._port.inputs(node), index), affine)
             if refusal is not None:
                 return refusal
         outputs = self._port.outputs(node)
@@ -214,7 +213,7 @@ class _Attempt(Generic[N, V, E]):
     def _ends(self, node: N, choice: Sides) -> bool:
         inputs = self._port.inputs(node)
         moved = [index for index, affine in choice.inputs.items() if affine.has_shift] or list(choice.inputs)
-        return bool(moved) and all(self._ends_at(self._present(inputs, index)) for index in moved)
+        return bool(moved) and all(self._ends_at(tensor_at(inputs, index)) for index in moved)
 
     def _ends_at(self, value: V) -> bool:
         producer = self._port.producer(value)
@@ -224,10 +223,3 @@ class _Attempt(Generic[N, V, E]):
 
     def _along(self, refusal: Refusal, node: N) -> Refusal:
         return refusal.along(Label(self._origin.label, self._origin.op), Label(node.label, node.op))
-
-    @staticmethod
-    def _present(values: Sequence[V | None], index: int) -> V:
-        value = values[index] if index < len(values) else None
-        if value is None:
-            raise InternalError(f"a map was sent to tensor {index} of a node that has none there")
-        return value

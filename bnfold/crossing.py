@@ -1,20 +1,21 @@
 """Folding a BatchNorm across tensors that others read, where neither direction alone is free."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, TypeAlias
+from typing import Generic
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, identity
+from bnfold.affine import Affine, Array
 from bnfold.compensation import Compensator, Region, Stopped
 from bnfold.distances import Distances
-from bnfold.growth import amplification, why_grown, worst_for_int8
+from bnfold.growth import effects, why_grown
+from bnfold.halves import Halves, all_behind, halves, halves_of_scale, sign_behind
 from bnfold.label import Label
 from bnfold.outcome import Fold
 from bnfold.planning import Plan, Planner
-from bnfold.port import E, GraphPort, N, V
+from bnfold.port import E, GraphPort, N, V, result_of
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Meaning
 
@@ -23,10 +24,6 @@ from bnfold.semantics import AffineMap, Meaning
 FARTHEST_ZERO = {53: 1e6, 24: 64.0, 11: 1.0, 8: 0.0}
 # By what the values of a tensor may be divided: float16 ends at 65504, and loses digits below 6e-5.
 LARGEST_FACTOR = {11: 16.0}
-
-
-Halves: TypeAlias = tuple[Affine, Affine]
-"""Maps on what a BatchNorm reads and on what it makes."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,11 @@ class Crossing(Generic[N, V, E]):
         """Fold one BatchNorm, or say why it stays: what stopped the plan that came furthest."""
         level: Array = np.zeros(1)
         far = partial(self._too_far, node)
-        way = self._find(node, meaning, Plan(), _halves(meaning.affine), lambda region: far(level, region))
+        way = self._find(node, meaning, Plan(), halves(meaning.affine), lambda region: far(level, region))
         channels = meaning.affine.along(1)
         if isinstance(way, Refusal) and channels is not None:
             shift = channels.shift
-            found = self._find_pulled(node, meaning, _all_behind, lambda region: far(shift, region))
+            found = self._find_pulled(node, meaning, all_behind, lambda region: far(shift, region))
             way, level = (way, level) if found is None else (found, shift)
         if isinstance(way, Refusal):
             return way
@@ -84,8 +81,8 @@ class Crossing(Generic[N, V, E]):
 
     def find_addition(self, node: N, meaning: AffineMap) -> Way[N, V, E] | Refusal:
         """A way to take the scale off a BatchNorm, so that an addition is left of it; or what stops the furthest."""
-        way = self._find(node, meaning, Plan(), _halves_of_scale(meaning.affine), lambda _: None)
-        found = self._find_pulled(node, meaning, _sign_behind, lambda _: None) if isinstance(way, Refusal) else None
+        way = self._find(node, meaning, Plan(), halves_of_scale(meaning.affine), lambda _: None)
+        found = self._find_pulled(node, meaning, sign_behind, lambda _: None) if isinstance(way, Refusal) else None
         return way if found is None else found
 
     def _find_pulled(
@@ -234,24 +231,20 @@ class Crossing(Generic[N, V, E]):
         region, edits = way.region, way.edits
         meanings = {**way.pulled.meanings, **region.meanings}
         passed = {**way.pulled.through, **region.passed}
-        behind = self._port.outputs(node)[0]
-        assert behind is not None
         changes = [(other, self._compensator.meaning(other), after) for other, after in meanings.items()]
+        found = effects(self._port, changes, edits, "across")
         distance = self._distances.of(node, level)
         return Fold(
             node=Label(node.label, node.op),
             op=node.op,
             is_batch_norm=node.is_batch_norm,
-            tensor=behind.name,
+            tensor=result_of(self._port, node).name,
             direction="across",
             into=tuple(Label(other.label, other.op) for other in meanings),
             through=tuple(Label(other.label, other.op) for other in passed if other not in meanings),
-            amplification=max((amplification(before, after) for _, before, after in changes), default=1.0),
-            dead_channels=sum(self._port.dead_channels(edit) for edit in edits),
-            quantization=worst_for_int8(
-                (change for change, edit in zip(changes, edits, strict=True) if not self._port.keeps_integers(edit)),
-                "across",
-            ),
+            amplification=found.amplification,
+            dead_channels=found.dead_channels,
+            quantization=found.quantization,
             zero_point=0.0 if distance is None else float(distance.max(initial=0.0)),
         )
 
@@ -263,48 +256,3 @@ class Crossing(Generic[N, V, E]):
             return behind
         self._port.bypass_upstream(node, meaning.source)
         return before
-
-
-def _halves(affine: Affine) -> Iterator[Halves]:
-    """Ways to part y = s x + t between its two tensors: x = m(z) and y = n(z) with n = (s, t) after m.
-
-    The first puts the zero of the map on x and leaves its scale to y; the second the signs as well. The third and the
-    fourth are the inverse on x alone, and its scale alone; the last leaves all to y. A channel of scale 0 is a constant
-    for the readers of y, and x is left alone there.
-    """
-    live = affine.scale != 0
-    divisor = np.where(live, affine.scale, 1.0)
-    one, none = np.ones((1,) * affine.rank), np.zeros((1,) * affine.rank)
-    zero = np.where(live, -affine.shift / divisor, 0.0)
-    constant = np.where(live, 0.0, affine.shift)
-    sign = np.where(live, np.sign(affine.scale), 1.0)
-    yield Affine(one, zero), Affine(affine.scale, constant)
-    if np.any(sign < 0):
-        yield Affine(sign, zero), Affine(np.abs(affine.scale), constant)
-    yield Affine(1.0 / divisor, zero), Affine(np.where(live, 1.0, 0.0), constant)
-    yield Affine(1.0 / divisor, none), Affine(np.where(live, 1.0, 0.0), affine.shift)
-    yield Affine(one, none), affine
-
-
-def _halves_of_scale(affine: Affine) -> Iterator[Halves]:
-    """Ways to part the scale of y = s x + t between its two tensors, so that y' = x' + u.
-
-    The first leaves it to y; the second puts its signs on x; the last puts all of it on x. A channel of scale 0 is a
-    constant for the readers of y in each of them.
-    """
-    live = affine.scale != 0
-    one, none = np.ones((1,) * affine.rank), np.zeros((1,) * affine.rank)
-    constant = none if np.all(live) else np.where(live, 0.0, affine.shift)
-    sign = np.where(live, np.sign(affine.scale), 1.0)
-    yield Affine(one, none), Affine(affine.scale, constant)
-    if np.any(sign < 0):
-        yield Affine(sign, none), Affine(np.abs(affine.scale), constant)
-    yield Affine(1.0 / np.where(live, affine.scale, 1.0), none), Affine(np.where(live, 1.0, 0.0), constant)
-
-
-def _all_behind(affine: Affine) -> Halves:
-    return identity(affine.rank), affine
-
-
-def _sign_behind(affine: Affine) -> Halves:
-    return identity(affine.rank), affine.scale_alone()

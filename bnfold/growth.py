@@ -1,12 +1,13 @@
 """What maps do to the parameters of nodes that take them: how much they grow, and how well int8 suits them then."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import isnan
 
 from bnfold.int8 import weight_range, weight_range_behind
 from bnfold.label import Label
 from bnfold.outcome import Direction, Quantization
-from bnfold.port import N
+from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, AffineMap, Contraction, Meaning
 
@@ -30,14 +31,48 @@ def why_grown(origin: AffineMap, before: Meaning, after: Meaning) -> Refusal | N
     return Refusal(Reason.PARAMETER_GROWS, f"a constant of {old} numbers would become one of {new}")
 
 
-def amplification(before: Meaning, after: Meaning) -> float:
+@dataclass(frozen=True)
+class Effects:
+    """What a fold does to the parameters that take its maps.
+
+    Attributes:
+        amplification: the largest growth of a weight, max|W'| / max|W|; 1 where nothing grows.
+        dead_channels: output channels that are 0 from now on.
+        quantization: of the weight that int8 suits least afterwards; None where no weight changes.
+    """
+
+    amplification: float
+    dead_channels: int
+    quantization: Quantization | None
+
+
+def effects(
+    port: GraphPort[N, V, E], changes: Sequence[tuple[N, Meaning, Meaning]], edits: Sequence[E], direction: Direction
+) -> Effects:
+    """What edits amount to.
+
+    Args:
+        port: the graph, before they are applied.
+        changes: nodes with what they mean and what they will mean.
+        edits: of these nodes, in the same order.
+        direction: in which the map goes to them.
+    """
+    rounded = (change for change, edit in zip(changes, edits, strict=True) if not port.keeps_integers(edit))
+    return Effects(
+        amplification=max((_amplification(before, after) for _, before, after in changes), default=1.0),
+        dead_channels=sum(port.dead_channels(edit) for edit in edits),
+        quantization=_worst_for_int8(rounded, direction),
+    )
+
+
+def _amplification(before: Meaning, after: Meaning) -> float:
     """max|W'| / max|W|, or 1 where nothing can grow."""
     if not isinstance(before, Absorber) or not isinstance(after, Absorber) or before.largest_factor == 0:
         return 1.0
     return after.largest_factor / before.largest_factor
 
 
-def worst_for_int8(changes: Iterable[tuple[N, Meaning, Meaning]], direction: Direction) -> Quantization | None:
+def _worst_for_int8(changes: Iterable[tuple[N, Meaning, Meaning]], direction: Direction) -> Quantization | None:
     """The weight that int8 suits least afterwards; None where no weight changes.
 
     Args:

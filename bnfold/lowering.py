@@ -10,10 +10,9 @@ from typing import Generic
 
 from bnfold import rules
 from bnfold.crossing import Crossing, Way
-from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.outcome import Kept, Lowered, LowerTo
-from bnfold.port import E, GraphPort, N, V
+from bnfold.port import E, GraphPort, N, V, result_of
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Meaning
 
@@ -68,7 +67,7 @@ class Lowering(Generic[N, V, E]):
         meaning = self._port.decode(node)
         if not isinstance(meaning, AffineMap) or self._port.why_it_stays(node) is not None:
             return kept
-        made = self._output(node).name
+        made = result_of(self._port, node).name
         if self._form == "add":
             found = self._leave_addition(node, meaning)
         else:
@@ -122,9 +121,3 @@ class Lowering(Generic[N, V, E]):
 
         self._crossing.carry_out(way, replace_origin)
         return nodes
-
-    def _output(self, node: N) -> V:
-        value = self._port.outputs(node)[0]
-        if value is None:
-            raise InternalError(f"node {node.label!r} has no first output")
-        return value

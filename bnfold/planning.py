@@ -8,10 +8,9 @@ from typing import Generic, TypeAlias
 from bnfold import rules
 from bnfold.affine import Affine, identity
 from bnfold.choices import Picks
-from bnfold.errors import InternalError
 from bnfold.label import Label, first_labels, named
 from bnfold.meanings import Meanings
-from bnfold.port import E, GraphPort, N, V
+from bnfold.port import E, GraphPort, N, V, tensor_at
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, Meaning
 
@@ -102,7 +101,7 @@ class Planner(Generic[N, V, E]):
         return self._push_once(attempt, origin, affine, rule) or attempt
 
     def _pull_once(self, plan: Plan[N, V], origin: N, source: int, affine: Affine, picks: Picks) -> Refusal | None:
-        start = _present(self._port.inputs(origin), source)
+        start = tensor_at(self._port.inputs(origin), source)
         front = _Front[N, V]({start: {(origin, source): affine}}, {start: _Path(Label(origin.label, origin.op), None)})
         refusal = self._enqueue(front, start)
         while refusal is None and front.queue:
@@ -130,7 +129,7 @@ class Planner(Generic[N, V, E]):
         requirements = {index: affine for index, affine in choice.items() if not affine.is_identity}
         plan.visit(node, moved, requirements)
         for index, affine in requirements.items():
-            value = _present(self._port.inputs(node), index)
+            value = tensor_at(self._port.inputs(node), index)
             front.requirements.setdefault(value, {})[(node, index)] = affine
             front.paths.setdefault(value, path)
             refusal = self._enqueue(front, value)
@@ -190,7 +189,7 @@ class Planner(Generic[N, V, E]):
         return sorted(choices, key=lambda choice: not any(self._ends_at(node, index) for index in choice))
 
     def _ends_at(self, node: N, index: int) -> bool:
-        producer = self._port.producer(_present(self._port.inputs(node), index))
+        producer = self._port.producer(tensor_at(self._port.inputs(node), index))
         if isinstance(producer, Refusal):
             return False
         meaning = self.meaning(producer)
@@ -198,7 +197,7 @@ class Planner(Generic[N, V, E]):
 
     def _push_once(self, plan: Plan[N, V], origin: N, affine: Affine, rule: PushRule) -> Refusal | None:
         front = _Front[N, V]({}, {})
-        start = _present(self._port.outputs(origin), 0)
+        start = tensor_at(self._port.outputs(origin), 0)
         if not self._port.readers(start) and self._port.pinned(start) is None:
             return Refusal(Reason.NO_READER, f"nothing reads {start.name!r}").along(Label(origin.label, origin.op))
         refusal = self._send_to_readers(front, start, affine, _Path(Label(origin.label, origin.op), None))
@@ -257,10 +256,3 @@ def _together(maps: Sequence[Affine]) -> Affine:
     for affine in rest:
         joint = joint if affine.equals(joint) else joint.then(affine)
     return joint
-
-
-def _present(values: Sequence[V | None], index: int) -> V:
-    value = values[index] if index < len(values) else None
-    if value is None:
-        raise InternalError(f"a map was sent to tensor {index} of a node that has none there")
-    return value

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from bnfold.errors import InternalError
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Contraction, Meaning
 
@@ -155,3 +156,27 @@ class GraphPort(Protocol[N, V, E]):
 
     def remove(self, node: N) -> None:
         """Remove a node that nobody reads."""
+
+
+def tensor_at(values: Sequence[V | None], index: int) -> V:
+    """One of the inputs or outputs of a node that a map was sent to, and that has to be there.
+
+    Raises:
+        InternalError: the node has none there.
+    """
+    value = values[index] if index < len(values) else None
+    if value is None:
+        raise InternalError(f"a map was sent to tensor {index} of a node that has none there")
+    return value
+
+
+def result_of(port: GraphPort[N, V, E], node: N) -> V:
+    """The first output of a node.
+
+    Raises:
+        InternalError: nobody holds it.
+    """
+    value = port.outputs(node)[0]
+    if value is None:
+        raise InternalError(f"node {node.label!r} has no first output")
+    return value

@@ -6,7 +6,7 @@ from typing import Generic
 from bnfold.errors import InternalError
 from bnfold.merging.branches import Branch, SumTree
 from bnfold.merging.pruning import Pruning
-from bnfold.port import E, GraphPort, N, V
+from bnfold.port import E, GraphPort, N, V, result_of
 
 
 class Commit(Generic[N, V, E]):
@@ -42,14 +42,18 @@ class Commit(Generic[N, V, E]):
         for step in kept.steps:
             if step is not host:
                 self._bypass(step)
-        alone, output = self._input(kept.into, kept.slot), self._output(tree.root)
+        alone, output = self._input(kept.into, kept.slot), result_of(self._port, tree.root)
         turned = [] if kept.behind is None else [self._input(kept.behind.node, 0)]
         successor = self._prune(tree, pruning)
         for leaf in dropped:
             for step in reversed(leaf.nodes):
                 if not self._is_read(step):  # an order of axes that others use stays
                     self._port.remove(step)
-        changed = [*turned, alone, *(self._output(node) for node in pruning.changed if len(pruning.left[node]) > 1)]
+        changed = [
+            *turned,
+            alone,
+            *(result_of(self._port, node) for node in pruning.changed if len(pruning.left[node]) > 1),
+        ]
         for value in changed:
             if value is not successor and value is not output:
                 self._port.rename(value)
@@ -100,10 +104,4 @@ class Commit(Generic[N, V, E]):
         value = self._port.inputs(node)[slot]
         if value is None:
             raise InternalError(f"{node.label!r} has no input {slot}")
-        return value
-
-    def _output(self, node: N) -> V:
-        value = self._port.outputs(node)[0]
-        if value is None:
-            raise InternalError(f"{node.label!r} has no output")
         return value
