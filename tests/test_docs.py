@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ def test_rule_docstring_has_every_heading_and_names_real_codes(rule):
 
 
 def test_every_rule_is_listed():
-    modules = [module for name, module in vars(rules).items() if inspect.ismodule(module)]
+    found = pkgutil.walk_packages(rules.__path__, prefix=f"{rules.__name__}.")
+    modules = [importlib.import_module(module.name) for module in found]
     written = {
         function
         for module in modules
