@@ -21,6 +21,7 @@ from bnfold.frontends.onnx.operators import (
     products,
     quantization,
     recurrent,
+    sequences,
     without_decoder,
 )
 from bnfold.frontends.onnx.operators.row import Family, Operator
@@ -45,6 +46,7 @@ _FAMILIES: Sequence[Family] = tuple(
         products,
         quantization,
         recurrent,
+        sequences,
         without_decoder,
     )
 )
