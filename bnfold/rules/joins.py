@@ -16,7 +16,8 @@ def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
 
     Before::  a, b -- a + b -- affine(s, t) -- y
     After::   a -- affine(s, t); b -- scale s; a + b -- y
-    Law:      s * (a + b) + t == (s * a + t) + s * b; s * (a + a) + t == (s * a + t / 2) + (s * a + t / 2)
+    Law:      s * (a + b) + t == (s * a + t) + s * b; s * (a / 2 + b / 2) + t == (s * a + 2 t) / 2 + s * b / 2;
+              s * (a + a) + t == (s * a + t / 2) + (s * a + t / 2)
     Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; s, t:
               (1 or d_1, ..., 1 or d_r), of length 1 where a branch is repeated
     Refuses:  WRONG_AXIS: s varies along an axis on which a branch is repeated, or t does so for every branch;
@@ -42,7 +43,7 @@ def pull_through_sum(node: Sum, affine: Affine) -> Moved | Refusal:
     for index, (shift, operand) in enumerate(zip(shifts, node.operands, strict=True)):
         if not isinstance(shift, Refusal):
             scale = scales[index].scale if index in scales else np.ones((1,) * operand.rank)
-            choices.append({**scales, index: Affine(scale, operand.sign * shift)})
+            choices.append({**scales, index: Affine(scale, shift / operand.sign)})
     if not choices:
         return next(shift for shift in shifts if isinstance(shift, Refusal))
     return Moved(None, choices[0], tuple(choices[1:]))

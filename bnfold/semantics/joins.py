@@ -12,7 +12,7 @@ class Operand:
     Attributes:
         aligned_shape: its shape with ones in front up to the rank of the result; None where a length is not known.
         rank: its own rank.
-        sign: -1 where it is subtracted.
+        sign: the factor that it has in a sum: -1 where it is subtracted, 1 / n in a mean of n.
     """
 
     aligned_shape: tuple[int | None, ...]
@@ -25,8 +25,9 @@ class Sum:
     """A sum of tensors that are all computed at run time.
 
     Equation: y = e_0 * x_0 + ... + e_n * x_n
-    Symbols:  e_i: 1 or -1; x_i: of any rank, aligned at their last axes and repeated to the shape of y
-    Source:   ONNX Add-14, Sub-14, Sum-13
+    Symbols:  e_i: 1 or -1, or 1 / n in a mean; x_i: of any rank, aligned at their last axes and repeated to the shape
+              of y
+    Source:   ONNX Add-14, Sub-14, Sum-13, Mean-13
 
     Attributes:
         operands: x_i and e_i.

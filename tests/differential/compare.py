@@ -33,6 +33,9 @@ Values = dict[str, np.ndarray]
 # Of the numbers that a quantizer makes, where what it reads has no counterpart to compare.
 _FEW = 0.01
 
+# Constants, which are not compared, and sequences.
+_NO_TENSORS = ("Constant", "SequenceConstruct", "SplitToSequence")
+
 _FLOATS = {1: np.float32, 10: np.float16, 11: np.float64}
 
 
@@ -234,7 +237,7 @@ def _run(model: onnx.ModelProto, feeds: Values) -> Values:
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     known = {entry.name for entry in exposed.graph.output}
-    made = {name: None for node in exposed.graph.node if node.op_type != "Constant" for name in node.output}
+    made = {name: None for node in exposed.graph.node if node.op_type not in _NO_TENSORS for name in node.output}
     exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made if name and name not in known)
     runner = session(exposed)
     names = [entry.name for entry in runner.get_outputs()]
@@ -274,7 +277,7 @@ def _smaller(model: onnx.ModelProto, seed: int) -> Iterator[onnx.ModelProto]:
 def _without_node(model: onnx.ModelProto, index: int, values: Values) -> Iterator[onnx.ModelProto]:
     """The node's outputs come from outside, or whoever wanted its first output takes the node's input."""
     node = model.graph.node[index]
-    if node.op_type == "Constant":
+    if node.op_type in _NO_TENSORS:
         return
     cut = _copy(model)
     del cut.graph.node[index]

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.differential import contrib, unweighted, weighted, wrapped
+from tests.differential import contrib, selected, unweighted, weighted, wrapped
 from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, size, value_info
 
 BATCH = 2
@@ -191,6 +191,15 @@ _PASSED: tuple[_Step, ...] = (
     unweighted.shape_query,
     contrib.gelu,
     contrib.quantized,
+    selected.tile,
+    selected.compress,
+    selected.gather_elements,
+    selected.turned,
+    selected.cast_like,
+    selected.mean,
+    selected.rolled,
+    selected.through_sequence,
+    selected.through_sequence,
     residual,
 )
 
@@ -234,6 +243,14 @@ STEPS: dict[_Step, int] = {
     wrapped.scan: 4,
     wrapped.other_precision: 4,
     wrapped.frozen_batch_norm: 4,
+    selected.tile: 2,
+    selected.compress: 2,
+    selected.gather_elements: 2,
+    selected.turned: 2,
+    selected.cast_like: 2,
+    selected.mean: 3,
+    selected.rolled: 3,
+    selected.through_sequence: 8,
     unweighted.activation: 8,
     unweighted.cast: 1,
     unweighted.pool: 8,

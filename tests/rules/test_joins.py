@@ -33,7 +33,7 @@ def joins(draw, kind):
         if index != whole:
             start = draw(st.integers(0, len(shape)))
             own = tuple(draw(st.sampled_from([1, length])) for length in shape[start:])
-        sign = draw(st.sampled_from([1.0, -1.0])) if kind is Sum else 1.0
+        sign = draw(st.sampled_from([1.0, -1.0, 0.5])) if kind is Sum else 1.0
         operands.append(Operand(aligned(own, len(shape)), len(own), sign))
         inputs[index] = values.numbers(own, draw(values.SEEDS))
     return values.Case(kind(tuple(operands), len(shape)), inputs)
@@ -61,7 +61,7 @@ def hidden(case, data):
     return values.Case(replace(case.node, operands=operands), case.inputs)
 
 
-@given(data=st.data(), signs=st.lists(st.sampled_from([1.0, -1.0]), min_size=2, max_size=4).filter(sum))
+@given(data=st.data(), signs=st.lists(st.sampled_from([1.0, -1.0, 0.5]), min_size=2, max_size=4).filter(sum))
 def test_every_use_of_one_tensor_takes_an_equal_part(data, signs):
     x = values.numbers(data.draw(values.SHAPES), data.draw(values.SEEDS))
     operands = tuple(Operand(x.shape, x.ndim, sign) for sign in signs)

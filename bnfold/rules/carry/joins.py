@@ -33,7 +33,7 @@ def spread_over_sum(node: Sum, known: Sides) -> Sequence[Sides] | Refusal:
     if not np.any(missing):
         return (Sides(proper(inputs), proper(outputs)),)
     choices = [
-        Sides(proper({**inputs, index: Affine(inputs[index].scale, node.operands[index].sign * own)}), proper(outputs))
+        Sides(proper({**inputs, index: Affine(inputs[index].scale, own / node.operands[index].sign)}), proper(outputs))
         for index in inputs
         if not isinstance(own := on_operand(missing, node.operands[index]), Refusal)
     ]

@@ -70,6 +70,13 @@ def decode_sum(context: OnnxContext) -> Sum:
     return _sum(context, (1.0,) * len(context.node.inputs))
 
 
+@FAMILY.operator("Mean", (6, 8, 13))
+def decode_mean(context: OnnxContext) -> Sum:
+    """The mean of any number of tensors, each of which counts for its part. Source: ONNX Mean-6, -8, -13."""
+    count = len(context.node.inputs)
+    return _sum(context, (1.0 / count,) * count)
+
+
 def _sum(context: OnnxContext, signs: Sequence[float]) -> Sum:
     tensors = {context.required(slot) for slot in range(len(signs))}
     return sum_of(_shapes(context, len(signs)), signs, of_one_tensor=len(tensors) == 1 < len(signs))

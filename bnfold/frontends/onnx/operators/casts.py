@@ -39,8 +39,28 @@ _LONGEST_CHAIN = 50
 )
 def decode_cast(context: OnnxContext) -> Rearrangement:
     """Source: ONNX Cast-6 to -28."""
-    node = context.node
-    source, target = context.required(0).element_type, attribute(node, "to", 0)
+    return _cast(context, context.attribute("to", 0))
+
+
+@FAMILY.operator(
+    "CastLike",
+    (15, 19, 21, 23, 24, 25),
+    traits=Traits(
+        evaluate=constant_ops.cast_like,
+        value_inputs=1,
+        tell_output_shape=like_first_input,
+        tell_input_shape=like_first_output,
+    ),
+)
+def decode_cast_like(context: OnnxContext) -> Rearrangement:
+    """A Cast to the type of another tensor, whose values nobody reads. Source: ONNX CastLike-15 to -25."""
+    return _cast(context, context.required(1).element_type)
+
+
+def _cast(context: OnnxContext, target: int) -> Rearrangement:
+    node, source = context.node, context.required(0).element_type
+    if source == target and source in (*_WIDE, *_NARROW):
+        return Rearrangement(())
     if source in _WIDE and target in _WIDE:
         return Rearrangement(())
     if source in _NARROW and target in _WIDE:

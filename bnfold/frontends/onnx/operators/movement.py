@@ -165,13 +165,6 @@ def _gathered_at_run_time(context: OnnxContext, shape: Shape, axis: int) -> Comm
     return Commuting(len(shape), (axis,))
 
 
-@FAMILY.operator("ReverseSequence", (10, 28))
-def decode_reverse_sequence(context: OnnxContext) -> Commuting:
-    """Places of a sequence turned around, as many as each has. Source: ONNX ReverseSequence-10, -28."""
-    rank = len(context.shape(0))
-    return Commuting(rank, mixed_axes=(context.attribute("time_axis", 0) % rank,))
-
-
 @FAMILY.operator("DepthToSpace", (1, 11, 13, 28))
 def decode_depth_to_space(context: OnnxContext) -> Rearrangement:
     """Channels become places, in DCR or CRD order. Source: ONNX DepthToSpace-1, -11, -13, -28."""

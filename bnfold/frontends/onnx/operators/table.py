@@ -21,6 +21,7 @@ from bnfold.frontends.onnx.operators import (
     products,
     quantization,
     recurrent,
+    selections,
     sequences,
     without_decoder,
 )
@@ -46,6 +47,7 @@ _FAMILIES: Sequence[Family] = tuple(
         products,
         quantization,
         recurrent,
+        selections,
         sequences,
         without_decoder,
     )

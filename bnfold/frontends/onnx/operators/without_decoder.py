@@ -23,15 +23,6 @@ FAMILY.without_decoder(
     why_not_linear="is not linear",
 )
 
-FAMILY.without_decoder(
-    "CastLike",
-    traits=Traits(
-        evaluate=constant_ops.cast_like,
-        value_inputs=1,
-        tell_output_shape=like_first_input,
-        tell_input_shape=like_first_output,
-    ),
-)
 FAMILY.without_decoder("Constant", traits=Traits(holds_values=True))
 FAMILY.without_decoder("ConstantOfShape", traits=Traits(holds_values=True, shaped_by_values=True))
 FAMILY.without_decoder("Shape", traits=Traits(evaluate=constant_ops.shape, value_inputs=0))

@@ -1,0 +1,103 @@
+"""Random data movement at constant places: tiles, selections, sequences; and what weighs tensors alike.
+
+Each function adds nodes behind a tensor and returns the result, or None where its operator does not fit.
+"""
+
+import numpy as np
+
+from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, size
+
+
+def tile(g: Builder, x: Tensor) -> Tensor | None:
+    """Twice over along one axis, of whatever meaning."""
+    if 2 * size(x.shape) > LARGEST_TENSOR or x.dtype == "float16":
+        return None
+    axis = g.pick([x.axis, g.between(0, x.rank - 1)])
+    repeats = [2 if place == axis else 1 for place in range(x.rank)]
+    shape = [length * times for length, times in zip(x.shape, repeats, strict=True)]
+    return g.add("Tile", [x, g.integers(repeats)], shape)
+
+
+def compress(g: Builder, x: Tensor) -> Tensor | None:
+    if g.opset < 9 or x.dtype == "float16":
+        return None
+    axis = g.pick([x.axis, g.between(0, x.rank - 1)])
+    kept = g.random.random(x.shape[axis]) < 0.7
+    kept[g.between(0, len(kept) - 1)] = True
+    shape = (*x.shape[:axis], int(kept.sum()), *x.shape[axis + 1 :])
+    return g.add("Compress", [x, g.constant(kept, "bool")], shape, axis=axis)
+
+
+def gather_elements(g: Builder, x: Tensor) -> Tensor | None:
+    """An order of one axis, which may be another one at each place of the others."""
+    if g.opset < 11 or x.dtype == "float16":
+        return None
+    axis = g.pick([x.axis, g.between(0, x.rank - 1)])
+    if g.chance(0.7):
+        order = g.random.permutation(x.shape[axis])
+        index = np.broadcast_to(order.reshape([-1 if place == axis else 1 for place in range(x.rank)]), x.shape)
+    else:
+        index = g.random.integers(0, x.shape[axis], size=x.shape)
+    return g.add("GatherElements", [x, g.constant(index, "int64")], x.shape, axis=axis)
+
+
+def turned(g: Builder, x: Tensor) -> Tensor | None:
+    """As many places of each sequence turned around."""
+    if x.rank < 2 or g.opset < 10 or x.dtype == "float16":
+        return None
+    batch, time = g.pick([(1, 0), (0, 1)])
+    lengths = np.full(x.shape[batch], g.between(0, x.shape[time]))
+    return g.add("ReverseSequence", [x, g.constant(lengths, "int64")], x.shape, batch_axis=batch, time_axis=time)
+
+
+def cast_like(g: Builder, x: Tensor) -> Tensor | None:
+    """To the type that it has."""
+    if g.opset < 15:
+        return None
+    return g.add("CastLike", [x, g.constant(np.ones(1), x.dtype)], x.shape)
+
+
+def mean(g: Builder, x: Tensor) -> Tensor | None:
+    if x.dtype != "float32":
+        return None
+    others = [g.partner(x, lambda other: other.shape == x.shape) for _ in range(g.pick([1, 2]))]
+    return g.add("Mean", [x, *(other for other in others if other is not None)], x.shape)
+
+
+def rolled(g: Builder, x: Tensor) -> Tensor | None:
+    """Two Slices that change places."""
+    if g.opset < 10 or x.channels < 2:
+        return None
+    by, axis, parts = g.between(1, x.channels - 1), x.axis, []
+    for start, stop in ((by, x.channels), (0, by)):
+        shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
+        parts.append(g.add("Slice", [x, *(g.integers([number]) for number in (start, stop, axis))], shape))
+    return g.add("Concat", parts, x.shape, axis=axis)
+
+
+def through_sequence(g: Builder, x: Tensor) -> Tensor | None:
+    """Put into a sequence, or cut into one, and taken out or joined again."""
+    if g.opset < 11 or x.dtype == "float16":
+        return None
+    sequence, axis = g.name("s"), g.pick([x.axis, g.between(0, x.rank - 1)])
+    if g.chance(0.5) and x.shape[axis] > 1:
+        cut = g.between(1, x.shape[axis] - 1)
+        sizes = [cut, x.shape[axis] - cut]
+        g.node("SplitToSequence", [x.name, g.integers(sizes)], [sequence], axis=axis)
+    else:
+        partner = g.partner(x, lambda other: other.shape == x.shape and other.name != x.name) or x
+        sizes = [x.shape[axis]] * 2
+        g.node("SequenceConstruct", [x.name, partner.name], [sequence])
+    if g.chance(0.5):
+        shape = (*x.shape[:axis], sum(sizes), *x.shape[axis + 1 :])
+        return _made(g, x, "ConcatFromSequence", [sequence], shape, axis=axis)
+    position = g.pick([0, 1])
+    shape = (*x.shape[:axis], sizes[position], *x.shape[axis + 1 :])
+    place = g.constant(g.pick([position, position - 2]), "int64")
+    return _made(g, x, "SequenceAt", [sequence, place], shape)
+
+
+def _made(g: Builder, x: Tensor, op_type: str, inputs: list[str], shape: tuple[int, ...], **attributes) -> Tensor:
+    result = Tensor(g.name("t"), shape, x.dtype, x.axis)
+    g.node(op_type, inputs, [result.name], **attributes)
+    return g.keep(result)
