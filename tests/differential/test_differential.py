@@ -97,7 +97,7 @@ def test_every_operator_with_a_rule_is_passed_or_absorbs(sample):
 
 def test_every_form_is_made():
     made: set[str] = set()
-    for seed in range(300):
+    for seed in range(500):
         nodes = generate(seed).graph.node
         made |= {f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in nodes}
         made |= {node.domain for node in nodes}
