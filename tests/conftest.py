@@ -15,6 +15,11 @@ settings.register_profile("ci", max_examples=50, derandomize=True, deadline=None
 settings.register_profile("deep", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("BNFOLD_HYPOTHESIS_PROFILE", "ci"))
 
+# Workers of xdist that each have a thread for every processor keep each other waiting, and such threads turn in circles
+# while they wait: checks of small programs take ten times the processor. Read when torch and numpy are imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What torch's generator starts with: the file that imports torch first draws what it draws when another did.
 TORCH_SEED = 67280421310721
 # Seconds; the slowest test takes a few on an idle machine.
