@@ -347,7 +347,7 @@ def json_that_unpacks_to_much(context: Context):
 def wide_json_that_unpacks_to_little(context: Context):
     parts = [Raw(name, data) for name, data in context.program.items()]
     model = next(part for part in parts if part.name.endswith("models/model.json"))
-    noise = torch.randint(0, 2, (5_000_000,), generator=torch.Generator().manual_seed(0)).tolist()
+    noise = torch.randint(0, 2, (1_600_000,), generator=torch.Generator().manual_seed(0)).tolist()
     model.data, model.deflate = b"[" + b",".join(b"[]" if bit else b"{}" for bit in noise) + b"]", True
     return archive(parts)
 

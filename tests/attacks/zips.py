@@ -29,7 +29,7 @@ def packed(entry):
     """Its bytes as they are stored, and the method."""
     if not entry.deflate:
         return entry.data, entry.method
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
     return packer.compress(entry.data) + packer.flush(), 8
 
 
