@@ -70,21 +70,19 @@ def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
     """
     feeds = _feeds(model, seed)
     expected = _run_original(model, feeds)
-    folded = _copy(model)
+    folded = copied(model)
     found = _examine(model, folded, feeds, expected)
     keys = functions_in_the_way(folded, ()) if not found.kind else frozenset()
     if not keys:
         return found
-    written_out = inline(_copy(model), keys)
-    return _examine(written_out, _copy(written_out), feeds, _run_original(written_out, feeds))
+    written_out = inline(copied(model), keys)
+    return _examine(written_out, copied(written_out), feeds, _run_original(written_out, feeds))
 
 
 def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expected: Values) -> Examination:
     """Fold the copy, and compare it with what the model makes."""
     try:
-        port = OnnxPort(copy, TensorStore(None))
-        outcome = fold_graph(port)
-        port.finish()
+        outcome = folded_in_place(copy)
     except Exception as error:
         return Examination(None, "crashed", f"{type(error).__name__}: {error}")
     try:
@@ -99,6 +97,14 @@ def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expec
     excused = behind_steps(model, expected, found) & shared
     evidence = _wrong_values(model, feeds, expected, {name: found[name] for name in shared - excused})
     return Examination(outcome, "wrong" if evidence else "", evidence, len(shared - excused), len(excused))
+
+
+def folded_in_place(model: onnx.ModelProto) -> Outcome:
+    """Fold a model in place."""
+    port = OnnxPort(model, TensorStore(None))
+    outcome = fold_graph(port)
+    port.finish()
+    return outcome
 
 
 def behind_steps(model: onnx.ModelProto, expected: Values, found: Values) -> set[str]:
@@ -168,7 +174,7 @@ def _noise(model: onnx.ModelProto, feeds: Values, expected: Values) -> dict[str,
     random = np.random.default_rng(0)
     noise = dict.fromkeys(expected, 0.0)
     for _ in range(NOISE_DRAWS):
-        nudged = _copy(model)
+        nudged = copied(model)
         for tensor in _parameters(nudged):
             tensor.CopyFrom(
                 onnx.numpy_helper.from_array(_nudged(onnx.numpy_helper.to_array(tensor), random), tensor.name)
@@ -266,7 +272,7 @@ def _kind(model: onnx.ModelProto, seed: int) -> str:
 def _smaller(model: onnx.ModelProto, seed: int) -> Iterator[onnx.ModelProto]:
     for index in range(len(model.graph.output)):
         if len(model.graph.output) > 1:
-            candidate = _copy(model)
+            candidate = copied(model)
             del candidate.graph.output[index]
             yield _without_dead_nodes(candidate)
     values = _run(model, _feeds(model, seed))
@@ -279,7 +285,7 @@ def _without_node(model: onnx.ModelProto, index: int, values: Values) -> Iterato
     node = model.graph.node[index]
     if node.op_type in _NO_TENSORS:
         return
-    cut = _copy(model)
+    cut = copied(model)
     del cut.graph.node[index]
     for name in filter(None, node.output):
         array = values[name]
@@ -287,7 +293,7 @@ def _without_node(model: onnx.ModelProto, index: int, values: Values) -> Iterato
         cut.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
     yield _without_dead_nodes(cut)
     for source in node.input:
-        bypassed = _copy(model)
+        bypassed = copied(model)
         del bypassed.graph.node[index]
         for reader in bypassed.graph.node:
             for slot, name in enumerate(reader.input):
@@ -300,7 +306,7 @@ def _without_node(model: onnx.ModelProto, index: int, values: Values) -> Iterato
         yield _without_dead_nodes(bypassed)
 
 
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     return copy
