@@ -1,5 +1,5 @@
 """Write docs/rules.md from the rules' docstrings, docs/refusals.md from the codes, the layers in CONTRIBUTING.md, the
-man page and the pictures.
+man page, the pictures, and the address of the repository where pages install from it.
 
 python docs/generate.py            # rewrite them
 python docs/generate.py --check    # exit 1 if one is out of date
@@ -11,9 +11,11 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import man  # beside this file
+import addresses  # beside this file
+import man
 import pictures
 import stream_picture
 
@@ -85,6 +87,10 @@ def render_contributing() -> str:
     )
 
 
+def _with_source(name: str) -> str:
+    return addresses.with_source((DOCS / name).read_text(), addresses.addresses().source)
+
+
 def _render_module(module: str, width: int) -> str:
     path = PROJECT.parent / module.replace(".", "/")
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -96,6 +102,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "rules.md": render_rules,
     "refusals.md": render_refusals,
     "../CONTRIBUTING.md": render_contributing,
+    **{name: partial(_with_source, name) for name in ("../README.md", "recipes/pre_commit.md", "recipes/uvx.md")},
     "bnfold.1": man.man_page,
     "images/idea-light.svg": lambda: pictures.idea(pictures.LIGHT),
     "images/idea-dark.svg": lambda: pictures.idea(pictures.DARK),

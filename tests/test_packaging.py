@@ -1,6 +1,7 @@
 """What is shipped, what is promised, and what the tests are pinned to."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -60,17 +61,25 @@ def test_nothing_is_promised_that_no_index_has():
     assert [path for path in TEXTS if promise.search(path.read_text(encoding="utf-8"))] == []
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel of this checkout, as its build backend makes it."""
+def built(checkout, folder):
+    """The wheel of a checkout, as its build backend makes it, opened."""
     pytest.importorskip("hatchling")
-    pytest.importorskip("hatch_fancy_pypi_readme")
-    folder = tmp_path_factory.mktemp("wheel")
     build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", build, str(folder)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", build, str(folder)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
-    with zipfile.ZipFile(folder / done.stdout.split()[-1]) as archive:
+    return zipfile.ZipFile(folder / done.stdout.split()[-1])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    with built(ROOT, tmp_path_factory.mktemp("wheel")) as archive:
         yield archive
 
 
@@ -88,6 +97,24 @@ def test_the_page_of_an_index_has_no_link_that_leads_nowhere(wheel):
     assert page.count("\n## ") > 4
     targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", page)
     assert [target for target in map("".join, targets) if not target.startswith("https://")] == []
+
+
+def test_the_page_of_an_index_leads_to_the_site_once_there_is_one(tmp_path):
+    checkout = tmp_path / "checkout"
+    for name in ("README.md", "LICENSE", "docs/bnfold.1", "docs/index_page.py", "docs/links.py", "bnfold/version.py"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    urls = '[project.urls]\nDocumentation = "https://docs.example/bnfold"\n\n[project.scripts]'
+    (checkout / "pyproject.toml").write_text(PROJECT.replace("[project.scripts]", urls), encoding="utf-8")
+
+    with built(checkout, tmp_path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        page = archive.read(name).decode()
+
+    assert "Project-URL: Documentation, https://docs.example/bnfold" in page
+    assert '<img src="https://docs.example/bnfold/images/idea-light.svg"' in page
+    assert "](https://docs.example/bnfold/verification/)" in page
+    assert "](docs/" not in page
 
 
 @pytest.mark.parametrize("script", ["make_more.py", "make_digits.py"])

@@ -67,8 +67,53 @@ def test_a_folder_without_pages_is_no_site(tmp_path):
     ],
 )
 def test_links_are_those_of_the_site(monkeypatch, source, given, placed):
-    pytest.importorskip("mkdocs")
     monkeypatch.syspath_prepend(str(DOCS))
-    import hooks
+    import links
 
-    assert hooks.placed(given, source) == placed
+    assert links.placed(given, source) == placed
+
+
+@pytest.mark.parametrize(
+    ("given", "nowhere", "somewhere"),
+    [
+        ("[t](docs/rules.md#a)", "t", "[t](https://docs.example/x/rules/#a)"),
+        ("[t](docs/recipes/index.md)", "t", "[t](https://docs.example/x/recipes/)"),
+        ("[t](README.md#in)", "t", "[t](https://docs.example/x/#in)"),
+        ("[t](CONTRIBUTING.md)", "t", "[t](https://docs.example/x/contributing/)"),
+        ("[t](bnfold/report/schema.json)", "t", "[t](https://docs.example/x/schema.json)"),
+        ("[t](pyproject.toml)", "t", "t"),
+        ("[t](#in) [u](https://a.example/b.md)",) * 3,
+        (
+            '<picture>\n<source srcset="docs/images/d.svg">\n<img src="docs/images/a.svg" alt="x">\n</picture>\n\nText',
+            "Text",
+            '<img src="https://docs.example/x/images/a.svg" alt="x">\n\nText',
+        ),
+    ],
+)
+def test_links_on_an_index_are_those_of_the_site(monkeypatch, given, nowhere, somewhere):
+    monkeypatch.syspath_prepend(str(DOCS))
+    import links
+
+    assert links.on_index(given, None) == nowhere
+    assert links.on_index(given, "https://docs.example/x") == somewhere
+
+
+URLS = '[project.urls]\nDocumentation = "https://docs.example/"\nSource = "https://code.example/me/bnfold/"\n'
+
+
+def test_one_place_has_the_addresses(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS))
+    from addresses import NOWHERE, Addresses, addresses, with_source
+
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[project]\n")
+    assert addresses(project) == Addresses(None, None)
+    project.write_text(f"[project]\n{URLS}")
+    assert addresses(project) == Addresses("https://docs.example/", "https://code.example/me/bnfold")
+
+    pages = [DOCS.parent / "README.md", *(DOCS / "recipes" / name for name in ("uvx.md", "pre_commit.md"))]
+    for page in pages:
+        moved = with_source(page.read_text(), "https://code.example/me/bnfold")
+        assert "HOST" not in moved
+        assert moved.count("https://code.example/me/bnfold") == 1
+        assert with_source(moved, None).count(NOWHERE) == 1
