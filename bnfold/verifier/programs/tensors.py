@@ -1,6 +1,6 @@
 """Tensors of torch as arrays of numpy and back, bfloat16 included, and the results of a program as a list of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -38,31 +38,21 @@ def to_tensor(array: Array) -> "torch.Tensor":
 
 
 def as_arrays(value: object) -> Any:  # noqa: ANN401 - of the structure of what comes in
-    """A structure of lists, tuples and dicts with arrays in place of its tensors."""
-    return _mapped(value, _array_or_itself)
+    """A structure of lists, tuples and dicts with arrays in place of its tensors, where numpy has their type."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    def array(held: Any) -> Any:  # noqa: ANN401
+        return to_array(held) if isinstance(held, torch.Tensor) and numpy_dtype(held.dtype) is not None else held
+
+    return pytree.tree_map(array, value)
 
 
 def as_tensors(value: object) -> Any:  # noqa: ANN401 - of the structure of what comes in
     """The same back, every tensor with memory of its own."""
-    return _mapped(value, _tensor_or_itself)
-
-
-def _mapped(value: object, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
     from torch.utils import _pytree as pytree
 
-    return pytree.tree_map(change, value)
-
-
-def _array_or_itself(held: Any) -> Any:  # noqa: ANN401
-    import torch
-
-    if not isinstance(held, torch.Tensor) or numpy_dtype(held.dtype) is None:
-        return held  # quantised ones, and those of 8 bits that numpy lacks
-    return to_array(held)
-
-
-def _tensor_or_itself(held: Any) -> Any:  # noqa: ANN401
-    return to_tensor(held) if isinstance(held, np.ndarray) else held
+    return pytree.tree_map(lambda held: to_tensor(held) if isinstance(held, np.ndarray) else held, value)
 
 
 def numpy_dtype(dtype: "torch.dtype") -> "np.dtype[Any] | None":

@@ -69,6 +69,25 @@ def test_small_changes_are_caught(change):
     assert not check_torch(script(), changed(change), OPTIONS).passed
 
 
+class Deeper(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.behind = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        return self.behind(torch.relu(self.norm(self.conv(x))))
+
+
+def test_what_is_wrong_is_named_where_it_is_and_not_where_it_comes_out():
+    torch.manual_seed(0)
+    module = compiled(randomised(Deeper()), "scripted")
+    wrong = reloaded(module)
+    with torch.no_grad():
+        wrong.norm.bias[1] += 0.01
+    failed = [tensor.name for tensor in check_torch(module, wrong, OPTIONS).tensors if not tensor.passed]
+    assert failed == ["norm"]
+
+
 def test_other_inputs_and_outputs_are_caught():
     other = compiled(randomised(modules.OutputInTheMiddle()), "scripted")
     assert "outputs" in check_torch(script(), other, OPTIONS).problem

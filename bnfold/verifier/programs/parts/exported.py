@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -90,7 +89,7 @@ class ExportedGraph(ProgramGraph):
             stands |= {
                 body: graph.get_attr(body.target) for body in node.handle.all_input_nodes if body in self._bodies
             }
-            copied = graph.node_copy(node.handle, partial(_replaced, stands))
+            copied = graph.node_copy(node.handle, stands.__getitem__)
             copied.args, copied.kwargs = _wide(copied.args), _wide(copied.kwargs)
             if taken is not None and node.chooses:
                 copied.args = (taken, *copied.args[1:])
@@ -142,10 +141,6 @@ def _text(body: fx.GraphModule) -> str:
 def _without_nodes(argument: Any) -> Any:  # noqa: ANN401 - whatever fx holds
     """Where an operand stands among the arguments of a node, "_"."""
     return "_" if isinstance(argument, fx.Node) else argument
-
-
-def _replaced(stands: dict[fx.Node, fx.Node], node: fx.Node) -> fx.Node:
-    return stands[node]
 
 
 def _nodes_in(argument: Any) -> list[fx.Node]:  # noqa: ANN401 - whatever fx holds

@@ -209,22 +209,15 @@ def _inner_nodes(node: Any) -> Iterator[Any]:  # noqa: ANN401 - of torch._C
 
 
 def _read_by(node: Any) -> list[Any]:  # noqa: ANN401 - of torch._C
-    """What a node reads, what its bodies read from outside included."""
-    inside = {output.debugName() for entry in _inner_nodes(node) for output in entry.outputs()}
-    for holder in (node, *_inner_nodes(node)):
-        for block in holder.blocks():
-            inside.update(value.debugName() for value in block.inputs())
-    found = {value.debugName(): value for value in node.inputs()}
-    read: list[Any] = list(node.inputs())
-    for holder in (node, *_inner_nodes(node)):
-        handles = [*(holder.inputs() if holder is not node else ())]
-        for block in holder.blocks():
-            handles += list(block.outputs())
-        for value in handles:
-            if value.debugName() not in inside and value.debugName() not in found:
-                found[value.debugName()] = value
-                read.append(value)
-    return read
+    """What a node reads, and then what its bodies read from outside."""
+    inner = list(_inner_nodes(node))
+    blocks = [block for holder in (node, *inner) for block in holder.blocks()]
+    made = {value.debugName() for holder in inner for value in holder.outputs()}
+    made.update(value.debugName() for block in blocks for value in block.inputs())
+    read = [*(value for entry in inner for value in entry.inputs()), *(v for block in blocks for v in block.outputs())]
+    own = list(node.inputs())
+    known = made.union(value.debugName() for value in own)
+    return [*own, *{value.debugName(): value for value in read if value.debugName() not in known}.values()]
 
 
 def _static(node: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of torch._C
