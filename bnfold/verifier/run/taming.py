@@ -1,6 +1,7 @@
 """Samples on which the original overflows, made smaller until it does not: infinity and NaN say little of a model."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,24 +14,6 @@ from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.session import Feeds, Observation
 
 _EXPONENTS = range(8, 72, 8)
-
-
-def smaller(values: Mapping[str, Any], names: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Values of which some are divided by powers of two: the exponent, and the values.
-
-    Args:
-        values: arrays, or lists of them, by name.
-        names: of those to divide; only floating-point ones are.
-    """
-    free = {name for name in names if any(np.any(array) for array in _floats(values[name]))}
-    for exponent in _EXPONENTS if free else ():
-        yield exponent, {name: _divided(value, exponent) if name in free else value for name, value in values.items()}
-
-
-def is_finite(observation: Observation) -> bool:
-    """Whether a run made neither infinity nor NaN, as far as it was seen."""
-    seen = (*observation.outputs, *observation.tensors.values())
-    return all(np.isfinite(array).all() for value in seen for array in _floats(value))
 
 
 @dataclass
@@ -59,17 +42,24 @@ class Tamer:
         Returns:
             None where nothing is infinite, and where something always is: then no further sample is tried.
         """
-        if self._is_hopeless or is_finite(seen):
+        if self._is_hopeless or _is_finite(seen):
             return None
-        for exponent, others in smaller(feeds, [port.name for port in self.ports if port.name not in self.fixed]):
-            try:
+        drawn = (port.name for port in self.ports if port.name not in self.fixed)
+        free = {name for name in drawn if any(np.any(array) for array in _floats(feeds[name]))}
+        for exponent in _EXPONENTS if free else ():
+            others = {name: _divided(value, exponent) if name in free else value for name, value in feeds.items()}
+            with suppress(RefusedError):
                 again = observe(others)
-            except RefusedError:
-                continue
-            if is_finite(again):
-                return exponent, others, again
-            self._is_hopeless = exponent == _EXPONENTS[-1]
+                if _is_finite(again):
+                    return exponent, others, again
+        self._is_hopeless = bool(free)
         return None
+
+
+def _is_finite(observation: Observation) -> bool:
+    """Whether a run made neither infinity nor NaN, as far as it was seen."""
+    seen = (*observation.outputs, *observation.tensors.values())
+    return all(np.isfinite(array).all() for value in seen for array in _floats(value))
 
 
 def _floats(value: object) -> Iterator[Array]:
