@@ -9,7 +9,7 @@ import bnfold  # noqa: E402
 from bnfold.verification import VerifyOptions  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402
-from tests.torchscript.folding import compiled  # noqa: E402
+from tests.torchscript.folding import compiled, reloaded  # noqa: E402
 
 
 class Base(nn.Module):
@@ -87,3 +87,26 @@ def test_a_wrong_weight_in_a_branch_that_nothing_takes():
     assert result.report.batch_norms.folded == 1
     result.model.conv2.weight.data[1] *= 1.01
     assert not check_torch(module, result.model, options).passed
+
+
+class Recurrent(nn.Module):
+    """Its weights are one constant for TorchScript, a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(40, 40, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0"])
+def test_one_number_in_a_list_of_weights(name):
+    torch.manual_seed(0)
+    module = compiled(Recurrent().eval(), "scripted")
+    wrong = reloaded(module)
+    with torch.no_grad():
+        getattr(wrong.rnn, name)[80, 20] *= 1.01
+    verdict = check_torch(module, wrong, VerifyOptions(samples=1, shapes={"x": (2, 7, 40)}))
+    assert not verdict.warnings, "the part runs alone"
+    assert any(tensor.excess > 10 for tensor in verdict.tensors)

@@ -143,13 +143,15 @@ class Writes:
 def as_seen(value: Any) -> Any:  # noqa: ANN401 - whatever a program makes
     """Arrays for tensors; floating-point ones that have an axis keep shape and type alone, and take no memory."""
     import torch
+    from torch.utils import _pytree as pytree
 
-    if not isinstance(value, torch.Tensor):
-        return value
-    dtype = numpy_dtype(value.dtype)
-    if dtype in FLOATS and value.dim():
-        return np.broadcast_to(np.zeros((), dtype), tuple(value.shape))
-    return as_arrays(value.clone())
+    def array(held: Any) -> Any:  # noqa: ANN401
+        dtype = numpy_dtype(held.dtype) if isinstance(held, torch.Tensor) else None
+        if dtype in FLOATS and held.dim():
+            return np.broadcast_to(np.zeros((), dtype), tuple(held.shape))
+        return as_arrays(held.clone()) if isinstance(held, torch.Tensor) else held
+
+    return pytree.tree_map(array, value)
 
 
 def touched(schema: Any, given: Iterable[Sequence[Value]]) -> tuple[list[Value], list[Value]]:  # noqa: ANN401

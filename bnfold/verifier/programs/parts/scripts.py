@@ -34,6 +34,7 @@ class ScriptGraph(ProgramGraph):
             self._root = passes._freeze_module(copy.deepcopy(root), [], True, False)
             graph = self._root._get_method("forward").graph
             passes._jit_pass_inline(graph)
+            _take_lists_apart(graph)
         except RuntimeError as error:
             raise Unreadable(f"torch cannot freeze it: {str(error).strip().splitlines()[-1][:200]}") from error
         self._values: dict[str, Value] = {}
@@ -182,6 +183,18 @@ class ScriptGraph(ProgramGraph):
         found = dict(zip(wanted, run([*arguments, *given]), strict=True))
         found.update(zip(self.inputs, arguments, strict=True))
         return {value: as_seen(held) for value, held in found.items()}
+
+
+def _take_lists_apart(graph: Any) -> None:  # noqa: ANN401 - of torch._C
+    """Let lists of tensors that are constants, such as the weights of an LSTM, be lists of constants."""
+    for node in list(graph.nodes()):
+        if node.kind() != "prim::Constant" or str(node.output().type()) != "List[Tensor]":
+            continue
+        with graph.insert_point_guard(node):
+            tensors = [graph.insertConstant(tensor.detach()) for tensor in node.output().toIValue()]
+            made = graph.insertNode(graph.create("prim::ListConstruct", tensors, 1)).output()
+        made.setType(node.output().type())
+        node.output().replaceAllUsesWith(made)
 
 
 def _may_be_unset(node: Any, place: int) -> bool:  # noqa: ANN401 - of torch._C
