@@ -8,6 +8,7 @@ from typing import Generic
 import numpy as np
 
 from bnfold.affine import Affine, Array
+from bnfold.claims import Held
 from bnfold.compensation import Compensator, Region, Stopped
 from bnfold.distances import Distances
 from bnfold.growth import effects, why_grown
@@ -36,6 +37,7 @@ class Way(Generic[N, V, E]):
         region: the maps, and who lives with them.
         edits: of the nodes that take a map.
         pulled: what goes upstream before that, along tensors that nobody else reads.
+        tensor: name of the one that the BatchNorm makes.
     """
 
     halves: Halves
@@ -43,6 +45,7 @@ class Way(Generic[N, V, E]):
     region: Region[N, V]
     edits: list[E]
     pulled: Plan[N, V]
+    tensor: str
 
 
 class Crossing(Generic[N, V, E]):
@@ -123,7 +126,8 @@ class Crossing(Generic[N, V, E]):
         gone = replace_origin()
         for value in dict.fromkeys((*way.pulled.changed, *region.maps)):
             if value is not gone:
-                self._port.rename(value)
+                known = value in region.maps and value not in way.pulled.changed
+                self._port.rename(value, Held(region.maps[value], way.tensor) if known else None)
         self.begin_pass()
 
     def _find(
@@ -154,7 +158,7 @@ class Crossing(Generic[N, V, E]):
             region = self._plan(compensator, node, {before: own, behind: others}, refuse)
             edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region, pulled)
             if isinstance(region, Region) and not isinstance(edits, Stopped):
-                return Way((own, others), meaning, region, edits, pulled)
+                return Way((own, others), meaning, region, edits, pulled, behind.name)
             if isinstance(edits, Stopped) and edits.reach > far.reach:
                 far = edits
         return far.refusal

@@ -13,11 +13,12 @@ import numpy as np
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.intake.text import readable_text
 from bnfold.keywords import keyword
-from bnfold.verification import Verification, VerifyOptions
+from bnfold.verification import Claim, Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.arrays import tensors as tensors_in
 from bnfold.verifier.compare.intermediate import Doubt, TensorRecord, compare_tensor, is_noise, noise_at
 from bnfold.verifier.compare.noise import NoiseLevel, measure, noise_of
+from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters, own_tolerance
 from bnfold.verifier.local.check import check_alone, check_on_sample
@@ -25,6 +26,7 @@ from bnfold.verifier.local.probes import Probes
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors, made_inside
 from bnfold.verifier.models.depth import is_deep
 from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.held import HeldValues, with_names_of_original
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.partly import compare_what_runs
 from bnfold.verifier.models.signature import signature_difference
@@ -62,6 +64,7 @@ def check(
     candidate: ModelSource,
     options: VerifyOptions | None = None,
     progress: Progress = lambda _: None,
+    claims: Sequence[Claim] = (),
 ) -> Verification:
     """Run both models on the same inputs, as they are written, and compare every output and every changed tensor.
 
@@ -70,6 +73,7 @@ def check(
         candidate: the new model, likewise.
         options: inputs and tolerances; None for the defaults.
         progress: told what is being done.
+        claims: what tensors of the candidate hold, if other values than in the reference. They are checked.
 
     Returns:
         A verification that passed, or that failed and says where. A candidate that does not load or run has failed.
@@ -82,22 +86,30 @@ def check(
     """
     try:
         with one_thread_of_blas():
-            return _check(reference, candidate, options or VerifyOptions(), progress)
+            return _check(reference, candidate, options or VerifyOptions(), progress, claims)
     except MemoryError as error:
         raise out_of_memory("compare the models") from error
     except RefusedError as error:
         raise UncheckedError(str(error)) from error
 
 
-def _check(reference: ModelSource, candidate: ModelSource, options: VerifyOptions, progress: Progress) -> Verification:
+def _check(
+    reference: ModelSource,
+    candidate: ModelSource,
+    options: VerifyOptions,
+    progress: Progress,
+    claims: Sequence[Claim],
+) -> Verification:
     require_provider(options.provider)
     require_libraries(options.custom_ops)
     try:
-        ours = _load("the original", reference, options)
+        ours = _ready(Model.read("the original", reference, options.custom_ops), {}, options)
     except RefusedError as error:
         raise of_original(error) from error
     try:
-        theirs = _load("the new model", candidate, options)
+        new = Model.read("the new model", candidate, options.custom_ops)
+        held = with_names_of_original(new.proto, ours.model.proto, claims, coarsest_float(ours.model))
+        theirs = _ready(new, held, options)
         progress("comparing the graphs")
         tensors = _changed_tensors(ours, theirs)
     except RefusedError as error:
@@ -118,8 +130,8 @@ def _check(reference: ModelSource, candidate: ModelSource, options: VerifyOption
     return replace(verdict, warnings=(*verdict.warnings, f"names of other tensors in the new model: {names}"))
 
 
-def _load(role: str, source: ModelSource, options: VerifyOptions) -> Structure:
-    graph = Structure(Model.read(role, source, options.custom_ops))
+def _ready(model: Model, held: Mapping[str, HeldValues], options: VerifyOptions) -> Structure:
+    graph = Structure(model, held)
     Demand(graph, options.memory).require_a_session()
     return graph
 
@@ -222,7 +234,7 @@ def _feeding(pair: Pair, ours: Structure, theirs: Structure, options: VerifyOpti
 
 def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None:
     """Compare one group of changed tensors by themselves, then what both models make of the samples."""
-    records = [TensorRecord(changed, made_inside(changed, state.ours)) for changed in pair.tensors]
+    records = [TensorRecord(changed, made_inside(changed, state.ours, state.theirs)) for changed in pair.tensors]
     state.tensors += records
     first = state.run.first(pair)
     seen = [] if state.compares_alone else records

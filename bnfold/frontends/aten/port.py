@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from bnfold.claims import Held, Ledger
 from bnfold.errors import InternalError
 from bnfold.frontends.aten import branches
 from bnfold.frontends.aten.constants import AtenConstants
@@ -35,6 +36,7 @@ class AtenPort:
     def __init__(self, graph: AtenGraph, *, exclude: Sequence[str] = (), without: Collection[int] = ()) -> None:
         self._graph = graph
         self._constants = AtenConstants()
+        self._ledger: Ledger[AtenValue] = Ledger()
         self._editor = AtenEditor(graph, self._constants)
         self._left_alone = LeftAlone(graph.nodes, exclude, without)
 
@@ -179,8 +181,9 @@ class AtenPort:
         """Where the node stands in the program."""
         return node.position
 
-    def rename(self, value: AtenValue) -> None:
+    def rename(self, value: AtenValue, held: Held | None = None) -> None:
         """Give a tensor with other values a fresh name."""
+        self._ledger.move(value, held)
         self._graph.rename(value, self._graph.fresh_name(f"{value.name}_folded"))
 
     def bypass_upstream(self, node: AtenNode, source: int) -> None:

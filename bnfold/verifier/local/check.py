@@ -64,7 +64,8 @@ def check_on_sample(
         return None
     with suppress(NotComputedError):
         pair = SubgraphPair(changed, original, new)
-        finding = pair.compare(Probe(where, {name: wide(seen[name]) for name in changed.boundary}))
+        probe = Probe(where, {name: wide(seen[name]) for name in changed.boundary})
+        finding = pair.compare(_as_new_has(probe, new))
         return finding if pair.makes_floats else None
     return None
 
@@ -83,7 +84,7 @@ def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
     with suppress(NotComputedError):
         pair = SubgraphPair(changed, original, new)
         for probe in probes.draws(begin, crop):
-            finding = pair.compare(probe)
+            finding = pair.compare(_as_new_has(probe, new))
             if finding.what and not pair.makes_floats:  # what integers are made of may have been rounded
                 return
             yield finding
@@ -92,10 +93,16 @@ def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
                 yield from pair.compare_singles(probe)
 
 
+def _as_new_has(probe: Probe, new: Structure) -> Probe:
+    """Values of the original as those that the new model has in their place."""
+    values = {name: new.held[name].map.new(array) for name, array in probe.values.items() if name in new.held}
+    return replace(probe, values={**probe.values, **values})
+
+
 def _look_inside(inside: Inside, probes: Probes) -> Iterator[LocalFinding | None]:
     """Find where two insides part, and compare these tensors; None for each that cannot be compared."""
     try:
-        ours, theirs = Structure(inside.original), Structure(inside.new)
+        ours, theirs = Structure(inside.original), Structure(inside.new, inside.held)
         tensors = find_changed_tensors(ours, theirs)
         names = dict.fromkeys(name for changed in tensors for name in changed.boundary)
         made = [name for name in names if name in ours.producers]

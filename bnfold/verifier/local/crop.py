@@ -74,6 +74,9 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
     if len({(*shape[:1], *shape[2:]) for shape in known}) != 1:  # what is joined has as many samples and places
         return Crop()
     shape = known[0]
+    held = [new.held[name].map for name in (changed.name, *changed.boundary) if name in new.held]
+    if any(values.varies_along(0) for values in held):
+        return Crop()
     parts = [
         [graph.nodes[index] for index in part if graph.nodes[index].output[0] not in graph.constants]
         for graph, part in ((original, changed.original), (new, changed.new))
@@ -85,6 +88,8 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
     ):
         return Crop()
     axes = len(shape) - _BEFORE_THE_PLACES
+    if any(values.varies_along(axis) for values in held for axis in range(_BEFORE_THE_PLACES, len(shape))):
+        return Crop(any_samples=True)
     if axes < 1 or not all(_alike_in_places(node, graph, axes) for graph, part in both for node in part):
         return Crop(any_samples=True)
     seen = [_windows(graph, part) for graph, part in both]
@@ -105,16 +110,40 @@ def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]
     for node in part:
         kernel = _kernel(node, graph) if node.op_type in CONVOLUTIONS else []
         if kernel:
-            given = {entry.name: [int(size) for size in entry.ints] for entry in node.attribute}
             ones = [1] * len(kernel)
-            dilations = given.get("dilations", ones)
-            strides, pads = ones, [0] * 2 * len(kernel)
-            if node.op_type == "Conv":
-                strides, pads = given.get("strides", ones), given.get("pads", pads)
-            both = map(sum, zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
-            axes = zip(kernel, dilations, strides, both, strict=True)
-            found.append([Window((size - 1) * by + 1, step, pad) for size, by, step, pad in axes])
+            spans = [(size - 1) * by + 1 for size, by in zip(kernel, _integers(node, "dilations", ones), strict=True)]
+            strides = _integers(node, "strides", ones) if node.op_type == "Conv" else ones
+            padding = _padding(node, spans) if node.op_type == "Conv" else [0] * len(kernel)
+            found.append([Window(*axis) for axis in zip(spans, strides, padding, strict=True)])
     return found
+
+
+def _padding(node: "NodeProto", spans: Sequence[int]) -> list[int]:
+    """How many places a Conv of fixed padding adds to each axis, before and behind it together."""
+    match _auto_pad(node):
+        case "NOTSET":
+            pads = _integers(node, "pads", [0] * 2 * len(spans))
+            return [sum(both) for both in zip(pads[: len(spans)], pads[len(spans) :], strict=True)]
+        case "VALID":
+            return [0] * len(spans)
+        case _:
+            return [span - 1 for span in spans]
+
+
+def _pads_by_size(node: "NodeProto") -> bool:
+    """Whether the padding depends on how large the image is (ONNX Conv-22): with steps of one place it does not."""
+    automatic = _auto_pad(node)
+    if node.op_type == "ConvTranspose":
+        return automatic != "NOTSET"
+    return automatic.startswith("SAME") and any(step != 1 for step in _integers(node, "strides", []))
+
+
+def _auto_pad(node: "NodeProto") -> str:
+    return next((entry.s.decode() for entry in node.attribute if entry.name == "auto_pad"), "NOTSET")
+
+
+def _integers(node: "NodeProto", name: str, default: list[int]) -> list[int]:
+    return next(([int(size) for size in entry.ints] for entry in node.attribute if entry.name == name), default)
 
 
 def _kernel(node: "NodeProto", graph: Structure) -> list[int]:
@@ -160,7 +189,7 @@ def _fixes_its_size(node: "NodeProto") -> bool:
 
 def _alike_in_places(node: "NodeProto", graph: Structure, axes: int) -> bool:
     if node.op_type in CONVOLUTIONS:
-        return bool(_kernel(node, graph)) and not any(attribute.name == "auto_pad" for attribute in node.attribute)
+        return bool(_kernel(node, graph)) and not _pads_by_size(node)
     if node.op_type == "BatchNormalization":
         return True
     if node.op_type in ("Concat", "Split"):

@@ -3,7 +3,7 @@
 From outside, a branch that no sample takes is not seen. Inside, it is compared like any other model.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from bnfold.intake.walk import bodies
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, is_standard
+from bnfold.verifier.models.held import HeldValues
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.matching import Match, attributes
 from bnfold.verifier.models.subgraph import Subgraph, assemble
@@ -28,12 +29,14 @@ class Inside:
     Attributes:
         original: what is inside the original's node.
         new: inside the new one's; it has the same inputs and outputs.
-        feeds: values of the inputs, by name.
+        feeds: values of the inputs in the original, by name.
+        held: what inputs hold in the new one, if other values.
     """
 
     original: Model
     new: Model
     feeds: Mapping[str, Array]
+    held: Mapping[str, HeldValues]
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,20 @@ class Place:
         """The two nodes that it consists of; None where it consists of more, or is not the first output of them."""
         ours, theirs = varying(self.original, self.changed.original), varying(self.new, self.changed.new)
         single = len(ours) == len(theirs) == 1 and first_output(ours[0]) == self.changed.name
+        single = single and not self.new.holds_others(theirs[0].output)
         return (ours[0], theirs[0]) if single else None
 
     def same_inputs(self, ours: "NodeProto", theirs: "NodeProto", but: tuple[int, ...] = ()) -> bool:
-        """Whether two nodes read the same tensors, but for inputs of some numbers."""
+        """Whether two nodes read the same tensors with the same values, but for inputs of some numbers."""
         match = Match(self.original, self.new, self.changed.boundary)
         length = max(len(ours.input), len(theirs.input))
         pairs = zip(*([*node.input, *[""] * (length - len(node.input))] for node in (ours, theirs)), strict=True)
-        return all(match.same_input(*pair) for number, pair in enumerate(pairs) if number not in but)
+        others = [pair for number, pair in enumerate(pairs) if number not in but]
+        return all(match.same_input(*pair) and not self.new.holds_others(pair) for pair in others)
+
+    def held(self, names: Iterable[str]) -> dict[str, HeldValues]:
+        """Those of some tensors that hold other values in the new graph."""
+        return {name: self.new.held[name] for name in names if name in self.new.held}
 
 
 Look = Callable[[Place], "list[Inside] | None"]
@@ -106,8 +115,9 @@ def _body(place: Place, node: "NodeProto", a: "GraphProto", b: "GraphProto") -> 
     outputs = [name for name in _names(a.output) if name in ours.makes]
     if feeds is None or outputs != [name for name in _names(b.output) if name in theirs.makes]:
         return None
+    held = place.held(feeds)
     feeds.update(fed)
-    return Inside(ours.model(feeds, outputs), theirs.model(feeds, outputs), feeds)
+    return Inside(ours.model(feeds, outputs), theirs.model(feeds, outputs), feeds, held)
 
 
 def _names(entries: Collection) -> list[str]:  # type: ignore[type-arg]
@@ -186,7 +196,7 @@ def inside_functions(place: Place) -> list[Inside] | None:
     feeds = ours.feeds(place.values)
     if feeds is None or ours.ports != theirs.ports or not place.same_inputs(*nodes):
         return None
-    return [Inside(ours.model(feeds), theirs.model(feeds), feeds)]
+    return [Inside(ours.model(feeds), theirs.model(feeds), feeds, {})]
 
 
 class _Call:

@@ -98,9 +98,8 @@ class Comparator:
         if isinstance(made, Finding):
             return made
         with np.errstate(all="ignore"):
-            if quick and made.rows.far.any():
-                return made.rows.finding(np.where(made.rows.far, math.inf, 0.0))
-            return _doubted(made)
+            far = made.far() if quick else np.False_
+            return made.rows.finding(np.where(far, math.inf, 0.0)) if far.any() else _doubted(made)
 
     def compare_singles(self, given: Sequence[Any], *, groups: int = 1) -> Finding:
         """Compare every place in which a single changed number is seen; arguments and errors as those of `compare`."""
@@ -121,7 +120,7 @@ class Comparator:
             return Finding(0.0)
         channels = expected.shape[1] if expected.ndim > 1 else 1
         rows = Rows.of(in_rows(expected, groups), in_rows(got, groups), channels, self.least)
-        return _Made(self, given, theirs, groups, rows)
+        return _Made(self, given, (own, theirs), groups, rows)
 
 
 @dataclass(frozen=True)
@@ -131,14 +130,14 @@ class _Made:
     Attributes:
         of: the subgraphs.
         given: the values.
-        stored: what the new subgraph has stored, in float64.
+        stored: what either has stored, in float64.
         groups: of the rows.
         rows: what was made.
     """
 
     of: Comparator
     given: Sequence[Any]
-    stored: Sequence[Any]
+    stored: tuple[Sequence[Any], Sequence[Any]]
     groups: int
     rows: Rows
 
@@ -151,24 +150,35 @@ class _Made:
         return self._moved(lambda stored, which, units: moved_quickly(stored, draw, which, units))
 
     def _moved(self, move: Callable[[Array, int, float], Array]) -> Array:
-        pairs = zip(self.stored, self.of.stored[1], self.of.changed, strict=True)
+        pairs = zip(self.stored[1], self.of.stored[1], self.of.changed, strict=True)
         others = [
             move(own, which, 1.0 if is_narrow(own) else self.of.units) if changed and is_number(own) else held
             for which, (held, own, changed) in enumerate(pairs)
         ]
-        return self._apart(self.given, others)
+        return _apart(self.of.new(self.given, others), self.rows.b, self.groups)
+
+    def far(self) -> Array:
+        """Where an error is larger than any rounding of what its group holds, which may be nothing at all, (rows,)."""
+        far = self.rows.far
+        return far & (self.rows.largest > self.floor()) if far.any() else far
 
     def floor(self) -> Array:
         """What float64 itself may do to any place, (rows,)."""
-        apart = [self._apart(nudged(self.given, draw, WIDE), nudged(self.stored, draw, WIDE)) for draw in range(2)]
+        sides = (self.of.original, self.rows.a), (self.of.new, self.rows.b)
+        apart = [
+            _apart(run(nudged(self.given, draw, WIDE), nudged(stored, draw, WIDE)), rows, self.groups)
+            for (run, rows), stored in zip(sides, self.stored, strict=True)
+            for draw in range(2)
+        ]
         return np.asarray(self.rows.floor + _NOISE_FACTOR * np.abs(apart).max((0, 2)))
 
-    def _apart(self, given: Sequence[Any], stored: Sequence[Any]) -> Array:
-        other = self.of.new(given, stored)
-        rows = in_rows(other, self.groups) if isinstance(other, np.ndarray) else None
-        if rows is None or rows.shape != self.rows.b.shape:
-            return np.full(self.rows.b.shape, np.inf)
-        return np.asarray(np.nan_to_num(rows - self.rows.b, nan=0.0, posinf=0.0, neginf=0.0))
+
+def _apart(other: object, rows: Array, groups: int) -> Array:
+    """How far something else that a subgraph made is from what it made first."""
+    found = in_rows(other, groups) if isinstance(other, np.ndarray) else None
+    if found is None or found.shape != rows.shape:
+        return np.full(rows.shape, np.inf)
+    return np.asarray(np.nan_to_num(found - rows, nan=0.0, posinf=0.0, neginf=0.0))
 
 
 def _doubted(made: _Made) -> Finding:

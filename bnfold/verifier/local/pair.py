@@ -19,6 +19,7 @@ from bnfold.verifier.local.float64.evaluate import Float64Subgraph
 from bnfold.verifier.local.float64.reference import computed_constants
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved, wide
 from bnfold.verifier.local.law import Comparator, Subgraph
+from bnfold.verifier.local.parts import NewPart, OriginalPart
 from bnfold.verifier.local.probes import Probe
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.changed import ChangedTensor
@@ -47,8 +48,8 @@ class SubgraphPair:
 
     def __init__(self, changed: ChangedTensor, original: Structure, new: Structure) -> None:
         self._tensor = changed.name
-        self._ours = Float64Subgraph(original, changed.original, changed.name)
-        self._theirs = Float64Subgraph(new, changed.new, changed.name)
+        self._ours = OriginalPart(original, changed.original, changed.name, new.held)
+        self._theirs = NewPart(new, changed.new, changed.name, new.held)
         own = list(self._ours.stored.values())
         self._changed = [not any(same_bits(array, other) for other in own) for array in self._theirs.stored.values()]
         self._computed: Mapping[str, Array] = computed_constants(original, self._ours.nodes, changed.name)

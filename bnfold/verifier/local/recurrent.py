@@ -32,7 +32,7 @@ def inside_recurrent(place: Place) -> list[Inside] | None:
         _Cell.of(place.original, place.changed.original, place),
         _Cell.of(place.new, place.changed.new, place),
     )
-    if ours is None or theirs is None or not _alike(place, ours, theirs):
+    if ours is None or theirs is None or not _alike(place, ours, theirs) or place.held([place.changed.name]):
         return None
     # Biases that add up may have changed places, as long as they give one sum.
     both = ours.adds_biases and not np.array_equal(ours.biases[1], theirs.biases[1])
@@ -42,7 +42,8 @@ def inside_recurrent(place: Place) -> list[Inside] | None:
         if feeds is None:
             return None
         outputs = [place.changed.name]
-        found.append(Inside(a.subgraph.model(feeds, outputs), b.subgraph.model(feeds, outputs), feeds))
+        models = [part.subgraph.model(feeds, outputs) for part in (a, b)]
+        found.append(Inside(models[0], models[1], feeds, place.held(feeds)))
     return found
 
 

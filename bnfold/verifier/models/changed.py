@@ -92,8 +92,11 @@ def _part(graph: Structure, tensor: str, stops: set[str]) -> tuple[tuple[int, ..
     return tuple(sorted(nodes)), boundary
 
 
-def made_inside(changed: ChangedTensor, original: Structure) -> frozenset[str]:
-    """Names of all that the original makes on the way to a tensor, in bodies and in functions called there as well."""
+def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> frozenset[str]:
+    """Names of all that the original makes on the way to a tensor, in bodies and in functions called there as well.
+
+    Where it begins or ends at tensors that hold other values, what was made by the nodes that are gone for it, too.
+    """
     functions = {(entry.domain, entry.name): entry for entry in original.model.proto.functions}
     names: set[str] = set()
     waiting = [original.nodes[index] for index in changed.original]
@@ -106,4 +109,5 @@ def made_inside(changed: ChangedTensor, original: Structure) -> frozenset[str]:
         if key in functions and key not in called:
             called.add(key)
             waiting += functions[key].node
-    return frozenset(names)
+    held = (new.held[name] for name in (changed.name, *changed.boundary) if name in new.held)
+    return frozenset(names).union(*(values.folds for values in held))

@@ -1,7 +1,8 @@
 """The graph of a model as the verifier sees it: who makes and reads a tensor, and which tensors are parameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from bnfold.intake.tensors import is_external
 from bnfold.intake.walk import bodies
+from bnfold.verifier.models.held import HeldValues
 from bnfold.verifier.models.load import Model
 
 if TYPE_CHECKING:
@@ -27,17 +29,19 @@ class Structure:
 
     Args:
         model: the model.
+        held: what tensors hold, if other values than those of the same names in the original.
 
     Attributes:
+        model, held: the same.
         nodes: in the order of the file.
         inputs: names of what the caller feeds.
         producers: index of the node that makes a tensor, by its name.
         constants: names of tensors that do not depend on the inputs, parameters among them.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, held: Mapping[str, HeldValues] = MappingProxyType({})) -> None:
         graph = model.proto.graph
-        self.model = model
+        self.model, self.held = model, held
         self.nodes: list[NodeProto] = list(graph.node)
         self._stored: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
         self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
@@ -72,6 +76,10 @@ class Structure:
     def reads(self, index: int) -> list[str]:
         """The tensors that a node reads, captures by its bodies among them."""
         return names_read(self.nodes[index])
+
+    def holds_others(self, names: Iterable[str]) -> bool:
+        """Whether some of these tensors hold other values than in the original."""
+        return bool(self.held) and not self.held.keys().isdisjoint(names)
 
     def parameter(self, name: str) -> "TensorProto | None":
         """The stored tensor: an initializer, or the value of a Constant node."""

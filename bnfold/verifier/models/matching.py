@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from bnfold.verifier.models.graph import Structure, captures, same_parameter
+from bnfold.verifier.models.graph import Structure, captures, names_read, same_parameter
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -35,7 +35,7 @@ class Match:
             return False
         if (a.domain, a.op_type) in self._functions or len(a.input) != len(b.input):
             return False
-        if attributes(a) != attributes(b):
+        if attributes(a) != attributes(b) or self._new.holds_others((*names_read(b), *b.output)):
             return False
         captured = list(captures(a))  # bodies are equal, and so the names in them are
         pairs = [*zip(a.input, b.input, strict=True), *zip(captured, captured, strict=True)]

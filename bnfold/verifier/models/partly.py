@@ -60,7 +60,7 @@ def _compare_without(
         if models[0] is None or models[1] is None:
             continue
         try:
-            return as_partial(compare(*map(_structure, models)), reasons)
+            return as_partial(compare(_structure(models[0], ours), _structure(models[1], theirs)), reasons)
         except UncheckedError as error:
             if _lacking(error):
                 raise
@@ -68,9 +68,8 @@ def _compare_without(
     raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run") from refused
 
 
-def _structure(model: Model | None) -> Structure:
-    assert model is not None
-    return Structure(model)
+def _structure(model: Model, of: Structure) -> Structure:
+    return Structure(model, of.held)
 
 
 def _lacking(error: UncheckedError) -> Lacking | None:

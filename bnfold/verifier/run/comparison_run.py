@@ -11,6 +11,7 @@ from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.held import HeldValues
 from bnfold.verifier.run.complaints import RefusedError, of_original
 from bnfold.verifier.run.feeding import Feeding
 from bnfold.verifier.run.inputs import distinct_samples, draw, name_of_draw
@@ -32,11 +33,13 @@ class Pair:
         original: the original; what the subgraphs begin with is exposed as well.
         new: the new model.
         tensors: the changed tensors.
+        held: what they hold in the new model, if other values.
     """
 
     original: OnnxRunner
     new: OnnxRunner
     tensors: tuple[ChangedTensor, ...]
+    held: Mapping[str, HeldValues]
 
     @classmethod
     def open(cls, original: Structure, new: Structure, tensors: Sequence[ChangedTensor]) -> "Pair":
@@ -51,7 +54,7 @@ class Pair:
             lambda: open_original(original, exposed=around(tensors, original)),
             lambda: _open_new(new, [changed.name for changed in tensors]),
         )
-        return cls(ours, theirs, tuple(tensors))
+        return cls(ours, theirs, tuple(tensors), new.held)
 
 
 def around(tensors: Sequence[ChangedTensor], graph: Structure) -> list[str]:
@@ -212,12 +215,22 @@ def _run_both(
 
     def observe_new() -> Observation:
         try:
-            return pair.new.observe(feeds, wanted)
+            return _as_original(pair.new.observe(feeds, wanted), pair.held)
         except RefusedError as error:
             raise NewModelRefuses(f"{error} (in {where})") from error
 
     expected, got = side_by_side(lambda: known or pair.original.observe(feeds, tensors), observe_new)
     return Sample(number, where, feeds, expected, got, pair.original)
+
+
+def _as_original(seen: Observation, held: Mapping[str, HeldValues]) -> Observation:
+    """With the original's values where a tensor holds others."""
+    values = {
+        name: held[name].map.original(array).astype(array.dtype)
+        for name, array in seen.tensors.items()
+        if name in held and isinstance(array, np.ndarray)
+    }
+    return Observation(seen.outputs, {**seen.tensors, **values})
 
 
 def _divided(where: str, exponent: int) -> str:

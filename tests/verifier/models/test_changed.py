@@ -38,7 +38,7 @@ def test_a_fold_is_one_site_and_the_rest_is_none():
     assert [ours.nodes[index].op_type for index in upstream.original] == ["Conv", "BatchNormalization"]
     assert [theirs.nodes[index].op_type for index in upstream.new] == ["Conv"]
     assert (downstream.name, downstream.boundary) == ("y", ("r2",))
-    assert made_inside(downstream, ours) == {"n2", "y"}
+    assert made_inside(downstream, ours, theirs) == {"n2", "y"}
 
 
 def test_a_model_and_itself_part_nowhere():

@@ -12,6 +12,7 @@ import numpy as np
 from bnfold.verifier.local.float64.operator import Array, Call, NotComputedError, computes
 
 _ALL_AXES_BEHIND = 13
+_EPSILON = float(np.float32(1e-5))  # the default of an attribute, which is a float32
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -76,7 +77,7 @@ def _batch_norm(call: Call, x: Array, scale: Array, bias: Array, mean: Array, va
         raise NotComputedError("a BatchNormalization with statistics as outputs")
     # A vector is one channel. Source: ONNX BatchNormalization-9
     shape = (1, -1) + (1,) * (x.ndim - 2) if x.ndim > 1 else (1,)
-    factor = (scale / np.sqrt(variance + call.get("epsilon", 1e-5))).reshape(shape)
+    factor = (scale / np.sqrt(variance + call.get("epsilon", _EPSILON))).reshape(shape)
     return np.asarray((x - mean.reshape(shape)) * factor + bias.reshape(shape))
 
 
@@ -86,7 +87,7 @@ def _group_norm(call: Call, x: Array, scale: Array, bias: Array) -> Array:
     apart = x.reshape(x.shape[0], groups, -1)
     centred = apart - apart.mean(axis=2, keepdims=True)
     variance = np.square(centred).mean(axis=2, keepdims=True)
-    made = (centred / np.sqrt(variance + call.get("epsilon", 1e-5))).reshape(x.shape)
+    made = (centred / np.sqrt(variance + call.get("epsilon", _EPSILON))).reshape(x.shape)
     each = x.shape[1] // len(scale)  # before opset 21 there is one for each group
     shape = (1, -1) + (1,) * (x.ndim - 2)
     return np.asarray(made * np.repeat(scale, each).reshape(shape) + np.repeat(bias, each).reshape(shape))

@@ -1,0 +1,136 @@
+"""Tensors that hold other values in the new model, and what is claimed of them: x = scale * y + shift.
+
+Such a tensor gets the original's name, so that it is one that both models have, and a part can begin and end there.
+What is claimed is the word of the accused. It is put to the test twice: where the tensor is made, x has to come out
+of what the new model makes, and where it is read, both have to make the same of y and of the x that belongs to it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bnfold.intake.walk import bodies
+from bnfold.verification import Claim
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+
+Array = npt.NDArray[Any]
+
+_PRECISE = (np.float32, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """What a tensor of the new model holds: y, for the original's x = scale * y + shift.
+
+    Attributes:
+        scale, shift: float64, of the tensor's rank. Where the scale is 0, y is free: it may be anything.
+    """
+
+    scale: Array
+    shift: Array
+
+    def original(self, values: Array) -> Array:
+        """The x of y."""
+        return np.asarray(self.scale * values + self.shift)
+
+    def new(self, values: Array) -> Array:
+        """The y of x; x itself where y is free."""
+        return np.where(self.is_free, values, (values - self.shift) / self._divisor)
+
+    def exchanged(self, values: Array, other: "Map") -> Array:
+        """The y that another map has for the same x, of this map's y; y itself where it is free."""
+        turned = values * (self.scale / other._divisor) + (self.shift - other.shift) / other._divisor
+        return np.where(self.is_free, values, turned)
+
+    def varies_along(self, axis: int) -> bool:
+        """Whether it is not the same map everywhere along an axis."""
+        return bool(max(self.scale.shape[axis], self.shift.shape[axis]) > 1)
+
+    @cached_property
+    def is_free(self) -> Array:
+        """Where y may be anything, as a mask."""
+        return np.asarray(self.scale == 0)
+
+    @cached_property
+    def _divisor(self) -> Array:
+        return np.where(self.is_free, 1.0, self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldValues:
+    """What is claimed of one tensor.
+
+    Attributes:
+        map: the claim.
+        stored: the same in the precision of the model.
+        folds: tensors that the nodes made which are gone for it.
+    """
+
+    map: Map
+    stored: Map
+    folds: frozenset[str]
+
+
+def with_names_of_original(
+    new: "ModelProto", original: "ModelProto", claims: Iterable[Claim], precision: "np.dtype[Any]"
+) -> dict[str, HeldValues]:
+    """Give tensors with other values the names that they have in the original.
+
+    Claims of tensors that one of the models does not have, or whose name means something else there, are left out; in
+    half precision all of them are: maps that were rounded to so few digits on the way say nothing of single numbers.
+
+    Args:
+        new: the new model; its names are changed in place.
+        original: the original.
+        claims: what is said of tensors of its main graph.
+        precision: of the original.
+
+    Returns:
+        What these tensors hold, by the names of the original.
+    """
+    asked = list(claims)
+    if not asked or precision not in _PRECISE:
+        return {}
+    before, after = _made(original.graph), _made(new.graph)
+    taken = set(_names(new.graph))
+    kept = [claim for claim in asked if claim.original in before and claim.new in after and claim.original not in taken]
+    _rename(new.graph, {claim.new: claim.original for claim in kept})
+    return {claim.original: _held(claim, precision) for claim in kept}
+
+
+def _held(claim: Claim, precision: "np.dtype[Any]") -> HeldValues:
+    stored = Map(claim.scale.astype(precision), claim.shift.astype(precision))
+    return HeldValues(Map(claim.scale, claim.shift), stored, claim.folds)
+
+
+def _made(graph: "GraphProto") -> set[str]:
+    """What the nodes of a graph make, but for its outputs."""
+    return {name for node in graph.node for name in node.output} - {entry.name for entry in graph.output}
+
+
+def _names(graph: "GraphProto") -> Iterator[str]:
+    """All names of tensors in a graph and its bodies."""
+    yield from (entry.name for entries in (graph.input, graph.output, graph.initializer) for entry in entries)
+    for node in graph.node:
+        yield from (*node.input, *node.output)
+        for body in bodies(node):
+            yield from _names(body)
+
+
+def _rename(graph: "GraphProto", names: Mapping[str, str]) -> None:
+    """Other names for tensors, in bodies that capture them as well. Names of tensors are unique in a model."""
+    for entry in (*graph.output, *graph.value_info):
+        entry.name = names.get(entry.name, entry.name)
+    for node in graph.node:
+        for slots in (node.input, node.output):
+            for place, name in enumerate(slots):
+                if name in names:
+                    slots[place] = names[name]
+        for body in bodies(node):
+            _rename(body, names)

@@ -1,0 +1,248 @@
+"""Tensors that hold other values in the new model: a claim is a place to cut at, and never an excuse."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import bnfold
+from bnfold.engine import fold_graph
+from bnfold.frontends.onnx.port import OnnxPort
+from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.verification import Claim, Verification
+from bnfold.verifier import check
+from bnfold.verifier.models.changed import find_changed_tensors
+from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.held import with_names_of_original
+from bnfold.verifier.models.load import Model
+from tests.networks import Network
+
+CHANNELS = 5
+SHAPE = [2, 3, 4, 4]
+SCALE = np.array([2.0, -0.5, 1.0, 0.25, 3.0]).reshape(1, -1, 1, 1)
+SHIFT = np.array([0.5, 1.0, 0.0, -2.0, 0.125]).reshape(1, -1, 1, 1)
+LITTLE = 1 + 2e-5
+
+Parameters = dict[str, np.ndarray]
+Build = Callable[[Parameters, str], onnx.ModelProto]
+
+
+def checked(original: onnx.ModelProto, new: onnx.ModelProto, *claims: Claim) -> Verification:
+    return check(original.SerializeToString(), new.SerializeToString(), claims=claims)
+
+
+def maker(net: Network, parameters: Parameters, name: str) -> None:
+    """The Conv that makes the tensor."""
+    for key, values in parameters.items():
+        net.constant(key, values)
+    net.node("Conv", ["x", "w", "b"], name)
+
+
+def drawn() -> Parameters:
+    """What the original has: the maker's and the reader's."""
+    rng = np.random.default_rng(3)
+    shapes = {"w": (CHANNELS, 3, 1, 1), "b": (CHANNELS,), "v": (4, CHANNELS, 1, 1), "a": (4,)}
+    return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+
+
+def moved(given: Parameters, scale: np.ndarray = SCALE, shift: np.ndarray = SHIFT) -> Parameters:
+    """The same network where the tensor holds y, for x = scale * y + shift; where scale is 0, y is left as it was."""
+    divisor = np.where(scale == 0, 1.0, scale).reshape(-1)
+    own = np.where(scale == 0, 0.0, shift).reshape(-1)  # y is free there
+    return {
+        "w": given["w"] / divisor[:, None, None, None],
+        "b": (given["b"] - own) / divisor,
+        "v": given["v"] * scale,
+        "a": given["a"] + (given["v"] * shift).sum((1, 2, 3)),
+    }
+
+
+def by_conv(parameters: Parameters, name: str) -> onnx.ModelProto:
+    """A Conv reads the tensor."""
+    net = Network(seed=1)
+    maker(net, parameters, name)
+    net.node("Conv", [name, "v", "a"], "y")
+    return net.model({"x": SHAPE}, ["y"])
+
+
+def by_body(parameters: Parameters, name: str) -> onnx.ModelProto:
+    """The branch of an If reads it that is never taken."""
+    net = Network(seed=1)
+    maker(net, parameters, name)
+    inner = {key: net.initializers.pop(key) for key in ("v", "a")}
+    net.constant("high", 1e30)
+    net.node("ReduceMax", ["x"], "top", keepdims=0)
+    net.node("Greater", ["top", "high"], "never")
+    tensors = [numpy_helper.from_array(values, key) for key, values in inner.items()]
+    output = [helper.make_tensor_value_info("e", TensorProto.FLOAT, [2, 4, 4, 4])]
+    reader = helper.make_graph([helper.make_node("Conv", [name, "v", "a"], ["e"])], "branch", [], output, tensors)
+    other = helper.make_node("Constant", [], ["o"], value=numpy_helper.from_array(np.ones((2, 4, 4, 4), np.float32)))
+    output = [helper.make_tensor_value_info("o", TensorProto.FLOAT, [2, 4, 4, 4])]
+    net.node("If", ["never"], "y", then_branch=reader, else_branch=helper.make_graph([other], "branch", [], output))
+    return net.model({"x": SHAPE}, {"y": [2, 4, 4, 4]})
+
+
+def by_recurrence(parameters: Parameters, name: str) -> onnx.ModelProto:
+    """An LSTM reads the rows of it."""
+    net = Network(seed=1)
+    parameters = dict(parameters)
+    weight, bias = parameters.pop("v"), parameters.pop("a")
+    net.constant("v", weight.reshape(1, 4, CHANNELS))
+    net.constant("a", np.concatenate([bias, np.zeros(4)]).reshape(1, 8))
+    net.constant("r", np.full((1, 4, 1), 0.5))
+    parameters["w"] = parameters["w"].reshape(CHANNELS, 3).T
+    for key, values in parameters.items():
+        net.constant(key, values)
+    net.node("MatMul", ["x", "w"], f"{name}_product")
+    net.node("Add", [f"{name}_product", "b"], name)
+    net.node("LSTM", [name, "v", "r", "a"], ["y"], hidden_size=1)
+    return net.model({"x": [6, 2, 3]}, ["y"])
+
+
+BUILDS = [by_conv, by_body, by_recurrence]
+FORMS = {by_recurrence: (1, 1, CHANNELS)}
+
+
+def claim(build: Build, scale: np.ndarray = SCALE, shift: np.ndarray = SHIFT) -> Claim:
+    shape = FORMS.get(build, (1, CHANNELS, 1, 1))
+    return Claim("c", "c_new", scale.reshape(shape), shift.reshape(shape), frozenset(("n",)))
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_part_ends_and_another_begins_where_a_claim_says_what_is_held(build):
+    verdict = checked(build(drawn(), "c"), build(moved(drawn()), "c_new"), claim(build))
+    assert verdict.passed, verdict
+    assert [tensor.name for tensor in verdict.tensors] == ["c", "y"]
+    assert all(np.isfinite(tensor.excess) and "n" in tensor.inside for tensor in verdict.tensors)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize(("key", "where"), [("w", (0, 0)), ("b", (1,)), ("v", (2, 3)), ("a", (0,))])
+def test_a_number_off_by_little_is_found_where_it_is(build, key, where):
+    wrong = moved(drawn())
+    wrong[key][where] *= LITTLE
+    verdict = checked(build(drawn(), "c"), build(wrong, "c_new"), claim(build))
+    assert verdict.status == "failed"
+    assert [tensor.name for tensor in verdict.tensors if not tensor.passed] == ["c" if key in "wb" else "y"]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("part", ["scale", "shift"])
+def test_a_claim_that_agrees_with_a_fault_excuses_nothing(build, part):
+    """The maker took another map than the reader took back; the claim is of the maker's, or of the reader's."""
+    other = {"scale": SCALE.copy(), "shift": SHIFT.copy()}
+    other[part][0, 1] *= LITTLE
+    mixed = {**moved(drawn()), **{key: moved(drawn(), **other)[key] for key in ("w", "b")}}
+    for said in (claim(build), claim(build, **other)):
+        assert checked(build(drawn(), "c"), build(mixed, "c_new"), said).status == "failed"
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_wrong_claim_of_a_right_model_is_refused(build):
+    said = claim(build, SCALE * [[[[LITTLE]]]])
+    assert checked(build(drawn(), "c"), build(moved(drawn()), "c_new"), said).status == "failed"
+
+
+def constant(given: Parameters, channel: int) -> Parameters:
+    """The maker makes the same number in all places of a channel: 0 times y, and a shift."""
+    given["w"][channel] = 0
+    given["b"][channel] = SHIFT[0, channel, 0, 0]
+    return given
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_where_a_scale_is_0_the_tensor_may_hold_anything_and_readers_must_not_care(build):
+    scale = SCALE.copy()
+    scale[0, 3] = 0
+    original = build(constant(drawn(), 3), "c")
+    new = moved(constant(drawn(), 3), scale)
+    new["w"][3], new["b"][3] = 7.0, -3.0
+    said = claim(build, scale)
+    assert checked(original, build(new, "c_new"), said).passed
+    reads = {key: values.copy() for key, values in new.items()}
+    reads["v"][1, 3] = 1e-3
+    verdict = checked(original, build(reads, "c_new"), said)
+    assert [tensor.name for tensor in verdict.tensors if not tensor.passed] == ["y"]
+    varies = build(drawn(), "c")
+    verdict = checked(varies, build(moved(drawn(), scale), "c_new"), said)
+    assert [tensor.name for tensor in verdict.tensors if not tensor.passed] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Claim("y", "c_new", SCALE, SHIFT, frozenset()),  # an output keeps its values
+        Claim("x", "c_new", SCALE, SHIFT, frozenset()),
+        Claim("absent", "c_new", SCALE, SHIFT, frozenset()),
+        Claim("c", "absent", SCALE, SHIFT, frozenset()),
+        Claim("c", "y", SCALE, SHIFT, frozenset()),
+    ],
+)
+def test_claims_of_what_is_not_there_are_left_out(said):
+    verdict = checked(by_conv(drawn(), "c"), by_conv(moved(drawn()), "c_new"), said)
+    assert verdict.passed
+    assert [tensor.name for tensor in verdict.tensors] == ["y"]
+
+
+def stream(blocks: int, seed: int = 0) -> onnx.ModelProto:
+    """Blocks in the style of ResNet v2: a BatchNorm in front of each branch, and a sum behind it."""
+    net = Network(seed=seed)
+    net.node("Conv", ["x", net.weight("w", 6, 3, 3, 3), net.weight("b", 6)], "s0", pads=[1] * 4)
+    for block in range(blocks):
+        _positive_norm(net, f"s{block}", f"n{block}")
+        net.node("Relu", [f"n{block}"], f"r{block}")
+        net.node("Conv", [f"r{block}", net.weight(f"v{block}", 6, 6, 1, 1), net.weight(f"a{block}", 6)], f"d{block}")
+        net.node("Add", [f"s{block}", f"d{block}"], f"s{block + 1}")
+    _positive_norm(net, f"s{blocks}", "last")
+    net.node("Relu", ["last"], "end")
+    net.node("Conv", ["end", net.weight("u", 2, 6, 1, 1)], "y")
+    return net.model({"x": [1, 3, 12, 12]}, ["y"])
+
+
+def _positive_norm(net: Network, source: str, output: str) -> None:
+    draws = {"scale": (0.5, 2), "bias": (-1, 1), "mean": (-1, 1), "var": (0.3, 2)}
+    names = [net.constant(f"{output}.{key}", net.random.uniform(*span, 6)) for key, span in draws.items()]
+    net.node("BatchNormalization", [source, *names], output)
+
+
+def folded(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Claim, ...]]:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    port = OnnxPort(copy, TensorStore(None))
+    outcome = fold_graph(port)
+    assert not outcome.kept
+    assert any(fold.direction == "across" for fold in outcome.folds)
+    port.finish()
+    return copy, port.claims()
+
+
+def test_parts_of_a_stream_stay_short_however_long_it_is():
+    original = stream(5)
+    new, claims = folded(original)
+    ours, theirs = Model("the original", original), Model("the new model", new)
+    held = with_names_of_original(theirs.proto, ours.proto, claims, np.dtype(np.float32))
+    tensors = find_changed_tensors(Structure(ours), Structure(theirs, held))
+    assert {tensor.name for tensor in tensors} >= {"s0", "s1", "s5", "r0", "r4", "end"}
+    assert max(len(tensor.original) for tensor in tensors) <= 2
+
+
+def test_folding_tells_the_check_what_it_claims():
+    verdict = bnfold.fold(stream(5)).report.verification
+    assert verdict.passed
+    assert {tensor.name for tensor in verdict.tensors} >= {"s0", "s1", "s5", "r0", "r4", "end"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_number_of_a_stream_counts(seed):
+    original = stream(3, seed)
+    new, claims = folded(original)
+    assert checked(original, new, *claims).passed
+    for place, tensor in enumerate(new.graph.initializer):
+        wrong = onnx.ModelProto()
+        wrong.CopyFrom(new)
+        values = numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[seed % values.size] += 1e-4 * np.abs(values).max()
+        wrong.graph.initializer[place].CopyFrom(numpy_helper.from_array(values, tensor.name))
+        assert checked(original, wrong, *claims).status == "failed", tensor.name
