@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,9 +97,9 @@ class TorchProgram(ABC):
         Raises:
             UncheckedError: one of them fails.
         """
+        before = self.initial
         with self._guarded():
             self._begin()
-            before = self._state_now()
             return [self._one_call(leaves, before) for leaves in row]
 
     def observe(self, graph: "ProgramGraph", leaves: Sequence[Any]) -> "Mapping[Value, Any]":
@@ -112,7 +113,8 @@ class TorchProgram(ABC):
             self._begin()
             return graph.observe(self.arguments(_own(leaves)))
 
-    def state(self) -> dict[str, object]:
+    @cached_property
+    def initial(self) -> dict[str, object]:
         """Its state as the file has it, by the names that `Call.changed` uses."""
         with self._guarded():
             self._begin()

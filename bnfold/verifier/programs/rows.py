@@ -23,7 +23,7 @@ def side_by_side(
     Raises:
         KeyError: one of them changes a part of its state that the other does not have; its name.
     """
-    ours, theirs = original.state(), new.state()
+    ours, theirs = original.initial, new.initial
     for number, (call, other) in enumerate(zip(calls, others, strict=True)):
         for name, value in call.results.items():
             yield _named(name, number), value, other.results[name]
@@ -42,7 +42,7 @@ def other_state(original: TorchProgram, new: TorchProgram, calls: Sequence[Call]
     changed = [name for name in calls[-1].changed if name.startswith("state ")]
     if not changed:
         return ""
-    ours, theirs = original.state(), new.state()
+    ours, theirs = original.initial, new.initial
     return next((name for name in changed if name in ours and not same_values(ours[name], theirs.get(name))), "")
 
 
