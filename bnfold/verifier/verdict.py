@@ -1,7 +1,7 @@
 """All that was compared, as one verdict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bnfold.keywords import keyword
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 def failed(options: VerifyOptions, problem: str) -> Verification:
     """A check that ended before anything was measured."""
     return Verification(status="failed", samples=0, seed=options.seed, problem=problem)
-
-
-def nothing_varied() -> str:
-    """What is said where every sample gives the same outputs, of which any two models may agree."""
-    way_out = f"give real samples with {keyword('VerifyOptions.inputs')}"
-    return f"weak evidence: no output of the original ever varied: {way_out}"
 
 
 def put_together(
@@ -42,22 +36,45 @@ def put_together(
     """
     whole = sum(tensor.passed and math.isnan(tensor.excess) for tensor in tensors) if compared_alone else 0
     alone = [f"{whole} of {len(tensors)} changed tensors were compared on the samples only"] if whole else []
-    outputs = tuple(entry.result() for entry in statistics)
-    varies = any(entry.varies for entry in statistics)
-    weak = [] if varies else [nothing_varied()]
-    wrong = [output for output in outputs if not output.passed]
+    wrong = [result for entry in statistics if not (result := entry.result()).passed]
     undecided = {entry.name for entry in statistics if entry.is_undecided}
     wrong.sort(key=lambda output: output.name in undecided)  # what is known first
-    problem = _summary(wrong, tensors) if run.count else "the original refused every sample"
-    differs = any(not tensor.passed for tensor in tensors) or any(output.name not in undecided for output in wrong)
+    return verdict_on(run.count, _summary(wrong, tensors), statistics, tensors, options, run.left_out, alone)
+
+
+def verdict_on(
+    samples: int,
+    problem: str,
+    statistics: "Sequence[OutputStatistics]",
+    tensors: Sequence[TensorCheck],
+    options: VerifyOptions,
+    left_out: Iterable[str],
+    notes: Sequence[str],
+) -> Verification:
+    """The verdict on samples and changed tensors.
+
+    Args:
+        samples: how many were compared.
+        problem: what is wrong, in one line; "" if nothing is.
+        statistics: of each output.
+        tensors: the changed tensors.
+        options: of the check.
+        left_out: samples that were not compared, and why.
+        notes: what else weakens the evidence.
+    """
+    problem = problem if samples else "the original refused every sample"
+    differs = not all(tensor.passed for tensor in tensors) or any(entry.differs for entry in statistics)
+    way_out = f"give real samples with {keyword('VerifyOptions.inputs')}"
+    weak = f"weak evidence: no output of the original ever varied: {way_out}"
+    said = [*filter(None, (entry.warning for entry in statistics)), *notes]
     return Verification(
         status="failed" if differs else "unchecked" if problem else "passed",
-        samples=run.count,
+        samples=samples,
         seed=options.seed,
-        outputs=outputs,
+        outputs=tuple(entry.result() for entry in statistics),
         tensors=tuple(tensors),
         problem=problem,
-        warnings=(*run.left_out, *filter(None, (entry.warning for entry in statistics)), *alone, *weak),
+        warnings=(*left_out, *said, *([] if any(entry.varies for entry in statistics) else [weak])),
     )
 
 

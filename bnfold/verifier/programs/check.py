@@ -16,7 +16,7 @@ from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.program import Call, TorchProgram
 from bnfold.verifier.programs.rows import CALLS, Row, other_state, side_by_side
 from bnfold.verifier.progress import Count, Progress
-from bnfold.verifier.verdict import failed, nothing_varied
+from bnfold.verifier.verdict import failed, verdict_on
 
 if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference
@@ -161,30 +161,12 @@ class _Comparison:
         return not all(part.passed for part in self._parts.checks)
 
     def _put_together(self, samples: int, left_out: Sequence[str]) -> Verification:
-        outputs, tensors = tuple(tally.result() for tally in self._outputs.values()), self._parts.checks
-        wrong = [f"{_called(entry.name)}: {entry.problem}" for entry in outputs if not entry.passed]
+        outputs, tensors = list(self._outputs.values()), self._parts.checks
+        results = (tally.result() for tally in outputs)
+        wrong = [f"{_called(entry.name)}: {entry.problem}" for entry in results if not entry.passed]
         wrong += [f"tensor {entry.name!r}: {entry.problem}" for entry in tensors if not entry.passed]
         problem = wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "") if wrong else ""
-        problem = problem if samples else "the original refused every sample"
-        undecided = {tally.name for tally in self._outputs.values() if tally.is_undecided}
-        known = self._is_wrong or any(not entry.passed and entry.name not in undecided for entry in outputs)
-        varies = any(tally.varies for tally in self._outputs.values())
-        weak = [] if varies else [nothing_varied()]
-        told = [
-            *left_out,
-            *self._parts.unread,
-            *filter(None, (tally.warning for tally in self._outputs.values())),
-            *weak,
-        ]
-        return Verification(
-            status="failed" if known else "unchecked" if problem else "passed",
-            samples=samples,
-            seed=self._options.seed,
-            outputs=outputs,
-            tensors=tensors,
-            problem=problem,
-            warnings=tuple(told),
-        )
+        return verdict_on(samples, problem, outputs, tensors, self._options, left_out, self._parts.unread)
 
 
 def _called(name: str) -> str:
