@@ -14,7 +14,13 @@ def export(module, *inputs, decomposed=False, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter: not what is tested here
         program = torch.export.export(module, inputs, **options)
-        return program.run_decompositions() if decomposed else program
+    return decompose(program) if decomposed else program
+
+
+def decompose(program):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        return program.run_decompositions()
 
 
 def fold(program, **options):

@@ -1,5 +1,7 @@
 """BatchNorms in bodies of higher-order operators: all are found, those that may fold do, and the rest says why."""
 
+import functools
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -11,7 +13,7 @@ from bnfold.frontends.torch_export import bodies  # noqa: E402
 from bnfold.frontends.torch_export.lift import lift  # noqa: E402
 from bnfold.refusal import Reason  # noqa: E402
 from bnfold.verifier.programs.check import check_torch  # noqa: E402
-from tests.torch_export.folding import assert_same, counts, export, fold, reasons  # noqa: E402
+from tests.torch_export.folding import assert_same, counts, decompose, export, fold, reasons  # noqa: E402
 from tests.torch_modules import randomised  # noqa: E402
 
 BOTH = pytest.mark.parametrize("decomposed", [False, True], ids=["as exported", "decomposed"])
@@ -194,11 +196,17 @@ def made(kind, seed=0):
     return randomised(kind(), seed)
 
 
+@functools.cache
+def exported(kind):
+    """Its program, which no test changes: to export a body takes longer than all that is done with it."""
+    return export(made(kind), seeded(2, 3, 6, 6))
+
+
 @BOTH
 @pytest.mark.parametrize("kind", FOLDED, ids=lambda kind: kind.__name__)
 def test_what_is_in_a_body_folds(kind, decomposed):
     x = seeded(2, 3, 6, 6)
-    program = export(made(kind), x, decomposed=decomposed)
+    program = decompose(exported(kind)) if decomposed else exported(kind)
     result = fold(program)
     assert counts(result) == (FOLDED[kind], 0)
     for inputs in (x, -5 * x):
@@ -210,15 +218,13 @@ def test_what_is_in_a_body_folds(kind, decomposed):
 
 @pytest.mark.parametrize("kind", [NoGrad, Branches, While], ids=lambda kind: kind.__name__)
 def test_a_result_folds_no_further(kind):
-    x = seeded(2, 3, 6, 6)
-    once = fold(export(made(kind), x))
+    once = fold(exported(kind))
     assert counts(fold(once.model)) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", [NoGrad, Branches], ids=lambda kind: kind.__name__)
 def test_a_wrong_weight_in_a_body_is_noticed(kind):
-    x = seeded(2, 3, 6, 6)
-    program = export(made(kind), x)
+    program = exported(kind)
     result = bnfold.fold(program)
     assert result.report.verification.passed
     weight = next(name for name in result.model.state_dict if name.startswith("b.0.weight"))
@@ -246,7 +252,7 @@ class BackwardAcrossTheEdge(Program):
     ids=lambda kind: getattr(kind, "__name__", ""),
 )
 def test_a_tensor_that_changed_is_called_otherwise_outside_too(kind, changes):
-    program = export(made(kind), seeded(2, 3, 6, 6))
+    program = exported(kind)
     result = fold(program)
     assert result.report.batch_norms.folded > 0
     assert (parts_of_wrappers(program) != parts_of_wrappers(result.model)) is changes
@@ -307,7 +313,7 @@ def test_an_operator_that_is_not_known_is_listed(monkeypatch):
     known = {name: spelling for name, spelling in bodies._SPELLINGS.items() if name != "map_impl"}
     monkeypatch.setattr(bodies, "_SPELLINGS", known)
     x = seeded(2, 3, 6, 6)
-    program = export(made(Map), x)
+    program = exported(Map)
     result = fold(program)
     assert reasons(result) == [Reason.FOREIGN_DOMAIN]
     assert "bnfold does not know how" in result.report.outcome.kept[0].refusals[0].evidence
