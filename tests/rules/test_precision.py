@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnfold.frontends.common.precision import dead_channels, round_parameter, round_weight
+from bnfold.frontends.common.convolutions import stored_inputs_first, stored_outputs_first
+from bnfold.frontends.common.precision import dead_channels, judge_rows, round_parameter
+from bnfold.frontends.common.rounded_weight import RoundedWeight
 from bnfold.refusal import Reason, Refusal
 from bnfold.weight import Weight
+
+
+def round_weight(weight, dtype, dead=None):
+    """The weight in this type, or why it cannot hold it."""
+    lost = judge_rows(weight, dtype, dead)
+    return lost if isinstance(lost, Refusal) else RoundedWeight(weight, dtype, lost, lambda values: values).array()
 
 
 @dataclass(frozen=True)
@@ -182,3 +190,30 @@ def test_a_bias_hides_weights_that_are_no_smaller_than_its_last_bit():
     weight = np.full((1, 2, 1), 1e-40)
     assert dead_channels(weight, np.array([1.0, 0.0]), np.dtype(np.float32)).tolist() == [True, False]
     assert dead_channels(weight, np.array([1.0]), np.dtype(np.float32)).tolist() == [True, True]
+
+
+LAYOUTS = {
+    "as it is": lambda weight: weight,
+    "outputs first": stored_outputs_first,
+    "inputs first": stored_inputs_first,
+    "a matrix": lambda weight: weight[0, :, :, 0].T,
+}
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("shape", [(1, 300, 200, 1), (1, 3, 2, 1), (1, 0, 4, 1)])
+def test_pieces_are_the_bytes_of_the_whole(form, layout, shape):
+    """In the order of the file, a matrix by columns too, and with dead rows."""
+    rng = np.random.default_rng(0)
+    weight = Weight(rng.normal(size=shape), (rng.normal(size=(1, shape[1], 1, 1)),))
+    dead = rng.uniform(size=shape[1]) < 0.1
+    stored = RoundedWeight(weight, form.dtype, dead, layout)
+    expected = weight.array.copy()
+    expected[:, dead] = 0
+    expected = layout(round_parameter(expected, form.dtype))
+    assert stored.shape == expected.shape
+    assert stored.dtype == expected.dtype
+    assert stored.nbytes == expected.nbytes
+    assert np.array_equal(stored.array(), expected)
+    assert b"".join(stored.pieces()) == expected.tobytes()

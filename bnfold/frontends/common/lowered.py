@@ -11,7 +11,7 @@ from bnfold.frontends.common.parameters import (
     new_weight,
     without_leading_ones,
 )
-from bnfold.frontends.common.precision import round_weight
+from bnfold.frontends.common.precision import judge_rows
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Contraction, Form
 from bnfold.weight import Weight
@@ -28,8 +28,8 @@ def operand_of(meaning: AffineMap, dtype: np.dtype[np.generic]) -> NewParameter 
         return new_operand(without_leading_ones(meaning.affine.shift, rank), dtype, meaning.form)
     scale = without_leading_ones(meaning.affine.scale, rank)
     # A scale is a weight with one number per channel, and no more of it may be lost.
-    rounded = round_weight(Weight(scale.reshape(-1, 1, 1)), dtype)
-    return rounded if isinstance(rounded, Refusal) else new_operand(scale, dtype, meaning.form)
+    dead = judge_rows(Weight(scale.reshape(-1, 1, 1)), dtype)
+    return dead if isinstance(dead, Refusal) else new_operand(scale, dtype, meaning.form)
 
 
 def weight_and_bias(meaning: Contraction, dtype: np.dtype[np.generic]) -> tuple[NewParameter, NewParameter] | Refusal:

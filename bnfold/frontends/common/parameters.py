@@ -2,19 +2,27 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
 from bnfold.affine import Array
 from bnfold.errors import InternalError
-from bnfold.frontends.common.precision import AnyArray, dead_channels, round_parameter, round_weight
+from bnfold.frontends.common.precision import AnyArray, dead_channels, judge_rows, round_parameter
+from bnfold.frontends.common.rounded_weight import Layout, RoundedWeight
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Form, Recurrent
 from bnfold.weight import Weight
 
-Layout: TypeAlias = Callable[[AnyArray], AnyArray]
-"""From the layout of a meaning's weight to that of the operator."""
+__all__ = [
+    "Layout",
+    "NewParameter",
+    "bias_along_output",
+    "bias_per_channel",
+    "new_operand",
+    "new_parameter",
+    "new_weight",
+    "without_leading_ones",
+]
 
 
 class NewParameter:
@@ -22,16 +30,24 @@ class NewParameter:
 
     Args:
         exact: float64, before rounding; or what makes it, since few who hold the parameter ask for that.
+        stored: the same in the type that is stored, or what makes it.
 
     Attributes:
-        rounded: the same in the type that is stored.
+        stored: the same.
         dead_channels: how many output channels of a weight became 0, because their bias alone was left of them.
     """
 
-    def __init__(self, exact: Array | Callable[[], Array], rounded: AnyArray, dead_channels: int = 0) -> None:
+    def __init__(
+        self, exact: Array | Callable[[], Array], stored: AnyArray | RoundedWeight, dead_channels: int = 0
+    ) -> None:
         self._exact = exact
-        self.rounded = rounded
+        self.stored = stored
         self.dead_channels = dead_channels
+
+    @property
+    def rounded(self) -> AnyArray:
+        """In the type that is stored. Those of a weight are made anew each time."""
+        return self.stored.array() if isinstance(self.stored, RoundedWeight) else self.stored
 
     @cached_property
     def exact(self) -> Array:
@@ -51,15 +67,13 @@ def new_weight(meaning: Contraction | Recurrent, dtype: np.dtype[np.generic], la
     bias = None if meaning.bias is None else meaning.bias.reshape(-1)
     # A Gemm may have another bias in each row.
     fits = bias is not None and bias.size in (1, weight.channels)
-    rounded, gone = round_weight(weight, dtype), 0
-    if isinstance(rounded, Refusal) and rounded.reason is Reason.UNDERFLOW:
-        rounded = round_weight(weight, dtype, dead_channels(weight.array, bias if fits else None, dtype))
-        inner = tuple(range(2, weight.ndim))
-        if not isinstance(rounded, Refusal):
-            gone = int((np.any(weight.array != 0, axis=inner) & ~np.any(rounded != 0, axis=inner)).sum())
-    if isinstance(rounded, Refusal):
-        return rounded
-    return NewParameter(lambda: np.asarray(layout(weight.array), np.float64), layout(rounded), gone)
+    dead = judge_rows(weight, dtype)
+    if isinstance(dead, Refusal) and dead.reason is Reason.UNDERFLOW:
+        dead = judge_rows(weight, dtype, dead_channels(weight.array, bias if fits else None, dtype))
+    if isinstance(dead, Refusal):
+        return dead
+    stored = RoundedWeight(weight, dtype, dead, layout)
+    return NewParameter(lambda: np.asarray(layout(weight.array), np.float64), stored, int(dead.sum()))
 
 
 def new_operand(exact: Array, dtype: np.dtype[np.generic], form: Form) -> NewParameter | Refusal:

@@ -1,5 +1,7 @@
 """Rounding from float64 to the type that the file stores: the only place where a fold rounds."""
 
+from collections.abc import Iterator
+
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
@@ -82,10 +84,10 @@ def dead_channels(weight: Array, bias: Array | None, dtype: np.dtype[np.generic]
     return np.asarray(reach <= np.maximum(last_bit, float(limits.smallest_subnormal) * 2) / 4)
 
 
-def round_weight(
+def judge_rows(
     weight: Weight, dtype: np.dtype[np.generic], dead: npt.NDArray[np.bool_] | None = None
-) -> AnyArray | Refusal:
-    """Round a weight as `round_parameter` does, and judge each output channel.
+) -> npt.NDArray[np.bool_] | Refusal:
+    """Judge what rounding to a type leaves of each output channel of a weight.
 
     Args:
         weight: exact.
@@ -93,18 +95,16 @@ def round_weight(
         dead: (groups * outputs,), see `dead_channels`.
 
     Returns:
-        The rounded array, of the weight's shape; OVERFLOW as above; or UNDERFLOW where a whole output channel is so
-        small that its weights would be stored with less than six bits. Such channels become 0 where they are dead.
+        (groups * outputs,), the channels that become 0: those that are lost and dead; OVERFLOW as `round_parameter`; or
+        UNDERFLOW where another channel is so small that its weights would be stored with less than six bits.
     """
     largest = weight.rows.largest
     rounded_largest = round_parameter(largest, dtype)
     if isinstance(rounded_largest, Refusal):
         return rounded_largest
-    rounded, is_lost = _round_rows(weight, dtype)
-    if dead is not None:
-        rounded[is_lost & dead] = 0
-        is_lost &= ~dead
-    lost = np.flatnonzero(is_lost)
+    is_lost = _lost_rows(weight, dtype)
+    is_dead = np.zeros_like(is_lost) if dead is None else is_lost & dead
+    lost = np.flatnonzero(is_lost & ~is_dead)
     if lost.size:
         smallest = float(ml_dtypes.finfo(dtype).smallest_normal)
         return Refusal(
@@ -112,22 +112,41 @@ def round_weight(
             f"{lost.size} of {largest.size} channels fall far below {smallest:.3g}, the smallest normal {dtype}: "
             f"max |weight| {largest[lost[0]]:.3g} in channel {lost[0]}",
         )
-    return rounded.reshape(weight.shape)
+    return is_dead
 
 
-def _round_rows(weight: Weight, dtype: np.dtype[np.generic]) -> tuple[AnyArray, npt.NDArray[np.bool_]]:
-    """The rows of a weight in this type, which has room for all numbers, and which of them lose too much.
+def rounded_rows(
+    weight: Weight, dtype: np.dtype[np.generic], dead: npt.NDArray[np.bool_]
+) -> Iterator[tuple[slice, AnyArray]]:
+    """The rows of a weight in a type that has room for all numbers, some at a time.
+
+    Args:
+        weight: exact.
+        dtype: of the rows.
+        dead: (groups * outputs,), the rows that become 0.
+    """
+    for some, exact in weight.pieces():
+        with np.errstate(under="ignore"):
+            rounded = _nearest(exact, dtype)
+        if dead[some].any():
+            rounded[dead[some]] = 0
+        yield some, rounded
+
+
+def _lost_rows(weight: Weight, dtype: np.dtype[np.generic]) -> npt.NDArray[np.bool_]:
+    """Which rows lose too much.
 
     Rows that reach a normal number of the type lose half a unit of that at most, so the errors of others are looked at.
     """
-    rounded = np.empty((weight.channels, *weight.shape[2:]), dtype)
-    is_small = weight.rows.largest < float(ml_dtypes.finfo(dtype).smallest_normal)
+    largest = weight.rows.largest
+    is_small = (largest > 0) & (largest < float(ml_dtypes.finfo(dtype).smallest_normal))
     is_lost = np.zeros(weight.channels, np.bool_)
-    inner = tuple(range(1, rounded.ndim))
+    if not is_small.any():
+        return is_lost
+    inner = tuple(range(1, weight.ndim - 1))
     with np.errstate(under="ignore"):
         for some, exact in weight.pieces():
-            rounded[some] = _nearest(exact, dtype)
             if is_small[some].any():
-                error = np.abs(exact - rounded[some].astype(np.float64)).max(axis=inner, initial=0.0)
-                is_lost[some] = is_small[some] & (error > _WORST_RELATIVE_LOSS * weight.rows.largest[some])
-    return rounded, is_lost
+                error = np.abs(exact - _nearest(exact, dtype).astype(np.float64)).max(axis=inner, initial=0.0)
+                is_lost[some] = is_small[some] & (error > _WORST_RELATIVE_LOSS * largest[some])
+    return is_lost

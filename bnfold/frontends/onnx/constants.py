@@ -83,6 +83,15 @@ class OnnxConstants:
         """
         return _required(value, None if value is None else self.read(value))
 
+    def dtype_of(self, value: OnnxValue | None) -> np.dtype[np.generic]:
+        """The type of a tensor that is known to be a constant.
+
+        Raises:
+            InternalError: it is none.
+        """
+        changed = None if value is None else self._changed.get(value)
+        return self.require(value).dtype if changed is None else changed.stored.dtype
+
     def require_exact(self, value: OnnxValue | None) -> npt.NDArray[np.float64]:
         """As `read_exact`, for a tensor that is known to be a constant.
 

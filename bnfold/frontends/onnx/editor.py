@@ -83,9 +83,10 @@ class ModelEditor:
 
     def _refill(self, value: OnnxValue, parameter: NewParameter) -> bool:
         """Keep a ConstantOfShape where one number still says it all: light models stay light."""
-        producer, numbers = value.producer, parameter.rounded
-        if producer is None or producer.proto.op_type != "ConstantOfShape" or value.shape != numbers.shape:
+        producer = value.producer
+        if producer is None or producer.proto.op_type != "ConstantOfShape" or value.shape != parameter.stored.shape:
             return False
+        numbers = parameter.rounded
         if numbers.size < 2 or np.any(numbers != numbers.reshape(-1)[0]):
             return False
         fill = onnx.numpy_helper.from_array(numbers.reshape(-1)[:1], "value")
@@ -94,7 +95,7 @@ class ModelEditor:
         return True
 
     def _store(self, value: OnnxValue, parameter: NewParameter) -> None:
-        value.shape = parameter.rounded.shape
+        value.shape = parameter.stored.shape
         self._constants.remember(value, parameter)
         if value.producer is None:
             self._graph.stored_anew[value] = None
@@ -102,5 +103,5 @@ class ModelEditor:
 
 def _is_alone(value: OnnxValue, parameter: NewParameter) -> bool:
     """Whether one reader alone would notice the new parameter; queries of the shape do if it changes."""
-    same_shape = value.shape == parameter.rounded.shape
+    same_shape = value.shape == parameter.stored.shape
     return len(value.value_readers if same_shape else value.readers) == 1

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
-from bnfold.frontends.onnx.large_weights import LargeWeights
+from bnfold.frontends.onnx.large_weights import LargeWeights, pieces_of
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
@@ -169,7 +169,7 @@ def stage(opened: OpenModel, moved_inside: Sequence[onnx.TensorProto], folder: P
         UsageError: the disk is full, or the folder refuses.
     """
     staged = folder / target.name
-    outgoing = {id(tensor) for tensor in moved_inside if len(opened.store.data(tensor)) > _LARGEST_EMBEDDED}
+    outgoing = {id(tensor) for tensor in moved_inside if opened.store.data(tensor).nbytes > _LARGEST_EMBEDDED}
     tensors = [tensor for tensor in stored_tensors(opened.model) if is_external(tensor) or id(tensor) in outgoing]
     try:
         data = [_stage_data(opened.store, tensors, folder, target)] if tensors else []
@@ -232,8 +232,9 @@ def _write_data(store: TensorStore, tensors: Sequence[onnx.TensorProto], path: P
             if key not in placed:
                 file.write(b"\0" * (-file.tell() % _ALIGNMENT))
                 data = store.data(tensor)
-                placed[key] = (file.tell(), len(data))
-                _write(data, file, store)
+                placed[key] = (file.tell(), data.nbytes)
+                for piece in pieces_of(data):
+                    _write(piece, file, store)
     return [placed[_storage_key(tensor)] for tensor in tensors]
 
 

@@ -10,9 +10,9 @@ import onnx.helper
 import onnx.numpy_helper
 
 from bnfold.errors import ModelFormatError
-from bnfold.frontends.onnx.large_weights import LargeWeights
+from bnfold.frontends.common.rounded_weight import RoundedWeight
+from bnfold.frontends.onnx.large_weights import Data, LargeWeights
 from bnfold.intake.data_folder import DataFolder
-from bnfold.intake.protobuf_fields import Buffer
 from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 
 AnyArray = npt.NDArray[np.generic]
@@ -49,6 +49,8 @@ class TensorStore:
                 self.has_lent(values.nbytes)
                 return values
             outside = None if self.weights is None else self.weights.find(tensor)
+            if isinstance(outside, RoundedWeight):
+                return outside.array()
             if outside is not None:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
                 self.has_lent(len(outside))
@@ -67,7 +69,7 @@ class TensorStore:
             if self.weights is not None:
                 self.weights.let_go()
 
-    def data(self, tensor: onnx.TensorProto) -> Buffer:
+    def data(self, tensor: onnx.TensorProto) -> Data:
         """The bytes of a tensor, wherever they lie.
 
         Raises:
@@ -76,7 +78,7 @@ class TensorStore:
         if is_external(tensor):
             return self.raw_bytes(tensor)
         outside = None if self.weights is None else self.weights.find(tensor)
-        return tensor.raw_data if outside is None else outside
+        return memoryview(tensor.raw_data) if outside is None else outside
 
     def raw_bytes(self, tensor: onnx.TensorProto) -> memoryview:
         """The bytes of an external tensor, mapped.

@@ -95,7 +95,7 @@ def _write_initializer(
     scope: Scope, value: OnnxValue, parameter: NewParameter, weights: LargeWeights | None
 ) -> list[onnx.TensorProto]:
     old = value.initializer
-    new = None if weights is None else weights.hold(parameter.rounded, value.name)
+    new = None if weights is None else weights.hold(parameter.stored, value.name)
     new = new or onnx.numpy_helper.from_array(parameter.rounded, value.name)
     if old is None:
         scope.proto.initializer.append(new)
@@ -124,9 +124,9 @@ def _write_inputs(graph: Rewiring, scope: Scope, stored: list[OnnxValue], remove
     entries = {entry.name: entry for entry in scope.proto.input}
     for value in stored:
         parameter = graph.constants.changed[value]
-        element_type = onnx.helper.np_dtype_to_tensor_dtype(parameter.rounded.dtype)
+        element_type = onnx.helper.np_dtype_to_tensor_dtype(parameter.stored.dtype)
         entry = entries.get(value.name)
-        described = onnx.helper.make_tensor_type_proto(element_type, parameter.rounded.shape)
+        described = onnx.helper.make_tensor_type_proto(element_type, parameter.stored.shape)
         if entry is None:
             scope.proto.input.add(name=value.name).type.CopyFrom(described)
         else:

@@ -119,7 +119,7 @@ def weight_for(
     Returns:
         The parameter; OVERFLOW or UNDERFLOW where the type cannot hold it.
     """
-    return new_weight(meaning, context.constants.require(context.required(slot)).dtype, layout)
+    return new_weight(meaning, context.constants.dtype_of(context.required(slot)), layout)
 
 
 def bias_for(
@@ -133,4 +133,4 @@ def bias_for(
 
 def parameter_for(context: OnnxContext, slot: int, exact: Array) -> NewParameter | Refusal:
     """A parameter, rounded to the type of the input at this slot; OVERFLOW where that cannot hold it."""
-    return new_parameter(exact, context.constants.require(context.required(slot)).dtype)
+    return new_parameter(exact, context.constants.dtype_of(context.required(slot)))
