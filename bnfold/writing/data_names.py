@@ -22,17 +22,24 @@ def name_for_data(model: Path, staged: Path) -> str:
     plain = f"{_start(model)}.data"
     if not any(name == plain or is_fresh_name(model, name) for name in os.listdir(model.parent)):
         return plain  # nothing there could hold the same, so there is no need to know what it holds
-    digest = _digest(staged)
-    size = staged.stat().st_size
-    for name in itertools.islice(_candidates(_start(model), digest), 2):
-        if _holds(model.parent / name, size, digest):
-            return name
-    return next(name for name in _candidates(_start(model), digest) if not os.path.lexists(model.parent / name))
+    if holds_the_same(model.parent / plain, staged):
+        return plain
+    digested = _digested(_start(model), _digest(staged))
+    first = next(digested)
+    if holds_the_same(model.parent / first, staged):
+        return first
+    return next(name for name in itertools.chain((plain, first), digested) if not os.path.lexists(model.parent / name))
 
 
 def holds_the_same(path: Path, other: Path) -> bool:
-    """Whether two files are equal byte for byte."""
-    return _holds(path, other.stat().st_size, _digest(other))
+    """Whether two files are equal byte for byte; False where one of them cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size != other.stat().st_size:
+            return False
+        with path.open("rb") as ours, other.open("rb") as theirs:
+            return all(chunk == theirs.read(_CHUNK) for chunk in iter(lambda: ours.read(_CHUNK), b""))
+    except OSError:
+        return False
 
 
 def is_named_after(model: Path, data: Path) -> bool:
@@ -50,18 +57,10 @@ def _start(model: Path) -> str:
     return os.fsencode(model.name).decode("utf-8", errors="replace")
 
 
-def _candidates(model: str, digest: str) -> Iterator[str]:
-    yield f"{model}.data"
+def _digested(model: str, digest: str) -> Iterator[str]:
     yield f"{model}.{digest}.data"
     for number in itertools.count(2):
         yield f"{model}.{digest}-{number}.data"
-
-
-def _holds(path: Path, size: int, digest: str) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size == size and _digest(path) == digest
-    except OSError:
-        return False
 
 
 def _digest(path: Path) -> str:
