@@ -13,7 +13,7 @@ from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.model_file import check_regular
 from bnfold.intake.order import sort_nodes
-from bnfold.intake.tensors import is_external, stored_tensors
+from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 from bnfold.intake.walk import bodies
 from bnfold.verifier.models.external_data import Array, Files, lies_at, of_buffer
 from bnfold.verifier.models.protobuf_scan import without_weights
@@ -104,6 +104,11 @@ class Model:
     def outside(self) -> "dict[str, TensorProto]":
         """The graph's initializers that lie beside it, by name."""
         return {tensor.name: tensor for tensor in self.proto.graph.initializer if is_external(tensor)}
+
+    @cached_property
+    def bytes_outside(self) -> int:
+        """How many bytes they take."""
+        return sum(size_in_bytes(tensor) or 0 for tensor in self.outside.values())
 
     @cached_property
     def _files(self) -> Files:

@@ -35,6 +35,10 @@ _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 _FLOAT32 = np.dtype(np.float32)
+_MOST_COPIED = 2**29
+"""Bytes of large weights of which onnxruntime may make copies of its own, in another order or multiplied out."""
+_COPYING = ("NchwcTransformer", "ConvBNFusion", "ConvMulFusion", "MatMul_BatchNormalization_Fusion")
+"""Its optimisers that do that. Where weights are larger, they are left out, and kernels read them as they are."""
 _FATAL = 4  # the level of a log in which what comes as an exception is not told twice
 LONGEST_RUN = 600.0
 """Seconds. A model may have a loop without an end."""
@@ -262,13 +266,17 @@ def _open(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) 
         settings.add_initializer(name, given[name])
     if model.folder:  # for the data of bodies, which are not the graph's own
         settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.folder.path))
+    without = list(setup.without)
+    if model.bytes_outside > _MOST_COPIED:
+        settings.add_session_config_entry("session.disable_prepacking", "1")
+        without += _COPYING
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
     session = onnxruntime.InferenceSession(
         model.exposing(setup.exposed),
         settings,
         providers=list(dict.fromkeys((setup.provider, CPU))),
         enable_fallback=0,
-        disabled_optimizers=list(setup.without),
+        disabled_optimizers=without,
     )
     return _Opened(session, given)
 
