@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from bnfold.errors import VerificationError
 from bnfold.verifier import VerifyOptions, check
+from bnfold.verifier.run import session
 from tests.verifier.small_models import DOUBLE, FLOAT, ConvBatchNorm, model, model_proto, node, unary
 
 
@@ -104,3 +106,25 @@ def test_the_same_check_gives_the_same_verdict():
     verdicts = [check(network.original(), network.folded(), VerifyOptions(seed=3)) for _ in range(2)]
     assert verdicts[0].outputs[0].max_abs == verdicts[1].outputs[0].max_abs
     assert verdicts[0].seed == 3
+
+
+@pytest.mark.parametrize("most", [0, 2**29])
+def test_onnxruntime_copies_no_large_weights(monkeypatch, tmp_path, most):
+    """Where they are small, all of its optimisers and kernels are checked."""
+    made = []
+    session_of = onnxruntime.InferenceSession
+
+    def noted(data, settings, **arguments):
+        try:
+            packs = settings.get_session_config_entry("session.disable_prepacking") == "0"
+        except RuntimeError:  # nobody has said
+            packs = True
+        made.append((packs, "NchwcTransformer" not in arguments["disabled_optimizers"]))
+        return session_of(data, settings, **arguments)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    monkeypatch.setattr(session, "_MOST_COPIED", most)
+    path = save_with_data(tmp_path / "a", 1)
+    assert check(path, save_with_data(tmp_path / "b", 1), VerifyOptions()).passed
+    assert made
+    assert set(made) == {(bool(most), bool(most))}
