@@ -10,7 +10,7 @@ al. 2019, arXiv:1906.04721, section 3, on what BatchNorms do to the channels tha
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class WeightRange:
         per_channel: the same with a step for each output channel.
     """
 
-    channels: tuple[float, ...]
+    channels: tuple[float, ...] = field(repr=False)
     vanishing: int
     per_tensor: float
     per_channel: float

@@ -1,6 +1,6 @@
 """What the engine did and did not do, node by node."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from bnfold.int8 import WeightRange
@@ -191,7 +191,7 @@ Rewrite: TypeAlias = Fold | Merge | Lowered
 """One thing that was done to a model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """All affine nodes of a model, in the order of the graph, and all branches.
 
@@ -215,3 +215,7 @@ class Outcome:
     def changes(self) -> tuple[Rewrite, ...]:
         """All that was done to the model; without any, it is what it was."""
         return (*self.folds, *self.merges, *self.lowered)
+
+    def __repr__(self) -> str:
+        counts = {entry.name: len(getattr(self, entry.name)) for entry in fields(self)}
+        return f"<Outcome: {', '.join(f'{name} {count}' for name, count in counts.items() if count) or 'nothing'}>"

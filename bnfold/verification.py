@@ -120,8 +120,9 @@ class Verification:
 
     def __repr__(self) -> str:
         problems = [self.problem, *(tensor.problem for tensor in self.tensors), *(one.problem for one in self.outputs)]
-        why = next(filter(None, problems), "")
-        return f"<Verification: {self.status} on {self.samples} samples{f': {why}' if why else ''}>"
+        why = next(filter(None, problems), "") or ("" if self.samples or not self.passed else "nothing differs")
+        on = f" on {self.samples} sample{'s' * (self.samples != 1)}" if self.samples else ""
+        return f"<Verification: {self.status}{on}{f': {why}' if why else ''}>"
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,6 +57,12 @@ def fold_file(
             options and keywords are both given.
         VerificationError: the result does not equal the original; nothing is written. The error carries the report.
         UncheckedError: equality could not be checked; likewise.
+
+    Examples:
+        >>> bnfold.fold_file("model.onnx", "model.folded.onnx")
+        <Report on model.onnx: 4 of 4 BatchNorms folded, check passed>
+        >>> bnfold.fold_file("model.onnx", None)
+        <Report on model.onnx: 4 of 4 BatchNorms would be folded, a plan>
     """
     if options is not None and keywords:
         raise UsageError(f"options and {', '.join(keywords)} are both given: put all of them into one")

@@ -70,6 +70,14 @@ def fold(model: "Model", **options: Any) -> FoldResult[Any]:
         UnsupportedModelError: it can be read, but not folded.
         VerificationError: the result does not equal the original; the error carries the report.
         UncheckedError: equality could not be checked; likewise.
+
+    Examples:
+        >>> result = bnfold.fold("model.onnx")
+        >>> result
+        <FoldResult: 4 of 4 BatchNorms folded, check passed; a ModelProto>
+        >>> result.save("folded.onnx")
+        >>> bnfold.fold(result.model, verify=False).report.batch_norms.found
+        0
     """
     return _fold(model, options)
 
@@ -79,6 +87,13 @@ def explain(model: "Model", **options: "Unpack[FileKeywords]") -> Report:
     """What `fold` would do, without checking it: every fold, and every node that stays and why.
 
     Args and Raises: as `fold`.
+
+    Examples:
+        >>> report = bnfold.explain("model.onnx", exclude=["/conv_bn/*"])
+        >>> report
+        <Report on model.onnx: 3 of 4 BatchNorms would be folded, a plan>
+        >>> [(kept.node, kept.refusals[0].reason.code) for kept in report.outcome.kept]
+        [('/conv_bn/BatchNormalization', 'BNF007')]
     """
     unchecked = {**options, "verify": False}
     if not is_path(model):

@@ -48,6 +48,12 @@ def verify(a: "Comparable", b: "Comparable", **options: "Unpack[VerifyKeywords]"
         ModelFormatError: a file is not there, or is a program that cannot be read.
         InvalidOriginalError: likewise of the reference, which is a ModelFormatError too, or it is no valid model.
         UncheckedError: the reference does not run, or memory ran out.
+
+    Examples:
+        >>> bnfold.verify("model.onnx", bnfold.fold("model.onnx", verify=False).model, samples=2)
+        <Verification: passed on 2 samples>
+        >>> bnfold.verify("model.onnx", "model.onnx")
+        <Verification: passed: nothing differs>
     """
     chosen = parse_verify_options(options)
     rows = [_row_of_original(a), _row(b)]

@@ -137,6 +137,8 @@ class ReportData:
     def summary(self) -> str:
         """What became of the BatchNorms, in one line."""
         tally = self.batch_norms
+        if self.planned:
+            return f"{tally.folded} of {tally.found} BatchNorms would be folded, a plan"
         return f"{tally.folded} of {tally.found} BatchNorms folded, check {self.verification.status}"
 
     @property

@@ -2,6 +2,8 @@
 
 import html
 import json
+import pickle
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -17,6 +19,30 @@ def test_it_shows_in_one_line(model, tmp_path):
     assert repr(result) == "<FoldResult: 1 of 2 BatchNorms folded, check passed; a ModelProto>"
     assert repr(result.report) == f"<Report on {tmp_path / 'm.onnx'}: 1 of 2 BatchNorms folded, check passed>"
     assert "check skipped" in repr(bnfold.fold(model, verify=False))
+
+
+def test_a_plan_says_that_nothing_was_folded(model):
+    assert repr(bnfold.explain(model)) == "<Report on <memory>: 1 of 2 BatchNorms would be folded, a plan>"
+
+
+def test_what_is_inside_of_a_report_shows_without_its_numbers(model):
+    outcome = bnfold.fold(model).report.outcome
+    assert repr(outcome) == "<Outcome: folds 1, kept 1>"
+    assert repr(replace(outcome, folds=(), kept=())) == "<Outcome: nothing>"
+    assert "channels=(" not in repr(outcome.folds[0])
+
+
+def test_results_are_pickled(model):
+    result = bnfold.fold(model)
+    assert pickle.loads(pickle.dumps(result.report)) == result.report
+    with pytest.raises(bnfold.VerificationError) as caught:
+        raise bnfold.VerificationError("differs", result.report)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.report) == ("differs", result.report)
+
+
+def test_a_verdict_on_equal_files_counts_no_samples(model):
+    assert repr(bnfold.verify(model, model)) == "<Verification: passed: nothing differs>"
 
 
 def test_a_verdict_shows_in_one_line_with_what_is_wrong(model):

@@ -54,7 +54,7 @@ class OnnxFormat:
     def hold(self, model: object, options: FoldOptions) -> OnnxSource:
         """A copy of a protobuf."""
         if not isinstance(model, onnx.ModelProto):
-            raise UsageError(f"cannot fold a {type(model).__name__}: expected an onnx.ModelProto")
+            raise UsageError(f"got {type(model).__name__}, expected an onnx.ModelProto")
         require_serialisable(model)
         copy = onnx.ModelProto()
         copy.CopyFrom(model)

@@ -146,10 +146,10 @@ def format_of_object(model: object) -> FormatRow:
             return row
     if _is_instance(model, "torch.nn", "Module"):
         raise UsageError(
-            f"cannot fold a {type(model).__name__}: export it first, with torch.export.export(model.eval(), inputs) "
+            f"got {type(model).__name__}, a module: export it first, with torch.export.export(model.eval(), inputs) "
             "or torch.jit.script(model.eval())"
         )
-    raise UsageError(f"cannot fold a {type(model).__name__}: expected {_EXPECTED}")
+    raise UsageError(f"got {type(model).__name__}, expected {_EXPECTED}")
 
 
 def is_onnx_ir(model: object) -> bool:

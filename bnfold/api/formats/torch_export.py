@@ -75,5 +75,5 @@ class ExportFormat(ProgramFormat[ExportedProgram]):
     def require(self, model: object) -> ExportedProgram:
         """See ProgramFormat."""
         if not isinstance(model, ExportedProgram):
-            raise UsageError(f"cannot fold a {type(model).__name__}: expected a torch.export.ExportedProgram")
+            raise UsageError(f"got {type(model).__name__}, expected a torch.export.ExportedProgram")
         return model

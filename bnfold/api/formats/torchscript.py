@@ -79,7 +79,7 @@ class ScriptFormat(ProgramFormat[torch.jit.ScriptModule]):
     def require(self, model: object) -> torch.jit.ScriptModule:
         """See ProgramFormat."""
         if not isinstance(model, torch.jit.ScriptModule):
-            raise UsageError(f"cannot fold a {type(model).__name__}: expected a torch.jit.ScriptModule")
+            raise UsageError(f"got {type(model).__name__}, expected a torch.jit.ScriptModule")
         return model
 
 
