@@ -183,4 +183,4 @@ def _why_not_affine(meaning: Meaning) -> Refusal:
 
 
 def _additions(count: int) -> str:
-    return "1 addition" if count == 1 else f"{count} additions"
+    return "1 addition" if count == 1 else f"{count} nodes"

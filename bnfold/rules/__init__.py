@@ -60,6 +60,7 @@ from bnfold.rules.parts import (
     push_through_split,
 )
 from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
+from bnfold.rules.runtime_convolution import pull_through_runtime_convolution, push_through_runtime_convolution
 
 __all__ = [
     "ALL",
@@ -87,6 +88,8 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_output_into_fused_contraction,
     absorb_input_into_fused_contraction,
     absorb_input_into_recurrent,
+    pull_through_runtime_convolution,
+    push_through_runtime_convolution,
     absorb_output_into_normalisation,
     absorb_output_into_embedding,
     absorb_output_into_affine_map,

@@ -77,15 +77,17 @@ def push_through_sum(node: Sum, inputs: Mapping[int, Affine]) -> Moved | Refusal
 def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
     """A scale behind a product goes to any one factor; to one that is broadcast along its axes, as a `Widening`.
 
-    A shift stays behind, where the product is the end of a linear operator: it is the bias of that.
+    Where a factor is made with a constant, and others read it as well, the product gets one of its own. A shift stays
+    behind, where the product is the end of a linear operator: it is the bias of that.
 
     Before::  a, b -- a * b + c -- affine(s, t) -- y
     After::   a -- scale s; a * b + (s * c + t) -- y
-    Law:      s * (a * b + c) + t == (s * a) * b + (s * c + t)
+    Law:      s * (a * b + c) + t == (s * a) * b + (s * c + t); s * (a * (k z)) == a * ((s k) z)
     Shapes:   y: (d_1, ..., d_r); a, b: aligned with it at their last axes, each length 1 or that of y; c, s, t:
               (1 or d_1, ..., 1 or d_r), s of length 1 where the factor is repeated
     Refuses:  SHIFT_CANNOT_PASS: a shift belongs to no factor of another product;
-              WRONG_AXIS: s varies along an axis on which every factor is repeated;
+              WRONG_AXIS: s varies along an axis on which every factor is repeated; PARAMETER_GROWS: the constant of a
+              factor would be larger than it and the scale;
               UNKNOWN_SHAPE: whether it does is not known before run time
     Source:   ONNX Mul-14
     """
@@ -97,6 +99,13 @@ def pull_through_product(node: Product, affine: Affine) -> Moved | Refusal:
         behind = replace(node, bias=bias)
     if affine.has_shift and not affine.has_scale:
         return Moved(behind)
+    if node.constants:
+        index, constant = next(iter(node.constants.items()))
+        scaled = constant * affine.scale
+        if scaled.size > max(constant.size, affine.scale.size):
+            evidence = f"a constant of {constant.size} numbers would become one of {scaled.size}"
+            return Refusal(Reason.PARAMETER_GROWS, evidence)
+        return Moved(replace(behind or node, constants={**node.constants, index: scaled}))
     scales = [on_operand(affine.scale, operand) for operand in node.operands]
     choices = [
         {index: Affine(scale, np.zeros((1,) * scale.ndim))}

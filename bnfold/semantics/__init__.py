@@ -12,7 +12,7 @@ from bnfold.semantics.attention import Attention, Masking, MatrixProduct, Softma
 from bnfold.semantics.contraction import Contraction, FusedContraction
 from bnfold.semantics.joins import Operand, Product, Sum
 from bnfold.semantics.movement import Concatenation, Rearrangement, Split
-from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent
+from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent, RuntimeConvolution
 from bnfold.semantics.opaque import Opaque
 from bnfold.semantics.passing import Commuting, NoShift, Padding
 
@@ -38,6 +38,7 @@ __all__ = [
     "Product",
     "Rearrangement",
     "Recurrent",
+    "RuntimeConvolution",
     "Softmax",
     "Split",
     "Statistics",
@@ -64,4 +65,5 @@ Meaning: TypeAlias = (
     | Normalisation
     | Embedding
     | Recurrent
+    | RuntimeConvolution
 )

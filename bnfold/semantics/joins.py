@@ -1,6 +1,7 @@
 """Sums and products of tensors that are all computed at run time."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bnfold.affine import Array
 
@@ -53,9 +54,12 @@ class Product:
         rank: of y.
         bias: b, which a shift becomes; None where there is none.
         takes_bias: whether it ends what computes a linear operator, of which b is the bias.
+        constants: c of each x_i = c * z that others read as well, by index: of the rank of y. The product can have an
+            x_i of its own, made of the same z with another c.
     """
 
     operands: tuple[Operand, ...]
     rank: int
     bias: Array | None = None
     takes_bias: bool = False
+    constants: Mapping[int, Array] = field(default_factory=dict)

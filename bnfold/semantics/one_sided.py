@@ -93,3 +93,26 @@ class Recurrent(Absorber):
     def largest_factor(self) -> float:
         """See Absorber."""
         return largest(self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class RuntimeConvolution:
+    """A convolution whose weight is computed at run time, such as one that a style modulates.
+
+    Equation: y = w x + b
+    Symbols:  x: (N, C, *places), y: (N, M, *places); w: (M, C / groups, *kernel); b: (M,)
+    Source:   ONNX Conv-22; Karras et al. 2020, https://arxiv.org/abs/1912.04958
+
+    Attributes:
+        bias: b, or None where the node has none.
+        channels: M, None where that is not known before run time.
+        rank: of x, y and w.
+        weight: index of the input that holds w; None where no node makes it, which could take a scale.
+        why: what was seen of the weight.
+    """
+
+    bias: Array | None
+    channels: int | None
+    rank: int
+    weight: int | None
+    why: str

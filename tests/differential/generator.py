@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.differential import contrib, selected, unweighted, weighted, wrapped
+from tests.differential import contrib, runtime, selected, unweighted, weighted, wrapped
 from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, size, value_info
 
 BATCH = 2
@@ -76,7 +76,8 @@ def resampled(g: Builder, x: Tensor) -> Tensor | None:
 def quantized_product(g: Builder, _x: Tensor) -> Tensor | None:
     """An affine node behind a dynamically quantised product of one of the graph's inputs."""
     inputs = [tensor for tensor in g.tensors if tensor.name in g.inputs]
-    made = weighted.dynamic_product(g, g.pick(inputs)) if inputs else None
+    product = g.pick([weighted.dynamic_product, weighted.dynamic_product, runtime.shared_scales])
+    made = product(g, g.pick(inputs)) if inputs else None
     return None if made is None else g.pick([weighted.batch_norm, weighted.arithmetic])(g, made)
 
 
@@ -147,6 +148,7 @@ _ABSORBERS: tuple[_Step, ...] = (
     contrib.fused_attention,
     contrib.attention,
     contrib.multi_head_attention,
+    runtime.modulated_conv,
     contrib.trained_layer,
     wrapped.function,
     wrapped.loop,
@@ -235,6 +237,7 @@ STEPS: dict[_Step, int] = {
     contrib.fused_attention: 2,
     contrib.attention: 6,
     contrib.multi_head_attention: 4,
+    runtime.modulated_conv: 4,
     contrib.trained_layer: 5,
     contrib.quantized: 2,
     integers_of_an_input: 8,

@@ -76,11 +76,11 @@ def test_no_shape_is_told_of_a_factor_that_has_another():
     onnx.checker.check_model(onnx.shape_inference.infer_shapes(folded.model, strict_mode=True), full_check=True)
 
 
-@pytest.mark.parametrize("reader", ["product", "output", "body"])
-def test_scales_that_others_see_keep_their_values(reader):
+def read_twice(reader, *, bias=True):
+    """A product whose scales somebody else sees as well."""
     network = Network()
     quantized(network)
-    product(network, "ConvInteger", (4, 3, 3, 3), per_channel=False)
+    product(network, "ConvInteger", (4, 3, 3, 3), per_channel=False, bias=bias)
     batch_norm(network, SCALES["any"])
     outputs = {"y": ("n", 4, "h", "w")}
     if reader == "product":
@@ -99,11 +99,50 @@ def test_scales_that_others_see_keep_their_values(reader):
         network.constant("condition", True, "bool")
         network.node("If", ["condition"], "z", then_branch=bodies[0], else_branch=bodies[1])
         outputs["z"] = ()
-    model = network.model({"x": (2, 3, 6, 6)}, outputs)
-    folded = fold(model, affine=False)
-    assert folded.folds == ()
-    assert folded.batch_norms_left == 1
+    return network.model({"x": (2, 3, 6, 6)}, outputs)
+
+
+READERS = pytest.mark.parametrize("reader", ["product", "output", "body"])
+
+
+@READERS
+def test_scales_that_others_see_are_made_once_more(reader):
+    """A product of a few numbers takes the place of a BatchNorm of all."""
+    model = read_twice(reader)
+    folded = fold_and_compare(model, affine=False)
+    assert folded.batch_norms_left == 0
+    assert len(folded.model.graph.node) == len(model.graph.node)
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(folded.model, strict_mode=True), full_check=True)
     assert_equal_outputs(model, fold(model).model)
+
+
+@READERS
+def test_scales_are_not_made_once_more_where_an_addition_is_needed_too(reader):
+    model = read_twice(reader, bias=False)
+    folded = fold_and_compare(model, affine=False)
+    assert folded.folds == ()
+    assert folded.kept[0].refusals[0].evidence == "Mul has no bias, and 2 nodes would cost as much as what goes"
+    assert_equal_outputs(model, fold(model).model)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_products_that_share_their_scales(count):
+    network = Network()
+    quantized(network)
+    network.node("Mul", ["xs", network.constant("ws", 0.01)], "scales")
+    network.constant("wz", 128, "uint8")
+    outputs = [f"y{number}" for number in range(count)]
+    for name in outputs:
+        network.constant(f"{name}.w", network.random.integers(0, 256, size=(5, 4)), "uint8")
+        network.node("MatMulInteger", ["xq", f"{name}.w", "xz", "wz"], f"{name}.i")
+        network.node("Cast", [f"{name}.i"], f"{name}.f", to=onnx.TensorProto.FLOAT)
+        network.node("Mul", [f"{name}.f", "scales"], f"{name}.p")
+        network.node("Add", [f"{name}.p", network.weight(f"{name}.b", 4)], f"{name}.c")
+        network.batch_norm(f"{name}.c", name, 4)
+    model = network.model({"x": (3, 5)}, outputs)
+    folded = fold_and_compare(model)
+    assert folded.batch_norms_left == 0
+    assert len(folded.model.graph.node) == len(model.graph.node) - 1
 
 
 @ANY_SCALES

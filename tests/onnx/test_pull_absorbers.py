@@ -318,4 +318,4 @@ def test_two_products_would_cost_two_additions():
     network.node("Transpose", ["joined"], "turned", perm=[0, 2, 1])
     affine(network, "turned", "y", "BN", (2, 8, 5))
     model = network.model({"x": (2, 5, 3)}, ["y"])
-    assert_stuck(model, Reason.NO_BIAS, "y", "b1", evidence="2 additions would cost")
+    assert_stuck(model, Reason.NO_BIAS, "y", "b1", evidence="2 nodes would cost")

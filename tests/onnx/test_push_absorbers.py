@@ -277,7 +277,7 @@ def test_three_products_of_rank_3_would_need_three_additions():
     for name in ("q", "k", "v"):
         network.node("MatMul", ["v0", network.weight(f"w{name}", 4, 3)], name)
     model = network.model({"x": (2, 4, 5)}, ["q", "k", "v"])
-    assert_stuck(model, Reason.NO_BIAS, "normal", "q", downstream=True, evidence="3 additions")
+    assert_stuck(model, Reason.NO_BIAS, "normal", "q", downstream=True, evidence="3 nodes")
 
 
 @pytest.mark.parametrize("where", ["normal", "v0"])

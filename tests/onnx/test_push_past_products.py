@@ -60,7 +60,7 @@ def test_one_of_two_products_may_get_an_addition(added):
 def test_two_of_three_products_may_not():
     folded = fold(in_front_of_products(3, added=(1,)))
     assert folded.batch_norms_left == 1
-    evidence = "MatMul has no bias, and 2 additions would cost as much as what goes"
+    evidence = "MatMul has no bias, and 2 nodes would cost as much as what goes"
     assert evidence in {refusal.evidence for refusal in folded.kept[0].refusals}
 
 

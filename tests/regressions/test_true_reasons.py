@@ -33,7 +33,7 @@ def test_the_third_direction_has_its_reason_too():
     upstream, downstream, both, *_ = refusals(model)
     assert (upstream.reason, downstream.reason) == (Reason.SHIFT_CANNOT_PASS, Reason.OTHER_BRANCH)
     assert both.reason is Reason.NO_BIAS
-    assert both.evidence.startswith("with the scale in front and the shift behind, MatMul has no bias, and 2 additions")
+    assert both.evidence.startswith("with the scale in front and the shift behind, MatMul has no bias, and 2 nodes")
 
 
 def test_a_reason_that_is_that_of_the_direction_before_is_not_said_twice():

@@ -176,8 +176,8 @@ def test_a_parameter_that_the_caller_gives(parameter):
 
 def test_a_weight_that_is_computed():
     network = Network()
-    network.node("Mul", [network.weight("w", 3, 3, 1, 1), "given"], "scaled")
-    network.batch_norm(network.node("Conv", ["x", "scaled"], "c"), "y", 3)
+    network.node("Add", [network.weight("w", 3, 3, 1, 1), "given"], "moved")
+    network.batch_norm(network.node("Conv", ["x", "moved"], "c"), "y", 3)
     folded = fold_and_compare(network.model({"x": SHAPE, "given": [1]}, ["y"]))
     assert folded.reasons == [Reason.DYNAMIC_WEIGHT]
 

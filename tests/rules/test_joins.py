@@ -244,3 +244,24 @@ def test_a_scale_that_no_factor_has_would_make_one_grow():
         (wide,) = choice.values()
         assert isinstance(wide, Widening)
         assert wide.equals(places)
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 1)])
+def test_a_factor_that_others_read_too_is_made_anew_with_another_constant(shape, shifts):
+    """Of a number z, a constant c and numbers a: s * (a * (c z)) + t == a * ((s c) z) + t."""
+    random = np.random.default_rng(0)
+    x, z, constant = random.normal(size=(2, 4, 3)), 0.5, random.normal(size=shape)
+    node = Product((Operand(x.shape, 3), Operand((1, 1, 1), 0)), 3, takes_bias=True, constants={1: constant})
+    affine = per_channel([2.0, -3.0, 0.0, 1.0], random.normal(size=4) if shifts else 0.0, rank=3)
+    moved = pull(node, {0: affine})
+    assert moved.requirements == {}
+    bias = moved.meaning.bias if shifts else 0.0
+    left = affine.scale * (x * (constant * z)) + affine.shift
+    np.testing.assert_allclose(x * (moved.meaning.constants[1] * z) + bias, left, rtol=1e-12, atol=1e-12)
+
+
+def test_a_constant_of_a_factor_does_not_grow_beyond_it_and_the_scale():
+    node = Product((Operand((2, 4, 3), 3), Operand((1, 1, 1), 0)), 3, constants={1: np.arange(3.0).reshape(1, 1, 3)})
+    scale = Affine(np.arange(4.0).reshape(1, 4, 1), np.zeros((1, 1, 1)))
+    assert_refused(pull(node, {0: scale}), Reason.PARAMETER_GROWS, "a constant of 3 numbers would become one of 12")

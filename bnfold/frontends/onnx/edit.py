@@ -18,6 +18,8 @@ class OnnxEdit:
         op_type: what the operator becomes; "" leaves it.
         float_attributes: new values of float attributes, where the node has them.
         bias_behind: what an Add right behind the node adds; None where there is none.
+        copied: inputs that a copy of their own node shall make, by index: which input of the copy gets new values, and
+            these.
         widens_output: whether the node's first output gets another shape, which its readers broadcast as before.
         keeps_inputs: where it becomes another operator: how many inputs, from the first on, that has; None for all.
         requantized: other inputs of the DequantizeLinear nodes that make the node's parameters.
@@ -31,5 +33,6 @@ class OnnxEdit:
     bias_behind: NewParameter | None = None
     requantized: Sequence[Requantized] = ()
     attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)
+    copied: Mapping[int, tuple[int, NewParameter]] = field(default_factory=dict)
     widens_output: bool = False
     keeps_inputs: int | None = None

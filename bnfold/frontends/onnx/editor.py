@@ -5,6 +5,7 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
+from bnfold.errors import InternalError
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import set_float_attribute, set_int_attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
@@ -34,6 +35,8 @@ class ModelEditor:
             self._set_parameter(node, slot, edit.parameters[slot])
         for change in edit.requantized:
             self._requantize(node, change)
+        for slot, (changed, parameter) in edit.copied.items():
+            self._copy(node, slot, changed, parameter)
         if edit.keeps_inputs is not None:
             self._graph.trim(node, edit.keeps_inputs)
         if edit.bias_behind is not None:
@@ -62,6 +65,15 @@ class ModelEditor:
         value = self._graph.add_parameter(node, old)
         self._graph.connect(node, slot, value)
         self._store(value, parameter)
+
+    def _copy(self, reader: OnnxNode, slot: int, changed: int, parameter: NewParameter) -> None:
+        """Let an input be made by a node of its own, like the one that makes it, with another constant."""
+        made = reader.inputs[slot]
+        if made is None or made.producer is None:
+            raise InternalError(f"nothing makes input {slot} of {reader.label!r} that could be copied")
+        copy = self._graph.copy_for(reader, slot, made.producer, made)
+        self._set_parameter(copy, changed, parameter)
+        self._reshape_output(copy)
 
     def _requantize(self, reader: OnnxNode, change: Requantized) -> None:
         """Give a DequantizeLinear other inputs; one whose output somebody else sees keeps its own, and gets a copy."""

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from bnfold.affine import Array
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
 from bnfold.frontends.common.broadcasting import product_of, sum_of, with_leading_ones, with_rank_of
-from bnfold.frontends.common.parameters import new_operand, new_parameter, without_leading_ones
+from bnfold.frontends.common.parameters import NewParameter, new_operand, new_parameter, without_leading_ones
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.constant_ops import is_float
 from bnfold.frontends.onnx.edit import OnnxEdit
@@ -101,11 +102,34 @@ def encode_product(context: OnnxContext, meaning: AffineMap | BroadcastScale | P
 
 
 def _with_bias(context: OnnxContext, meaning: Product) -> OnnxEdit | Refusal:
-    if meaning.bias is None:
-        return edit_of(context, {})
-    linear = (value for value in context.node.inputs if value is not None and _is_linear(value))
-    dtype = tensor_dtype_to_np_dtype(next(linear).element_type)
-    return edit_of(context, {}, bias_behind=new_parameter(without_leading_ones(meaning.bias, 1), dtype))
+    behind = None
+    if meaning.bias is not None:
+        linear = (value for value in context.node.inputs if value is not None and _is_linear(value))
+        dtype = tensor_dtype_to_np_dtype(next(linear).element_type)
+        behind = new_parameter(without_leading_ones(meaning.bias, 1), dtype)
+    copied: dict[int, tuple[int, NewParameter]] = {}
+    for slot, values in meaning.constants.items():
+        factor, constant = _shared_factor(context, context.required(slot)) or (0, values)
+        if not np.array_equal(with_leading_ones(constant, meaning.rank), values):
+            own = new_parameter(without_leading_ones(values, constant.ndim), np.dtype(np.float32))
+            if isinstance(own, Refusal):
+                return own
+            copied[slot] = factor, own
+    edit = edit_of(context, {}, bias_behind=behind)
+    return edit if isinstance(edit, Refusal) else replace(edit, copied=copied)
+
+
+def _shared_factor(context: OnnxContext, value: OnnxValue) -> tuple[int, Array] | None:
+    """Where a tensor is made by a Mul with a constant, and read by others as well: the constant and its slot there."""
+    node = value.producer
+    if node is None or node.op != "Mul" or (len(value.value_readers) < 2 and not value.is_output):
+        return None
+    constants = {
+        slot: found
+        for slot, source in enumerate(node.inputs)
+        if source is not None and not isinstance(found := context.constants.read_exact(source), Refusal)
+    }
+    return next(iter(constants.items())) if len(constants) == 1 else None
 
 
 @FAMILY.operator(
@@ -117,7 +141,7 @@ def _with_bias(context: OnnxContext, meaning: Product) -> OnnxEdit | Refusal:
 def decode_mul(context: OnnxContext) -> AffineMap | BroadcastScale | Product:
     """Mul by a constant, on either side, or of two tensors. Source: ONNX Mul-7, -13, -14."""
     if joins_activations(context):
-        return product_of(_shapes(context, 2), takes_bias=any(map(_is_linear, map(context.required, (0, 1)))))
+        return _product(context)
     try:
         source, constant = _operands(context)
     except Undecodable as stop:
@@ -125,6 +149,20 @@ def decode_mul(context: OnnxContext) -> AffineMap | BroadcastScale | Product:
             raise
         return _broadcast_scale(context)
     return scaled(constant, source)
+
+
+def _product(context: OnnxContext) -> Product:
+    operands = [context.required(slot) for slot in (0, 1)]
+    product = product_of(_shapes(context, 2), takes_bias=any(map(_is_linear, operands)))
+    if not product.takes_bias:
+        return product
+    shared = {slot: _shared_factor(context, value) for slot, value in enumerate(operands)}
+    constants = {
+        slot: with_leading_ones(factor[1], product.rank)
+        for slot, factor in shared.items()
+        if factor is not None and factor[1].ndim <= product.rank and np.isfinite(factor[1]).all()
+    }
+    return replace(product, constants=constants)
 
 
 def _broadcast_scale(context: OnnxContext) -> BroadcastScale:

@@ -1,5 +1,8 @@
 """Conv, ConvTranspose and DeformConv, read as contractions with one layout of the weight."""
 
+from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
+
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
     ZEROS_PADDED,
@@ -11,22 +14,25 @@ from bnfold.frontends.common.convolutions import (
     stored_inputs_first,
     stored_outputs_first,
 )
-from bnfold.frontends.common.parameters import Layout, bias_per_channel
-from bnfold.frontends.common.undecodable import malformed
+from bnfold.frontends.common.parameters import Layout, bias_per_channel, new_parameter
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.edit import OnnxEdit
-from bnfold.frontends.onnx.graph import Traits
+from bnfold.frontends.onnx.graph import OnnxValue, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
+from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, parameter_for, weight_for
 from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.frontends.onnx.told_shapes import convolved, to_be_convolved, transpose_convolved
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, NoShift
+from bnfold.semantics import Contraction, NoShift, RuntimeConvolution
 from bnfold.window import Window
 
 FAMILY = Family()
 
+_BIAS = 2
+# Between what modulates a weight and the convolution there are a Reshape and a Transpose, if anything.
+_LONGEST_CHAIN = 10
 _ZEROS_BESIDE = NoShift("places beside the image count as zeros")
 
 
@@ -41,7 +47,19 @@ def encode_convolution(layout: Layout, *, bias_slot: int = 2) -> Encode:
     return encode
 
 
-encode_conv = encode_convolution(stored_outputs_first)
+encode_contraction = encode_convolution(stored_outputs_first)
+
+
+def encode_conv(context: OnnxContext, meaning: Contraction | RuntimeConvolution) -> OnnxEdit | Refusal:
+    """As a contraction, or the bias alone."""
+    if isinstance(meaning, Contraction):
+        return encode_contraction(context, meaning)
+    if meaning.bias is None:
+        return edit_of(context, {})
+    if context.node.has_input(_BIAS):
+        return edit_of(context, {_BIAS: parameter_for(context, _BIAS, meaning.bias)})
+    dtype = tensor_dtype_to_np_dtype(context.required(0).element_type)
+    return edit_of(context, {_BIAS: new_parameter(meaning.bias, dtype)})
 
 
 @FAMILY.operator(
@@ -50,8 +68,44 @@ encode_conv = encode_convolution(stored_outputs_first)
     encode=encode_conv,
     traits=Traits(tell_output_shape=convolved, tell_input_shape=to_be_convolved),
 )
-def decode_conv(context: OnnxContext) -> Contraction:
-    """Conv: weight (M, C / group, *kernel), bias (M,). Source: ONNX Conv-1, -11, -22."""
+def decode_conv(context: OnnxContext) -> Contraction | RuntimeConvolution:
+    """Conv with a weight of the file, or one that is computed at run time. Source: ONNX Conv-1, -11, -22."""
+    try:
+        return read_conv(context)
+    except Undecodable as stop:
+        if stop.opaque.reason is not Reason.DYNAMIC_WEIGHT:
+            raise
+        meaning = _runtime_convolution(context, stop.opaque.evidence)
+        if meaning is None:
+            raise
+        return meaning
+
+
+def _runtime_convolution(context: OnnxContext, why: str) -> RuntimeConvolution | None:
+    """A Conv whose weight is computed; None where too little is known of it."""
+    weight, element_type = context.required(1), context.required(0).element_type
+    if weight.shape is None or len(weight.shape) < 3 or element_type == TensorProto.UNDEFINED:
+        return None
+    bias = context.optional_parameter(_BIAS, dynamic=Reason.DYNAMIC_BIAS)
+    channels = weight.shape[0] if bias is None else bias.size
+    known = channels if isinstance(channels, int) else None
+    return RuntimeConvolution(bias, known, len(weight.shape), 1 if _is_multiplied(weight) else None, why)
+
+
+def _is_multiplied(value: OnnxValue) -> bool:
+    """Whether a tensor comes out of a multiplication, with each number of it made of one of its result."""
+    for _ in range(_LONGEST_CHAIN):
+        node = value.producer
+        if node is None or not node.traits.per_number or node.inputs[0] is None:
+            return False
+        if node.traits.multiplies:
+            return not node.is_batch_norm  # whose channels are on another axis
+        value = node.inputs[0]
+    return False
+
+
+def read_conv(context: OnnxContext) -> Contraction:
+    """Conv: weight (M, C / group, *kernel), bias (M,)."""
     weight = outputs_first(*stored_convolution(context))
     window = read_window(context.node, weight.shape[3:])
     return _convolution(context, weight, ZEROS_PADDED if pads(context, weight) else None, window)

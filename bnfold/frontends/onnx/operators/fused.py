@@ -11,7 +11,7 @@ from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
 from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.convolutions import decode_conv, encode_conv, pads, stored_convolution
+from bnfold.frontends.onnx.operators.convolutions import encode_contraction, pads, read_conv, stored_convolution
 from bnfold.frontends.onnx.operators.products import decode_gemm, encode_gemm
 from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
@@ -42,12 +42,12 @@ def _fused(encode: Encode) -> Encode:
     "FusedConv",
     (1,),
     domain=_DOMAIN,
-    encode=_fused(encode_conv),
+    encode=_fused(encode_contraction),
     traits=Traits(tell_output_shape=convolved, tell_input_shape=to_be_convolved, type_of_input=0),
 )
 def decode_fused_conv(context: OnnxContext) -> FusedContraction:
     """FusedConv: f(Conv(x, w, b) + z), with b, z and f optional. Source: com.microsoft FusedConv-1."""
-    contraction = decode_conv(context)
+    contraction = read_conv(context)
     return FusedContraction(contraction, _activation_of_conv(context, contraction.output_rank), _addend(context))
 
 
@@ -75,7 +75,7 @@ def _convolved_at_the_end(node: OnnxNode) -> Shape | None:
 _AT_THE_END = Traits(tell_output_shape=_convolved_at_the_end, tell_input_shape=to_be_convolved, type_of_input=0)
 
 
-@FAMILY.operator("NhwcFusedConv", (1,), domain=_DOMAIN, encode=_fused(encode_conv), traits=_AT_THE_END)
+@FAMILY.operator("NhwcFusedConv", (1,), domain=_DOMAIN, encode=_fused(encode_contraction), traits=_AT_THE_END)
 def decode_nhwc_fused_conv(context: OnnxContext) -> FusedContraction:
     """NhwcFusedConv: as FusedConv, with the channels of x, y and z on the last axis, and the weight of a Conv.
 

@@ -79,6 +79,9 @@ class _Integers:
         """A bias beside an integer weight takes the weight's factors: runtimes multiply the scales of input and weight
         to get that of the bias. What is left of the shift is added behind the node.
         """
+        weight = self._node.inputs[1]
+        if weight is None or not self._constants.is_fixed(weight):
+            return _no_shift(quantized)
         old = self._constants.require_exact(self._node.inputs[_BIAS])
         factors = np.ravel(self.changes[0].factors) if self.changes else np.ones(1)
         if factors.size not in (1, old.size) or attribute(self._node, "beta", 1.0) != 1.0:

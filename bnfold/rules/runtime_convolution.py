@@ -1,0 +1,64 @@
+"""A convolution whose weight is computed at run time: its bias takes a shift, and its weight may take a scale."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from bnfold.affine import Affine
+from bnfold.refusal import Reason, Refusal
+from bnfold.rules.moves import Moved
+from bnfold.semantics import RuntimeConvolution
+
+_CHANNELS = 1
+
+
+def pull_through_runtime_convolution(node: RuntimeConvolution, affine: Affine) -> Moved | Refusal:
+    """A scale behind such a convolution goes to what makes its weight, a shift into its bias.
+
+    Before::  w, x -- convolve + b -- affine(s, t) -- y
+    After::   w -- scale s; w, x -- convolve + (s * b + t) -- y
+    Law:      s * (w x + b) + t == (s * w) x + (s * b + t)
+    Shapes:   y: (N, M, *places); w: (M, I, *kernel); b, s, t: (M,)
+    Refuses:  DYNAMIC_WEIGHT: there is a scale, and w comes from outside;
+              WRONG_AXIS: the map varies along another axis than that of the channels, or not by as many as w has;
+              UNKNOWN_SHAPE: how many there are is not known before run time; NOT_FINITE: b holds NaN or infinity;
+              OVERFLOW: the bias exceeds float64
+    Source:   ONNX Conv-22
+    """
+    if affine.has_scale and node.weight is None:
+        return Refusal(Reason.DYNAMIC_WEIGHT, node.why)
+    vectors = affine.along(_CHANNELS)
+    if vectors is None:
+        wrong = [axis for axis in affine.varying_axes if axis != _CHANNELS]
+        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, the channels are on axis {_CHANNELS}")
+    if node.channels is not None and not vectors.fits(node.channels):
+        found = max(vectors.scale.size, vectors.shift.size)
+        return Refusal(Reason.WRONG_AXIS, f"the map has {found} channels, the weight makes {node.channels}")
+    behind = None
+    if affine.has_shift or node.bias is not None:
+        if node.channels is None:
+            return Refusal(Reason.UNKNOWN_SHAPE, "how many channels the weight makes is not known before run time")
+        if node.bias is not None and not np.isfinite(node.bias).all():
+            return Refusal(Reason.NOT_FINITE, "the bias holds NaN or infinity before anything is folded")
+        bias = vectors.scale * (0.0 if node.bias is None else node.bias) + vectors.shift
+        if not np.isfinite(bias).all():
+            return Refusal(Reason.OVERFLOW, "the bias exceeds the largest float64")
+        behind = replace(node, bias=np.broadcast_to(bias, (node.channels,)).copy())
+    if not affine.has_scale or node.weight is None:
+        return Moved(behind)
+    scale = vectors.scale.reshape(-1, *(1,) * (node.rank - 1))
+    return Moved(behind, {node.weight: Affine(scale, np.zeros((1,) * node.rank))})
+
+
+def push_through_runtime_convolution(node: RuntimeConvolution, _inputs: Mapping[int, Affine]) -> Refusal:
+    """What is in front of it meets numbers that are not known.
+
+    Before::  x -- map -- convolve with w -- y
+    After::   no other
+    Law:      w (s * x + t) is w' x + w t only where w can be changed
+    Shapes:   any
+    Refuses:  DYNAMIC_WEIGHT: always
+    Source:   ONNX Conv-22
+    """
+    return Refusal(Reason.DYNAMIC_WEIGHT, node.why)

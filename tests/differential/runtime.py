@@ -1,0 +1,42 @@
+"""Random products of which a factor is known at run time alone: weights that are modulated, scales that are shared.
+
+Each function adds nodes behind a tensor and returns the result, or None where its operator does not fit.
+"""
+
+from tests.differential.builder import Builder, Tensor
+
+_BATCH = 2
+
+
+def modulated_conv(g: Builder, x: Tensor) -> Tensor | None:
+    """A pointwise convolution whose weight is multiplied with numbers of an input of its own, or is that input."""
+    if x.rank != 4 or x.dtype == "float64":
+        return None
+    channels, outputs = x.shape[1], _BATCH  # inputs begin with it
+    style = g.input(x.dtype, (outputs, channels, 1, 1))
+    weight = style
+    if g.chance(0.8):
+        weight = g.name("c")
+        g.node("Mul", [g.weight(x.dtype, (outputs, channels, 1, 1), 3 * channels), style], [weight])
+    bias = [g.vector(x.dtype, (outputs,))] if g.chance(0.4) else []
+    return g.add("Conv", [x, weight, *bias], (x.shape[0], outputs, *x.shape[2:]), along=1)
+
+
+def shared_scales(g: Builder, x: Tensor) -> Tensor | None:
+    """Two dynamically quantised products of one input, with one product of scales; each has a bias in most cases."""
+    if x.rank != 2 or x.dtype != "float32" or g.opset < 11 or x.name not in g.inputs:
+        return None
+    names = [g.name("c") for _ in range(4)]
+    g.node("DynamicQuantizeLinear", [x.name], names[:3])
+    g.node("Mul", [names[1], g.constant(g.random.uniform(0.3, 2.0) / 200, "float32")], [names[3]])
+    made = []
+    for _ in range(2):
+        outputs, inner = g.between(1, 5), [g.name("c") for _ in range(2)]
+        weight = g.constant(g.random.integers(0, 256, size=(x.shape[1], outputs)), "uint8")
+        g.node("MatMulInteger", [names[0], weight, names[2], g.constant(128, "uint8")], [inner[0]])
+        g.node("Cast", [inner[0]], [inner[1]], to=1)
+        result = Tensor(g.name("t"), (x.shape[0], outputs), "float32", 1)
+        g.node("Mul", [inner[1], names[3]], [result.name])
+        g.keep(result)
+        made.append(g.add("Add", [result, g.vector("float32", (outputs,))], result.shape) if g.chance(0.8) else result)
+    return g.pick(made)
