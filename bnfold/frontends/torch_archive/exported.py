@@ -265,7 +265,8 @@ def _tensors(name: str, saved: Saved) -> dict[str, StoredTensor]:
 def _payload(path: str, tensor: StoredTensor) -> dict[str, Any]:
     from torch._export.serde.serialize import _TORCH_TO_SERIALIZE_DTYPE
 
-    dtype = _TORCH_TO_SERIALIZE_DTYPE.get(getattr(torch, tensor.dtype, None))  # type: ignore[arg-type]
+    known = getattr(torch, tensor.dtype, None)
+    dtype = _TORCH_TO_SERIALIZE_DTYPE.get(known) if isinstance(known, torch.dtype) else None
     if dtype is None:
         raise UnsupportedModelError(f"holds a weight of the type {tensor.dtype}, which torch.export does not write")
     numbers: Callable[[Iterable[int]], list[dict[str, int]]] = lambda values: [{"as_int": value} for value in values]  # noqa: E731

@@ -7,6 +7,7 @@ out. So numbers are bounded by their bits, polynomials by degree and number of t
 
 import ast
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from bnfold.errors import UnsupportedModelError
@@ -244,8 +245,8 @@ def _none() -> _Extent:
     raise _NotPlainError
 
 
-def _is_precise(values: object) -> bool:
-    return all(type(value) is int and 0 < value <= 64 for value in values)  # type: ignore[attr-defined]
+def _is_precise(values: Iterable[object]) -> bool:
+    return all(isinstance(value, int) and type(value) is int and 0 < value <= 64 for value in values)
 
 
 def _only_assumes(keywords: list[ast.keyword]) -> bool:

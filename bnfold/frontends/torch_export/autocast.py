@@ -6,7 +6,7 @@ Source: aten/src/ATen/autocast_mode.h, aten/src/ATen/autocast_mode.cpp
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -28,12 +28,12 @@ def region_in(call: Call, around: Region) -> Region:
         call: of a wrapper.
         around: what holds where it stands.
     """
-    if not _is_autocast(call):
+    autocast = _autocast_of(call)
+    if autocast is None:
         return around
-    device, dtype, enabled, *_ = call.node.args
-    kind = str(device)
+    kind = autocast.device
     others = {known: held for known, held in around.items() if known != kind}
-    return {**others, kind: dtype or torch.get_autocast_dtype(kind)} if enabled else others  # type: ignore[dict-item]
+    return {**others, kind: autocast.dtype or torch.get_autocast_dtype(kind)} if autocast.enabled else others
 
 
 def computes_in(node: fx.Node, op: str, region: Region) -> torch.dtype | None:
@@ -62,19 +62,37 @@ def is_truthful(graph: fx.Graph, region: Region) -> bool:
 @contextmanager
 def within(call: Call) -> Iterator[None]:
     """The autocast region that a body runs in."""
-    if not _is_autocast(call):
+    autocast = _autocast_of(call)
+    if autocast is None:
         yield
         return
-    device, dtype, enabled, cached, *_ = call.node.args
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a device that is not there
-        region: Any = torch.autocast(str(device), dtype, bool(enabled), cached)  # type: ignore[arg-type]
+        region: Any = torch.autocast(autocast.device, autocast.dtype, autocast.enabled, autocast.caches)
     with region:
         yield
 
 
-def _is_autocast(call: Call) -> bool:
-    return getattr(call.node.target, "__name__", "") == "wrap_with_autocast"
+class _Autocast(NamedTuple):
+    """The arguments of torch.autocast."""
+
+    device: str
+    dtype: torch.dtype | None
+    enabled: bool
+    caches: bool | None
+
+
+def _autocast_of(call: Call) -> _Autocast | None:
+    """The arguments of a wrapper that is a region of torch.autocast; None of all others."""
+    if getattr(call.node.target, "__name__", "") != "wrap_with_autocast":
+        return None
+    device, dtype, enabled, caches, *_ = call.node.args
+    return _Autocast(
+        str(device),
+        dtype if isinstance(dtype, torch.dtype) else None,
+        bool(enabled),
+        None if caches is None else bool(caches),
+    )
 
 
 def conversion(source: Any, dtype: torch.dtype) -> dict[str, Any]:  # noqa: ANN401 - a value

@@ -93,7 +93,7 @@ class Call:
         found = []
         for place, is_fixed in self.spelling.groups:
             given = self.node.args[place:] if self.spelling.is_spread else self.node.args[place]
-            found += [Operand(argument, is_fixed) for argument in given]  # type: ignore[union-attr]
+            found += [Operand(argument, is_fixed) for argument in given] if isinstance(given, (list, tuple)) else []
         return found
 
     def pairs(self, body: fx.Graph) -> list[tuple[fx.Node, Operand]]:

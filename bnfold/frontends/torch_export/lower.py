@@ -1,7 +1,7 @@
 """From the journal of a neutral graph to a new ExportedProgram. The old one and its module stay as they are."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -246,8 +246,7 @@ def _overload(op: str, arguments: dict[str, Any], old: Any) -> torch._ops.OpOver
 
 def _assign(node: fx.Node, name: str, argument: Any) -> None:  # noqa: ANN401 - whatever fx holds
     """Set an argument by its name in the schema."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    place = next(place for place, entry in enumerate(schema) if entry.name == name)
+    schema, place = _place_of(node, name)
     if schema[place].kwarg_only or name in node.kwargs:
         if argument == schema[place].default_value and name not in node.kwargs:
             return
@@ -262,6 +261,13 @@ def _assign(node: fx.Node, name: str, argument: Any) -> None:  # noqa: ANN401 - 
 
 def _argument_of(node: fx.Node, name: str) -> Any:  # noqa: ANN401 - whatever fx holds
     """An argument by its name in the schema; it is written out in the call."""
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
-    place = next(place for place, entry in enumerate(schema) if entry.name == name)
+    _, place = _place_of(node, name)
     return node.args[place] if place < len(node.args) else node.kwargs[name]
+
+
+def _place_of(node: fx.Node, name: str) -> tuple[Sequence[torch.Argument], int]:
+    """The arguments of an operator's schema, and which of them has this name."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        raise InternalError(f"{node.name!r} calls no operator of torch")
+    schema = node.target._schema.arguments
+    return schema, next(place for place, entry in enumerate(schema) if entry.name == name)

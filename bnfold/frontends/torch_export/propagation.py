@@ -81,10 +81,10 @@ def _result(node: fx.Node) -> Any:  # noqa: ANN401 - whatever the operator makes
 def _run(node: fx.Node) -> Any:  # noqa: ANN401 - whatever the operator makes
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
     modes = [value.fake_mode for value in _tensors(args) if hasattr(value, "fake_mode")]
-    if not modes:
+    if not modes or not callable(node.target):
         return node.meta.get("val")
     with torch.no_grad(), modes[0]:
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+        return node.target(*args, **kwargs)
 
 
 def _same(before: Any, after: Any) -> bool:  # noqa: ANN401 - whatever operators make

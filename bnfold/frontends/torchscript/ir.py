@@ -154,11 +154,13 @@ def tensors_in(held: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401 - whatever 
 def parameter_name(owner: ModuleObject, held: object) -> str:
     """The parameter of a module that is this tensor, from the same memory on; "" where there is none."""
     parameters: Any = torch._C.ParameterDict(owner)
-    for name, tensor in parameters.items() if isinstance(held, torch.Tensor) else ():
+    if not isinstance(held, torch.Tensor):
+        return ""
+    for name, tensor in parameters.items():
         if tensor is held or (
             tensor.numel()
             and (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-            == (held.data_ptr(), held.shape, held.stride(), held.dtype)  # type: ignore[attr-defined]
+            == (held.data_ptr(), held.shape, held.stride(), held.dtype)
         ):
             return str(name)
     return ""
