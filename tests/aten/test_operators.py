@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from bnfold.frontends.aten.constants import AtenConstants  # noqa: E402
 from bnfold.frontends.aten.graph import AtenGraph  # noqa: E402
 from bnfold.frontends.aten.node import AtenNode, AtenValue  # noqa: E402
 from bnfold.frontends.aten.operators.commuting import decode_nonlinear  # noqa: E402
+from bnfold.frontends.aten.operators.family import Known  # noqa: E402
 from bnfold.frontends.aten.operators.movement import decode_dropout  # noqa: E402
 from bnfold.frontends.aten.operators.row import AtenOperator  # noqa: E402
 from bnfold.frontends.aten.operators.table import OPERATORS, operator_of  # noqa: E402
@@ -42,6 +44,10 @@ def test_no_operator_has_two_rows():
     families = [getattr(module, "FAMILY", None) for module in torch_frontends()]
     rows = [row.name for family in families if family is not None for row in family.operators]
     assert sorted(rows) == sorted(OPERATORS)
+
+
+def test_a_row_may_say_whatever_is_known_of_an_operator():
+    assert set(Known.__annotations__) == {entry.name for entry in fields(AtenOperator)} - {"name", "decode"}
 
 
 def test_every_row_is_of_an_operator_that_exists():

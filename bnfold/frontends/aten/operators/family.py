@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.node import AtenNode
+from bnfold.frontends.aten.operators.accepted_shapes import Takes
 from bnfold.frontends.aten.operators.call import AtenCall
-from bnfold.frontends.aten.operators.row import AtenOperator
+from bnfold.frontends.aten.operators.row import AtenOperator, Keeps
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Decoder: TypeAlias = Callable[[AtenCall], Meaning]
 Encoder: TypeAlias = Callable[[AtenCall, Any], AtenEdit | Refusal]
@@ -19,6 +23,25 @@ Undo: TypeAlias = Callable[[AtenNode, Array], Array | None]
 """From new values of a result to those of the first input; None where there are none."""
 
 _Decoder = TypeVar("_Decoder", bound=Decoder)
+
+
+class Known(TypedDict, total=False):
+    """What a row may say beside its decoder: the attributes of `AtenOperator`."""
+
+    encode: Encoder
+    undo: Undo
+    rounds: bool
+    evaluate: Callable[..., object]
+    has_no_values: bool
+    looks_at_form_of: frozenset[str]
+    is_batch_norm: bool
+    trains_by: str
+    changes_no_values: bool
+    may_return_input: bool
+    depends_on_strides: bool
+    converts_in_autocast: bool
+    keeps: Keeps
+    takes: Takes
 
 
 class AtenFamily:
@@ -31,12 +54,12 @@ class AtenFamily:
     def __init__(self) -> None:
         self.operators: list[AtenOperator] = []
 
-    def operator(self, *names: str, **known: Any) -> Callable[[_Decoder], _Decoder]:  # noqa: ANN401 - of `AtenOperator`
+    def operator(self, *names: str, **known: "Unpack[Known]") -> Callable[[_Decoder], _Decoder]:
         """Declare the operators that the decorated function decodes.
 
         Args:
             names: without namespace.
-            known: what is known of all of them, as the attributes of `AtenOperator`.
+            known: what is known of all of them.
         """
 
         def declare(decode: _Decoder) -> _Decoder:
@@ -45,7 +68,7 @@ class AtenFamily:
 
         return declare
 
-    def without_decoder(self, *names: str, **known: Any) -> None:  # noqa: ANN401 - of `AtenOperator`
+    def without_decoder(self, *names: str, **known: "Unpack[Known]") -> None:
         """Declare operators that no rule reads.
 
         Args:
