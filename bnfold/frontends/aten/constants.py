@@ -3,7 +3,7 @@
 Those are evaluated by torch itself, in the types of the program: a fold starts from the numbers that it computes with.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -14,6 +14,7 @@ from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue
 from bnfold.frontends.aten.registry import is_determined
+from bnfold.frontends.common.evaluation import in_order_of_evaluation
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Reason, Refusal
 
@@ -51,7 +52,7 @@ class AtenConstants:
             QUANTIZED where it is stored as integers.
         """
         known: dict[AtenValue, _Held] = {}
-        for step in _in_order_of_evaluation(value, self._settled):
+        for step in in_order_of_evaluation(value, self._settled, _sources):
             known[step] = self._settled[step] if step in self._settled else self._evaluate(step, known)
             if isinstance(known[step], Refusal) or step.parameter is None:
                 self._settled[step] = known[step]
@@ -174,18 +175,9 @@ def _made_of(value: AtenValue) -> list[AtenValue]:
     return list(found)
 
 
-def _in_order_of_evaluation(value: AtenValue, settled: Container[AtenValue]) -> list[AtenValue]:
-    """The tensors that `value` is made of, each after its own sources. Not recursive: chains can be long."""
-    order: dict[AtenValue, None] = {}
-    waiting = [value]
-    while waiting:
-        node = None if waiting[-1] in settled else waiting[-1].producer
-        unknown = [source for source in node.inputs if source not in order] if node and _makes_constant(node) else []
-        if unknown:
-            waiting += unknown
-        else:
-            order[waiting.pop()] = None
-    return list(order)
+def _sources(value: AtenValue) -> list[AtenValue]:
+    """The tensors from which a constant is computed."""
+    return value.producer.inputs if value.producer is not None and _makes_constant(value.producer) else []
 
 
 def _run(node: AtenNode, known: "Mapping[AtenValue, _Held]", place: int) -> Any:  # noqa: ANN401 - a tensor, or numbers

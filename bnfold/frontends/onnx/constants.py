@@ -1,6 +1,6 @@
 """Tensors whose values the file fixes: initializers, Constant nodes, and what simple operators make of them."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import onnx
 import onnx.helper
 
 from bnfold.errors import InternalError
+from bnfold.frontends.common.evaluation import in_order_of_evaluation
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.attributes import ReferenceAttributeError, attribute
 from bnfold.frontends.onnx.computed import can_compute, compute
@@ -113,7 +114,7 @@ class OnnxConstants:
         if refusal is not None:
             return refusal
         known: dict[OnnxValue, AnyArray | Refusal] = {}
-        for step in _in_order_of_evaluation(value, self._computed):
+        for step in in_order_of_evaluation(value, self._computed, _sources):
             found = self._computed[step] if step in self._computed else self._evaluate(step, known)
             if isinstance(found, Refusal):
                 self._dynamic[step] = found
@@ -122,7 +123,7 @@ class OnnxConstants:
 
     def numbers_stored(self, value: OnnxValue) -> int:
         """How many numbers the file stores to say a constant; a ConstantOfShape says as many as it has with one."""
-        sources = [step for step in _in_order_of_evaluation(value, self._changed) if self._is_stored(step)]
+        sources = [step for step in in_order_of_evaluation(value, self._changed, _sources) if self._is_stored(step)]
         return sum(self.require(source).size for source in sources)
 
     def _is_stored(self, value: OnnxValue) -> bool:
@@ -135,7 +136,7 @@ class OnnxConstants:
 
     def _why_dynamic(self, value: OnnxValue) -> Refusal | None:
         """Why a tensor is no constant, without a look at any values; None if it is one, as far as that tells."""
-        for step in _in_order_of_evaluation(value, self._dynamic):
+        for step in in_order_of_evaluation(value, self._dynamic, _sources):
             if step not in self._dynamic:
                 self._dynamic[step] = self._why_itself(step)
         return self._dynamic[value]
@@ -146,7 +147,7 @@ class OnnxConstants:
             return self._why_not_stored(value)
         if not _makes_constant(node):
             return _computed(value, node)
-        dynamic = next((refusal for source in _sources(node) if (refusal := self._dynamic[source]) is not None), None)
+        dynamic = next((refusal for source in _sources(value) if (refusal := self._dynamic[source]) is not None), None)
         return dynamic if dynamic is None or node.traits.evaluate is not None else _computed(value, node)
 
     def _why_not_stored(self, value: OnnxValue) -> Refusal | None:
@@ -170,7 +171,7 @@ class OnnxConstants:
         if node is None:
             return _required(value, None if value.initializer is None else self._store.read(value.initializer))
         operands = []
-        for source in _sources(node):
+        for source in _sources(value):
             operand = known[source]
             if isinstance(operand, Refusal):
                 return operand
@@ -223,23 +224,10 @@ def _makes_constant(node: OnnxNode) -> bool:
     return traits.holds_values or traits.evaluate is not None or can_compute(node)
 
 
-def _in_order_of_evaluation(value: OnnxValue, settled: Container[OnnxValue]) -> list[OnnxValue]:
-    """The tensors that `value` is made of, each after its own sources. Not recursive: chains can be long."""
-    order: dict[OnnxValue, None] = {}
-    waiting = [value]
-    while waiting:
-        node = None if waiting[-1] in settled else waiting[-1].producer
-        unknown = [source for source in _sources(node) if source not in order] if node else []
-        if unknown:
-            waiting += unknown
-        else:
-            order[waiting.pop()] = None
-    return list(order)
-
-
-def _sources(node: OnnxNode) -> list[OnnxValue]:
-    """The tensors whose values a constant made by this node depends on."""
-    if not _makes_constant(node):
+def _sources(value: OnnxValue) -> list[OnnxValue]:
+    """The tensors on whose values a computed constant depends."""
+    node = value.producer
+    if node is None or not _makes_constant(node):
         return []
     return [source for slot, source in enumerate(node.inputs) if source is not None and node.reads_values_of(slot)]
 
