@@ -77,7 +77,7 @@ class PartPair:
         begin = [leaf for leaf in pytree.tree_leaves(list(self.seen)) if isinstance(leaf, np.ndarray)]
         crop = crop_of(self._nodes, self.seen)
         comparator = self._comparator(taken)
-        if crop.side is not None:
+        if crop.any_samples:
             with suppress(RuntimeError):  # too small after all
                 return self._on_probes(comparator, begin, crop, quick=quick)
             crop = Crop()
@@ -96,10 +96,9 @@ class PartPair:
             if _excess(worst) > 1:
                 return worst
         stored = zip(self.changed, comparator.stored[1], strict=True)
+        shows_singles = any(changed and is_narrow(held) for changed, held in stored)
         free = {name: array for name, array in seen.items() if probes.is_free(name, array) and array.size}
-        for probe in (
-            probes.impulses(free, crop) if any(changed and is_narrow(held) for changed, held in stored) else ()
-        ):
+        for probe in probes.impulses(free, crop) if shows_singles else ():
             for height in (1, -1):
                 given = [height * probe.values[name] if name in free else array for name, array in seen.items()]
                 worst = max(worst, (comparator.compare_singles(given), probe.where), key=_excess)
@@ -140,7 +139,7 @@ def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or wh
 
 def _run(
     function: Function, seen: Sequence[Any], places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]
-) -> Any:  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - whatever a part makes
     """Run a part on copies: it may write to what it is given. All that is no array stays what was seen."""
     beat()
     leaves, structure = pytree.tree_flatten(list(seen))
