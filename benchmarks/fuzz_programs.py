@@ -9,6 +9,7 @@ import json
 import pickletools
 import random
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from tests.attacks.zips import Raw, archive
 _IMAGE = "x=2,3,8,8"
 _SHAPES = {"branches.pt": "x=2,4,8,8", "enumeration.pt": _IMAGE, "structured.pt": _IMAGE, "quantized.pt": _IMAGE}
 """Of scripts, which do not say it themselves."""
+_VALUES = (0.0, -0.0, 1.0, -1.0, 1e-40, 1e-30, 1e30, 3e38, float("inf"), float("-inf"), float("nan"), 0.125)
 
 
 def make_bases(folder: Path) -> None:
@@ -99,14 +101,14 @@ def case(seed: int, bases: Path) -> Program:
     shape = ("--shape", _SHAPES[base.name]) if base.name in _SHAPES else ()
     data = base.read_bytes()
     way = rng.random()
-    if way < 0.1:
+    if way < 0.04:
         data = mutate_bytes(data, rng)
     else:
         entries = _entries(data)
-        if way < 0.9:
+        if way < 0.92:
             for _ in range(rng.choice([1, 1, 1, 2, 4])):
                 _mutate_part(entries, rng)
-        if way > 0.75:
+        if way > 0.86:
             _mutate_entries(entries, rng)
         data = archive(entries)
     return Program(f"model{base.suffix}", data, shape)
@@ -168,14 +170,19 @@ def _mutation_of(name: str) -> Callable[[bytes, random.Random], bytes]:
 
 
 def _mutate_data(data: bytes, rng: random.Random) -> bytes:
-    match rng.randrange(4):
+    """Numbers of a storage, mostly as many as before; an empty one gets some."""
+    match rng.randrange(12):
         case 0:
             return data[: rng.randrange(len(data) + 1)]
         case 1:
             return data + bytes(rng.choice([1, 4, 4096]))
         case 2:
             return rng.choice(TEXTS).encode()
-    return mutate_bytes(data, rng)
+    changed = bytearray(data or b"\0")
+    for _ in range(rng.choice([1, 4, 16])):
+        place = rng.randrange(len(changed))
+        changed[place : place + 4] = struct.pack("<f", rng.choice(_VALUES))[: len(changed) - place]
+    return bytes(changed)
 
 
 def mutate_json(data: bytes, rng: random.Random) -> bytes:
@@ -214,25 +221,39 @@ def _places(tree: object) -> Iterator[tuple[Any, Any]]:
 
 
 def mutate_pickle(data: bytes, rng: random.Random) -> bytes:
-    """Take out, double or exchange instructions of a pickle, or change its bytes."""
+    """Change a number or a text of a pickle; take out, double or exchange its instructions; or change its bytes."""
     try:
         starts = [place for _, _, place in pickletools.genops(data) if place is not None]
     except Exception:  # changed before: whatever pickletools makes of that
         starts = []
-    if len(starts) < 2 or rng.random() < 0.4:
+    if len(starts) < 2 or rng.random() < 0.1:
         return mutate_bytes(data, rng)
     pieces = [data[start:stop] for start, stop in zip(starts, [*starts[1:], len(data)], strict=True)]
     place, other = rng.randrange(len(pieces)), rng.randrange(len(pieces))
-    match rng.randrange(4):
+    match rng.randrange(8):
         case 0:
             del pieces[place : place + rng.choice([1, 1, 3])]
         case 1:
             pieces[place:place] = [pieces[place]] * rng.choice([1, 1, 1000])
         case 2:
             pieces[place], pieces[other] = pieces[other], pieces[place]
-        case _:
+        case 3:
             pieces[place] = pieces[other]
+        case _:
+            _mutate_value(pieces, rng)
     return b"".join(pieces)
+
+
+def _mutate_value(pieces: list[bytes], rng: random.Random) -> None:
+    """Change an argument of one instruction, so that the pickle is still one."""
+    texts, numbers = ([index for index, piece in enumerate(pieces) if piece[:1] in kinds] for kinds in (b"X", b"KMJ"))
+    if texts and (rng.random() < 0.5 or not numbers):
+        place = rng.choice(texts)
+        text = rng.choice([pieces[rng.choice(texts)][5:], rng.choice(TEXTS).encode(), pieces[place][5:] * 2])
+        pieces[place] = b"X" + struct.pack("<I", len(text)) + text
+    elif numbers:
+        number = rng.choice([*NUMBERS, *range(6)])
+        pieces[rng.choice(numbers)] = b"J" + struct.pack("<i", max(min(number, 2**31 - 1), -(2**31)))
 
 
 def mutate_code(data: bytes, rng: random.Random) -> bytes:
