@@ -14,7 +14,7 @@ _ENDINGS = {
     "SIGTERM": (ExitCode.TERMINATED, "terminated"),
     "SIGHUP": (ExitCode.HUNG_UP, "hung up"),
 }
-_REMINDER = 0.5  # seconds
+_REMINDER = 0.05  # seconds
 
 
 class Stopped(BaseException):
@@ -33,7 +33,8 @@ class Stopped(BaseException):
 def stopped_by_signals() -> Iterator[None]:
     """Inside, SIGINT, SIGTERM and SIGHUP raise `Stopped`, the first of them once: what follows is cleaning up.
 
-    A second SIGINT comes from somebody who does not want to wait, and raises again. A signal that whoever started the
+    One that comes during an import is raised behind it: numpy can crash where its own import is cut off. A second
+    SIGINT comes from somebody who does not want to wait, and raises again, at once. A signal that whoever started the
     process wants ignored, as nohup does, stays ignored. A thread gets no signals, and changes nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -55,10 +56,10 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 class _Stopper:
-    """Raises `Stopped`, and again where nobody noticed.
+    """Raises `Stopped` when that is safe, and again where nobody noticed.
 
-    Python drops what is raised while it calls back on its own, as in `__del__` or, during an import, for a weak
-    reference: the signal would be lost. So an alarm looks whether somebody handles a `Stopped` by now.
+    Python drops what is raised while it calls back on its own, as in `__del__`: the signal would be lost. So an alarm
+    looks whether somebody handles a `Stopped` by now.
 
     Attributes:
         can_remind: the alarm is this object's to use.
@@ -68,22 +69,29 @@ class _Stopper:
         self._came: list[int] = []
         self.can_remind = False
 
-    def stop(self, number: int, _frame: FrameType | None) -> None:
+    def stop(self, number: int, frame: FrameType | None) -> None:
         self._came.append(number)
         if self.can_remind:
             signal.setitimer(signal.ITIMER_REAL, _REMINDER, _REMINDER)
-        if len(self._came) == 1 or number == signal.SIGINT:
+        waits = self.can_remind and _is_importing(frame)
+        if (len(self._came) == 1 and not waits) or (len(self._came) > 1 and number == signal.SIGINT):
             raise Stopped(number)
 
-    def remind(self, _number: int, _frame: FrameType | None) -> None:
+    def remind(self, _number: int, frame: FrameType | None) -> None:
         if stop_within(sys.exc_info()[1]) is not None:
             self.end_reminding()
-        elif self._came:
+        elif self._came and not _is_importing(frame):
             raise Stopped(self._came[0])
 
     def end_reminding(self) -> None:
         if self.can_remind:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def stop_within(error: BaseException | None) -> Stopped | None:

@@ -41,6 +41,7 @@ def publish_files(staged: Sequence[Path], destination: Destination) -> tuple[str
     with locked(target.parent):
         old_data = data_files_of(target)
         warnings: list[str] = []
+        mine = result.stat()
         try:
             _to_disk([*data, result])
             warnings += take_over_rights(result, target)
@@ -48,11 +49,15 @@ def publish_files(staged: Sequence[Path], destination: Destination) -> tuple[str
             for path in data:
                 take_over_rights(path, example)
             _commit(data, result, target)
+            with suppress(OSError):  # the rename is done, and cannot be undone any more
+                _folder_to_disk(target.parent)
+            return (*warnings, *remove_leftovers(target, old_data))
         except OSError as error:
             raise cannot_be_written(destination.given, error) from error
-        with suppress(OSError):  # the rename is done, and cannot be undone any more
-            _folder_to_disk(target.parent)
-        return (*warnings, *remove_leftovers(target, old_data))
+        except BaseException:  # a signal
+            if _is(target, mine):
+                remove_leftovers(target, old_data)
+            raise
 
 
 def _pass_through(data: Sequence[Path], result: Path, destination: Destination) -> tuple[str, ...]:

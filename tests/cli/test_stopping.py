@@ -1,7 +1,9 @@
 """Signals in this process: raised once, and given back as they were."""
 
+import importlib
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -85,6 +87,20 @@ def test_a_signal_that_python_drops_is_raised_again():
     """What is raised where Python calls back on its own, as in `__del__`, goes nowhere."""
     with pytest.raises(Stopped), stopped_by_signals():
         work_while_something_goes()
+
+
+def test_an_import_is_not_cut_off(tmp_path, monkeypatch):
+    """The signal comes in its middle, and is raised behind it: numpy crashes where its import ends so."""
+    (tmp_path / "signals.py").write_text("import os, time\nos.kill(os.getpid(), 15)\ntime.sleep(0.2)\ndone = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Stopped), stopped_by_signals():
+        import_and_wait()
+    assert sys.modules.pop("signals").done
+
+
+def import_and_wait():
+    importlib.import_module("signals")
+    time.sleep(10)
 
 
 @pytest.mark.parametrize("later", [None, KeyError()])

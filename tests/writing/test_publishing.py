@@ -115,6 +115,7 @@ def test_a_signal_between_a_step_and_the_next_line(tmp_path, monkeypatch, step, 
 
     assert data_of(model) == left
     assert len(fresh_names(tmp_path)) == (left == NEW)
+    assert ("m.onnx.data" in names(tmp_path)) == (left == OLD)
 
 
 def test_a_failure_leaves_data_that_was_there_with_the_same_content(tmp_path, monkeypatch):
