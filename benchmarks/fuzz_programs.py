@@ -189,7 +189,7 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
     """Change one value somewhere in a tree of JSON."""
     try:
         tree = json.loads(data)
-    except ValueError:  # changed before
+    except (ValueError, RecursionError):  # changed before
         return mutate_bytes(data, rng)
     places = list(_places(tree))
     if not places or rng.random() < 0.02:

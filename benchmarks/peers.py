@@ -12,6 +12,7 @@ share of the largest.
 
 import argparse
 import importlib.util
+import json
 import os
 import statistics
 import subprocess
@@ -21,10 +22,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import onnx
-import onnxruntime
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    import onnxruntime
 
 _OFFLINE = """
 import sys, onnxruntime
@@ -62,16 +65,14 @@ class Result:
         megabytes: the largest resident memory, each round.
         path: of the result, which is the same each round.
         problem: why there is none.
-        times: of runs of the result, in seconds.
-        differs: from the original.
+        seen: in the result, see `looked_at`.
     """
 
     path: Path
     seconds: list[float] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
     problem: str = ""
-    times: list[float] = field(default_factory=list)
-    differs: float = 0.0
+    seen: dict[str, Any] = field(default_factory=dict)
 
 
 def main() -> int:
@@ -80,15 +81,19 @@ def main() -> int:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=3, help="of every tool")
     parser.add_argument("--runs", type=int, default=30, help="of every result; 0 for none")
+    parser.add_argument("--look", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.look:
+        print(json.dumps(looked_at(given.models, given.runs)))
+        return 0
     print(
         ", ".join(f"{name} {_version(name)}" for name in ("onnx", *dict.fromkeys(tool for tool, _ in _TOOLS.values())))
     )
     for model in given.models:
         with tempfile.TemporaryDirectory() as folder:
             results = made_by_tools(model, Path(folder), given.rounds)
-            if given.runs:
-                time_in_turns(model, results, given.runs)
+            results[_BASELINE].path = model
+            look(results, given.runs)
             show(model, results)
     return 0
 
@@ -134,27 +139,49 @@ def run(arguments: Sequence[str]) -> tuple[float, float, str]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, problem
 
 
-def time_in_turns(model: Path, results: Mapping[str, Result], runs: int) -> None:
-    """Run all results, and the original, at onnxruntime's default level; compare what they give with the original's."""
-    results[_BASELINE].path = model
-    feeds = _feeds(_session(model, optimised=False))
-    expected = _session(model, optimised=False).run(None, feeds)
+def look(results: Mapping[str, Result], runs: int) -> None:
+    """Let a process of its own look at the results: what this one holds would count as memory of the tools."""
+    good = [result for result in results.values() if not result.problem]
+    paths = [str(result.path) for result in good]
+    command = [sys.executable, "-m", "benchmarks.peers", *paths, "--look", "--runs", str(runs)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for result, found in zip(good, json.loads(said), strict=True):
+        result.seen = found
+
+
+def looked_at(paths: Sequence[Path], runs: int) -> list[dict[str, float | str]]:
+    """What is in each model and how long it takes, at onnxruntime's default level; the first one is the original."""
+    import onnx
+
+    plain = _session(paths[0], optimised=False)
+    feeds = _feeds(plain)
+    expected = plain.run(None, feeds)
+    seen: list[dict[str, float | str]] = []
     sessions = {}
-    for name, result in results.items():
+    for place, path in enumerate(paths):
+        kinds = [node.op_type for node in _nodes(onnx.load(path, load_external_data=False))]
+        seen.append({"batch_norms": kinds.count("BatchNormalization"), "nodes": len(kinds)})
         try:
-            sessions[name] = _session(result.path, optimised=True)
+            sessions[place] = _session(path, optimised=True)
+            seen[place]["differs"] = _apart(expected, sessions[place].run(None, feeds))
         except Exception as error:
-            result.problem = result.problem or f"onnxruntime does not load it: {str(error)[:80]}"
-    for name, session in sessions.items():
-        results[name].differs = _apart(expected, session.run(None, feeds))
+            seen[place]["problem"] = f"onnxruntime does not run it: {str(error)[:80]}"
+            sessions.pop(place, None)
+    times: dict[int, list[float]] = {place: [] for place in sessions}
     for _ in range(runs):
-        for name, session in sessions.items():
+        for place, session in sessions.items():
             began = time.perf_counter()
             session.run(None, feeds)
-            results[name].times.append(time.perf_counter() - began)
+            times[place].append(time.perf_counter() - began)
+    for place, taken in times.items():
+        if taken:
+            seen[place]["ms"] = 1000 * statistics.median(taken)
+    return seen
 
 
-def _session(path: Path, *, optimised: bool) -> onnxruntime.InferenceSession:
+def _session(path: Path, *, optimised: bool) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
@@ -163,15 +190,17 @@ def _session(path: Path, *, optimised: bool) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _feeds(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
+def _feeds(session: "onnxruntime.InferenceSession") -> "dict[str, np.ndarray]":
+    import numpy as np
+
     rng = np.random.default_rng(0)
     shapes = {port.name: [size if isinstance(size, int) else 1 for size in port.shape] for port in session.get_inputs()}
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def _apart(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:
+def _apart(expected: "Sequence[np.ndarray]", got: "Sequence[np.ndarray]") -> float:
     pairs = zip(expected, got, strict=True)
-    return max(float(np.abs(a - b).max(initial=0) / max(np.abs(a).max(initial=0), 1e-30)) for a, b in pairs)
+    return max(float(abs(a - b).max(initial=0) / max(abs(a).max(initial=0), 1e-30)) for a, b in pairs)
 
 
 def show(model: Path, results: Mapping[str, Result]) -> None:
@@ -179,23 +208,22 @@ def show(model: Path, results: Mapping[str, Result]) -> None:
     print(f"\n{model.name}, {model.stat().st_size / 1e6:.1f} MB\n")
     print("| tool | processor s | peak MB | BatchNorms | nodes | ms | differs |\n|---|--:|--:|--:|--:|--:|--:|")
     for name, result in results.items():
-        if result.problem:
-            print(f"| {name} | {result.problem} | | | | | |")
+        problem = result.problem or result.seen.get("problem")
+        if problem:
+            print(f"| {name} | {problem} | | | | | |")
             continue
-        kinds = [node.op_type for node in _nodes(onnx.load(result.path, load_external_data=False))]
-        latency = f"{1000 * statistics.median(result.times):.2f}" if result.times else ""
         cells = (
             f"{min(result.seconds):.2f}",
             f"{min(result.megabytes):.0f}",
-            str(kinds.count("BatchNormalization")),
-            str(len(kinds)),
-            latency,
-            f"{result.differs:.0e}",
+            str(result.seen["batch_norms"]),
+            str(result.seen["nodes"]),
+            f"{result.seen['ms']:.2f}" if "ms" in result.seen else "",
+            f"{result.seen['differs']:.0e}",
         )
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def _nodes(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
     """All of the graph, of bodies and of functions."""
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     while waiting:
