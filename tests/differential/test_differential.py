@@ -42,7 +42,7 @@ _NEVER_PASSED = {
     *("Softmax", "LogSoftmax"),  # which forget a shift
 }
 # onnxruntime has none for this operator on most processors: tests/onnx/test_fused.py.
-_WITHOUT_KERNEL = {"NhwcFusedConv"}
+_WITHOUT_KERNEL = {"NhwcConv", "NhwcFusedConv"}
 # What the graphs are made of, beside operators with a rule.
 _FORMS = {
     *("Loop", "Scan", "If", "local", "QuantizeLinear", "DequantizeLinear", "QLinearConv", "DynamicQuantizeLinear"),

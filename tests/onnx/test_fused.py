@@ -215,11 +215,69 @@ def test_channels_at_the_end_take_maps_on_both_sides(adds):
     assert_equal_outputs(of_channels_in_front(model), of_channels_in_front(folded))
 
 
-def test_a_layout_that_is_published_one_way_and_run_another_has_no_rule():
+AMBIGUOUS = {
+    "alike": ((4, 3, 3, 3), (2, 5, 5, 3), [3, 3]),
+    "unknown": ((4, 2, 3, 3), (2, 5, 5, "channels"), None),
+    "none fits": ((4, 3, 3, 2), (2, 5, 5, 7), [3, 3]),
+}
+
+
+@pytest.mark.parametrize(("weight", "shape", "kernel"), AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_a_layout_that_is_published_one_way_and_run_another_has_no_rule(weight, shape, kernel):
     network = Network()
-    network.node("NhwcConv", ["x", network.weight("w", 4, 3, 3, 3)], "y", domain=DOMAIN)
-    meaning = decode_all(model_of(network, {"x": (2, 5, 5, 3)}, {"y": 4}))["y"]
+    given = {} if kernel is None else {"kernel_shape": kernel}
+    network.node("NhwcConv", ["x", network.weight("w", *weight)], "y", domain=DOMAIN, **given)
+    meaning = decode_all(model_of(network, {"x": shape}, {"y": 4}))["y"]
     assert meaning.reason is Reason.NOT_LINEAR
+    assert "neither its kernel_shape nor what it reads says which" in meaning.evidence
+
+
+CERTAIN = {
+    "behind": ((4, 3, 3, 2), [3, 3], 1),
+    "in front": ((4, 2, 3, 3), None, 1),
+    "one place": ((4, 1, 1, 2), [1, 1], 1),
+    "groups": ((4, 3, 1, 1), [3, 1], 2),
+}
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("weight", "kernel", "group"), CERTAIN.values(), ids=CERTAIN)
+def test_a_layout_that_is_certain_takes_maps_on_both_sides(weight, kernel, group, named):
+    """onnxruntime has no kernel for it on this processor: a Conv between Transposes is what it means."""
+    network = Network()
+    network.node("Mul", ["x", network.weight("m", 2)], "n")
+    given = {"kernel_shape": kernel} if named and kernel else {}
+    inputs = ["n", network.weight("w", *weight), network.weight("v", 4)]
+    network.node("NhwcConv", inputs, "c", domain=DOMAIN, group=group, **given)
+    network.node("Mul", ["c", network.weight("k", 4)], "scaled")
+    network.node("Add", ["scaled", network.weight("b", 4)], "y")
+    model = model_of(network, {"x": (2, 5, 5, 2)}, {"y": 4})
+    folded = fold(model).model
+    assert operators(folded) == ["NhwcConv"]
+    behind = 3 if weight[3] == 2 // group and (weight[1] != 2 // group) else 1
+    assert_equal_outputs(convolved_in_front(model, behind), convolved_in_front(folded, behind))
+
+
+def convolved_in_front(model, inputs_at):
+    """The same with Conv between two Transposes."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    place = next(index for index, node in enumerate(model.graph.node) if node.op_type == "NhwcConv")
+    node = model.graph.node[place]
+    inner = onnx.NodeProto.FromString(node.SerializeToString())
+    inner.op_type, inner.domain, inner.input[0], inner.output[0] = "Conv", "", "front", "made"
+    around = [
+        helper.make_node("Transpose", [node.input[0]], ["front"], perm=[0, 3, 1, 2]),
+        inner,
+        helper.make_node("Transpose", ["made"], [node.output[0]], perm=[0, 2, 3, 1]),
+    ]
+    for tensor in model.graph.initializer:
+        if tensor.name == node.input[1]:
+            moved = np.ascontiguousarray(np.moveaxis(onnx.numpy_helper.to_array(tensor), inputs_at, 1))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(moved, tensor.name))
+    nodes = [*model.graph.node[:place], *around, *model.graph.node[place + 1 :]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
 
 
 def test_a_second_addition_behind_a_product_comes_before_the_first():

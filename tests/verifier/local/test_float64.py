@@ -251,6 +251,17 @@ def test_a_fused_convolution_of_channels_at_the_end_is_one_of_channels_in_front(
     np.testing.assert_allclose(np.moveaxis(made, -1, 1), expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("inputs_at", [1, 3])
+def test_a_convolution_of_channels_at_the_end_has_its_weight_in_the_order_that_fits(inputs_at):
+    x, w, bias = floats(2, 2, 5, 5), floats(4, 2, 3, 3), floats(4)
+    graph, _, _ = _graph("Conv", [x, w, bias], {"pads": [1, 0, 2, 1]})
+    expected = Session(graph.model).run({"x0": x, "x1": w, "x2": bias})[0]
+    inputs = [np.moveaxis(x, 1, -1), np.moveaxis(w, 1, inputs_at), bias]
+    graph, _, feeds = _graph("NhwcConv", inputs, {"domain": "com.microsoft", "pads": [1, 0, 2, 1]})
+    made = Float64Subgraph(graph, [0], "y0").run({key: wide(array) for key, array in feeds.items()}, {})
+    np.testing.assert_allclose(np.moveaxis(made, -1, 1), expected, rtol=2e-5, atol=2e-5)
+
+
 def test_a_chain_of_nodes_reads_what_is_stored_in_its_own_type():
     weight, bias = floats(4, 3).astype(np.float16), floats(3).astype(np.float16)
     half = 10

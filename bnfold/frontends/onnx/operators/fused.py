@@ -6,17 +6,29 @@ Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators
 
 from collections.abc import Sequence
 
-from bnfold.frontends.common.convolutions import ZEROS_PADDED, convolution, outputs_first
+import numpy as np
+
+from bnfold.frontends.common.convolutions import (
+    ZEROS_PADDED,
+    convolution,
+    divides,
+    outputs_first,
+    stored_outputs_first,
+)
+from bnfold.frontends.common.parameters import bias_per_channel
 from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
+from bnfold.frontends.common.undecodable import Undecodable, malformed
+from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.convolutions import encode_contraction, pads, read_conv, stored_convolution
+from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.products import decode_gemm, encode_gemm
 from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Commuting, FusedContraction, Opaque
+from bnfold.semantics import Commuting, Contraction, FusedContraction, Opaque
 
 FAMILY = Family()
 
@@ -89,12 +101,54 @@ def decode_nhwc_fused_conv(context: OnnxContext) -> FusedContraction:
     return FusedContraction(contraction, _activation_of_conv(context, stored.ndim), _addend(context))
 
 
-FAMILY.without_decoder(
-    "NhwcConv",
-    domain=_DOMAIN,
-    why_not_linear="has a weight with the channels in front of the kernel as published, and behind it as run",
-    traits=_AT_THE_END,
-)
+def encode_nhwc_conv(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refusal:
+    """In the order in which the weight is stored."""
+    place = _inputs_of_kernel(context, context.weight(1))
+
+    def layout(weight: AnyArray) -> AnyArray:
+        return np.moveaxis(stored_outputs_first(weight), 1, place)
+
+    vector = None if meaning.bias is None else bias_per_channel(meaning)
+    return edit_of(context, {1: weight_for(context, meaning, layout), 2: bias_for(context, vector)})
+
+
+@FAMILY.operator("NhwcConv", (1,), domain=_DOMAIN, encode=encode_nhwc_conv, traits=_AT_THE_END)
+def decode_nhwc_conv(context: OnnxContext) -> Contraction:
+    """NhwcConv: a Conv with the channels of x and y on the last axis.
+
+    Its weight is (M, C / group, *kernel) as published; onnxruntime's kernels, and those who read its files, take
+    (M, *kernel, C / group). It is read where the node and what it reads leave one of the two alone.
+
+    Source: com.microsoft NhwcConv-1.
+    """
+    stored = context.weight(1)
+    place = _inputs_of_kernel(context, stored)
+    groups = context.attribute("group", 1)
+    if not divides(stored, groups):
+        raise malformed(f"NhwcConv has a weight of shape {stored.shape} and group {groups}")
+    weight = outputs_first(np.moveaxis(stored, place, 1), groups)
+    bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
+    no_shift = ZEROS_PADDED if pads(context, weight) else None
+    return convolution(weight, bias, stored.ndim, stored.ndim - 1, no_shift)
+
+
+def _inputs_of_kernel(context: OnnxContext, stored: AnyArray) -> int:
+    """The axis of the weight of an NhwcConv that counts its inputs: that of which the node could not run otherwise."""
+    kernel, channels = context.attribute("kernel_shape", None), context.shape(0)[-1]
+    last = stored.ndim - 1
+    possible = [
+        axis
+        for axis in (1, last)
+        if (kernel is None or tuple(kernel) == tuple(np.delete(stored.shape, [0, axis])))
+        and (not isinstance(channels, int) or channels == stored.shape[axis] * context.attribute("group", 1))
+    ]
+    if len(possible) != 1 or last < 2:
+        raise Undecodable(
+            Reason.NOT_LINEAR,
+            "NhwcConv has a weight with the channels in front of the kernel as published, and behind it as run: "
+            "neither its kernel_shape nor what it reads says which",
+        )
+    return possible[0]
 
 
 def _addend(context: OnnxContext) -> int | None:

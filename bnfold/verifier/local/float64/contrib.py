@@ -58,6 +58,21 @@ def _nhwc_fused_conv(call: Call, x: Array, w: Array, bias: Array | None = None, 
     return np.moveaxis(made, 1, -1)
 
 
+@_computes("NhwcConv")
+def _nhwc_conv(call: Call, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """The weight has its inputs in front of the kernel or behind it: as what it reads and the node itself allow."""
+    kernel, inputs = tuple(call.get("kernel_shape") or ()), x.shape[-1] // call.get("group", 1)
+    fits = {
+        axis: w.shape[axis] == inputs and kernel in ((), tuple(np.delete(w.shape, [0, axis])))
+        for axis in (1, w.ndim - 1)
+    }
+    if sum(fits.values()) != 1:
+        raise NotComputedError("NhwcConv whose weight can be read in two orders")
+    (axis,) = (axis for axis, does in fits.items() if does)
+    made = _standard("Conv", call, np.moveaxis(x, -1, 1), np.moveaxis(w, axis, 1), bias)
+    return np.moveaxis(made, 1, -1)
+
+
 @_computes("FusedGemm")
 def _fused_gemm(call: Call, a: Array, b: Array, c: Array | None = None) -> Array:
     prefix = "activation_"
