@@ -1,7 +1,6 @@
 """Values of options: from the text that was typed to what it means. Every error says what was expected."""
 
 import math
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TypeVar
 import click
 
 from bnfold.errors import UsageError
+from bnfold.processors import allowed
 from bnfold.writing.destination import STDOUT, destination_of
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def parse_dimension(text: str) -> tuple[str, int]:
 def parse_jobs(text: str) -> int:
     """How many at a time: a number, or auto for the processors that this process may use."""
     if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return allowed()
     if not _is_size(text):
         raise click.BadParameter(f"got {text!r}, expected a whole number from 1 on, or auto")
     return int(text)

@@ -19,6 +19,7 @@ from bnfold.cli.screen import Screen
 from bnfold.cli.stopping import Stopped, stop_of
 from bnfold.cli.targets import Job, check_reports, existing, output_folder, plan_jobs
 from bnfold.errors import UsageError, VerificationError
+from bnfold.processors import shared_among
 from bnfold.report.wording import one_line
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _fold_all(
     """Fold the models, some at a time, and answer for each in the order of the call."""
     from bnfold.guard import finish_all
 
-    with screen.progress(len(jobs)) as progress:
+    with shared_among(min(request.jobs, len(jobs))), screen.progress(len(jobs)) as progress:
         yield from finish_all((_fold(job, options, request, progress) for job in jobs), request.jobs)
 
 

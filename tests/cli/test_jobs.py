@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from bnfold.cli.main import main
-from bnfold.guard import can_guard
+from bnfold.guard import can_guard, finish_all
+from bnfold.processors import usable
 from tests.networks import Network
 
 pytestmark = pytest.mark.skipif(not can_guard(), reason="this system cannot fork")
@@ -62,6 +63,21 @@ def test_the_same_whatever_the_number(folder, capsys):
     assert len(files) == 4
     for jobs in ("2", "4", "auto"):
         assert written_by(capsys, folder, jobs) == (code, files, report, out, err)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("models", "jobs", "share"), [(4, "1", 12), (4, "3", 4), (2, "6", 6)])
+def test_models_at_a_time_share_the_processors(monkeypatch, models, jobs, share):
+    seen = []
+
+    def finished(works, at_once):
+        seen.append(usable())
+        return finish_all(works, at_once)
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(12), raising=False)
+    monkeypatch.setattr("bnfold.guard.finish_all", finished)
+    main([*MODELS[:models], "-o", "out", "-j", jobs, "--no-verify", "-q"])
+    assert seen == [share]
 
 
 def test_data_that_two_models_share_in_place(tmp_path, monkeypatch, capsys):

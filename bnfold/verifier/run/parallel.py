@@ -1,12 +1,13 @@
 """Work done beside other work: both models of a check run at a time, each on half of the machine."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import numpy as np
+
+from bnfold.processors import usable
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -15,8 +16,7 @@ B = TypeVar("B")
 
 def half_of_the_processors() -> int:
     """How many threads one of two models takes. A model alone does not run twice as fast on twice as many."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // 2)
+    return max(1, usable() // 2)
 
 
 @contextmanager

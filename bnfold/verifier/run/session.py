@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.errors import UncheckedError, UsageError
+from bnfold.processors import is_shared, usable
 from bnfold.pulse import beat
 from bnfold.verifier.models.dtypes import BFLOAT16
 from bnfold.verifier.models.load import Model
@@ -256,6 +257,8 @@ def _open(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) 
         settings.register_custom_ops_library(library)
     if setup.level is Level.AS_WRITTEN:
         settings.intra_op_num_threads = half_of_the_processors()
+    elif is_shared():
+        settings.intra_op_num_threads = usable()
     # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     given = {name: to_value(values) for name, values in ({**model.beside, **weights}).items()}

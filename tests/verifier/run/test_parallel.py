@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from bnfold.processors import is_shared, shared_among, usable
 from bnfold.verifier.run.parallel import ahead, begun, half_of_the_processors, side_by_side
 
 
@@ -11,6 +12,15 @@ def test_a_model_takes_half_of_the_machine_and_one_thread_at_least(monkeypatch):
     for count, half in ((1, 1), (2, 1), (3, 1), (8, 4)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, count=count: range(count), raising=False)
         assert half_of_the_processors() == half
+
+
+def test_processes_that_work_at_a_time_share_the_machine(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16), raising=False)
+    assert not is_shared()
+    for processes, threads, half in ((1, 16, 8), (3, 5, 2), (40, 1, 1)):
+        with shared_among(processes):
+            assert (usable(), half_of_the_processors(), is_shared()) == (threads, half, processes > 1)
+    assert (usable(), is_shared()) == (16, False)
 
 
 def test_side_by_side_is_at_the_same_time():
