@@ -86,9 +86,8 @@ def main() -> int:
     if given.look:
         print(json.dumps(looked_at(given.models, given.runs)))
         return 0
-    print(
-        ", ".join(f"{name} {_version(name)}" for name in ("onnx", *dict.fromkeys(tool for tool, _ in _TOOLS.values())))
-    )
+    packages = dict.fromkeys(package for package, _ in _TOOLS.values())
+    print(", ".join(f"{name} {_version(name)}" for name in packages if name != "bnfold"))
     for model in given.models:
         with tempfile.TemporaryDirectory() as folder:
             results = made_by_tools(model, Path(folder), given.rounds)
