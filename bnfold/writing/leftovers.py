@@ -2,10 +2,28 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from bnfold.writing.data_names import is_fresh_name, is_named_after
 from bnfold.writing.locations import data_files_of
+
+_NOTE = ".replaced"
+"""In a staging folder: names of data files of the model that is about to be replaced."""
+
+
+def note_what_goes(staging: Path, old_data: Iterable[Path]) -> None:
+    """Write down in a staging folder what `remove_leftovers` is to look at, for the call after one that is killed."""
+    names = b"\0".join(sorted(os.fsencode(path.name) for path in old_data))
+    if names:
+        (staging / _NOTE).write_bytes(names)
+
+
+def remove_noted_leftovers(model: Path, staging: Path) -> None:
+    """Remove what a killed call noted and did not get to: it may have been killed before its rename or behind it."""
+    with suppress(OSError):
+        names = (staging / _NOTE).read_bytes().split(b"\0")
+        remove_leftovers(model, {model.parent / os.fsdecode(name) for name in names})
 
 
 def remove_leftovers(model: Path, old_data: Iterable[Path]) -> list[str]:

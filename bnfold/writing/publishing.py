@@ -13,7 +13,7 @@ from pathlib import Path
 from bnfold.errors import UsageError
 from bnfold.writing.data_names import holds_the_same, is_named_after
 from bnfold.writing.destination import Destination, cannot_be_written
-from bnfold.writing.leftovers import remove_leftovers
+from bnfold.writing.leftovers import note_what_goes, remove_leftovers
 from bnfold.writing.locations import data_files_of
 from bnfold.writing.locks import locked
 from bnfold.writing.rights import take_over_rights
@@ -48,6 +48,7 @@ def publish_files(staged: Sequence[Path], destination: Destination) -> tuple[str
             example = min((path for path in old_data if is_named_after(target, path)), default=target)
             for path in data:
                 take_over_rights(path, example)
+            note_what_goes(result.parent, old_data)
             _commit(data, result, target)
             with suppress(OSError):  # the rename is done, and cannot be undone any more
                 _folder_to_disk(target.parent)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bnfold.writing.destination import Destination, cannot_be_written
+from bnfold.writing.leftovers import remove_noted_leftovers
 from bnfold.writing.locks import held, locked
 
 _LONGEST_NAME = 200  # bytes of the target's name that a folder's name repeats; file systems take 255 in all
@@ -42,7 +43,7 @@ def _folder_beside(destination: Destination) -> Iterator[Path]:
     with ExitStack() as stack:
         # Between its making and its being held, a folder looks like one that was left behind.
         with locked(parent):
-            _remove_left_behind(parent, prefix)
+            _remove_left_behind(destination.path, prefix)
             try:
                 folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
             except OSError as error:
@@ -57,14 +58,15 @@ def _prefix(name: str) -> str:
     return f".{os.fsencode(name)[:_LONGEST_NAME].decode('utf-8', errors='replace')}.bnfold-"
 
 
-def _remove_left_behind(parent: Path, prefix: str) -> None:
+def _remove_left_behind(target: Path, prefix: str) -> None:
     try:
-        names = os.listdir(parent)
+        names = os.listdir(target.parent)
     except OSError:
         return
     for name in names:
-        path = parent / name
+        path = target.parent / name
         if re.fullmatch(re.escape(prefix) + _RANDOM, name) and path.is_dir() and not path.is_symlink():
             with held(path) as is_mine:
                 if is_mine:
+                    remove_noted_leftovers(target, path)
                     shutil.rmtree(path, ignore_errors=True)
