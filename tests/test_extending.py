@@ -97,7 +97,8 @@ def test_the_examples_work(extended):
     paths = [path for section in SECTIONS.values() for path in diffs_of(section) if path.startswith("tests/")]
     done = run(extended, "docs/generate.py")
     assert done.returncode == 0, done.stderr
-    general = ["tests/rules/test_dispatch.py", "tests/onnx/test_operators.py", "tests/test_docs.py"]
+    laws = ["tests/rules/test_dispatch.py", "tests/rules/test_docstrings.py"]
+    general = [*laws, "tests/onnx/test_operators.py", "tests/test_docs.py"]
     done = run(extended, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *paths, *general)
     assert done.returncode == 0, done.stdout[-5000:]
 
