@@ -77,6 +77,16 @@ def test_bodies_are_emulated():
     assert y.astype(np.float32).tolist() == [2, 2, 2]
 
 
+def test_functions_are_emulated():
+    nodes = [node("Mul", "a a", "s"), node("Cast", "s", "b", to=BFLOAT16)]
+    own = helper.make_function("own", "F", ["a"], ["b"], nodes, [helper.make_opsetid("", 17)])
+    ports = {"x": (BFLOAT16, [3])}, {"y": (BFLOAT16, [3])}
+    proto = model_proto([node("F", "x", "y", domain="own")], *ports, domains={"own": 1})
+    proto.functions.append(own)
+    (y,) = Session(Model("a model", proto)).run({"x": np.full(3, 3, ml_dtypes.bfloat16)})
+    assert y.astype(np.float32).tolist() == [9, 9, 9]
+
+
 def test_other_models_are_left_alone():
     proto = model_proto([node("Relu", "x", "y")], {"x": (1, [3])}, {"y": (1, [3])})
     assert emulate(proto) is None
