@@ -36,15 +36,11 @@ def put_together(
     """
     whole = sum(tensor.passed and math.isnan(tensor.excess) for tensor in tensors) if compared_alone else 0
     alone = [f"{whole} of {len(tensors)} changed tensors were compared on the samples only"] if whole else []
-    wrong = [result for entry in statistics if not (result := entry.result()).passed]
-    undecided = {entry.name for entry in statistics if entry.is_undecided}
-    wrong.sort(key=lambda output: output.name in undecided)  # what is known first
-    return verdict_on(run.count, _summary(wrong, tensors), statistics, tensors, options, run.left_out, alone)
+    return verdict_on(run.count, statistics, tensors, options, run.left_out, alone)
 
 
 def verdict_on(
     samples: int,
-    problem: str,
     statistics: "Sequence[OutputStatistics]",
     tensors: Sequence[TensorCheck],
     options: VerifyOptions,
@@ -55,14 +51,16 @@ def verdict_on(
 
     Args:
         samples: how many were compared.
-        problem: what is wrong, in one line; "" if nothing is.
         statistics: of each output.
         tensors: the changed tensors.
         options: of the check.
         left_out: samples that were not compared, and why.
         notes: what else weakens the evidence.
     """
-    problem = problem if samples else "the original refused every sample"
+    wrong = [result for entry in statistics if not (result := entry.result()).passed]
+    undecided = {entry.name for entry in statistics if entry.is_undecided}
+    wrong.sort(key=lambda output: output.name in undecided)  # what is known first
+    problem = _summary(wrong, tensors) if samples else "the original refused every sample"
     differs = not all(tensor.passed for tensor in tensors) or any(entry.differs for entry in statistics)
     way_out = f"give real samples with {keyword('VerifyOptions.inputs')}"
     weak = f"weak evidence: no output of the original ever varied: {way_out}"
@@ -87,4 +85,9 @@ def _summary(wrong: Sequence[OutputCheck], tensors: Sequence[TensorCheck]) -> st
     if not wrong:
         return ""
     others = f" (and {len(wrong) - 1} more outputs)" if len(wrong) > 1 else ""
-    return f"output {wrong[0].name!r}: {wrong[0].problem}{others}"
+    return f"{_called(wrong[0].name)}: {wrong[0].problem}{others}"
+
+
+def _called(name: str) -> str:
+    """How messages call an output, or what a call of a program wrote to."""
+    return repr(name) if name.startswith(("state ", "input ")) else f"output {name!r}"

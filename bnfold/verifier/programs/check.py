@@ -90,7 +90,8 @@ class _Comparison:
             if problem:
                 return failed(self._options, problem)
             count.input_done()
-        return self._put_together(self._feed.samples - len(left_out), left_out)
+        samples, outputs = self._feed.samples - len(left_out), list(self._outputs.values())
+        return verdict_on(samples, outputs, self._parts.checks, self._options, left_out, self._parts.unread)
 
     @cached_property
     def _reference(self) -> "Float64Reference":
@@ -159,19 +160,6 @@ class _Comparison:
     def _is_wrong(self) -> bool:
         """Whether some part is known to be."""
         return not all(part.passed for part in self._parts.checks)
-
-    def _put_together(self, samples: int, left_out: Sequence[str]) -> Verification:
-        outputs, tensors = list(self._outputs.values()), self._parts.checks
-        results = (tally.result() for tally in outputs)
-        wrong = [f"{_called(entry.name)}: {entry.problem}" for entry in results if not entry.passed]
-        wrong += [f"tensor {entry.name!r}: {entry.problem}" for entry in tensors if not entry.passed]
-        problem = wrong[0] + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "") if wrong else ""
-        return verdict_on(samples, problem, outputs, tensors, self._options, left_out, self._parts.unread)
-
-
-def _called(name: str) -> str:
-    """How messages call an output, or what a call wrote to."""
-    return f"output {name!r}" if name.startswith("output") else repr(name)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,10 @@ def runnable(model):
     return model.module() if is_exported(model) else model
 
 
+def wrong_outputs(verdict):
+    return [output.name for output in verdict.outputs if not output.passed]
+
+
 WAYS = ("scripted", "traced", "exported")
 FOLDED = [
     ("scripted", Counts),  # numbers and lists are constants elsewhere
@@ -159,7 +163,7 @@ def test_a_buffer_that_is_written_with_other_values_is_caught(kind):
     ours, theirs = (made(kind, randomly(Remembers(weight))) for weight in (1.0, 0.99))
     verdict = check_torch(ours, theirs, VerifyOptions(shapes=OPTIONS.shapes, samples=1))
     assert not verdict.passed
-    assert "'state cache'" in verdict.problem
+    assert "state cache" in f"{verdict.problem} {wrong_outputs(verdict)}"
 
 
 @pytest.mark.parametrize("kind", WAYS)
@@ -167,7 +171,7 @@ def test_an_input_that_is_written_with_other_values_is_caught(kind):
     ours, theirs, never = (made(kind, randomly(WritesInput(factor))) for factor in (2.0, 2.02, 1.0))
     for one, other in ((ours, theirs), (ours, never), (never, ours)):
         verdict = check_torch(one, other, OPTIONS)
-        assert "'input x'" in verdict.problem, verdict
+        assert "input x" in wrong_outputs(verdict), verdict
 
 
 def test_another_state_to_begin_with_is_caught():
@@ -198,7 +202,7 @@ class OnlyLater(Stateful):
 def test_calls_in_a_row_are_compared():
     ours, theirs = (made("scripted", randomly(OnlyLater(weight))) for weight in (1.0, 0.99))
     assert check_torch(ours, ours, OPTIONS).passed
-    assert "'output in call 2'" in check_torch(ours, theirs, OPTIONS).problem
+    assert "output in call 2" in wrong_outputs(check_torch(ours, theirs, OPTIONS))
 
 
 def training():
@@ -221,7 +225,7 @@ def test_statistics_that_training_keeps_are_compared():
     program = export(module, IMAGE)
     module[1].momentum = 0.11
     verdict = check_torch(program, export(module, IMAGE), VerifyOptions(samples=1))
-    assert "running_mean" in verdict.problem
+    assert any("running_mean" in name for name in wrong_outputs(verdict))
 
 
 def test_a_program_in_training_mode_folds_where_inference_is_assumed():
