@@ -108,6 +108,8 @@ class Float64Subgraph:
                 made = self._compute(index, inputs, values, stored, rounds=rounds)
                 values |= {name: array for name, array in zip(node.output, made, strict=False) if name}
         self.made = values[self.output] if self.output in values else stored[self.output]
+        if sequences.is_sequence(self.made):
+            raise NotComputedError(f"{self.output!r} is a sequence, which is compared on the samples")
         return self.made
 
     @staticmethod

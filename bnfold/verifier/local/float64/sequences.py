@@ -18,6 +18,11 @@ def _sequence(items: Iterable[Array]) -> Array:
     return made
 
 
+def is_sequence(made: Array) -> bool:
+    """Whether it is no tensor, but an array of them."""
+    return made.dtype == object and any(isinstance(item, np.ndarray) for item in made.flat)
+
+
 @computes("SequenceConstruct")
 def _construct(_call: Call, *items: Array) -> Array:
     return _sequence(items)
