@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bnfold.refusal import Refusal
+
 T = TypeVar("T")
 
 # How many ways to send a shift through sums, or a scale through products, are tried before the first failure counts.
@@ -17,6 +19,8 @@ class Picks:
     taken: list[int] = field(default_factory=list)
     available: list[int] = field(default_factory=list)
     _place: int = 0
+    _advanced: int | None = None
+    _refusal: Refusal | None = None
 
     def attempts(self) -> Iterator[None]:
         """One for each combination, from the first on, as far as trying pays."""
@@ -25,6 +29,12 @@ class Picks:
             yield
             if not self._advance():
                 return
+
+    def learn(self, refusal: Refusal) -> None:
+        """What this attempt ended with. If the one before ended with the same, the place between them has no say."""
+        if self._advanced is not None and refusal == self._refusal:
+            del self.taken[self._advanced :], self.available[self._advanced :]
+        self._refusal = refusal
 
     def choose(self, choices: Sequence[T]) -> T:
         """The choice at the next place."""
@@ -41,6 +51,8 @@ class Picks:
         while self.taken and self.taken[-1] + 1 == self.available[-1]:
             self.taken.pop()
             self.available.pop()
-        if self.taken:
-            self.taken[-1] += 1
-        return bool(self.taken)
+        if not self.taken:
+            return False
+        self._advanced = len(self.taken) - 1
+        self.taken[-1] += 1
+        return True

@@ -8,13 +8,15 @@ docs/theory.md has the view behind it.
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic
 
+from bnfold import rules
 from bnfold.affine import Affine
 from bnfold.choices import Picks
 from bnfold.label import Label
 from bnfold.meanings import Meanings
+from bnfold.planning import together
 from bnfold.port import E, GraphPort, N, V, tensor_at
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry import Sides, agree, settle, spread
@@ -43,23 +45,25 @@ class Stopped:
     Attributes:
         refusal: what one node, or one tensor, said.
         reach: how many questions were answered before: the further a plan came, the more its end says.
+        shifts_alone: whether shifts were in the way of every choice: they would be with other scales as well.
     """
 
     refusal: Refusal
     reach: int
+    shifts_alone: bool = False
 
 
 class Compensator(Generic[N, V, E]):
-    """Plans regions on one graph as it is now; it reads meanings once, so it must not outlive a change of the graph.
+    """Plans regions on one graph as it is now.
 
     Args:
         port: the graph.
         meanings: what its nodes mean.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E] | None = None) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E]) -> None:
         self._port = port
-        self.meaning: Meanings[N, V, E] = Meanings(port) if meanings is None else meanings
+        self.meaning = meanings
 
     def plan(self, origin: N, seeds: Mapping[V, Affine]) -> Region[N, V] | Stopped:
         """The region in which these tensors have these maps, and all that is outside sees what it sees now.
@@ -71,15 +75,16 @@ class Compensator(Generic[N, V, E]):
             seeds: of its input and its output, so that the two hold the same then.
         """
         picks = Picks()
-        first: Stopped | None = None
+        stops: list[Stopped] = []
         for _ in picks.attempts():
             attempt: _Attempt[N, V, E] = _Attempt(self._port, self.meaning, origin, picks)
             found = attempt.run(seeds)
             if not isinstance(found, Refusal):
                 return found
-            first = first or Stopped(found, attempt.reach)
-        assert first is not None
-        return first
+            stops.append(Stopped(found, attempt.reach))
+            picks.learn(found)
+        shifts_alone = all(stop.refusal.reason is Reason.SHIFT_CANNOT_PASS for stop in stops)
+        return replace(stops[0], shifts_alone=shifts_alone)
 
 
 class _Attempt(Generic[N, V, E]):
@@ -93,6 +98,7 @@ class _Attempt(Generic[N, V, E]):
         self._down: list[tuple[tuple[int, ...], int, N]] = []
         self._waiting: set[N] = set()
         self._touched: dict[N, None] = {}
+        self._requests: dict[V, list[Affine]] = {}
         self._count = 0
 
     @property
@@ -112,7 +118,7 @@ class _Attempt(Generic[N, V, E]):
             self._count = 0
             return refusal
         for node in self._visits():
-            refusal = self._spread(node)
+            refusal = self._assign_requested(node) or self._spread(node)
             if refusal is not None:
                 return self._along(refusal, node)
         for node in self._touched:
@@ -140,6 +146,30 @@ class _Attempt(Generic[N, V, E]):
                 self._waiting.remove(node)
                 yield node
 
+    def _request(self, value: V, affine: Affine) -> Refusal | None:
+        """Ask for a map at the places of a tensor that one of its readers shows; others have a say at other places."""
+        pinned = self._port.pinned(value)
+        if pinned is not None:
+            return pinned
+        producer = self._port.producer(value)
+        if isinstance(producer, Refusal):
+            return producer
+        self._requests.setdefault(value, []).append(affine)
+        self._ask(producer, self._up, tuple(-step for step in self._port.position(producer)))
+        return None
+
+    def _assign_requested(self, producer: N) -> Refusal | None:
+        """Give a node's results the maps that were asked for piece by piece: by now, all who read them have spoken."""
+        for value in self._port.outputs(producer):
+            requested = self._requests.get(value, ()) if value is not None else ()
+            if value is None or not requested:
+                continue
+            refusal = self._assign(value, together(requested))
+            if refusal is not None:
+                return refusal
+        self._waiting.discard(producer)  # it is being visited
+        return None
+
     def _assign(self, value: V, affine: Affine) -> Refusal | None:
         known = self._known.get(value)
         if known is not None:
@@ -154,6 +184,7 @@ class _Attempt(Generic[N, V, E]):
         producer = self._port.producer(value)
         if isinstance(producer, Refusal):
             return producer
+        self._requests.pop(value, None)
         self._region.maps[value] = self._known[value] = affine
         self._ask(producer, self._up, tuple(-step for step in self._port.position(producer)))
         for reader, _ in self._port.readers(value):
@@ -174,7 +205,9 @@ class _Attempt(Generic[N, V, E]):
             return choices
         chosen = self._picks.choose(self._absorbers_first(node, choices))
         for index, affine in chosen.inputs.items():
-            refusal = self._assign(tensor_at(self._port.inputs(node), index), affine)
+            source = tensor_at(self._port.inputs(node), index)
+            shown = rules.where_shown(self._meaning(node), index, affine)
+            refusal = self._assign(source, affine) if shown is affine else self._request(source, shown)
             if refusal is not None:
                 return refusal
         outputs = self._port.outputs(node)

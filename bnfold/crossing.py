@@ -14,6 +14,7 @@ from bnfold.distances import Distances
 from bnfold.growth import effects, why_grown
 from bnfold.halves import Halves, all_behind, halves, halves_of_scale, sign_behind
 from bnfold.label import Label
+from bnfold.meanings import Meanings
 from bnfold.outcome import Fold
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V, result_of
@@ -53,18 +54,15 @@ class Crossing(Generic[N, V, E]):
 
     Args:
         port: the graph; it is changed in place.
+        meanings: what its nodes mean.
         nodes: those that may have to be folded, before anything is.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], nodes: Iterable[N]) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E], nodes: Iterable[N]) -> None:
         self._port = port
+        self._meaning = meanings
         self._sizes: dict[V, tuple[float, float]] = {}
-        self._compensator: Compensator[N, V, E] = Compensator(port)
         self._distances: Distances[N, V, E] = Distances(port, nodes)
-
-    def begin_pass(self) -> None:
-        """Read the graph anew: it has changed since the last pass."""
-        self._compensator = Compensator(self._port)
 
     def fold(self, node: N, meaning: AffineMap) -> Fold | Refusal:
         """Fold one BatchNorm, or say why it stays: what stopped the plan that came furthest."""
@@ -103,7 +101,7 @@ class Crossing(Generic[N, V, E]):
         sizes = Affine(np.abs(meaning.affine.scale), np.zeros((1,) * meaning.affine.rank))
         if not sizes.has_scale:
             return None
-        pulled = Planner(self._port, self._compensator.meaning).pull(Plan(), node, meaning.source, sizes)
+        pulled = Planner(self._port, self._meaning).pull(Plan(), node, meaning.source, sizes)
         if isinstance(pulled, Refusal):
             return None
         left = replace(meaning, affine=Affine(np.where(meaning.affine.scale < 0, -1.0, 1.0), meaning.affine.shift))
@@ -128,7 +126,7 @@ class Crossing(Generic[N, V, E]):
             if value is not gone:
                 known = value in region.maps and value not in way.pulled.changed
                 self._port.rename(value, Held(region.maps[value], way.tensor) if known else None)
-        self.begin_pass()
+        self._meaning.forget()
 
     def _find(
         self,
@@ -151,16 +149,19 @@ class Crossing(Generic[N, V, E]):
         before, behind = self._port.inputs(node)[meaning.source], self._port.outputs(node)[0]
         if before is None or behind is None:
             return far.refusal
-        compensator = self._compensator
-        if pulled.meanings:
-            compensator = Compensator(self._port, compensator.meaning.after(pulled.meanings))
+        meanings = self._meaning.after(pulled.meanings) if pulled.meanings else self._meaning
+        compensator = Compensator(self._port, meanings)
+        hopeless: list[Array] = []
         for own, others in halves:
+            if any(np.array_equal(own.shift, shift) for shift in hopeless):
+                continue
             region = self._plan(compensator, node, {before: own, behind: others}, refuse)
             edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region, pulled)
             if isinstance(region, Region) and not isinstance(edits, Stopped):
                 return Way((own, others), meaning, region, edits, pulled, behind.name)
-            if isinstance(edits, Stopped) and edits.reach > far.reach:
-                far = edits
+            if isinstance(edits, Stopped):
+                far = edits if edits.reach > far.reach else far
+                hopeless += [own.shift] if edits.shifts_alone else []
         return far.refusal
 
     def _plan(
@@ -223,7 +224,7 @@ class Crossing(Generic[N, V, E]):
         return edits
 
     def _encode(self, node: N, origin: AffineMap, after: Meaning) -> E | Refusal:
-        grown = why_grown(origin, self._compensator.meaning(node), after)
+        grown = why_grown(origin, self._meaning(node), after)
         if grown is not None:
             return grown
         edit = self._port.encode(node, after)
@@ -235,7 +236,7 @@ class Crossing(Generic[N, V, E]):
         region, edits = way.region, way.edits
         meanings = {**way.pulled.meanings, **region.meanings}
         passed = {**way.pulled.through, **region.passed}
-        changes = [(other, self._compensator.meaning(other), after) for other, after in meanings.items()]
+        changes = [(other, self._meaning(other), after) for other, after in meanings.items()]
         found = effects(self._port, changes, edits, "across")
         distance = self._distances.of(node, level)
         return Fold(

@@ -14,6 +14,7 @@ from bnfold.crossing import Crossing
 from bnfold.folding import Folder
 from bnfold.label import Label
 from bnfold.lowering import Lowering
+from bnfold.meanings import Meanings
 from bnfold.merging import Merger
 from bnfold.outcome import Fold, Kept, Lowered, LowerTo, Merge, Outcome
 from bnfold.port import E, GraphPort, N, V, result_of
@@ -56,11 +57,14 @@ class _Engine(Generic[N, V, E]):
     ) -> None:
         self._port = port
         self._affine_nodes = affine_nodes
-        self._folder = Folder(port)
+        self._meaning: Meanings[N, V, E] = Meanings(port)
+        self._folder = Folder(port, self._meaning)
         self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
-        self._crossing = Crossing(port, port.nodes()) if across else None
-        crossing = self._crossing or (Crossing(port, ()) if lower is not None else None)
-        self._lowering = Lowering(port, lower, crossing) if lower is not None and crossing is not None else None
+        self._crossing = Crossing(port, self._meaning, port.nodes()) if across else None
+        crossing = self._crossing or (Crossing(port, self._meaning, ()) if lower is not None else None)
+        self._lowering = (
+            Lowering(port, self._meaning, lower, crossing) if lower is not None and crossing is not None else None
+        )
 
     def run(self) -> Outcome:
         order = self._candidates()
@@ -112,6 +116,7 @@ class _Engine(Generic[N, V, E]):
     def _merge_all(self, results: dict[N, Fold | Kept], merges: list[Merge]) -> None:
         """Merge parallel branches; what is behind a sum can fold into what the sum has become."""
         while self._merger is not None and (merged := self._merger.run()):
+            self._meaning.forget()
             merges += [entry.merge for entry in merged]
             results |= {node: self._gone_with(node, entry.merge.into) for entry in merged for node in entry.maps}
             self._fold_all(results)
@@ -121,12 +126,11 @@ class _Engine(Generic[N, V, E]):
         if self._crossing is None:
             return False
         progress = False
-        self._crossing.begin_pass()
         for node in self._candidates():
             kept = results[node]
             if not node.is_batch_norm or not isinstance(kept, Kept) or self._port.why_it_stays(node) is not None:
                 continue
-            meaning = self._port.decode(node)
+            meaning = self._meaning(node)
             if not isinstance(meaning, AffineMap):
                 continue
             with np.errstate(over="ignore", invalid="ignore"):
@@ -140,7 +144,6 @@ class _Engine(Generic[N, V, E]):
         if self._lowering is None:
             return False
         progress = False
-        self._lowering.begin_pass()
         for node in self._candidates():
             kept = results[node]
             if not node.is_batch_norm or not isinstance(kept, Kept):
@@ -153,7 +156,6 @@ class _Engine(Generic[N, V, E]):
 
     def _fold_each(self, nodes: list[N]) -> dict[N, Fold | Kept]:
         """One attempt for each node; what would go into a BatchNorm comes after it, which may fold into the node."""
-        self._folder.begin_pass()
         untried = {node for node in nodes if node.is_batch_norm}
         results: dict[N, Fold | Kept] = {}
         late: list[N] = []
@@ -188,7 +190,7 @@ class _Engine(Generic[N, V, E]):
             return True
         if not self._affine_nodes or not node.may_be_affine:
             return False
-        return isinstance(self._port.decode(node), AffineMap) or self._port.why_it_stays(node) is not None
+        return isinstance(self._meaning(node), AffineMap) or self._port.why_it_stays(node) is not None
 
 
 def _with_last_reason(kept: Kept, refusal: Refusal) -> Kept:

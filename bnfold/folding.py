@@ -9,6 +9,7 @@ from bnfold.directions import Directions
 from bnfold.errors import InternalError
 from bnfold.growth import effects, why_grown
 from bnfold.label import Label
+from bnfold.meanings import Meanings
 from bnfold.outcome import Direction, Fold, Kept
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V, result_of
@@ -31,15 +32,12 @@ class Folder(Generic[N, V, E]):
 
     Args:
         port: the graph; it is changed in place.
+        meanings: what its nodes mean.
     """
 
-    def __init__(self, port: GraphPort[N, V, E]) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E]) -> None:
         self._port = port
-        self._planner: Planner[N, V, E] = Planner(port)
-
-    def begin_pass(self) -> None:
-        """Read the graph anew: others may have changed it."""
-        self._planner = Planner(self._port)
+        self._planner: Planner[N, V, E] = Planner(port, meanings)
 
     def fold(self, node: N, untried: Set[N]) -> Fold | Kept | None:
         """Fold a node, or say why it stays; None, and nothing done, if a BatchNorm of `untried` shall come first."""
@@ -128,7 +126,7 @@ class Folder(Generic[N, V, E]):
         """Two readers of a tensor that want the same map get it from one node, which may fold as their only reader."""
         tensor = result_of(self._port, node).name
         self._port.merge(node, source, twin)
-        self.begin_pass()
+        self._planner.meaning.forget()
         return Fold(
             Label(node.label, node.op),
             node.op,
@@ -153,7 +151,7 @@ class Folder(Generic[N, V, E]):
             self._port.bypass_downstream(node, meaning.source)
         for value in changed:
             self._port.rename(value)
-        self.begin_pass()
+        self._planner.meaning.forget()
 
 
 def _going(refusal: Refusal, direction: Direction) -> Refusal:

@@ -11,6 +11,7 @@ from typing import Generic
 from bnfold import rules
 from bnfold.crossing import Crossing, Way
 from bnfold.label import Label
+from bnfold.meanings import Meanings
 from bnfold.outcome import Kept, Lowered, LowerTo
 from bnfold.port import E, GraphPort, N, V, result_of
 from bnfold.refusal import Refusal
@@ -40,19 +41,19 @@ class Lowering(Generic[N, V, E]):
 
     Args:
         port: the graph; it is changed in place.
+        meanings: what its nodes mean.
         form: what to rewrite them into.
         crossing: of the same graph; it finds where a scale can go.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], form: LowerTo, crossing: Crossing[N, V, E]) -> None:
+    def __init__(
+        self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E], form: LowerTo, crossing: Crossing[N, V, E]
+    ) -> None:
         self._port = port
+        self._meaning = meanings
         self._form = form
         self._crossing = crossing
         self._written: dict[N, _Written[N]] = {}
-
-    def begin_pass(self) -> None:
-        """Read the graph anew: it has changed since the last pass."""
-        self._crossing.begin_pass()
 
     def lower(self, kept: Kept, node: N) -> Kept | None:
         """Rewrite one BatchNorm, if it is an affine map.
@@ -64,7 +65,7 @@ class Lowering(Generic[N, V, E]):
         Returns:
             None where it is rewritten; else why it stays, and why it is not rewritten.
         """
-        meaning = self._port.decode(node)
+        meaning = self._meaning(node)
         if not isinstance(meaning, AffineMap) or self._port.why_it_stays(node) is not None:
             return kept
         made = result_of(self._port, node).name
@@ -101,7 +102,9 @@ class Lowering(Generic[N, V, E]):
         edit = parts if isinstance(parts, Refusal) else self._port.encode_lowered(node, parts)
         if isinstance(edit, Refusal):
             return edit.along(Label(node.label, node.op))
-        return self._port.lower(edit), ()
+        nodes = self._port.lower(edit)
+        self._meaning.forget()
+        return nodes, ()
 
     def _leave_addition(self, node: N, meaning: AffineMap) -> tuple[Sequence[N], tuple[str, ...]] | Refusal:
         way = self._crossing.find_addition(node, meaning)

@@ -62,16 +62,16 @@ class Plan(Generic[N, V]):
 
 
 class Planner(Generic[N, V, E]):
-    """Plans moves on one graph as it is now; it reads meanings once, so it must not outlive a change of the graph.
+    """Plans moves on one graph as it is now.
 
     Args:
         port: the graph.
         meanings: what its nodes mean.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E] | None = None) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E]) -> None:
         self._port = port
-        self.meaning: Meanings[N, V, E] = Meanings(port) if meanings is None else meanings
+        self.meaning = meanings
 
     def pull(self, plan: Plan[N, V], origin: N, source: int, affine: Affine) -> Plan[N, V] | Refusal:
         """Extend a plan so that input `source` of `origin` carries `affine` on top of its values.
@@ -152,7 +152,7 @@ class Planner(Generic[N, V, E]):
         pinned = self._port.pinned(value)
         if pinned is not None:
             return pinned
-        joint = _together(list(requirements.values()))
+        joint = together(list(requirements.values()))
         refusal = self._why_not(value, requirements, joint)
         if refusal is None:
             return joint
@@ -162,7 +162,7 @@ class Planner(Generic[N, V, E]):
         }
         if all(confined[use] is affine for use, affine in requirements.items()) or not picks.choose((False, True)):
             return refusal
-        joint = _together(list(confined.values()))
+        joint = together(list(confined.values()))
         return self._why_not(value, requirements, joint) or joint
 
     def _why_not(self, value: V, requirements: Mapping[tuple[N, int], Affine], joint: Affine) -> Refusal | None:
@@ -250,7 +250,7 @@ class _Front(Generic[N, V]):
         return heapq.heappop(self.queue)[2]
 
 
-def _together(maps: Sequence[Affine]) -> Affine:
+def together(maps: Sequence[Affine]) -> Affine:
     """All of several maps of one tensor, which act on other places of it where they are not the same."""
     joint, *rest = maps
     for affine in rest:

@@ -6,7 +6,7 @@ from bnfold.affine import Affine, Drift
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry.sides import Maps, Sides, agree, proper
 from bnfold.rules.dispatch import pull, push
-from bnfold.semantics import Concatenation, Meaning
+from bnfold.semantics import Concatenation, Meaning, Split
 
 
 def spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refusal:
@@ -17,6 +17,8 @@ def spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refusa
         if isinstance(pulled, Refusal):
             return pulled
         inputs = pulled.requirements
+        if not isinstance(node, Split):  # which alone has outputs that are not known yet
+            return (Sides(_without(inputs, known.inputs)),)
     pushed = push(node, inputs)
     if isinstance(pushed, Refusal):
         return pushed
