@@ -144,7 +144,6 @@ class ScriptGraph(ProgramGraph):
             copied = graph.createClone(
                 node.handle, lambda handle, standing=standing: self._made(handle, standing, made, graph)
             )
-            _forget_shapes(copied)
             graph.appendNode(copied)
             _widen(graph, copied)
             if taken is not None and node.chooses:
@@ -277,13 +276,6 @@ def _holds_tensor(node: Any) -> bool:  # noqa: ANN401 - of torch._C
 def _schema(node: Any) -> Any:  # noqa: ANN401 - of torch._C
     text = node.schema()
     return None if text == "(no schema)" else torch._C.parse_schema(text)
-
-
-def _forget_shapes(node: Any) -> None:  # noqa: ANN401 - of torch._C
-    for entry in (node, *_inner_nodes(node)):
-        for output in entry.outputs():
-            if output.type().kind() == "TensorType":
-                output.setType(torch._C.TensorType.get())
 
 
 def _widen(graph: Any, node: Any) -> None:  # noqa: ANN401 - of torch._C
