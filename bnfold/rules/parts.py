@@ -24,8 +24,12 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
     Refuses:  UNKNOWN_SHAPE: the map varies along the joined axis, and the length of an input there is not known;
               NOT_FINITE: a constant holds NaN or infinity; OVERFLOW: it exceeds float64 then;
               what the steps of a Stack refuse
-    Source:   ONNX Concat-13, torch.stack
+    Source:   ONNX Concat-13, ScatterND-18, ScatterElements-18, torch.stack
     """
+    whole = pull_through_steps(node.behind, affine)
+    if isinstance(whole, Refusal):
+        return whole
+    affine = whole
     sizes = [size for size in node.sizes if size is not None]
     if len(sizes) == len(node.sizes):
         stops = list(accumulate(sizes))
@@ -35,7 +39,7 @@ def pull_through_concatenation(node: Concatenation, affine: Affine) -> Moved | R
     else:
         pieces = [affine.constant_along([node.axis])] * len(node.sizes)
     requirements: dict[int, Affine] = {}
-    for index, piece in enumerate(pieces):
+    for index, piece in zip(node.inputs, pieces, strict=True):
         moved = pull_through_steps(node.steps, piece)
         if isinstance(moved, Refusal):
             return moved
@@ -71,7 +75,7 @@ def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]
               1 or that of a
     Refuses:  UNKNOWN_SHAPE: the length of an input on the joined axis is not known;
               what the steps of a Stack refuse
-    Source:   ONNX Concat-13, torch.stack
+    Source:   ONNX Concat-13, ScatterND-18, ScatterElements-18, torch.stack
     """
     sizes = [size for size in node.sizes if size is not None]
     if len(sizes) < len(node.sizes):
@@ -83,7 +87,9 @@ def push_through_concatenation(node: Concatenation, inputs: Mapping[int, Affine]
         if isinstance(moved, Refusal):
             return moved
         scales[index], shifts[index] = moved.scale, moved.shift
-    return Moved(None, {0: Affine(_joined(node, sizes, scales, 1.0), _joined(node, sizes, shifts, 0.0))})
+    whole = Affine(_joined(node, sizes, scales, 1.0), _joined(node, sizes, shifts, 0.0))
+    shown = push_through_steps(node.behind, whole)
+    return shown if isinstance(shown, Refusal) else Moved(None, {0: shown})
 
 
 def pull_through_split(node: Split, outputs: Mapping[int, Affine]) -> Moved:
@@ -127,8 +133,8 @@ def _part(affine: Affine, axis: int, start: int, stop: int) -> Affine:
 
 def _joined(node: Concatenation, sizes: list[int], given: Mapping[int, Array], neutral: float) -> Array:
     stops = list(accumulate(sizes))
-    parts = list(zip([0, *stops], stops, strict=False))
-    return _filled(node.rank, node.axis, stops[-1], {parts[index]: values for index, values in given.items()}, neutral)
+    parts = dict(zip(node.inputs, zip([0, *stops], stops, strict=False), strict=True))
+    return _filled(node.rank, node.axis, stops[-1], {parts[slot]: values for slot, values in given.items()}, neutral)
 
 
 def _whole(node: Split, given: Mapping[int, Array], neutral: float) -> Array:

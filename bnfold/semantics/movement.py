@@ -1,6 +1,6 @@
 """Values in other places: data movement, tensors put together, tensors cut."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bnfold.affine import Array
@@ -27,11 +27,11 @@ class Rearrangement:
 
 @dataclass(frozen=True, eq=False)
 class Concatenation:
-    """Tensors one behind the other.
+    """Tensors one behind the other, of which some places may be shown in another order.
 
     Equation: y = concat(x_0, ..., x_n), along one axis
     Symbols:  x_i: (d_1, ..., l_i, ..., d_r); y: (d_1, ..., l_0 + ... + l_n, ..., d_r)
-    Source:   ONNX Concat-13; torch.stack
+    Source:   ONNX Concat-13, ScatterND-18, ScatterElements-18; torch.stack
 
     Attributes:
         axis: of y, from 0.
@@ -39,6 +39,8 @@ class Concatenation:
         sizes: length of each input on that axis, None where it is not known before run time.
         steps: what is done to every input first; the axis, the rank and the sizes are of what that gives.
         constants: the values of those inputs that are constants, by index, which take maps themselves.
+        behind: what is done to the whole; the equation, the axis, the rank and the sizes are of what goes in there.
+        slots: which inputs of the node the x_i are, where they are not the first ones.
     """
 
     axis: int
@@ -46,6 +48,13 @@ class Concatenation:
     sizes: tuple[int | None, ...]
     steps: tuple[Step, ...] = ()
     constants: Mapping[int, Array] = field(default_factory=dict)
+    behind: tuple[Step, ...] = ()
+    slots: tuple[int, ...] = ()
+
+    @property
+    def inputs(self) -> Sequence[int]:
+        """Which input of the node each x_i is."""
+        return self.slots or range(len(self.sizes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,22 @@ def gather_elements(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("GatherElements", [x, g.constant(index, "int64")], x.shape, axis=axis)
 
 
+def scatter(g: Builder, x: Tensor) -> Tensor | None:
+    """Some places of an axis that are another tensor's, or a constant's."""
+    if g.opset < 11 or x.dtype == "float16":
+        return None
+    axis, count = x.axis, g.between(1, x.channels)
+    places = g.random.permutation(x.channels)[:count]
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    updates = g.partner(x, lambda other: other.shape == shape) or g.parameter(g.random.normal(size=shape), x.dtype)
+    if g.chance(0.5):
+        index = np.broadcast_to(places.reshape([-1 if place == axis else 1 for place in range(x.rank)]), shape)
+        return g.add("ScatterElements", [x, g.constant(index, "int64"), updates], x.shape, axis=axis)
+    lists = [np.arange(length) for length in x.shape[:axis]]
+    index = np.stack(np.meshgrid(*lists, places, indexing="ij"), axis=-1)
+    return g.add("ScatterND", [x, g.constant(index, "int64"), updates], x.shape)
+
+
 def turned(g: Builder, x: Tensor) -> Tensor | None:
     """As many places of each sequence turned around."""
     if x.rank < 2 or g.opset < 10 or x.dtype == "float16":

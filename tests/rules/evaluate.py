@@ -112,10 +112,9 @@ def _(meaning: Rearrangement, inputs, core=None):
 @evaluate.register
 def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
     inputs = {**inputs, **meaning.constants}
-    pieces = [
-        reduce(lambda x, step: move(step, x), meaning.steps, inputs[index]) for index in range(len(meaning.sizes))
-    ]
-    return (np.concatenate(pieces, axis=meaning.axis),)
+    pieces = [reduce(lambda x, step: move(step, x), meaning.steps, inputs[index]) for index in meaning.inputs]
+    whole = np.concatenate(pieces, axis=meaning.axis)
+    return (reduce(lambda x, step: move(step, x), meaning.behind, whole),)
 
 
 @evaluate.register

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnfold.affine import Affine, per_channel
-from bnfold.rearrange import Regrouping
+from bnfold.rearrange import Regrouping, Selection
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import pull, push
 from bnfold.semantics import Concatenation, Split
@@ -173,3 +173,40 @@ def test_parts_may_vary_along_different_axes():
     answer = push(Concatenation(1, 2, (1, 2)), {0: over_rows, 1: over_columns})
     assert not isinstance(answer, Refusal)
     assert np.array_equal(answer.requirements[0].scale, [[0.0, 5.0, 7.0], [1.0, 5.0, 7.0], [2.0, 5.0, 7.0]])
+
+
+@st.composite
+def overlays(draw):
+    """One tensor with places that are another's: the last places are shown in the place of some of the first."""
+    shape = draw(st.lists(values.LENGTHS, min_size=1, max_size=4))
+    axis = draw(st.integers(0, len(shape) - 1))
+    replaced = draw(st.lists(st.integers(0, shape[axis] - 1), unique=True, max_size=3))
+    shown = [shape[axis] + replaced.index(place) if place in replaced else place for place in range(shape[axis])]
+    sizes = {0: shape[axis], 2: len(replaced)}
+    inputs = {
+        slot: values.numbers((*shape[:axis], size, *shape[axis + 1 :]), draw(values.SEEDS))
+        for slot, size in sizes.items()
+    }
+    behind = (Selection(axis, tuple(shown), sum(sizes.values())),)
+    return values.Case(
+        Concatenation(axis, len(shape), tuple(sizes.values()), behind=behind, slots=tuple(sizes)), inputs
+    )
+
+
+@given(data=st.data(), case=overlays())
+def test_pull_through_an_overlay(data, case):
+    moved = assert_pull_one(case, data.draw(values.maps(case.inputs[0].shape)))
+    assert moved.requirements.keys() == {0, 2}
+
+
+@given(data=st.data(), case=overlays())
+def test_push_through_an_overlay(data, case):
+    assert_push_law(case, data.draw(some_maps(case.inputs)))
+
+
+@given(data=st.data(), case=overlays(), slot=st.sampled_from([0, 2]))
+def test_a_constant_of_an_overlay_takes_its_part_of_the_map(data, case, slot):
+    node = replace(case.node, constants={slot: case.inputs[slot]})
+    given = {index: x for index, x in case.inputs.items() if index != slot}
+    affine = data.draw(values.maps(case.inputs[0].shape))
+    assert_pull_one(values.Case(node, given), affine)
