@@ -33,9 +33,9 @@ def _tiled(length: int | str | None, times: int) -> Sequence[int] | None:
     return [*range(length)] * times if isinstance(length, int) and length * times <= _MOST_PLACES else None
 
 
-@FAMILY.operator("Compress", (9, 11))
+@FAMILY.operator("Compress", (9, 11, 28))
 def decode_compress(context: OnnxContext) -> Rearrangement | Commuting:
-    """The places of an axis that a list of truth values names. Source: ONNX Compress-9, -11."""
+    """The places of an axis that a list of truth values names. Source: ONNX Compress-9, -11, -28."""
     shape, axis = context.shape(0), context.attribute("axis", None)
     if axis is None:
         raise Undecodable(Reason.WRONG_AXIS, "Compress without an axis makes one of all axes")
