@@ -33,6 +33,6 @@ def divided(constant: Array, source: int) -> AffineMap:
     return scaled(scale, source)
 
 
-def shifted(constant: Array, source: int, *, scale: float = 1.0) -> AffineMap:
+def shifted(constant: Array, source: int, *, scale: float) -> AffineMap:
     """The map y = scale * x + constant, with the arguments of `scaled`."""
     return AffineMap(Affine(np.full((1,) * constant.ndim, scale), constant), Form.SHIFT, source)

@@ -1,36 +1,10 @@
-"""Means, sums and extremes over axes, of which a scale passes all and a shift most."""
+"""Sums over axes: how often a shift comes out of one."""
 
 import math
 from collections.abc import Sequence
 
 from bnfold.regrouping import Dim
-from bnfold.semantics import Commuting, NoShift
-
-
-def reduction(
-    rank: int,
-    axes: tuple[int, ...],
-    removed_axes: tuple[int, ...],
-    *,
-    shift_factor: float | NoShift,
-    needs_non_negative_scale: bool = False,
-) -> Commuting:
-    """A reduction of a tensor of this rank.
-
-    Args:
-        rank: of the tensor.
-        axes: those it runs over.
-        removed_axes: the same, or none where they stay with length 1.
-        shift_factor: as in `Commuting`.
-        needs_non_negative_scale: as in `Commuting`.
-    """
-    return Commuting(
-        rank,
-        mixed_axes=axes,
-        removed_axes=removed_axes,
-        needs_non_negative_scale=needs_non_negative_scale,
-        shift_factor=shift_factor,
-    )
+from bnfold.semantics import NoShift
 
 
 def places_summed(shape: Sequence[Dim], axes: Sequence[int]) -> float | NoShift:

@@ -80,11 +80,11 @@ class AtenCall:
         """The shape of an argument (UNKNOWN_SHAPE where not even its rank is known)."""
         return known_shape(self.value(name))
 
-    def output_shape(self, index: int = 0) -> Shape:
-        """The shape of an output (UNKNOWN_SHAPE where not even its rank is known)."""
-        value = self.node.outputs[index]
+    def output_shape(self) -> Shape:
+        """The shape of the first output (UNKNOWN_SHAPE where not even its rank is known)."""
+        value = self.node.outputs[0]
         if value is None:
-            raise malformed(f"nothing holds output {index} of {self.node.op}")
+            raise malformed(f"nothing holds the output of {self.node.op}")
         return known_shape(value)
 
     def require_parts(self) -> None:

@@ -10,7 +10,7 @@ from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
-from bnfold.frontends.common.reductions import places_summed, reduction
+from bnfold.frontends.common.reductions import places_summed
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.semantics import Commuting, NoShift, Opaque
@@ -208,10 +208,10 @@ def _spatial(call: AtenCall, rank: int) -> tuple[int, ...]:
 def _reduction(call: AtenCall, *, shift_factor: float | NoShift, needs_non_negative_scale: bool = False) -> Commuting:
     axes = _reduced_axes(call)
     keeps = "keepdim" in call.node.arguments and call.fixed("keepdim")
-    return reduction(
+    return Commuting(
         len(call.shape("self")),
-        axes,
-        () if keeps else axes,
+        mixed_axes=axes,
+        removed_axes=() if keeps else axes,
         shift_factor=shift_factor,
         needs_non_negative_scale=needs_non_negative_scale,
     )

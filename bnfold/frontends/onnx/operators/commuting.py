@@ -6,7 +6,7 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
-from bnfold.frontends.common.reductions import places_summed, reduction
+from bnfold.frontends.common.reductions import places_summed
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.graph import Traits
@@ -164,10 +164,10 @@ def _reduction(
     context: OnnxContext, *, shift_factor: float | NoShift, needs_non_negative_scale: bool = False
 ) -> Commuting:
     axes = _reduced_axes(context)
-    return reduction(
+    return Commuting(
         len(context.shape(0)),
-        axes,
-        () if context.attribute("keepdims", 1) else axes,
+        mixed_axes=axes,
+        removed_axes=() if context.attribute("keepdims", 1) else axes,
         shift_factor=shift_factor,
         needs_non_negative_scale=needs_non_negative_scale,
     )
