@@ -63,9 +63,9 @@ def quantized_weights(folds: Sequence[Fold], merges: Sequence[Merge], *, verbose
     found = suffering(folds, merges)
     if not found:
         return []
-    count = counted(len(found), "weight")
+    said = f"{counted(len(found), 'weight')} {'suits' if len(found) == 1 else 'suit'} int8 worse than before"
     shown = found if verbose else found[:_EXAMPLES]
-    lines: list[RenderableType] = [f"{count} would lose much{'' if verbose or len(found) == 1 else ', the worst is'}"]
+    lines: list[RenderableType] = [f"{said}{'' if verbose or len(found) == 1 else ', the worst is'}"]
     for entry in shown:
         lines += [indented(2, _suffering(entry)), indented(2, Text(entry.advice, QUIET))]
     return [labelled("In int8", lines)]
@@ -73,10 +73,9 @@ def quantized_weights(folds: Sequence[Fold], merges: Sequence[Merge], *, verbose
 
 def _suffering(entry: Suffering) -> str:
     before, after = entry.quantization.before, entry.quantization.after
-    zeros = (
-        f"; {whole(after.vanishing)} of {counted(len(after.channels), 'channel')} round to 0" if after.vanishing else ""
-    )
+    zeros = f"; {whole(after.vanishing)} of {counted(len(after.channels), 'channel')} round to 0"
     return (
         f"{called(entry.weight)}: signal to noise {before.per_tensor:.0f} -> {after.per_tensor:.0f} dB, "
-        f"{after.per_channel:.0f} dB with a scale for each channel{zeros}"
+        f"{after.per_channel:.0f} dB with a scale for each channel"
+        + (f"{zeros}, {whole(before.vanishing)} before" if after.vanishing else "")
     )

@@ -34,7 +34,7 @@ def test_branches_that_stay_apart_say_why_where_somebody_asks():
 
 def test_weights_that_int8_does_not_suit_are_named():
     text = render_text(report(merges=[merge()]), width=120)
-    assert "  In int8       1 weight would lose much\n" in text
+    assert "  In int8       1 weight suits int8 worse than before\n" in text
     assert "    conv_3x3: signal to noise 38 -> 28 dB, 34 dB with a scale for each channel\n" in text
     assert "    if you quantise: a scale for each channel, or equalise it with the layer behind first\n" in text
 
@@ -42,7 +42,7 @@ def test_weights_that_int8_does_not_suit_are_named():
 def test_channels_that_round_to_zero_are_named_and_what_a_scale_for_each_does_not_help():
     after = replace(QUANTIZATION.after, vanishing=1, per_channel=15.0)
     text = render_text(report(merges=[merge(quantization=replace(QUANTIZATION, after=after))]), width=140)
-    assert "15 dB with a scale for each channel; 1 of 2 channels round to 0\n" in text
+    assert "15 dB with a scale for each channel; 1 of 2 channels round to 0, 0 before\n" in text
     assert (
         "if you quantise: exclude add from folding, or keep it in float; a scale for each channel is not enough" in text
     )
@@ -52,7 +52,7 @@ def test_of_several_weights_the_worst_is_named_and_all_where_somebody_asks():
     worse = replace(QUANTIZATION, after=replace(QUANTIZATION.after, per_tensor=9.0))
     weights = replace(QUANTIZATION, weight="conv_a"), replace(worse, weight="conv_b")
     made = report(merges=[merge(each.weight, each.weight, quantization=each) for each in weights])
-    assert "2 weights would lose much, the worst is\n" in render_text(made, width=120)
+    assert "2 weights suit int8 worse than before, the worst is\n" in render_text(made, width=120)
     assert "conv_b: signal to noise 38 -> 9 dB" in render_text(made, width=120)
     assert "conv_a" not in render_text(made)
     assert "conv_a" in render_text(made, verbose=True)
@@ -92,6 +92,6 @@ def test_html_has_the_same():
     page = render_html([report(merges=[merge("<add>")], branches=[apart()])])
     assert "&lt;add&gt;_out" in page
     assert "branches differ in stride: 1 and 2" in page
-    assert "Weights that would lose much in int8" in page
-    assert "0 of 2" in page
+    assert "Weights that suit int8 worse than before" in page
+    assert "0 \u2192 0 of 2" in page
     assert "if you quantise: a scale for each channel" in page

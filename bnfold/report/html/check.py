@@ -8,7 +8,7 @@ from bnfold.report.evidence import problem_of
 from bnfold.report.html.entries import Entry, Subject
 from bnfold.report.html.markup import paragraph, table, text
 from bnfold.report.html.plots import Marks, plot
-from bnfold.report.wording import counted, measured, whole
+from bnfold.report.wording import counted, measured
 from bnfold.verification import DeploymentCheck, OutputCheck, TensorCheck
 
 
@@ -80,7 +80,7 @@ def _plots(subject: Subject) -> str:
     ]
     shares = plot(by_limit, "errors by their limits", subject.columns, (1.0, "limit"))
     errors = plot(in_model, "errors and rounding inside the model", subject.columns)
-    order = paragraph(f"{whole(len(found))} folds in the order of the graph, from left to right.", "quiet")
+    order = paragraph(f"{counted(len(found), 'fold')} in the order of the graph, from left to right.", "quiet")
     return (
         f'<div class="plots">{_figure("Each fold by itself: share of its limit", shares)}'
         f"{_figure('Each fold in the model: error and rounding', errors)}</div>\n{order}"

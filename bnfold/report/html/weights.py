@@ -110,8 +110,8 @@ def _int8(subject: Subject) -> str:
                 " \u2192 ".join(f"{weight.smallest:.2g} to {weight.largest:.2g}" for weight in both),
                 " \u2192 ".join(decibels(weight.per_tensor) for weight in both),
                 " \u2192 ".join(decibels(weight.per_channel) for weight in both),
-                f"{whole(both[1].vanishing)} of {whole(len(both[1].channels))}",
+                f"{whole(both[0].vanishing)} \u2192 {whole(both[1].vanishing)} of {whole(len(both[1].channels))}",
                 entry.advice,
             )
         )
-    return f"<h3>Weights that would lose much in int8</h3>\n{paragraph(_ESTIMATED, 'quiet')}{table(columns, rows)}"
+    return f"<h3>Weights that suit int8 worse than before</h3>\n{paragraph(_ESTIMATED, 'quiet')}{table(columns, rows)}"
