@@ -98,8 +98,9 @@ class Comparator:
         if isinstance(made, Finding):
             return made
         with np.errstate(all="ignore"):
-            far = made.far() if quick else np.False_
-            return made.rows.finding(np.where(far, math.inf, 0.0)) if far.any() else _doubted(made)
+            if quick and made.rows.far.any():
+                return made.rows.finding(np.where(made.rows.far, math.inf, 0.0))
+            return _doubted(made)
 
     def compare_singles(self, given: Sequence[Any], *, groups: int = 1) -> Finding:
         """Compare every place in which a single changed number is seen; arguments and errors as those of `compare`."""
@@ -156,11 +157,6 @@ class _Made:
             for which, (held, own, changed) in enumerate(pairs)
         ]
         return _apart(self.of.new(self.given, others), self.rows.b, self.groups)
-
-    def far(self) -> Array:
-        """Where an error is larger than any rounding of what its group holds, which may be nothing at all, (rows,)."""
-        far = self.rows.far
-        return far & (self.rows.largest > self.floor()) if far.any() else far
 
     def floor(self) -> Array:
         """What float64 itself may do to any place, (rows,)."""

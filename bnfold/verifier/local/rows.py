@@ -79,9 +79,13 @@ class Rows:
 
     @property
     def far(self) -> Array:
-        """Where an error is larger than any rounding of what its group holds, (rows,)."""
+        """Where an error is larger than any rounding of what its group holds, (rows,).
+
+        A group may hold nothing but zeros, where the original computes some of them as differences of other numbers.
+        """
         scale = np.abs(self.a).max(1).reshape(-1, self.channels).max(1)
-        return np.asarray(self.largest > _FAR * np.repeat(scale, self.channels))
+        noise = WIDE * scale.max()
+        return np.asarray(self.largest > np.maximum(_FAR * np.repeat(scale, self.channels), noise))
 
     def only(self, chosen: Array) -> "Rows":
         """Some of the rows."""

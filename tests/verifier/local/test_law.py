@@ -174,3 +174,15 @@ def test_a_single_number_and_a_sum_of_two_are_held_to_their_half_units(units, pa
     original[0][17, 3] = off_by(stored[0], 1.0 + (units - 1.0) * len(stored) * 4)[17, 3]
     pair = Comparator(subgraph, subgraph, (original, stored), [True] * len(stored))
     assert (pair.compare_singles([2.0**20 * np.eye(30)]).excess <= 1) == passes
+
+
+def test_zeros_that_the_original_makes_of_other_numbers_are_not_far_from_zeros():
+    def roundabout(given, stored):
+        return given[0] + stored[0] + stored[1] - stored[2]
+
+    stored = [np.float64(0.1), np.float64(0.2), np.float64(0.3)]
+    x = np.random.default_rng(0).standard_normal((8, 3))
+    both = Comparator(roundabout, lambda given, _: given[0], (stored, []), [])
+    assert both.compare([np.concatenate([x, np.zeros_like(x)])], groups=2, quick=True).excess <= 1
+    off = Comparator(roundabout, lambda given, _: given[0] * 1.1, (stored, []), [])
+    assert off.compare([np.concatenate([x, np.zeros_like(x)])], groups=2, quick=True).excess > 1
