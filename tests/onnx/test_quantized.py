@@ -271,3 +271,17 @@ def test_a_second_fold_sees_the_weight_as_the_first_one_left_it():
     network.node("Add", ["r", network.weight("b", 3)], "y")
     folded = fold_and_compare(network.model({"x": [2, 4, 5]}, ["y"]))
     assert [node.op_type for node in folded.model.graph.node] == ["DequantizeLinear", "MatMul", "Add"]
+
+
+def test_integers_that_the_graph_makes_are_read_as_the_fold_before_left_them():
+    """Signs of the Div go into the integers; the two convolutions become one of these."""
+    network = Network()
+    network.weight("float", 3, 1, 1, 1)
+    network.initializers["zero"] = np.zeros((), np.int8)
+    network.node("QuantizeLinear", ["float", network.constant("size", 0.03), "zero"], "q")
+    network.node("DequantizeLinear", ["q", "size", "zero"], "w")
+    network.node("Conv", ["x", "w"], "c")
+    network.node("Div", ["c", network.constant("k", np.reshape([-1.4, 1.5, 2.0], (3, 1, 1)))], "d")
+    network.node("Conv", ["d", network.weight("v", 1, 3, 3, 2)], "y", pads=[0, 0, 0, 1])
+    folded = fold_and_compare(network.model({"x": [2, 1, 4, 3]}, ["y"]), merge=True)
+    assert [node.op_type for node in folded.model.graph.node] == ["Conv"]
