@@ -180,7 +180,7 @@ def test_zeros_that_the_original_makes_of_other_numbers_are_not_far_from_zeros()
     def roundabout(given, stored):
         return given[0] + stored[0] + stored[1] - stored[2]
 
-    stored = [np.float64(0.1), np.float64(0.2), np.float64(0.3)]
+    stored = [np.array(number) for number in (0.1, 0.2, 0.3)]
     x = np.random.default_rng(0).standard_normal((8, 3))
     both = Comparator(roundabout, lambda given, _: given[0], (stored, []), [])
     assert both.compare([np.concatenate([x, np.zeros_like(x)])], groups=2, quick=True).excess <= 1
