@@ -19,7 +19,10 @@ AT_THE_ROOT = {
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 _SOURCE = re.compile(r'(src(?:set)?=")(?:docs/)?(images/[^"]+)')
-_PICTURE = re.compile(r"<picture>.*?(<img [^>]*>)\s*</picture>\s*", re.DOTALL)
+_PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]*)">\s*'
+    r'(?P<img><img src="(?P<light>[^"]*)"(?P<rest>[^>]*)>)\s*</picture>\s*'
+)
 
 
 def placed(markdown: str, source: str) -> str:
@@ -32,6 +35,7 @@ def placed(markdown: str, source: str) -> str:
     """
     place = AT_THE_ROOT.get(source, source.removeprefix("docs/"))
     page = _linked(markdown, source, lambda there: posixpath.relpath(there, posixpath.dirname(place) or "."))
+    page = _PICTURE.sub(_by_scheme, page)
     # A page is a folder of its own, but for the first; mkdocs leaves links in HTML as they are.
     up = "" if place == "index.md" else "../" * (place.count("/") + 1)
     return _SOURCE.sub(lambda found: found[1] + up + found[2], page)
@@ -47,9 +51,17 @@ def on_index(readme: str, documentation: str | None) -> str:
     if documentation is None:
         return _linked(_PICTURE.sub("", readme), "README.md", lambda _there: None)
     home = documentation.rstrip("/") + "/"
-    page = _PICTURE.sub(lambda found: f"{found[1]}\n\n", readme)  # an index knows no picture for the dark
+    page = _PICTURE.sub(lambda found: f"{found['img']}\n\n", readme)  # an index knows no picture for the dark
     page = _linked(page, "README.md", lambda there: home + _address(there))
     return _SOURCE.sub(lambda found: found[1] + home + found[2], page)
+
+
+def _by_scheme(found: re.Match[str]) -> str:
+    """Both pictures, of which the theme shows one by these marks: its reader may choose another scheme than the
+    system's, which alone decides in a <picture>.
+    """
+    both = (f'<img src="{found[scheme]}#only-{scheme}"{found["rest"]}>' for scheme in ("light", "dark"))
+    return "\n".join(both) + "\n\n"
 
 
 def _address(path: str) -> str:

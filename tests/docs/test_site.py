@@ -58,6 +58,11 @@ def test_a_folder_without_pages_is_no_site(tmp_path):
         ("README.md", "[t](docs/rules.md#a)", "[t](rules.md#a)"),
         ("README.md", "[t](CONTRIBUTING.md)", "[t](contributing.md)"),
         ("README.md", '<img src="docs/images/a.svg">', '<img src="images/a.svg">'),
+        (
+            "docs/theory.md",
+            '<picture>\n<source media="m" srcset="images/d.svg">\n<img src="images/a.svg" alt="x">\n</picture>\n\nText',
+            '<img src="../images/a.svg#only-light" alt="x">\n<img src="../images/d.svg#only-dark" alt="x">\n\nText',
+        ),
         ("README.md", "[t](pyproject.toml)", "t"),
         ("README.md", "[t](https://a.example/docs/x.md)", "[t](https://a.example/docs/x.md)"),
         ("README.md", "```\n[t](docs/rules.md)\n```\n", "```\n[t](docs/rules.md)\n```\n"),
