@@ -50,6 +50,11 @@ class OnnxConstants:
         However many folds a weight takes, each starts from the exact values, so that it is rounded only once.
         """
         self._changed[value] = parameter
+        waiting = [value]
+        while waiting:
+            stale = waiting.pop()
+            self._computed.pop(stale, None)
+            waiting += [made for node, _ in stale.readers if _makes_constant(node) for made in node.outputs if made]
 
     def holds(self, value: OnnxValue) -> bool:
         """Whether the file itself holds the tensor's values, and nobody may replace them."""
