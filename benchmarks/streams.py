@@ -41,12 +41,12 @@ def main() -> int:
         model = onnx.load(path)
         without, _, before = _folded(model, across=False)
         outcome, folded, after = _folded(model, across=True)
-        error = _error(model, folded)
-        wrong = wrong or error > 1e-4
+        apart = error(model, folded)
+        wrong = wrong or apart > 1e-4
         farthest = max((fold.zero_point for fold in outcome.folds), default=0.0)
         print(
             f"| {path.stem} | {_batch_norms(outcome)} | {_kept(without)} | {_kept(outcome)} | {farthest:.2f} "
-            f"| {before:.2f} s | {after:.2f} s | {error:.1e} |",
+            f"| {before:.2f} s | {after:.2f} s | {apart:.1e} |",
             flush=True,
         )
     if arguments.zero_points:
@@ -73,7 +73,7 @@ def _kept(outcome: Outcome) -> int:
     return sum(entry.is_batch_norm for entry in outcome.kept)
 
 
-def _error(original: onnx.ModelProto, folded: onnx.ModelProto) -> float:
+def error(original: onnx.ModelProto, folded: onnx.ModelProto) -> float:
     """Over inputs of three magnitudes, in units of the largest value of the output."""
     sessions = [_session(model) for model in (original, folded)]
     entry = sessions[0].get_inputs()[0]

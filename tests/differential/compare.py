@@ -4,7 +4,7 @@ Every tensor of either model becomes an output, so that one run of each shows al
 both models must have the same values, the graph's own outputs among them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ NOISE_DRAWS = 4
 NOISE_CEILING = {"float16": 0.25, "float32": 5e-3, "float64": 1e-7}
 
 Values = dict[str, np.ndarray]
+Examiner = Callable[[onnx.ModelProto, int], "Examination"]
 
 # Of the numbers that a quantizer makes, where what it reads has no counterpart to compare.
 _FEW = 0.01
@@ -250,19 +251,19 @@ def _run(model: onnx.ModelProto, feeds: Values) -> Values:
     return dict(zip(names, runner.run(names, feeds), strict=True))
 
 
-def shrink(model: onnx.ModelProto, kind: str, seed: int = 0) -> onnx.ModelProto:
+def shrink(model: onnx.ModelProto, kind: str, examine: Examiner = examine, seed: int = 0) -> onnx.ModelProto:
     """The smallest model found that shows the same kind of finding: fewer outputs, fewer nodes, nearer inputs."""
     progress = True
     while progress:
         progress = False
         for smaller in _smaller(model, seed):
-            if _kind(smaller, seed) == kind:
+            if _kind(smaller, examine, seed) == kind:
                 model, progress = smaller, True
                 break
     return model
 
 
-def _kind(model: onnx.ModelProto, seed: int) -> str:
+def _kind(model: onnx.ModelProto, examine: Examiner, seed: int) -> str:
     try:
         return examine(model, seed).kind
     except UnusableModelError:

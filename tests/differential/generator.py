@@ -297,7 +297,7 @@ def generate(seed: int) -> onnx.ModelProto:
         g.keep(Tensor(g.input(dtype, shape), shape, dtype, 1))
     for _ in range(g.between(2, 10)):
         _grow(g)
-    return _model(g, seed)
+    return finish(g, seed)
 
 
 def _grow(g: Builder) -> None:
@@ -309,7 +309,8 @@ def _grow(g: Builder) -> None:
             return
 
 
-def _model(g: Builder, seed: int) -> onnx.ModelProto:
+def finish(g: Builder, seed: int) -> onnx.ModelProto:
+    """The graph so far as a model: what nobody reads is an output, now and then another tensor as well."""
     read = _read_names(g.nodes)
     made = {name: tensor for tensor in g.tensors if (name := tensor.name) not in g.inputs}
     outputs = [name for name in made if (name not in read and g.chance(0.95)) or g.chance(0.04)]

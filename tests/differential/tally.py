@@ -1,19 +1,19 @@
 """What a run over many seeds saw: counts that show the run was not vacuous, and every finding."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import onnx
 
 from bnfold.outcome import Outcome
-from tests.differential.compare import Examination, UnusableModelError, examine
-from tests.differential.generator import generate
+from tests.differential import compare, generator, streams
+from tests.differential.compare import Examination, UnusableModelError
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A seed whose fold is wrong, invalid, crashed or longer."""
+    """A seed whose fold is wrong, invalid, crashed, longer or worse."""
 
     seed: int
     kind: str
@@ -83,13 +83,30 @@ class Tally:
         return [self.folded_graphs, self.batch_norms, self.folds, self.passed, self.absorbed]
 
 
-def examine_seeds(seeds: Iterable[int]) -> Tally:
+@dataclass(frozen=True)
+class Kind:
+    """A kind of random graphs.
+
+    Attributes:
+        generate: the graph of a seed.
+        examine: folds it and compares; raises UnusableModelError.
+    """
+
+    generate: Callable[[int], onnx.ModelProto]
+    examine: Callable[[onnx.ModelProto, int], Examination]
+
+
+ANY = Kind(generator.generate, compare.examine)
+STREAMS = Kind(streams.generate, streams.examine_stream)
+
+
+def examine_seeds(seeds: Iterable[int], kind: Kind = ANY) -> Tally:
     """Generate, fold and compare the graph of every seed."""
     tally = Tally()
     for seed in seeds:
-        model = generate(seed)
+        model = kind.generate(seed)
         try:
-            tally.add(seed, model, examine(model, seed))
+            tally.add(seed, model, kind.examine(model, seed))
         except UnusableModelError as error:
             tally.unusable[seed] = str(error)
     return tally
