@@ -177,6 +177,22 @@ def test_a_wrong_fold_is_found_and_shrunk(monkeypatch):
     assert sorted(node.op_type for node in smallest.graph.node) == ["BatchNormalization", "Conv", "MaxPool"]
 
 
+def test_what_is_left_of_a_shift_that_is_subtracted_again_is_rounding():
+    """Zeros of a dead Relu are exact, and not behind a BatchNorm that went across to another reader of them."""
+    net = Network()
+    net.node("Relu", [net.node("Neg", [net.node("Abs", ["x"], "a")], "n")], "zeros")
+    net.node("MatMul", ["zeros", net.weight("w", 4, 4, dtype="float64")], "p")
+    net.batch_norm("p", "y", 4, dtype="float64")
+    mean, bias = net.random.normal(size=4) * 20, net.random.normal(size=4)
+    for name, values in {"scale": np.full(4, 0.05), "var": np.ones(4), "mean": mean, "bias": bias}.items():
+        net.constant(f"y.{name}", values, "float64")
+    net.node("Gemm", ["p", net.weight("v", 4, 3, dtype="float64")], "z")
+    found = examine(net.model({"x": (2, 4)}, ["y", "z"], dtype="float64"))
+    assert found.outcome is not None
+    assert [entry.direction for entry in found.outcome.folds] == ["across"]
+    assert (found.kind, found.evidence) == ("", "")
+
+
 def test_a_crash_is_found(monkeypatch):
     def crash(_context):
         raise ZeroDivisionError
