@@ -71,16 +71,23 @@ def by_hand(module, factor=1.0):
     return module
 
 
-def doubts(original, new, leaves, limits=SINGLE):
-    """Of every result of the first call."""
-    programs = open_program("the original", original), open_program("the new program", new)
-    ours, theirs = (program.calls([leaves])[0] for program in programs)
-    values = {name: (value, theirs.results[name]) for name, value in ours.results.items()}
-    values |= {name: (after, theirs.changed[name][1]) for name, (_, after) in ours.changed.items()}
-    graphs = [program.graph() for program in programs]
-    proof = Prover(*graphs, programs[0].observe(graphs[0], leaves)).run()
-    truth = Float64Reference(*programs, proof.equal)
-    return {name: truth.compare(name, list(ours.results), leaves, pair, limits).doubt for name, pair in values.items()}
+class Asked:
+    """An original that others are held against; it is called and observed once."""
+
+    def __init__(self, original, leaves, limits=SINGLE):
+        self.program, self.leaves, self.limits = open_program("the original", original), leaves, limits
+        self.call, self.graph = self.program.calls([leaves])[0], self.program.graph()
+        self.observed = self.program.observe(self.graph, leaves)
+
+    def doubts(self, new):
+        """Of every result of the first call."""
+        program = open_program("the new program", new)
+        ours, theirs = self.call, program.calls([self.leaves])[0]
+        values = {name: (value, theirs.results[name]) for name, value in ours.results.items()}
+        values |= {name: (after, theirs.changed[name][1]) for name, (_, after) in ours.changed.items()}
+        truth = Float64Reference(self.program, program, Prover(self.graph, program.graph(), self.observed).run().equal)
+        asked = list(ours.results), self.leaves
+        return {name: truth.compare(name, *asked, pair, self.limits).doubt for name, pair in values.items()}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -101,8 +108,9 @@ def test_results_that_lose_their_digits_are_equal_where_they_are_in_float64(kind
 def test_what_a_first_call_leaves_is_asked_as_well(way):
     original = CoarseState()
     right, wrong = (compiled(by_hand(original, factor), way) for factor in (1.0, 1.01))
-    assert doubts(compiled(original, way), right, [IMAGE])["state cache"] == ""
-    assert doubts(compiled(original, way), wrong, [IMAGE])["state cache"]
+    asked = Asked(compiled(original, way), [IMAGE])
+    assert asked.doubts(right)["state cache"] == ""
+    assert asked.doubts(wrong)["state cache"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -110,7 +118,7 @@ def test_a_wrong_fold_is_none_in_float64(way):
     original = Coarse()
     ours, theirs = compiled(original, way), compiled(by_hand(original, 1.0003), way)
     assert not check_torch(ours, theirs, VerifyOptions(shapes={"x": Coarse.sample})).passed
-    found = doubts(ours, theirs, [IMAGE])
+    found = Asked(ours, [IMAGE]).doubts(theirs)
     assert "not found equal part by part" in found["output"]
 
 
@@ -119,10 +127,10 @@ def test_a_wrong_fold_is_none_in_float64(way):
 def test_the_catalogue_of_faults(name, way):
     original = network(name, 0, torch.float32)
     leaves = [torch.randn(original.sample, generator=torch.Generator().manual_seed(1))]
-    ours = compiled(original, way)
-    assert doubts(ours, compiled(folded(original), way), leaves) == {"output": ""}
+    asked = Asked(compiled(original, way), leaves)
+    assert asked.doubts(compiled(folded(original), way)) == {"output": ""}
     for kind, faulty in faults(original, 0):
-        assert doubts(ours, compiled(faulty, way), leaves)["output"], kind
+        assert asked.doubts(compiled(faulty, way))["output"], kind
 
 
 @pytest.mark.parametrize("name", ["stack", "1-d", "downstream"])
@@ -130,14 +138,14 @@ def test_the_catalogue_of_faults_in_half_precision(name):
     limits = LIMITS[np.dtype(np.float16)]
     original = network(name, 0, torch.float16)
     leaves = [torch.randn(original.sample, generator=torch.Generator().manual_seed(1)).half()]
-    ours = compiled(original, "traced")
-    assert doubts(ours, compiled(folded(original), "traced"), leaves, limits) == {"output": ""}
+    asked = Asked(compiled(original, "traced"), leaves, limits)
+    assert asked.doubts(compiled(folded(original), "traced")) == {"output": ""}
     expected = original(*leaves)
     beyond = 0
     for kind, faulty in faults(original, 0):
         if (faulty(*leaves) - expected).abs().max() > limits.floor * expected.abs().max():  # or nobody asks
             beyond += 1
-            assert doubts(ours, compiled(faulty, "traced"), leaves, limits)["output"], kind
+            assert asked.doubts(compiled(faulty, "traced"))["output"], kind
     assert beyond
 
 
@@ -159,7 +167,7 @@ ROLES = {"the original": torch.float32, "the new program": torch.float16}
 @pytest.mark.parametrize("way", ["traced", "exported"])
 def test_what_is_less_exact_in_its_own_precision_is_not_equal(way):
     pair = [compiled(Narrowed(dtype), way) for dtype in (torch.float32, torch.float16)]
-    assert "off what it is in float64" in doubts(*pair, [IMAGE])["output"]
+    assert "off what it is in float64" in Asked(pair[0], [IMAGE]).doubts(pair[1])["output"]
 
 
 def test_parts_are_compared_on_the_same_values_where_equal_ones_stand_at_other_operators():
@@ -178,4 +186,6 @@ class Noisy(Narrowed):
 
 def test_random_numbers_are_others_in_float64():
     pair = [compiled(Noisy(torch.float32), "exported") for _ in range(2)]
-    assert doubts(*pair, [IMAGE]) == {"output": "float64 has no word: random numbers are others in float64"}
+    assert Asked(pair[0], [IMAGE]).doubts(pair[1]) == {
+        "output": "float64 has no word: random numbers are others in float64"
+    }
