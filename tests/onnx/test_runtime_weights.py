@@ -141,3 +141,12 @@ def test_a_weight_behind_a_reshape_of_what_is_modulated():
     network.node("Conv", ["x", "k"], "c")
     ended(network)
     assert_folds_to(model_of(network, (1, 4)), "Mul", "Reshape", "Conv", "Softsign")
+
+
+def test_a_tensor_that_is_weighed_with_itself_keeps_its_values():
+    network = Network()
+    network.node("Mul", ["x", network.weight("k", 3, 1, 1)], "w")
+    network.node("Conv", ["w", "w"], "c")
+    ended(network, channels=3)
+    model = network.model({"x": (3, 3, 1, 1)}, {"y": ["n", "c", "h", "w"]})
+    assert Reason.OTHER_CONSUMERS in fold_and_compare(model).reasons

@@ -188,3 +188,21 @@ def test_the_check_computes_sequences(tmp_path):
     assert report.batch_norms.folded == 3
     assert report.verification.passed
     assert not report.warnings
+
+
+def test_a_sequence_that_bodies_read_keeps_its_items():
+    network = Network()
+    network.node("SequenceConstruct", [convolved(network, "a"), convolved(network, "b")], "s")
+    place = network.constant("place", 1, "int64")
+    bodies = [
+        helper.make_graph(
+            [helper.make_node("SequenceAt", ["s", place], [f"{op}.i"]), helper.make_node(op, [f"{op}.i"], [f"{op}.o"])],
+            op,
+            [],
+            [helper.make_tensor_value_info(f"{op}.o", TensorProto.FLOAT, None)],
+        )
+        for op in ("Relu", "Softsign")
+    ]
+    network.node("If", [network.constant("p", True, "bool")], "z", then_branch=bodies[0], else_branch=bodies[1])
+    ended(network, at(network, "s", 1, "i"), "y", 4)
+    assert fold_and_compare(model_of(network, "y", "z")).reasons == [Reason.CAPTURED]

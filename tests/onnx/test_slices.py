@@ -90,3 +90,24 @@ def test_slices_of_channels_and_rows_in_one_node():
     folded = fold_and_compare(model_of(network, "y", "z"))
     assert [fold.op for fold in folded.folds] == []
     assert folded.kept[0].refusals[0].reason is Reason.OTHER_CONSUMERS
+
+
+def test_a_slice_of_a_slice():
+    """Three readers in all, each with places of its own."""
+    network = Network()
+    convolved(network)
+    cut(network, "c", "first", 0, 3)
+    network.batch_norm(cut(network, "first", "one", 1, 2), "normal", 1)
+    network.node("Softsign", ["normal"], "y")
+    network.node("Softsign", [cut(network, "first", "other", 0, 1)], "z")
+    network.node("Softsign", [cut(network, "c", "last", 3, END)], "u")
+    assert fold_and_compare(model_of(network, "y", "z", "u")).batch_norms_left == 0
+
+
+def test_a_slice_that_is_an_output_keeps_its_values():
+    network = Network()
+    convolved(network)
+    network.batch_norm(cut(network, "c", "one", 0, 1), "y", 1)
+    cut(network, "c", "z", 1, END)
+    folded = fold_and_compare(model_of(network, "y", "z"))
+    assert folded.batch_norms_left == 0

@@ -128,11 +128,10 @@ def _split(context: OnnxContext) -> _Items:
     if not node.has_input(1):
         squeezed = not attribute(node, "keepdims", 1)
         return _Items(axis, (1,) * length, (*shape[:axis], 1, *shape[axis + 1 :]), squeezed)
-    sizes = context.integers(1)
-    split = node.inputs[1]
-    if split is not None and split.shape == ():
+    sizes, split = context.integers(1), context.constants.require(context.required(1))
+    if split.ndim == 0:  # of each part, of which the last may be shorter
         sizes = [min(sizes[0], length - start) for start in range(0, length, max(sizes[0], 1))]
-    if sum(sizes) != length or min(sizes) < 0:
+    if sum(sizes) != length or min(sizes, default=0) < 0:
         raise malformed(f"SplitToSequence cuts {length} places into {sizes}")
     return _Items(axis, tuple(sizes), shape)
 
