@@ -123,9 +123,9 @@ class OnnxValue:
     is_input: bool = False
     is_output: bool = False
     is_sparse: bool = False
-    readers: Uses = field(default_factory=Uses)
-    value_readers: Uses = field(default_factory=Uses)
-    captures: Uses = field(default_factory=Uses)
+    readers: "Uses[tuple[OnnxNode, int]]" = field(default_factory=Uses)
+    value_readers: "Uses[tuple[OnnxNode, int]]" = field(default_factory=Uses)
+    captures: "Uses[tuple[OnnxNode, int]]" = field(default_factory=Uses)
     shape: Shape | None = None
     element_type: int = onnx.TensorProto.UNDEFINED
 

@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, overload
+from typing import TypeVar, overload
 
-if TYPE_CHECKING:
-    from bnfold.frontends.onnx.graph import OnnxNode
-
-Use = tuple["OnnxNode", int]
-"""A node, and the index of the input by which it reads the tensor."""
+Use = TypeVar("Use")
 
 
 class Uses(Sequence[Use]):
-    """Uses in the order in which they were added. Who changes them on the way through them goes through a copy."""
+    """Uses, each once, in the order in which they were added. Iterate over a copy to change them on the way."""
 
     def __init__(self) -> None:
         self._uses: dict[Use, None] = {}
@@ -36,13 +32,13 @@ class Uses(Sequence[Use]):
         return next(islice(self._uses, range(len(self))[index], None))
 
     def add(self, use: Use) -> None:
-        """One more."""
+        """Add a use at the end."""
         self._uses[use] = None
 
     def drop(self, use: Use) -> None:
-        """One less."""
+        """Remove a use that is there."""
         del self._uses[use]
 
     def clear(self) -> None:
-        """None any more."""
+        """Remove all."""
         self._uses.clear()
