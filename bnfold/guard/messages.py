@@ -6,6 +6,7 @@ carry values, and nothing else.
 
 import io
 import os
+import pathlib
 import pickle
 import struct
 import threading
@@ -36,10 +37,12 @@ _MODULES = frozenset(
         "bnfold.scales",
     }
 )
-_CLASSES = frozenset(
-    {("pathlib", "PosixPath"), ("pathlib", "WindowsPath"), ("pathlib", "PurePosixPath"), ("builtins", "frozenset")}
-    | {("builtins", name) for name in ("OSError", "FileNotFoundError", "PermissionError", "MemoryError")}
+_VALUES: tuple[type, ...] = (
+    *(pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath),
+    *(frozenset, OSError, FileNotFoundError, PermissionError, MemoryError),
 )
+# By the names that pickle writes, which are not those of every version: in Python 3.13, Path is of pathlib._local.
+_CLASSES = frozenset((kind.__module__, kind.__qualname__) for kind in _VALUES)
 
 
 class Sender:

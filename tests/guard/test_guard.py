@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -225,6 +226,14 @@ def test_only_values_of_reports_are_unpickled(module, name):
     content = b"\x80\x04" + b"\x8c" + bytes([len(module)]) + module.encode() + b"\x8c" + bytes([len(name)])
     with pytest.raises(pickle.UnpicklingError):
         read_value(content + name.encode() + b"\x93.")
+
+
+def test_values_of_reports_come_back():
+    """On every version of Python: pickle's name of Path is not the same on all of them."""
+    values = [Path("a"), PurePosixPath("a"), frozenset({1}), FileNotFoundError(2, "gone"), MemoryError(), b"", None]
+    for value in values:
+        again = read_value(pickle.dumps(value))
+        assert (type(again), str(again)) == (type(value), str(value))
 
 
 def test_messages_are_put_together_from_pieces():
