@@ -235,3 +235,17 @@ def test_the_evidence_names_what_cannot_be_computed():
     network.batch_norm(network.node("Conv", ["x", "w"], "c"), "y", 4)
     model = network.model({"x": SHAPE, "given": (4, 3, 1, 1)}, ["y"])
     assert_stays(model, Reason.DYNAMIC_WEIGHT, "'w' is computed by 'w_node' (Exp)")
+
+
+def test_a_changed_weight_asks_only_constants_what_is_made_of_them():
+    """Behind it are more ways through the residual network than could be walked."""
+    network = Network()
+    network.node("Mul", [network.weight("raw", 3, 3, 1, 1), network.weight("factor", 3, 1, 1, 1)], "kernel")
+    x = network.node("Conv", ["x", "kernel"], "stem")
+    for block in range(80):
+        y = network.batch_norm(
+            network.node("Conv", [x, network.weight(f"w{block}", 3, 3, 1, 1)], f"c{block}"), f"n{block}", 3
+        )
+        x = network.node("Add", [x, y], f"s{block}")
+    folded = fold(network.model({"x": [1, 3, 2, 2]}, [x]))
+    assert folded.batch_norms_left == 0

@@ -50,11 +50,19 @@ class OnnxConstants:
         However many folds a weight takes, each starts from the exact values, so that it is rounded only once.
         """
         self._changed[value] = parameter
-        waiting = [value]
+        self._forget_computed_of(value)
+
+    def _forget_computed_of(self, value: OnnxValue) -> None:
+        """What has been computed of a tensor is not so any more; of others that are no constants, nothing was."""
+        seen: set[OnnxValue] = {value}
+        waiting = [value] if self._computed else []
         while waiting:
             stale = waiting.pop()
             self._computed.pop(stale, None)
-            waiting += [made for node, _ in stale.readers if _makes_constant(node) for made in node.outputs if made]
+            made = {made for node, _ in stale.readers for made in node.outputs if made in self._dynamic} - seen
+            constant = [entry for entry in made if entry is not None and self._dynamic[entry] is None]
+            seen.update(constant)
+            waiting += constant
 
     def holds(self, value: OnnxValue) -> bool:
         """Whether the file itself holds the tensor's values, and nobody may replace them."""
