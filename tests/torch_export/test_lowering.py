@@ -39,7 +39,7 @@ def test_forms(form, axes, decomposed):
     for again in ("", form):
         assert not fold(result.model, lower=again).report.outcome.changes
     assert set(result.model.state_dict) == (
-        {"bn.weight_2", "bn.bias_2"} if form == "conv" and axes else {"bn.scale", "bn.shift"}
+        {"bn.conv_weight", "bn.conv_bias"} if form == "conv" and axes else {"bn.scale", "bn.shift"}
     )
 
 

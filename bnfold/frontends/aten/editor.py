@@ -16,8 +16,12 @@ from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.refusal import Refusal
 
-# What the constant operand of arithmetic is called.
-_SAID = {("mul", "other"): "scale", ("add", "other"): "shift"}
+# What the constants of an operator are called that stands for a BatchNorm: its own weight and bias are others.
+_SAID = {
+    ("mul", "other"): "scale",
+    ("add", "other"): "shift",
+    **{(f"conv{axes}d", name): f"conv_{name}" for axes in (1, 2, 3) for name in ("weight", "bias")},
+}
 
 
 class AtenEditor:
@@ -64,7 +68,7 @@ class AtenEditor:
         for successor in reversed(edit.successors):
             what = successor.op.rpartition("::")[2]
             tensors = {
-                name: self._new(_name_beside(weight_name, node, _SAID.get((what, name), name)), parameter, node)
+                name: self._new(_name_beside(weight_name, node, _SAID[what, name]), parameter, node)
                 for name, parameter in successor.tensors.items()
             }
             arguments = {**tensors, **successor.arguments}
