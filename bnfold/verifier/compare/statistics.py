@@ -127,14 +127,14 @@ class OutputStatistics:
     @property
     def _instability(self) -> str:
         if math.isinf(self._noise):
-            return "where another rounding of the original gives another shape, NaN or infinity"
+            return self._doubt or "where another rounding of the original gives another shape, NaN or infinity"
         return f"where the original itself moves by {self._noise:.2g} of its scale under another rounding"
 
     def result(self) -> OutputCheck:
         """The output's check over all samples that were added."""
         problem = self._problem
         if self.is_undecided:
-            doubt = f" ({self._doubt})" if self._doubt else ""
+            doubt = f" ({self._doubt})" if self._doubt and not math.isinf(self._noise) else ""
             way_out = f"give real samples with {keyword('VerifyOptions.inputs')}"
             problem = f"equality cannot be shown, {self._instability}{doubt}: {way_out}"
         return OutputCheck(

@@ -11,7 +11,8 @@ that lets one expect, or by so much that nothing can be said. A result is the sa
 Slow: it is asked only in doubt.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -41,7 +42,8 @@ class InFloat64:
     """What float64 says of one result.
 
     Attributes:
-        noise: how far the original is from itself in float64, as a Difference.error; None where that is not known.
+        noise: how far the original is from itself in float64, as a Difference.error; where that is not known, infinite
+            if the result was found equal part by part, and else None.
         doubt: why it does not show that the result is the same; "" where it does.
     """
 
@@ -58,7 +60,7 @@ class Float64Reference:
         equal: the results that were found equal part by part, as `ProgramGraph.results` calls them.
     """
 
-    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Collection[str]) -> None:
+    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Set[str]) -> None:
         self._original = original
         self._new = new
         self._equal = equal
@@ -85,13 +87,25 @@ class Float64Reference:
             exact, folded = (_exact(graph, name, names) for graph in self._graphs)
             expected = exact(arguments)
             own = _error(expected, values[0])
-            if _result(self._graphs[0], name, names) not in self._equal:
+            if not self._is_equal(name, names):
                 return InFloat64(own, "it was not found equal part by part in float64")
             apart, new = _error(expected, folded(arguments)), _error(expected, values[1])
             return InFloat64(own, _doubt(apart, own, new, limits))
         except Exception as error:  # whatever torch raises where a program does not run in float64
             lines = str(error).strip().splitlines()
+            if own is None and self._is_equal(name, names):
+                own = math.inf
             return InFloat64(own, f"float64 has no word: {lines[-1][:200] if lines else type(error).__name__}")
+
+    def _is_equal(self, name: str, names: Sequence[str]) -> bool:
+        """Whether a result was found equal part by part; one of a later call is, where all that a call makes are."""
+        if not self._equal:
+            return False
+        graph, _ = self._graphs
+        try:
+            return _result(graph, name, names) in self._equal
+        except Unreadable:
+            return bool(graph.results) and self._equal >= graph.results.keys()
 
 
 def _result(graph: ProgramGraph, name: str, names: Sequence[str]) -> str:

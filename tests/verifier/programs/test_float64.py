@@ -57,6 +57,16 @@ class CoarseParts(Coarse):
         return y, (y.sum(3), y.sum(2))
 
 
+class CoarseInInference(Coarse):
+    def left(self, y):
+        return nn.functional.dropout(y, 0.5, training=False)
+
+
+class CoarseNoise(Coarse):
+    def left(self, y):
+        return y + torch.rand_like(y)
+
+
 def by_hand(module, factor=1.0):
     """Its BatchNorm folded; the factor is a fault in one channel."""
     module = copy.deepcopy(module)
@@ -102,6 +112,25 @@ def test_results_that_lose_their_digits_are_equal_where_they_are_in_float64(kind
     assert any("in float64" in warning for warning in verdict.warnings)
     monkeypatch.setattr(Float64Reference, "compare", lambda *_: InFloat64(None, "nobody asked"))
     assert not check_torch(ours, theirs, options).passed
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_operator_that_draws_nothing_is_not_random(way):
+    original = CoarseInInference()
+    verdict = check_torch(
+        compiled(original, way), compiled(by_hand(original), way), VerifyOptions(inputs={"x": IMAGE.numpy()})
+    )
+    assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_equal_part_by_part_and_has_no_float64_is_not_called_wrong(way):
+    original = CoarseNoise()
+    options = VerifyOptions(inputs={"x": IMAGE.numpy()})
+    verdict = check_torch(compiled(original, way), compiled(by_hand(original), way), options)
+    assert verdict.status == "unchecked", verdict
+    assert "equality cannot be shown, float64 has no word: random numbers are others in float64" in verdict.problem
+    assert check_torch(compiled(original, way), compiled(by_hand(original, 1.0003), way), options).status == "failed"
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -64,7 +64,7 @@ class ExportedGraph(ProgramGraph):
             outputs=(self._value(node),),
             handle=node,
             reads=tuple(reads),
-            is_random=torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()),
+            is_random=_draws(node),
             converts_to=_converts_to(node),
             computes_in=autocast_dtype(node),
         )
@@ -122,6 +122,17 @@ class ExportedGraph(ProgramGraph):
 
         Recorder(self._module).run(*arguments, enable_io_processing=False)
         return seen
+
+
+def _draws(node: fx.Node) -> bool:
+    """Whether it draws random numbers: an operator that may, and is neither in inference nor told to drop nothing."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    arguments = node.target._schema.arguments  # type: ignore[union-attr]
+    given = {argument.name: node.kwargs.get(argument.name, argument.default_value) for argument in arguments}
+    given |= {argument.name: value for argument, value in zip(arguments, node.args, strict=False)}
+    in_training = given.get("train", given.get("training", True))
+    return bool(in_training and given.get("dropout_p", given.get("p", 1)) != 0)
 
 
 def _converts_to(node: fx.Node) -> torch.dtype | None:
