@@ -6,8 +6,8 @@ Run it in an environment with the peers: pip install bnfold onnxsim onnxslim onn
 not there are left out. Every tool is a process of its own, from a file to a file, as its users call it; all take turns,
 and the least of the rounds counts: processor time (user and system, of all threads), and the largest resident memory.
 Then all results are loaded by onnxruntime at its default level, with one thread, and run in turns on one input; the
-medians are compared. "differs" is how far the outputs are from those of the original without any optimisation, as a
-share of the largest.
+medians are compared. Nodes are counted without Constants, which one tool makes of initializers. "differs" is how far
+the outputs are from those of the original without any optimisation, as a share of the largest.
 """
 
 import argparse
@@ -158,7 +158,8 @@ def looked_at(paths: Sequence[Path], runs: int) -> list[dict[str, float | str]]:
     seen: list[dict[str, float | str]] = []
     sessions = {}
     for place, path in enumerate(paths):
-        kinds = [node.op_type for node in _nodes(onnx.load(path, load_external_data=False))]
+        nodes = _nodes(onnx.load(path, load_external_data=False))
+        kinds = [node.op_type for node in nodes if node.op_type != "Constant"]
         seen.append({"batch_norms": kinds.count("BatchNormalization"), "nodes": len(kinds)})
         try:
             sessions[place] = _session(path, optimised=True)
