@@ -200,3 +200,14 @@ def test_a_truncated_file(file, share):
     file.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ModelFormatError, match="damaged"):
         bnfold.fold(file)
+
+
+def test_fields_that_have_a_default_may_be_missing(file, program):
+    """Found by fuzzing: a device without its index was an internal error, when the folded program was written."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data.replace(b'"type": "cpu", "index": null', b'"type": "cpu"'))
+    assert main([str(file), "--no-verify", "-q"]) == 0
+    assert_same(program, open_program(file.with_name("model.folded.pt2")), torch.randn(3, 3, 8, 8))

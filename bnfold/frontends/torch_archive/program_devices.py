@@ -133,7 +133,7 @@ def _names(arguments: list[Any]) -> list[str]:
 
 
 def _as_text(device: _Json) -> str:
-    index = device["index"]
+    index = device.get("index")  # has a default in torch's schema
     return str(device["type"]) if index is None else f"{device['type']}:{index}"
 
 
