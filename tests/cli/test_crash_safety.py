@@ -57,6 +57,7 @@ def test_a_disk_without_room(folder, arguments):
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("folder", ["beside"], indirect=True)
 def test_a_folder_that_takes_no_files(folder):
     """An immutable one, which not even root writes to."""
     before = contents(folder)
@@ -92,6 +93,7 @@ def hear_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.mark.parametrize("folder", ["inside"], indirect=True)
 @pytest.mark.parametrize(
     ("module", "number", "told"),
     [
