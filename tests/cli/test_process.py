@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from bnfold.cli.main import main
 from tests.networks import Network
 
 COMMAND = [sys.executable, "-c", "import sys; from bnfold.cli.main import main; sys.exit(main())"]
@@ -77,15 +78,15 @@ def test_same_input_gives_same_bytes(folder):
     assert (folder / "one.onnx").read_bytes() == (folder / "two.onnx").read_bytes()
 
 
-def test_samples_shapes_and_dimensions_reach_the_check(folder):
+def test_samples_shapes_and_dimensions_reach_the_check(folder, monkeypatch, capfd):
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 8, 8)).astype(np.float32))
+    monkeypatch.chdir(folder)
 
     for option in (["--dim", "batch=2"], ["--shape", "x=2,3,8,8"], ["--input", "x=x.npy"]):
-        done = bnfold("m.onnx", *option, cwd=folder)
-        assert (done.returncode, done.stderr) == (0, "")
-    wrong = bnfold("m.onnx", "--shape", "x=2,5,8,8", cwd=folder)
-    assert wrong.returncode == 2
-    assert wrong.stderr.count("\n") == 1
+        assert main(["m.onnx", *option]) == 0
+        assert capfd.readouterr().err == ""
+    assert main(["m.onnx", "--shape", "x=2,5,8,8"]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
 
 
 def test_a_check_that_fails_writes_nothing(folder):
@@ -132,16 +133,19 @@ def bad_inputs(folder):
     return ["empty.onnx", "text.onnx", "truncated.onnx", "folder.onnx", "data.onnx", "missing.onnx"]
 
 
-def test_bad_input_is_one_line_and_exit_3(folder):
+def test_bad_input_is_one_line_and_exit_3(folder, monkeypatch, capfd):
     bad = bad_inputs(folder)
     before = names(folder)
+    monkeypatch.chdir(folder)
 
     for name in bad:
-        done = bnfold(name, cwd=folder)
-        assert done.returncode == 3, name
-        assert done.stdout == ""
-        assert done.stderr.startswith(f"bnfold: {name}: ")
-        assert done.stderr.count("\n") == 1
+        assert main([name]) == 3, name
+        told = capfd.readouterr()
+        assert told.out == ""
+        assert told.err.startswith(f"bnfold: {name}: ")
+        assert told.err.count("\n") == 1
+    done = bnfold(bad[-1], cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", told.err)
 
     assert names(folder) == before
 
