@@ -17,9 +17,9 @@ from bnfold.label import Label
 from bnfold.meanings import Meanings
 from bnfold.outcome import Fold
 from bnfold.planning import Plan, Planner
-from bnfold.port import E, GraphPort, N, V, result_of
+from bnfold.port import E, GraphPort, N, V, result_of, tensor_at
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Meaning
+from bnfold.semantics import AffineMap, Meaning, Rearrangement, Split
 
 # How many deviations the zero of a BatchNorm may lie from the mean that it knows, by the bits of the significand of the
 # type: so far from zero are the values that the tensor's readers see then. docs/theory.md has the measurement.
@@ -99,7 +99,7 @@ class Crossing(Generic[N, V, E]):
         are left for the region, and no channel of that is dead.
         """
         sizes = Affine(np.abs(meaning.affine.scale), np.zeros((1,) * meaning.affine.rank))
-        if not sizes.has_scale:
+        if not sizes.has_scale or self._is_read_whole_by_others(node, meaning.source):
             return None
         pulled = Planner(self._port, self._meaning).pull(Plan(), node, meaning.source, sizes)
         if isinstance(pulled, Refusal):
@@ -107,6 +107,14 @@ class Crossing(Generic[N, V, E]):
         left = replace(meaning, affine=Affine(np.where(meaning.affine.scale < 0, -1.0, 1.0), meaning.affine.shift))
         way = self._find(node, left, pulled, [halves(left.affine)], refuse)
         return None if isinstance(way, Refusal) else way
+
+    def _is_read_whole_by_others(self, node: N, source: int) -> bool:
+        """Whether somebody else sees all places of an input: it takes no map then that goes upstream."""
+        before = tensor_at(self._port.inputs(node), source)
+        return any(
+            reader is not node and not isinstance(self._meaning(reader), (Rearrangement, Split))
+            for reader, _ in self._port.readers(before)
+        )
 
     def carry_out(self, way: Way[N, V, E], replace_origin: Callable[[], V | None]) -> None:
         """Make the edits of a way, then what becomes of the BatchNorm itself.

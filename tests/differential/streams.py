@@ -8,6 +8,7 @@ import onnx
 from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.outcome import Outcome
 from tests.differential import unweighted
 from tests.differential.builder import Builder, Tensor
 from tests.differential.compare import Examination, examine
@@ -116,7 +117,7 @@ def examine_stream(model: onnx.ModelProto, seed: int = 0) -> Examination:
         UnusableModelError: the model cannot be judged.
     """
     found = examine(model, seed)
-    if found.kind or found.outcome is None:
+    if found.kind or found.outcome is None or not _crosses_and_keeps(found.outcome):
         return found
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -125,3 +126,9 @@ def examine_stream(model: onnx.ModelProto, seed: int = 0) -> Examination:
     if kept <= least:
         return found
     return replace(found, kind="worse", evidence=f"{kept} BatchNorms are left, and {least} without crossing")
+
+
+def _crosses_and_keeps(outcome: Outcome) -> bool:
+    """Elsewhere plain folding cannot leave less."""
+    crosses = any(fold.direction == "across" for fold in outcome.folds)
+    return crosses and any(entry.is_batch_norm for entry in outcome.kept)
