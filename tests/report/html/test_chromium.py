@@ -62,6 +62,16 @@ def test_nothing_is_wider_than_the_window(opened, browser, width, dark):
     assert (int(lightness) < 128) is dark
 
 
+def test_on_a_phone_what_is_wrong_needs_no_scrolling(opened, browser):
+    browser.size(390, 900)
+    page = opened([everything("channel 3 differs: -2.5 against -2.6 in the original " * 2)])
+    cells = "[...document.querySelectorAll('td.result')].map(cell => cell.getBoundingClientRect())"
+    places = page.run(f"{cells}.map(place => [place.left, place.right])")
+
+    assert len(places) > 1
+    assert all(left >= 0 and right <= 390 and right - left > 300 for left, right in places)
+
+
 def test_a_filter_shows_what_it_asks_for(opened):
     page = opened([large_report(12, 9)])
     assert page.run(VISIBLE) == 0
