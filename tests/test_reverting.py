@@ -6,7 +6,7 @@ import pytest
 
 import bnfold
 from bnfold.errors import VerificationError
-from bnfold.frontends.onnx.operators import contractions
+from bnfold.frontends.onnx.operators import convolutions
 from bnfold.outcome import Fold, Kept, Outcome
 from bnfold.refusal import Reason, Refusal
 from bnfold.reverting import Attempt, fold_what_holds
@@ -76,14 +76,14 @@ def test_what_fails_without_any_fold_stays_failed():
 @pytest.fixture
 def second_bias_is_wrong(monkeypatch):
     """An encoder that spoils what it writes for conv2."""
-    right = contractions.bias_for
+    right = convolutions.bias_for
 
-    def wrong(node, bias, constants, **how):
-        if bias is not None and node.label == "c2_node":
+    def wrong(context, bias, **how):
+        if bias is not None and context.node.label == "c2_node":
             bias = bias * np.where(np.arange(bias.size) == 1, 1.01, 1).reshape(bias.shape)
-        return right(node, bias, constants, **how)
+        return right(context, bias, **how)
 
-    monkeypatch.setattr(contractions, "bias_for", wrong)
+    monkeypatch.setattr(convolutions, "bias_for", wrong)
 
 
 def network():
