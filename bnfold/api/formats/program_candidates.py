@@ -16,6 +16,20 @@ P = TypeVar("P")
 P_co = TypeVar("P_co", covariant=True)
 
 
+def compare_programs(reference: object, program: object, how: VerifyOptions, progress: Progress) -> Verification:
+    """Whether two programs compute the same: in torch, part by part, and then as exports under onnxruntime.
+
+    Raises:
+        UsageError, UncheckedError: as `bnfold.verifier.programs.check.check_torch`.
+    """
+    from bnfold.api.formats.under_onnxruntime import confirmed_by_onnxruntime
+    from bnfold.verifier.programs.check import check_torch
+
+    verdict = check_torch(reference, program, how, progress)
+    progress("comparing under onnxruntime")
+    return confirmed_by_onnxruntime(verdict, reference, program, how)
+
+
 class _Reader(Protocol[P_co]):
     """What opens a file of one kind of programs."""
 
@@ -62,9 +76,7 @@ class SavedProgram(Generic[P]):
 
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """See Candidate."""
-        from bnfold.verifier.programs.check import check_torch
-
-        return check_torch(self.reference, self.kind.read(self.files[0], self.options), how, progress)
+        return compare_programs(self.reference, self.kind.read(self.files[0], self.options), how, progress)
 
     def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""
@@ -89,9 +101,7 @@ class KeptProgram:
 
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """See Candidate."""
-        from bnfold.verifier.programs.check import check_torch
-
-        return check_torch(self.reference, self.program, how, progress)
+        return compare_programs(self.reference, self.program, how, progress)
 
     def reproduce(self, _verdict: Verification, _how: VerifyOptions, _folder: Path) -> str:
         """See Candidate."""

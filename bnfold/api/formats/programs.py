@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from bnfold.api.formats.packages import import_packages
+from bnfold.api.formats.program_candidates import compare_programs
 from bnfold.api.formats.program_folded import Original, ProgramFolded
 from bnfold.api.formats.program_kind import ProgramKind, ShapedOptions
-from bnfold.api.formats.protocol import Source
+from bnfold.api.formats.protocol import Source, untold
 from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import InternalError
 from bnfold.report.model import FormatName
-from bnfold.verification import Verification
+from bnfold.verification import Verification, VerifyOptions
 
 P = TypeVar("P")
 
@@ -105,11 +106,9 @@ def verify_programs(reference: Source, candidate: Source) -> Verification:
     """Whether two programs compute the same, fed as the options of the first one say.
 
     Raises:
-        UsageError, UncheckedError: as `bnfold.verifier.programs.check.check_torch`.
+        UsageError, UncheckedError: as `compare_programs`.
     """
-    from bnfold.verifier.programs.check import check_torch
-
     if not isinstance(reference, ProgramSource) or not isinstance(candidate, ProgramSource):
         raise InternalError("other models than programs were to be compared as such")
-    verdict = check_torch(reference.program, candidate.program, reference.options.check)
+    verdict = compare_programs(reference.program, candidate.program, reference.options.check or VerifyOptions(), untold)
     return replace(verdict, warnings=(*reference.warnings, *verdict.warnings))

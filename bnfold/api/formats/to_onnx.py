@@ -9,7 +9,6 @@ import onnx
 
 from bnfold.api.formats.onnx_validity import require_runnable
 from bnfold.api.formats.own_names import with_own_names
-from bnfold.api.formats.program_candidates import KeptProgram
 from bnfold.api.formats.program_folded import ProgramFolded
 from bnfold.api.formats.protocol import Progress
 from bnfold.api.places import size_of
@@ -63,9 +62,10 @@ class ExportedFile(Generic[P]):
     def check(self, how: VerifyOptions, progress: Progress) -> Verification:
         """The programs under torch, and then the file against an export of the original."""
         from bnfold.verifier import check
+        from bnfold.verifier.programs.check import check_torch
 
         lowered = self.folded.lowered
-        verdict = KeptProgram((), 0, lowered.reference, lowered.program).check(how, progress)
+        verdict = check_torch(lowered.reference, lowered.program, how, progress)
         if not verdict.passed:
             return verdict
         final = check(self._exported_original(), self.files[0], how)
