@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from bnfold.report.text_layout import QUIET, indented, labelled
-from bnfold.report.wording import counted, printable
+from bnfold.report.wording import counted, printable, three_digits
 from bnfold.timings import Latency
 
 _STYLES = {"faster": "bold green", "slower": "bold yellow"}
@@ -52,4 +52,5 @@ def _how(entry: Latency) -> str:
 
 def _times(entry: Latency) -> tuple[str, str]:
     unit, factor = ("ms", 1e3) if entry.folded.median >= 1e-4 else ("us", 1e6)
-    return f"{factor * entry.original.median:.3g} {unit}", f"{factor * entry.folded.median:.3g} {unit}"
+    before, after = (three_digits(factor * spread.median) for spread in (entry.original, entry.folded))
+    return f"{before} {unit}", f"{after} {unit}"

@@ -42,6 +42,11 @@ def measured(value: float) -> str:
     return "0" if value == 0 else f"{value:.2e}"
 
 
+def three_digits(value: float) -> str:
+    """Such as 1.70, which stands beside 1.69, or 43.4."""
+    return f"{value:#.3g}".rstrip(".")
+
+
 def times(value: float, unit: float) -> str:
     """How many times a unit a value is, such as 0.8x; nothing where that says nothing."""
     return f"{value / unit:.2g}x" if math.isfinite(value) and math.isfinite(unit) and unit > 0 else ""

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from bnfold.report.json import to_dict
 from bnfold.report.text import render_text
+from bnfold.report.wording import three_digits
 from bnfold.timings import Spread
 from tests.reports import LATENCIES, report
 
@@ -41,3 +44,11 @@ def test_json_has_seconds_and_the_reason_where_there_are_none():
         200,
     )
     assert (failed["original"], failed["speedup"], failed["problem"]) == (None, None, "no such <operator>")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.7, "1.70"), (43.4, "43.4"), (100.0, "100"), (0.0224, "0.0224"), (9.999, "10.0"), (0, "0.00")],
+)
+def test_figures_that_stand_side_by_side_have_as_many_digits(value, shown):
+    assert three_digits(value) == shown

@@ -2,7 +2,7 @@
 
 from bnfold.report.html.entries import Subject
 from bnfold.report.html.markup import paragraph, table
-from bnfold.report.wording import whole
+from bnfold.report.wording import three_digits, whole
 from bnfold.timings import Latency, Spread
 
 _SAID = "Milliseconds for one run, median and quartiles; both models run in turns. Speedup: run by run."
@@ -41,5 +41,5 @@ def _row(entry: Latency) -> tuple[str, ...]:
 
 
 def _milliseconds(spread: Spread) -> str:
-    low, median, high = (1000 * seconds for seconds in (spread.low, spread.median, spread.high))
-    return f"{median:.3g} ({low:.3g} to {high:.3g})"
+    low, median, high = (three_digits(1000 * seconds) for seconds in (spread.low, spread.median, spread.high))
+    return f"{median} ({low} to {high})"

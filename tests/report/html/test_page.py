@@ -261,7 +261,7 @@ def test_latency_is_shown_where_it_was_measured():
 
     text = Page(render_html([report(latencies=(measured, wrong))])).text
 
-    assert {"2 (1 to 3)", "as fast", "no memory"} <= set(text)
+    assert {"2.00 (1.00 to 3.00)", "as fast", "no memory"} <= set(text)
     assert "Latency" not in Page(render_html([report()])).text
 
 
