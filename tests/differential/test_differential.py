@@ -12,7 +12,7 @@ import pytest
 from bnfold.frontends.onnx.operators.table import OPERATORS
 from tests.differential.compare import Examination, behind_steps, copied, difference, examine, folded_in_place, shrink
 from tests.differential.generator import generate
-from tests.differential.tally import Tally, examine_seeds
+from tests.differential.tally import STREAMS, Tally, examine_seeds
 from tests.folding import fold
 from tests.networks import Network
 
@@ -56,6 +56,13 @@ def test_no_random_graph_is_folded_wrongly(start):
     tally = examine_seeds(range(start, start + CHUNK))
     assert tally.findings == []
     assert tally.unusable == {}
+
+
+def test_no_random_stream_is_folded_wrongly_or_worse():
+    tally = examine_seeds(range(CHUNK // 2), STREAMS)
+    assert tally.findings == []
+    assert tally.unusable == {}
+    assert tally.folded_graphs["across"] > CHUNK / 4
 
 
 @pytest.mark.parametrize("start", [SEEDS, SEEDS + CHUNK // 2])
