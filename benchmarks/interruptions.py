@@ -199,7 +199,9 @@ def _of_the_answer(code: int, said: str, ending: signal.Signals) -> list[str]:
     lines = said.splitlines()
     if code == 128 + ending and len(lines) == 1:
         return []
-    if (code in (0, -ending)) and not lines:  # it was done, or there was nothing of bnfold yet
+    if code == 0 and not lines:  # it was done
+        return []
+    if code == -ending and "bnfold/cli/main.py" not in said:  # Python was starting: it says so where it hears of SIGINT
         return []
     return [f"exit {code}: {said[-400:]!r}"]
 
