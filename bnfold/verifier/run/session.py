@@ -36,7 +36,7 @@ _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 _FLOAT32 = np.dtype(np.float32)
-_MOST_COPIED = 2**29
+_MOST_COPIED = 2**28
 """Bytes of large weights of which onnxruntime may make copies of its own, in another order or multiplied out."""
 _COPYING = ("NchwcTransformer", "ConvBNFusion", "ConvMulFusion", "MatMul_BatchNormalization_Fusion")
 """Its optimisers that do that. Where weights are larger, they are left out, and kernels read them as they are."""
