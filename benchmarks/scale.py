@@ -111,6 +111,18 @@ def norms_of_one(size: int) -> onnx.ModelProto:
     return build.model(build.add("Sum", *(build.norm(source) for _ in range(size))))
 
 
+def unlike(size: int) -> onnx.ModelProto:
+    """One Conv read by so many BatchNorms, each with another map."""
+    build = Builder()
+    source = build.conv("x")
+    values = (
+        (build.random.uniform(0.5, 2, (2, _CHANNELS)), build.random.normal(size=(2, _CHANNELS))) for _ in range(size)
+    )
+    ordered = ((scale, bias, mean, variance) for (scale, variance), (bias, mean) in values)
+    parts = [build.add("BatchNormalization", source, *map(build.weight, four)) for four in ordered]
+    return build.model(build.add("Sum", *parts))
+
+
 def splits(size: int) -> onnx.ModelProto:
     """A BatchNorm, a Split into so many, a BatchNorm on each, joined again."""
     build = Builder()
@@ -179,6 +191,7 @@ GRAPHS: dict[str, tuple[Callable[[int], onnx.ModelProto], tuple[int, ...]]] = {
     "dense": (dense, (120, 600, 2_400)),
     "readers": (readers, (1_000, 3_000, 10_000)),
     "norms_of_one": (norms_of_one, (300, 1_000, 3_000)),
+    "unlike": (unlike, (10, 20, 40)),
     "splits": (splits, (50, 100, 200)),
     "functions": (functions, (100, 300, 1_000)),
     "shared": (shared, (500, 1_500, 5_000)),
