@@ -11,6 +11,7 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.api.formats import under_onnxruntime  # noqa: E402
 from bnfold.errors import UnsupportedModelError, VerificationError  # noqa: E402
+from bnfold.verification import OutputCheck  # noqa: E402
 from tests.torchscript.folding import deprecations_silenced  # noqa: E402
 
 SHAPES = {"x": (2, 3, 8, 8)}
@@ -65,17 +66,7 @@ def verdict_on(program) -> bnfold.Verification:
     return bnfold.fold(program, verify=bnfold.VerifyOptions(shapes=SHAPES)).report.verification
 
 
-@pytest.mark.parametrize("form", [scripted, exported])
-def test_a_fold_passes_in_torch_and_under_onnxruntime(form):
-    verdict = verdict_on(form(drawn(Plain)))
-    assert verdict.passed
-    assert verdict.deployment.passed
-    assert not any("onnxruntime" in warning for warning in verdict.warnings)
-
-
-@pytest.mark.parametrize("form", [scripted, exported])
-def test_what_differs_under_onnxruntime_alone_fails(form, monkeypatch):
-    """As if a kernel of torch's had hidden it: the export of the new program has one weight off by a thousandth."""
+def spoil_second_export(monkeypatch) -> None:
     exports, right = [], under_onnxruntime.export_as_written
 
     def export(program, arguments):
@@ -89,6 +80,20 @@ def test_what_differs_under_onnxruntime_alone_fails(form, monkeypatch):
         return model
 
     monkeypatch.setattr(under_onnxruntime, "export_as_written", export)
+
+
+@pytest.mark.parametrize("form", [scripted, exported])
+def test_a_fold_passes_in_torch_and_under_onnxruntime(form):
+    verdict = verdict_on(form(drawn(Plain)))
+    assert verdict.passed
+    assert verdict.deployment.passed
+    assert not any("onnxruntime" in warning for warning in verdict.warnings)
+
+
+@pytest.mark.parametrize("form", [scripted, exported])
+def test_what_differs_under_onnxruntime_alone_fails(form, monkeypatch):
+    """As if a kernel of torch's had hidden it: the export of the new program has one weight off by a thousandth."""
+    spoil_second_export(monkeypatch)
     with pytest.raises(VerificationError, match="under onnxruntime: "):
         verdict_on(form(drawn(Plain)))
 
@@ -108,3 +113,17 @@ def test_what_torch_cannot_export_is_said(monkeypatch):
     verdict = verdict_on(scripted(drawn(Plain)))
     assert verdict.passed
     assert "not compared under onnxruntime: torch cannot export it to ONNX: no symbol" in verdict.warnings
+
+
+@pytest.mark.parametrize("form", [scripted, exported])
+def test_outputs_in_doubt_under_onnxruntime_are_asked_in_float64(form, monkeypatch):
+    """As if kernels of onnxruntime had lost more digits than the original's noise explains."""
+    output = OutputCheck("output", max_abs=1.0, max_rel=1.0, passed=False, problem="differs")
+    doubtful = bnfold.Verification(status="failed", samples=2, seed=0, outputs=(output,), problem="output differs")
+    monkeypatch.setattr(under_onnxruntime, "check", lambda *_: doubtful)
+    verdict = verdict_on(form(drawn(Plain)))
+    assert verdict.passed
+    assert "outputs under onnxruntime are beyond the original's own noise, and equal in float64" in verdict.warnings
+    spoil_second_export(monkeypatch)
+    with pytest.raises(VerificationError, match="under onnxruntime: output differs"):
+        verdict_on(form(drawn(Plain)))
