@@ -5,7 +5,7 @@ model's numbers were rounded when they were stored. `bnfold.verifier.local.law` 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array, smallest
 from bnfold.verifier.local.crop import ACTIVATIONS, ARITHMETIC, CONVOLUTIONS
 from bnfold.verifier.local.finding import LocalFinding, incomparable, incomparable_because
-from bnfold.verifier.local.float64.evaluate import Float64Subgraph
+from bnfold.verifier.local.float64.evaluate import Float64Subgraph, Role
 from bnfold.verifier.local.float64.reference import computed_constants
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved, wide
 from bnfold.verifier.local.law import Comparator, Subgraph
@@ -50,10 +50,21 @@ class SubgraphPair:
         self._tensor = changed.name
         self._ours = OriginalPart(original, changed.original, changed.name, new.held)
         self._theirs = NewPart(new, changed.new, changed.name, new.held)
-        own = list(self._ours.stored.values())
-        self._changed = [not any(same_bits(array, other) for other in own) for array in self._theirs.stored.values()]
+        self._changed = [not self._had(array, self._theirs.roles(name)) for name, array in self._theirs.stored.items()]
         self._computed: Mapping[str, Array] = computed_constants(original, self._ours.nodes, changed.name)
         self._smooth = not (self._ours.has_quantizers or self._theirs.has_quantizers)
+
+    def _had(self, array: Array, roles: Set[Role]) -> bool:
+        """Whether the original's part has the same numbers in the same role.
+
+        In another role they have been computed: a bias may come out as the BatchNorm's own, bit for bit, though it was
+        rounded to it. What bodies and functions hold is known without roles.
+        """
+        held = ((other, self._ours.roles(name)) for name, other in self._ours.stored.items())
+        return any(
+            same_bits(array, other) and (not roles or not theirs or not roles.isdisjoint(theirs))
+            for other, theirs in held
+        )
 
     @property
     def makes_floats(self) -> bool:

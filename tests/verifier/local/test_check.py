@@ -247,3 +247,15 @@ def test_where_outputs_differ_on_later_samples_alone_the_changed_tensor_is_named
     verdict = check(network("a"), network("b"), VerifyOptions(inputs={"x": rows}))
     assert verdict.problem.startswith("tensor 'c': ")
     assert "sample 1" in verdict.problem
+
+
+def test_a_bias_that_comes_out_as_the_batch_norms_own_was_rounded_all_the_same():
+    net = Network(seed=4)
+    net.node("Conv", ["x", net.weight("w", 4, 3, 1, 1)], "c")
+    values = {"s": np.full(4, 1.25), "b": [1.0, -2.0, 3.0, 0.5], "m": [1e-9, -2e-9, 3e-9, 1e-10], "v": np.ones(4)}
+    net.node("BatchNormalization", ["c", *(net.constant(name, array) for name, array in values.items())], "y")
+    original = net.model({"x": [2, 3, 5, 5]}, ["y"])
+    folded = bnfold.fold(original, verify=None).model
+    (bias,) = (tensor for tensor in folded.graph.initializer if list(tensor.dims) == [4])
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(bias), np.float32(values["b"]))
+    assert bnfold.verify(original, folded).passed

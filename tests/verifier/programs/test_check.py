@@ -55,6 +55,20 @@ def test_a_fold_passes_with_its_place():
     assert 0 < verdict.tensors[0].excess <= 1
 
 
+def test_a_bias_that_comes_out_as_the_batch_norms_own_was_rounded_all_the_same():
+    original = network()
+    with torch.no_grad():
+        original.operator.bias.zero_()
+        original.norm.running_mean.copy_(torch.tensor([1e-9, -2e-9, 3e-9, 1e-10]))
+        original.norm.bias.copy_(torch.tensor([1.0, -2.0, 3.0, 0.5]))
+    module = compiled(original, "scripted")
+    program = ScriptProgram(module, example_arguments(module, OPTIONS))
+    fold_graph(AtenPort(program.graph))
+    folded = program.finish()
+    assert any(torch.equal(tensor, original.norm.bias) for tensor in folded.state_dict().values())
+    assert check_torch(module, folded, OPTIONS).passed
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,10 @@ _ = (amended, contractions, contrib, pooling, sequences)  # each enters its oper
 _MICROSOFT = "com.microsoft"
 # Of both domains, with the same meaning.
 OF_MICROSOFT |= {op_type: OPERATORS[op_type] for op_type in ("QuantizeLinear", "DequantizeLinear")}
+
+
+Role: TypeAlias = tuple[str, str, int]
+"""Domain and type of an operator, and the place of one of its inputs."""
 
 
 class Float64Subgraph:
@@ -69,6 +73,16 @@ class Float64Subgraph:
         for nodes in (*(graph.node for graph in bodies(node)), *([function.node] if function else [])):
             for inner in nodes:
                 yield from self._inner(inner)
+
+    def roles(self, name: str) -> frozenset[Role]:
+        """As what the nodes themselves read a stored tensor; nothing of one in a body or a function."""
+        nodes = (self.graph.nodes[index] for index in self.nodes)
+        return frozenset(
+            (str(node.domain), str(node.op_type), place)
+            for node in nodes
+            for place, read in enumerate(node.input)
+            if read == name
+        )
 
     @property
     def operators(self) -> set[str]:

@@ -22,6 +22,12 @@ class Part:
     given: tuple[Value, ...]
     stored: tuple[Value, ...]
 
+    def roles(self, value: Value) -> frozenset[tuple[str, int]]:
+        """As what the nodes read a value: in another role, equal numbers have been computed, and rounded to these."""
+        return frozenset(
+            (node.op, place) for node in self.nodes for place, read in enumerate(node.operands) if read is value
+        )
+
 
 class Cutter:
     """Cuts parts out of one program."""

@@ -225,12 +225,15 @@ class Prover:
         unset = next((value for value in given if value not in self.seen), None)
         if unset is not None:
             raise Unreadable(f"{unset.label!r}, which it begins with, has no value where code returns early")
-        had = {self._ours[value] for value in ours.stored}
+        had = {(self._ours[value], role) for value in ours.stored for role in ours.roles(value)}
         return PartPair(
             graphs=(self.original, self.new),
             parts=(ours, theirs),
             places=([numbers.index(number) for number in begins[0]], [numbers.index(number) for number in begins[1]]),
-            changed=[value.tensor is not None and self._theirs[value] not in had for value in theirs.stored],
+            changed=[
+                value.tensor is not None and had.isdisjoint((self._theirs[value], role) for role in theirs.roles(value))
+                for value in theirs.stored
+            ],
             seen=[self.seen[value] for value in given],
             seed=self.seed,
         )
