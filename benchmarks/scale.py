@@ -191,7 +191,7 @@ GRAPHS: dict[str, tuple[Callable[[int], onnx.ModelProto], tuple[int, ...]]] = {
     "dense": (dense, (120, 600, 2_400)),
     "readers": (readers, (1_000, 3_000, 10_000)),
     "norms_of_one": (norms_of_one, (300, 1_000, 3_000)),
-    "unlike": (unlike, (10, 20, 40)),
+    "unlike": (unlike, (40, 80, 160)),
     "splits": (splits, (50, 100, 200)),
     "functions": (functions, (100, 300, 1_000)),
     "shared": (shared, (500, 1_500, 5_000)),
