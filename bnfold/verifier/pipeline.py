@@ -6,6 +6,7 @@ themselves, deploy.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 
 import numpy as np
@@ -23,6 +24,7 @@ from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters, own_tolerance
 from bnfold.verifier.local.check import check_alone, check_on_sample
 from bnfold.verifier.local.probes import Probes
+from bnfold.verifier.local.whole import in_float64
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors, made_inside
 from bnfold.verifier.models.depth import is_deep
 from bnfold.verifier.models.graph import Structure
@@ -330,9 +332,13 @@ def _compare_outputs(state: _State, sample: Sample, *, is_wrong: bool) -> None:
     found = [differences(a, b) for a, b in zip(expected, sample.new.outputs, strict=True)]
     noise: Sequence[NoiseLevel | None] = [None] * len(found)
     if any(noise_matters(difference, options) for output in found for difference in output):
-        moved = as_perturbed(sample.moved)
         noise = measure(
-            sample.runner, sample.feeds, expected, moved, lambda levels: not is_wrong and differ(found, options, levels)
+            sample.runner,
+            sample.feeds,
+            expected,
+            as_perturbed(sample.moved),
+            in_float64(state.ours, sample.feeds, expected, options.memory),
+            lambda levels: not is_wrong and differ(found, options, levels),
         )
     elif sample.number == 0:
         noise = noise_of(expected, as_perturbed(sample.moved_once), sample.runner.precision)
@@ -342,7 +348,9 @@ def _compare_outputs(state: _State, sample: Sample, *, is_wrong: bool) -> None:
 
 
 def _with_deployment(verdict: Verification, deployed: Deployed, state: _State) -> Verification:
-    baseline = Baseline(state.ours.model, state.run.feeds, state.run.expected)
+    feeds, expected = state.run.feeds, state.run.expected
+    further = partial(in_float64, state.ours, feeds, expected, state.options.memory)
+    baseline = Baseline(state.ours.model, feeds, expected, further)
     found = check_deployment(deployed, state.theirs.model, baseline, state.options)
     if found.passed:
         return replace(verdict, deployment=found)

@@ -71,6 +71,7 @@ def measure(
     feeds: "Feeds",
     outputs: Sequence[object],
     moved: Iterable[Perturbed],
+    at_last: Iterable[Perturbed],
     in_doubt: Callable[[Sequence[NoiseLevel]], bool],
 ) -> list[NoiseLevel]:
     """The noise of every output, as far as it has to be known.
@@ -84,10 +85,11 @@ def measure(
         feeds: the inputs of one sample.
         outputs: what the original makes of them.
         moved: what it makes where they are moved by their last bit.
+        at_last: further roundings, where all others leave a doubt.
         in_doubt: whether it matters that levels could be higher.
     """
     levels = noise_of(outputs, chain(moved, runner.perturbed(feeds)), runner.precision)
-    further = runner.perturbed_further(feeds)
+    further = chain(runner.perturbed_further(feeds), at_last)
     while in_doubt(levels) and (other := next(further, None)):
         levels = _raised(levels, outputs, other)
     return levels

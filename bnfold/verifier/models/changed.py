@@ -92,6 +92,11 @@ def _part(graph: Structure, tensor: str, stops: set[str]) -> tuple[tuple[int, ..
     return tuple(sorted(nodes)), boundary
 
 
+def nodes_behind(graph: Structure, tensor: str) -> tuple[int, ...]:
+    """The nodes that make a tensor out of the inputs, in order."""
+    return _part(graph, tensor, set())[0]
+
+
 def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> frozenset[str]:
     """Names of all that the original makes on the way to a tensor, in bodies and in functions called there as well.
 

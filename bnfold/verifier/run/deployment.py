@@ -1,12 +1,12 @@
 """The new model as it will be deployed: at onnxruntime's default optimisation level, on the caller's provider."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bnfold.verification import DeploymentCheck, VerifyOptions
 from bnfold.verifier.compare.arrays import Difference, differences
-from bnfold.verifier.compare.noise import NoiseLevel, measure
+from bnfold.verifier.compare.noise import NoiseLevel, Perturbed, measure
 from bnfold.verifier.compare.quantizers import BLAMED_OPTIMISERS
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters
@@ -48,11 +48,13 @@ class Baseline:
         original: the original.
         feeds: the sample.
         expected: what the original, run as it is written, makes of it.
+        further: what else says how large its noise is, where there is doubt.
     """
 
     original: Model
     feeds: Feeds
     expected: Sequence[object]
+    further: Callable[[], Iterable[Perturbed]]
 
 
 def check_deployment(deployed: Deployed, new: Model, baseline: Baseline, options: VerifyOptions) -> DeploymentCheck:
@@ -94,6 +96,7 @@ def _compared(deployed: Deployed, baseline: Baseline, options: VerifyOptions) ->
             baseline.feeds,
             baseline.expected,
             as_perturbed(moved),
+            baseline.further(),
             lambda levels: differ(found, options, levels),
         )
     for statistics, output, level in zip(compared, found, noise, strict=True):

@@ -1,0 +1,70 @@
+"""The original as a whole in float64: how far it is from itself there is its own noise, whatever moves it or does not.
+
+A deep row of layers may lose digits in the same way under every rounding of its inputs and weights, and a fold loses
+fewer. Slow: it is asked only in doubt.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bnfold.verifier.compare.arrays import FLOATS, differences
+from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.compare.noise import Perturbed
+from bnfold.verifier.local.float64.evaluate import Float64Subgraph
+from bnfold.verifier.local.float64.operator import NotComputedError
+from bnfold.verifier.local.half_units import wide
+from bnfold.verifier.models.changed import nodes_behind
+from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.run.sizes import inferred, sizes_in
+
+_RESEMBLES = 0.05
+"""Of max |a|: what is further from itself in float64 is not the same computation there."""
+_WIDER = 2  # than float32
+
+
+def in_float64(
+    graph: Structure, feeds: Mapping[str, object], expected: Sequence[object], memory: int
+) -> Iterator[Perturbed]:
+    """What a model makes in float64, as one more rounding; nothing where that is not computed, or takes too much.
+
+    Args:
+        graph: the model.
+        feeds: the inputs of one sample.
+        expected: its outputs in its own precision.
+        memory: bytes that all tensors of the run may take together.
+    """
+    fed = {name: value for name, value in feeds.items() if isinstance(value, np.ndarray)}
+    names = [entry.name for entry in graph.model.proto.graph.output]
+    if len(fed) < len(feeds) or _size(graph, fed) > memory:
+        return
+    try:
+        outputs = [
+            _output(graph, name, fed, value) if isinstance(value, np.ndarray) and value.dtype in FLOATS else value
+            for name, value in zip(names, expected, strict=True)
+        ]
+    except NotComputedError:
+        return
+    found = [entry for one, other in zip(expected, outputs, strict=True) for entry in differences(one, other)]
+    if all(not entry.problem and entry.error <= _RESEMBLES for entry in found):
+        yield Perturbed(outputs)
+
+
+def _output(graph: Structure, name: str, fed: Mapping[str, Array], expected: Array) -> Array:
+    nodes = nodes_behind(graph, name)
+    if any(graph.is_random(index) for index in nodes):
+        raise NotComputedError("random numbers are others in float64")
+    part = Float64Subgraph(graph, nodes, name)
+    made = part.run(
+        {tensor: wide(array) for tensor, array in fed.items()},
+        {tensor: wide(array) for tensor, array in part.stored.items()},
+    )
+    return made.astype(expected.dtype)
+
+
+def _size(graph: Structure, fed: Mapping[str, Array]) -> float:
+    """Bytes of all tensors of a run in float64; infinite where that is not known."""
+    known = inferred(graph.model.proto, {name: array.shape for name, array in fed.items()})
+    sizes = {} if known is None else sizes_in(known)
+    makes = {name for node in graph.nodes for name in node.output if name}
+    return _WIDER * sum(sizes.values()) if makes <= sizes.keys() else np.inf

@@ -1,0 +1,74 @@
+"""The original as a whole in float64: its noise where nothing else shows it."""
+
+import numpy as np
+import onnx
+
+import bnfold
+from bnfold.verifier.local.whole import in_float64
+from bnfold.verifier.models.graph import Structure
+from bnfold.verifier.models.load import Model
+from tests.networks import Network
+from tests.verifier.spoiling import spoiled
+
+MEMORY = 2**30
+
+
+def losing(depth: int, seed: int = 0) -> onnx.ModelProto:
+    """Each BatchNorm takes 0.1 off and adds it again: small values lose digits there. Weights are Constants."""
+    net, last = Network(seed=seed), "x"
+    held = [net.constant(key, np.full(4, value)) for key, value in {"s": 1, "b": 0.1, "m": 0.1, "v": 1}.items()]
+    values = net.random.normal(size=(4, 4, 1, 1)) / 2
+    for number in range(depth):
+        kernel = net.constant(f"w{number}", values)
+        name = net.node("Conv", [last, kernel], f"c{number}")
+        last = net.node("BatchNormalization", [name, *held], f"n{number}" if number < depth - 1 else "y")
+    model = net.model({"x": [1, 4, 4, 4]}, ["y"])
+    nodes = [onnx.helper.make_node("Constant", [], [entry.name], value=entry) for entry in model.graph.initializer]
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def seen(model: onnx.ModelProto, expected, memory: int = MEMORY):
+    x = np.random.default_rng(0).standard_normal((1, 4, 4, 4)).astype(np.float32)
+    return list(in_float64(Structure(Model("the original", model)), {"x": x}, expected(x), memory))
+
+
+def by_onnxruntime(model: onnx.ModelProto):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    return lambda x: session.run(None, {"x": x})
+
+
+def test_it_is_the_model_itself_but_for_rounding():
+    model = losing(5)
+    (exact,) = seen(model, by_onnxruntime(model))
+    x = np.random.default_rng(0).standard_normal((1, 4, 4, 4)).astype(np.float32)
+    (own,) = by_onnxruntime(model)(x)
+    assert exact.outputs[0].dtype == own.dtype
+    assert 0 < np.abs(exact.outputs[0] - own).max() < 1e-5 * np.abs(own).max()
+
+
+def test_what_takes_too_much_or_is_another_computation_is_no_rounding():
+    model = losing(3)
+    run = by_onnxruntime(model)
+    assert seen(model, run, memory=10) == []
+    assert seen(model, lambda x: [run(x)[0] * 1.2]) == []
+
+
+def test_a_fold_that_loses_fewer_digits_than_the_original_is_no_difference(monkeypatch):
+    original = losing(60, seed=1)
+    folded = bnfold.fold(original, verify=None, merge_branches=False).model
+    assert bnfold.verify(original, folded).passed
+
+    def change(values):
+        values *= 1.001
+
+    wrong = spoiled(folded, lambda model: model.graph.initializer[30], change)
+    assert not bnfold.verify(original, wrong).passed
+    monkeypatch.setattr("bnfold.verifier.pipeline.in_float64", lambda *_: iter(()))
+    assert not bnfold.verify(original, folded).passed
