@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bnfold.verifier.programs.autocast import autocast_dtype
 from bnfold.verifier.programs.ports import TorchPort, exported_names
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import numpy_dtype
@@ -94,16 +95,6 @@ def _computed_types(module: "torch.fx.GraphModule") -> "set[torch.dtype]":
             elif isinstance(node.meta.get("val"), torch.Tensor):
                 types.add(node.meta["val"].dtype)
     return types
-
-
-def autocast_dtype(node: "torch.fx.Node") -> "torch.dtype | None":
-    """What a region of autocast computes in; None of other nodes, and where it is switched off."""
-    import torch
-
-    if getattr(node.target, "__name__", "") != "wrap_with_autocast":
-        return None
-    device, dtype, is_enabled, *_ = node.args
-    return (dtype or torch.get_autocast_dtype(device)) if is_enabled else None  # type: ignore[return-value, arg-type]
 
 
 def _ports(program: "torch.export.ExportedProgram") -> list[TorchPort]:

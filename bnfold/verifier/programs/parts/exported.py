@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from bnfold.verifier.programs.exported import autocast_dtype
+from bnfold.verifier.programs.autocast import autocast_dtype
 from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, as_seen, touched
 
 _HALF = frozenset({torch.float16, torch.bfloat16})
