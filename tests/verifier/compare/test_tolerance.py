@@ -281,7 +281,7 @@ def test_the_coarsest_float_is_found_in_weights_constants_casts_bodies_and_funct
 def noise_on(source: bytes, feeds, in_doubt=lambda _: False) -> NoiseLevel:
     runner = OnnxRunner(Model.read("the original", source))
     moved = [seen for way in (1, -1) for seen in observe_moved(runner, feeds, (), way)]
-    (level,) = measure(runner, feeds, runner.run(feeds), as_perturbed(moved), in_doubt)
+    (level,) = measure(runner, feeds, runner.run(feeds), as_perturbed(moved), (), in_doubt)
     return level
 
 

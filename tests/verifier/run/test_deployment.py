@@ -35,7 +35,7 @@ def test_another_result_there_fails():
     feeds = {"x": np.ones((1, 3, 6, 6), np.float32)}
     options = VerifyOptions()
     deployed = deploy(new, feeds, options.provider)
-    baseline = Baseline(original, feeds, Session(original).run(feeds))
+    baseline = Baseline(original, feeds, Session(original).run(feeds), tuple)
     found = check_deployment(deployed, new, baseline, options)
     assert not found.passed
     assert found.problem.startswith("output 'y': max |a - b| is ")
