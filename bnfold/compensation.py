@@ -146,12 +146,13 @@ class _Attempt(Generic[N, V, E]):
                 self._waiting.remove(node)
                 yield node
 
+    def _maker(self, value: V) -> N | Refusal:
+        """The node that makes a tensor which may hold other values; or why it may not."""
+        return self._port.pinned(value) or self._port.producer(value)
+
     def _request(self, value: V, affine: Affine) -> Refusal | None:
         """Ask for a map at the places of a tensor that one of its readers shows; others have a say at other places."""
-        pinned = self._port.pinned(value)
-        if pinned is not None:
-            return pinned
-        producer = self._port.producer(value)
+        producer = self._maker(value)
         if isinstance(producer, Refusal):
             return producer
         self._requests.setdefault(value, []).append(affine)
@@ -178,10 +179,7 @@ class _Attempt(Generic[N, V, E]):
             return Refusal(Reason.CYCLE, f"two ways through the graph ask for different maps of {value.name!r}")
         if affine.is_identity:
             return None
-        pinned = self._port.pinned(value)
-        if pinned is not None:
-            return pinned
-        producer = self._port.producer(value)
+        producer = self._maker(value)
         if isinstance(producer, Refusal):
             return producer
         self._requests.pop(value, None)

@@ -43,6 +43,8 @@ from bnfold.verifier.compare.channels import Array, ratios, smallest
 from bnfold.verifier.compare.noise import NoiseLevel
 
 NOISE_FACTOR = 8
+RESEMBLES = 0.05
+"""Of max |a|: further from what it is in float64, a result is noise, and so is whatever is compared with it."""
 _CHANNELS = 4
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from bnfold.verifier.compare.arrays import FLOATS, differences
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.compare.noise import Perturbed
+from bnfold.verifier.compare.tolerance import RESEMBLES
 from bnfold.verifier.local.float64.evaluate import Float64Subgraph
 from bnfold.verifier.local.float64.operator import NotComputedError
 from bnfold.verifier.local.half_units import wide
@@ -18,8 +19,6 @@ from bnfold.verifier.models.changed import nodes_behind
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.run.sizes import inferred, sizes_in
 
-_RESEMBLES = 0.05
-"""Of max |a|: what is further from itself in float64 is not the same computation there."""
 _WIDER = 2  # than float32
 
 
@@ -46,7 +45,7 @@ def in_float64(
     except NotComputedError:
         return
     found = [entry for one, other in zip(expected, outputs, strict=True) for entry in differences(one, other)]
-    if all(not entry.problem and entry.error <= _RESEMBLES for entry in found):
+    if all(not entry.problem and entry.error <= RESEMBLES for entry in found):
         yield Perturbed(outputs)
 
 

@@ -5,7 +5,7 @@ What is claimed is the word of the accused. It is put to the test twice: where t
 of what the new model makes, and where it is read, both have to make the same of y and of the x that belongs to it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.intake.walk import bodies
+from bnfold.intake.tensor_names import rename_tensors, tensor_names
 from bnfold.verification import Claim
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def with_names_of_original(
     if not asked or precision not in _PRECISE:
         return {}
     before, after = _made(original.graph), _made(new.graph)
-    taken = set(_names(new.graph))
+    taken = set(tensor_names(new.graph))
     kept = [claim for claim in asked if claim.original in before and claim.new in after and claim.original not in taken]
-    _rename(new.graph, {claim.new: claim.original for claim in kept})
+    rename_tensors(new.graph, {claim.new: claim.original for claim in kept})
     return {claim.original: _held(claim, precision) for claim in kept}
 
 
@@ -112,25 +112,3 @@ def _held(claim: Claim, precision: "np.dtype[Any]") -> HeldValues:
 def _made(graph: "GraphProto") -> set[str]:
     """What the nodes of a graph make, but for its outputs."""
     return {name for node in graph.node for name in node.output} - {entry.name for entry in graph.output}
-
-
-def _names(graph: "GraphProto") -> Iterator[str]:
-    """All names of tensors in a graph and its bodies."""
-    yield from (entry.name for entries in (graph.input, graph.output, graph.initializer) for entry in entries)
-    for node in graph.node:
-        yield from (*node.input, *node.output)
-        for body in bodies(node):
-            yield from _names(body)
-
-
-def _rename(graph: "GraphProto", names: Mapping[str, str]) -> None:
-    """Other names for tensors, in bodies that capture them as well. Names of tensors are unique in a model."""
-    for entry in (*graph.output, *graph.value_info):
-        entry.name = names.get(entry.name, entry.name)
-    for node in graph.node:
-        for slots in (node.input, node.output):
-            for place, name in enumerate(slots):
-                if name in names:
-                    slots[place] = names[name]
-        for body in bodies(node):
-            _rename(body, names)

@@ -23,15 +23,12 @@ from torch.utils import _pytree as pytree
 
 from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS, Array, differences
-from bnfold.verifier.compare.tolerance import NOISE_FACTOR, Limits
+from bnfold.verifier.compare.tolerance import NOISE_FACTOR, RESEMBLES, Limits
 from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.programs.parts.cutting import Cutter
 from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors, comparable, named_leaves
-
-_RESEMBLES = 0.05
-"""Of max |a|: further from what it is in float64, a result is noise, and so is whatever is compared with it."""
 
 Exact: TypeAlias = Callable[[Sequence[Any]], object]
 """A result in float64, of arguments in float64."""
@@ -147,7 +144,7 @@ def _doubt(apart: float, own: float, new: float, limits: Limits) -> str:
     """Of how far both are apart in float64, and how far from the original there each is in its own precision."""
     if not apart <= limits.ceiling:
         return f"in float64, it differs by {apart:.2g} of max |a|"
-    if not own <= _RESEMBLES:
+    if not own <= RESEMBLES:
         return f"the original is {own:.2g} of max |a| off what it is in float64"
     if not new <= max(limits.floor, NOISE_FACTOR * own):
         return f"it is {new:.2g} of max |a| off what it is in float64, and the original {own:.2g}"
