@@ -48,6 +48,7 @@ from bnfold.rules.dispatch import (
     where_shown,
 )
 from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
+from bnfold.rules.integer_product import push_into_integer_product
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.lowering import lower_to_addition, lower_to_arithmetic, lower_to_convolution
 from bnfold.rules.merge import chain_contractions, merge_branches, read_map_as_contraction
@@ -90,6 +91,7 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_input_into_recurrent,
     pull_through_runtime_convolution,
     push_through_runtime_convolution,
+    push_into_integer_product,
     absorb_output_into_normalisation,
     absorb_output_into_embedding,
     absorb_output_into_affine_map,

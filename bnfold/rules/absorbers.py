@@ -11,19 +11,21 @@ from bnfold.semantics import Embedding, Normalisation
 
 
 def absorb_output_into_normalisation(node: Normalisation, affine: Affine) -> Moved | Refusal:
-    """A map behind an instance, group or layer norm becomes part of that norm's own scale and bias.
+    """A map behind a norm, or behind a product of integers, becomes part of the operator's own scale and bias.
 
     Before::  x -- n -- scale a, bias b -- affine(s, t) -- y
     After::   x -- n -- scale s * a, bias s * b + t -- y
     Law:      s * (a * n(x) + b) + t == (s * a) * n(x) + (s * b + t)
     Shapes:   y: (d_1, ..., d_r); s, t, a, b: (1 or d_1, ..., 1 or d_r), s and t of length 1 where a and b have it
-    Refuses:  WRONG_AXIS: the map varies along an axis on which the norm has no parameters
-    Source:   ONNX InstanceNormalization-22, GroupNormalization-21, LayerNormalization-17
+    Refuses:  WRONG_AXIS: the map varies along an axis on which the operator has no parameters
+    Source:   ONNX InstanceNormalization-22, GroupNormalization-21, LayerNormalization-17, com.microsoft
+              DynamicQuantizeMatMul-1, MatMulIntegerToFloat-1, MatMulNBits-1, MatMulBnb4-1
     """
     wrong = [axis for axis in affine.varying_axes if axis not in node.axes]
     if wrong:
         return Refusal(
-            Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, the norm's parameters along {list(node.axes)}"
+            Reason.WRONG_AXIS,
+            f"the map varies along axis {wrong[0]}, the operator's parameters along {list(node.axes)}",
         )
     collapsed = affine.constant_along([axis for axis in range(affine.rank) if axis not in node.axes])
     return Moved(replace(node, affine=node.affine.then(collapsed)))

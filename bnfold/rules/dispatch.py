@@ -39,6 +39,7 @@ from bnfold.rules.contraction import (
     push_shift_through_contraction,
 )
 from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
+from bnfold.rules.integer_product import push_into_integer_product
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
 from bnfold.rules.moves import Moved
 from bnfold.rules.padding import pull_through_padding, push_through_padding
@@ -60,6 +61,7 @@ from bnfold.semantics import (
     Embedding,
     Form,
     FusedContraction,
+    IntegerProduct,
     Masking,
     MatrixProduct,
     Meaning,
@@ -153,6 +155,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Contraction, _on_output(absorb_output_into_contraction), _on_source(absorb_input_into_contraction)),
     Row(Embedding, _on_output(absorb_output_into_embedding), _INTO_AN_INDEX),
     Row(FusedContraction, _on_output(absorb_output_into_fused_contraction), absorb_input_into_fused_contraction),
+    Row(IntegerProduct, _on_output(absorb_output_into_normalisation), push_into_integer_product),
     Row(Masking, _on_output(pull_through_masking), _on_source(push_through_masking)),
     Row(MatrixProduct, _on_output(pull_through_matrix_product), push_through_matrix_product),
     Row(Normalisation, _on_output(absorb_output_into_normalisation), _INTO_STATISTICS),

@@ -10,6 +10,7 @@ from bnfold.semantics.absorber import Absorber
 from bnfold.semantics.affine_map import AffineMap, BroadcastScale, Form, Statistics
 from bnfold.semantics.attention import Attention, Masking, MatrixProduct, Softmax
 from bnfold.semantics.contraction import Contraction, FusedContraction
+from bnfold.semantics.integer_product import IntegerProduct
 from bnfold.semantics.joins import Operand, Product, Sum
 from bnfold.semantics.movement import Concatenation, Rearrangement, Split
 from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent, RuntimeConvolution
@@ -27,6 +28,7 @@ __all__ = [
     "Embedding",
     "Form",
     "FusedContraction",
+    "IntegerProduct",
     "Masking",
     "MatrixProduct",
     "Meaning",
@@ -63,6 +65,7 @@ Meaning: TypeAlias = (
     | Masking
     | Attention
     | Normalisation
+    | IntegerProduct
     | Embedding
     | Recurrent
     | RuntimeConvolution

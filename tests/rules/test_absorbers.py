@@ -61,7 +61,7 @@ def test_normalisation(data, case):
 def test_normalisation_refuses_another_axis(part):
     node = Normalisation(per_channel([1.0, 2.0], 0.0, rank=4, axis=3), (2, 3))
     affine = per_channel(**{"scale": 1.0, "shift": 0.0, part: [1.0, 2.0]}, rank=4, axis=1)
-    expected = "the map varies along axis 1, the norm's parameters along [2, 3]"
+    expected = "the map varies along axis 1, the operator's parameters along [2, 3]"
     assert_refused(pull_one(node, affine), Reason.WRONG_AXIS, expected)
 
 

@@ -22,6 +22,7 @@ from bnfold.semantics import (
     Embedding,
     Form,
     FusedContraction,
+    IntegerProduct,
     Meaning,
     Normalisation,
     Opaque,
@@ -52,6 +53,17 @@ def test_nothing_moves_out_of_the_gates_of_a_recurrent_operator():
 def test_nothing_moves_through_the_statistics_of_a_normalisation():
     expected = "a normalisation takes its statistics from what it reads"
     assert_refused(rules.push(Normalisation(SCALE, (1,)), {0: SCALE}), Reason.NOT_LINEAR, expected)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "reason", "expected"),
+    [
+        (True, Reason.NOT_LINEAR, "the operator rounds what it reads to integers, or reads such"),
+        (False, Reason.QUANTIZED, "the integers of the weight have one scale for each block of inputs"),
+    ],
+)
+def test_nothing_moves_into_a_product_of_integers(rounds, reason, expected):
+    assert_refused(rules.push(IntegerProduct(SCALE, (1,), rounds), {0: SCALE}), reason, expected)
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -129,6 +141,7 @@ ABSORBERS = [
     (CONTRACTION, 1.0),
     (FusedContraction(CONTRACTION), 1.0),
     (Normalisation(SCALE, (1,)), 3.0),
+    (IntegerProduct(SCALE, (1,)), 3.0),
     (RECURRENT, 1.0),
     (Embedding(np.array([[1.0, -7.0]]), 0, 1), 7.0),
 ]

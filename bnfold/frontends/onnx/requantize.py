@@ -140,12 +140,9 @@ def _factors(old: Array, new: Array, cells: npt.NDArray[np.intp], shape: tuple[i
 def _with_factors(
     stored: _Stored, slot: int, axis: int | None, cells: npt.NDArray[np.intp], factors: Array
 ) -> Requantized | Refusal:
-    scale = new_parameter(stored.scale * np.where(factors == 0, 1.0, np.abs(factors)), stored.scale_dtype)
+    scale = new_scales(stored.node, stored.scale * np.where(factors == 0, 1.0, np.abs(factors)), stored.scale_dtype)
     if isinstance(scale, Refusal):
         return scale
-    tiny = np.abs(scale.rounded) < ml_dtypes.finfo(stored.scale_dtype).smallest_normal
-    if np.any(tiny & (factors != 0)):
-        return Refusal(Reason.UNDERFLOW, f"{int(np.sum(tiny))} scales of {stored.node.label!r} would be too small")
     parameters = {_SCALE: scale}
     if (factors <= 0).any():
         signs = np.sign(factors).reshape(-1)[cells]
@@ -157,6 +154,23 @@ def _with_factors(
         zero_point = np.broadcast_to(stored.zero_point, factors.shape)
         parameters[_ZERO_POINT] = NewParameter(zero_point.astype(np.float64), np.array(zero_point))
     return Requantized(stored.node, slot, parameters, axis, factors)
+
+
+def new_scales(node: OnnxNode, exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | Refusal:
+    """Scales of integers in this type; OVERFLOW or UNDERFLOW where it cannot hold them.
+
+    Args:
+        node: that has them.
+        exact: float64, before rounding.
+        dtype: of the scales.
+    """
+    scale = new_parameter(exact, dtype)
+    if isinstance(scale, Refusal):
+        return scale
+    tiny = (np.abs(scale.rounded) < ml_dtypes.finfo(dtype).smallest_normal) & (exact != 0)
+    if not tiny.any():
+        return scale
+    return Refusal(Reason.UNDERFLOW, f"{int(np.sum(tiny))} scales of {node.label!r} would be too small")
 
 
 def _mirrored(stored: _Stored, signs: Array, zeros: npt.NDArray[np.int64]) -> NewParameter | Refusal:

@@ -51,6 +51,12 @@ def like_first_input(node: OnnxNode) -> Shape | None:
     return _input_shape(node, 0)
 
 
+def of_same_rank(node: OnnxNode) -> Shape | None:
+    """Output of an operator that keeps the rank of its first input."""
+    shape = _input_shape(node, 0)
+    return None if shape is None else (None,) * len(shape)
+
+
 def pooled(node: OnnxNode) -> Shape | None:
     """Output of a pooling: batch and channels of the input, all places unknown."""
     shape = _input_shape(node, 0)

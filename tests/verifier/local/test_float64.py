@@ -204,6 +204,37 @@ CASES += [
     ]
 ]  # fmt: skip
 
+BYTES = [RNG.integers(0, 256, size=(4, 3)).astype(np.uint8), np.uint8(120)]
+WEIGHT = [RNG.integers(-127, 128, size=(3, 5)).astype(np.int8), positive(5) / 50, np.full(5, 3, np.int8), floats(5)]
+
+
+def packed(bits: int, zeros: str = "", bias: bool = False, **attributes) -> tuple[str, list, dict]:
+    """A MatMulNBits with 5 outputs, and 40 inputs in blocks of 16."""
+    stored = RNG.integers(0, 256, size=(5, 3, 2 * bits)).astype(np.uint8)
+    centres = {"": None, "packed": RNG.integers(0, 256, size=(5, -(-3 * bits // 8))).astype(np.uint8)}
+    centres["floats"] = 3 * positive(5, 3)
+    inputs = [floats(4, 40), stored, positive(5, 3) / 2**bits, centres[zeros], None, *([floats(5)] if bias else [])]
+    return "MatMulNBits", inputs, {"N": 5, "K": 40, "block_size": 16, "bits": bits, **attributes}
+
+
+CASES += [
+    (op_type, inputs, {"domain": "com.microsoft", **attributes})
+    for op_type, inputs, attributes in [
+        ("MatMulIntegerToFloat", [BYTES[0], WEIGHT[0], np.float32(0.1), WEIGHT[1]], {}),
+        ("MatMulIntegerToFloat", [BYTES[0], WEIGHT[0], np.float32(0.1), WEIGHT[1], BYTES[1], WEIGHT[2], WEIGHT[3]], {}),
+        ("DynamicQuantizeMatMul", [floats(4, 3), *WEIGHT[:2]], {}),
+        ("DynamicQuantizeMatMul", [positive(2, 4, 3), *WEIGHT], {}),
+        *(packed(bits, bias=bias) for bits in (2, 4, 8) for bias in (False, True)),
+        *(packed(bits, "packed") for bits in (2, 4, 8)),
+        packed(4, "floats"),
+        ("ConvTransposeWithDynamicPads", [floats(2, 4, 5, 6), floats(4, 3, 3, 2), integers(1, 0, 0, 1), floats(6)],
+         {"group": 2, "strides": [2, 1]}),
+        ("ConvTransposeWithDynamicPads", [floats(2, 4, 5, 6), floats(4, 3, 3, 2), integers(0, 0, 0, 0)], {}),
+        *(("Pad", [floats(2, 3), integers(0, 1, 1, 0), np.float32(0.5)], {"mode": mode, "opset": opset})
+          for mode, opset in (("constant", 17), ("reflect", 10))),
+    ]
+]  # fmt: skip
+
 
 def _name(case: tuple[str, list, dict]) -> str:
     op_type, inputs, attributes = case
@@ -249,6 +280,18 @@ def test_a_fused_convolution_of_channels_at_the_end_is_one_of_channels_in_front(
     graph, _, feeds = _graph("NhwcFusedConv", [np.moveaxis(x, 1, -1), w, bias], attributes)
     made = Float64Subgraph(graph, [0], "y0").run({key: wide(array) for key, array in feeds.items()}, {})
     np.testing.assert_allclose(np.moveaxis(made, -1, 1), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_group_norm_of_com_microsoft_is_onnxs(last):
+    """onnxruntime has no kernel for it on this processor."""
+    x, gamma, beta = floats(*IMAGE), floats(6), floats(6)
+    graph, _, _ = _graph("GroupNormalization", [x, gamma, beta], {"opset": 21, "num_groups": 3})
+    expected = Session(graph.model).run({"x0": x, "x1": gamma, "x2": beta})[0]
+    attributes = {"domain": "com.microsoft", "groups": 3, "activation": 0, "channels_last": last}
+    graph, _, feeds = _graph("GroupNorm", [np.moveaxis(x, 1, -1) if last else x, gamma, beta], attributes)
+    made = Float64Subgraph(graph, [0], "y0").run({key: wide(array) for key, array in feeds.items()}, {})
+    np.testing.assert_allclose(np.moveaxis(made, -1, 1) if last else made, expected, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("inputs_at", [1, 3])

@@ -5,7 +5,7 @@ Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators
 
 from bnfold.affine import per_channel
 from bnfold.frontends.common.products import as_matrix
-from bnfold.frontends.common.undecodable import malformed
+from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
@@ -23,9 +23,12 @@ _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_
 _SCALE, _BIAS = 2, 3
 _EMBEDDED_SCALE, _EMBEDDED_BIAS = 5, 6
 
+_CURVED = "is not linear"
 FAMILY.without_decoder(
-    "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear="is not linear", traits=_KEEPS_SHAPE
+    "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE
 )
+FAMILY.without_decoder("BiasSoftmax", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE)
+FAMILY.without_decoder("BiasSplitGelu", "CDist", "Inverse", domain=_DOMAIN, why_not_linear=_CURVED)
 
 
 def encode_skip_layer_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
@@ -40,6 +43,28 @@ def decode_skip_layer_norm(context: OnnxContext) -> Normalisation:
     Source: com.microsoft SkipLayerNormalization-1.
     """
     return read_layer_norm(context, -1, slots=(_SCALE, _BIAS))
+
+
+def encode_group_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
+    """Scale and bias are along the channels."""
+    return edited(context, meaning, first=meaning.axes[0])
+
+
+@FAMILY.operator("GroupNorm", (1,), domain=_DOMAIN, encode=encode_group_norm, traits=_KEEPS_SHAPE)
+@FAMILY.operator("SkipGroupNorm", (1,), domain=_DOMAIN, encode=encode_group_norm, traits=_KEEPS_SHAPE)
+def decode_group_norm(context: OnnxContext) -> Normalisation:
+    """GroupNorm, and SkipGroupNorm, which takes the norm of a sum that is an output too; activation 1 is SiLU.
+
+    Source: com.microsoft GroupNorm-1, SkipGroupNorm-1.
+    """
+    if context.attribute("activation", 0):
+        raise Undecodable(Reason.NOT_LINEAR, f"the activation in {context.node.op} is not linear")
+    scale, bias = (context.parameter(slot, dynamic=Reason.DYNAMIC_PARAMETER) for slot in (1, 2))
+    if scale.ndim != 1 or scale.shape != bias.shape:
+        raise malformed(f"scale and bias have shapes {scale.shape} and {bias.shape}")
+    rank = len(context.shape(0))
+    axis = rank - 1 if context.attribute("channels_last", 1) else 1
+    return Normalisation(per_channel(scale, bias, rank=rank, axis=axis), (axis,))
 
 
 def encode_embed_layer_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:

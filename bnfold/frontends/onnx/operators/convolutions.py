@@ -124,6 +124,23 @@ def decode_conv_transpose(context: OnnxContext) -> Contraction:
     return _convolution(context, weight, None if one_place else PLACES_DIFFER)
 
 
+@FAMILY.operator(
+    "ConvTransposeWithDynamicPads",
+    (1,),
+    domain="com.microsoft",
+    encode=encode_convolution(stored_inputs_first, bias_slot=3),
+    traits=Traits(tell_output_shape=transpose_convolved, tell_input_shape=to_be_convolved, type_of_input=0),
+)
+def decode_conv_transpose_with_dynamic_pads(context: OnnxContext) -> Contraction:
+    """ConvTransposeWithDynamicPads: as ConvTranspose, with its padding at input 2 and its bias at input 3.
+
+    Source: com.microsoft ConvTransposeWithDynamicPads-1.
+    """
+    weight = inputs_first(*stored_convolution(context))
+    bias = context.optional_parameter(3, dynamic=Reason.DYNAMIC_BIAS)
+    return convolution(weight, bias, weight.ndim - 1, 1, PLACES_DIFFER)
+
+
 def stored_convolution(context: OnnxContext) -> tuple[AnyArray, int]:
     """The weight of a convolution as the file has it, and its groups."""
     stored = context.weight(1)

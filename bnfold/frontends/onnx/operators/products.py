@@ -112,20 +112,21 @@ def encode_fused_mat_mul(context: OnnxContext, meaning: Contraction) -> OnnxEdit
     return _with_bias_behind(context, meaning, outputs_first=transposed, float_attributes={"alpha": 1.0})
 
 
-@FAMILY.operator(
-    "FusedMatMul",
-    (1,),
-    domain="com.microsoft",
-    encode=encode_fused_mat_mul,
-    traits=Traits(tell_output_shape=shape_times_matrix, type_of_input=0),
-)
+_FUSED = Traits(tell_output_shape=shape_times_matrix, type_of_input=0)
+
+
+@FAMILY.operator("FusedMatMul", (1,), domain="com.microsoft", encode=encode_fused_mat_mul, traits=_FUSED)
+@FAMILY.operator("TransposeMatMul", (1,), domain="com.microsoft", encode=encode_fused_mat_mul, traits=_FUSED)
 def decode_fused_mat_mul(context: OnnxContext) -> Contraction:
-    """FusedMatMul: alpha * A B or alpha * A B', with a constant matrix B. Source: com.microsoft FusedMatMul-1."""
+    """FusedMatMul: alpha * A B or alpha * A B', with a constant matrix B; TransposeMatMul is its older name.
+
+    Source: com.microsoft FusedMatMul-1, TransposeMatMul-1.
+    """
     if any(context.attribute(name, 0) for name in _TRANSPOSED_ACTIVATIONS):
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, "FusedMatMul with transposed activations has no rule")
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"{context.node.op} with transposed activations has no rule")
     context.require_float(1)
     stored = context.weight(1)
-    require_matrix(stored, "FusedMatMul")
+    require_matrix(stored, context.node.op)
     matrix = stored if context.attribute("transB", 0) else stored.T
     weight, _ = scaled_product(matrix, context.attribute("alpha", 1.0), None, 1.0, context.node.op)
     return times_matrix(weight, len(context.shape(0)), holds_bias=False)

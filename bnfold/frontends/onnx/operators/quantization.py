@@ -36,6 +36,24 @@ for operators, told in (
         traits=Traits(tell_output_shape=told),
     )
 FAMILY.without_decoder(
+    *"""
+    DynamicQuantizeLSTM MatMulInteger16 MulInteger NhwcMaxPool QAttention QLinearConcat QLinearConv QLinearReduceMean
+    QLinearWhere QMoE QOrderedMatMul ReduceSumInteger
+    """.split(),  # noqa: SIM905 - a list of strings would take a line each
+    domain="com.microsoft",
+    why_not_linear=_COMPUTES_WITH_INTEGERS,
+)
+FAMILY.without_decoder(
+    "GatherBlockQuantized",
+    domain="com.microsoft",
+    why_not_linear="looks up integers with one scale for each block of a row, and has no place for a shift",
+)
+FAMILY.without_decoder(
+    "MatMulFpQ4",
+    domain="com.microsoft",
+    why_not_linear="has its weight in a form that is onnxruntime's own, its scales in between",
+)
+FAMILY.without_decoder(
     "QuantizeLinear",
     domain="com.microsoft",
     why_not_linear=_ROUNDS,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bnfold.intake.walk import bodies
-from bnfold.verifier.local.float64 import amended, contractions, contrib, pooling, quantization, sequences
+from bnfold.verifier.local.float64 import (
+    amended,
+    contractions,
+    contrib,
+    integer_products,
+    pooling,
+    quantization,
+    sequences,
+)
 from bnfold.verifier.local.float64.operator import OF_MICROSOFT, OPERATORS, Array, Call, NotComputedError
 from bnfold.verifier.local.float64.reference import ReferenceNode, holds_a_value
 from bnfold.verifier.local.half_units import wide
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Float64Subgraph"]
 
-_ = (amended, contractions, contrib, pooling, sequences)  # each enters its operators into the table
+_ = (amended, contractions, contrib, integer_products, pooling, sequences)  # each enters its operators into the table
 _MICROSOFT = "com.microsoft"
 # Of both domains, with the same meaning.
 OF_MICROSOFT |= {op_type: OPERATORS[op_type] for op_type in ("QuantizeLinear", "DequantizeLinear")}
