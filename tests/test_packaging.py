@@ -1,5 +1,6 @@
 """What is shipped, what is promised, and what the tests are pinned to."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -53,6 +54,14 @@ def test_what_the_tests_need_is_pinned_and_fits():
         for pin in pins:
             (version,) = pin.specifier
             assert requirement.specifier.contains(version.version), f"{text} against {pin}"
+
+
+def test_tests_can_be_collected_without_torch():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        imports = (node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom))
+        line = next((node.lineno for node in imports if re.search(r"(import|from) torch\b", ast.unparse(node))), 0)
+        assert not line or 'importorskip("torch"' in "".join(text.splitlines()[: line - 1]), path
 
 
 def test_nothing_is_promised_that_no_index_has():

@@ -135,8 +135,8 @@ def _options(command: click.Command) -> dict[str, click.Option]:
 
 
 def _name_of(option: click.Option) -> str:
-    """Such as "max-kept"; "output" of the option -o, which has no long name."""
-    return next((name[2:] for name in option.opts if name.startswith("--")), str(option.name))
+    """Such as "max-kept"."""
+    return next(name[2:] for name in option.opts if name.startswith("--"))
 
 
 def _as_typed(option: click.Option, name: str, value: Any, found: Configuration) -> Any:  # noqa: ANN401 - values of TOML

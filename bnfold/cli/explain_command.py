@@ -3,6 +3,7 @@
 import shutil
 import textwrap
 from difflib import get_close_matches
+from operator import attrgetter
 
 import click
 from click.shell_completion import CompletionItem
@@ -59,7 +60,7 @@ def _in_full(reason: Reason) -> str:
 def _all() -> str:
     parts = []
     for prefix, title in FAMILIES.items():
-        members = [reason for reason in Reason if reason.code.startswith(prefix)]
+        members = sorted((reason for reason in Reason if reason.code.startswith(prefix)), key=attrgetter("code"))
         lines = [_wrapped(f"{reason.code} {reason.slug}: {reason.meaning}", 2, 9) for reason in members]
         parts.append("\n".join([title, *lines]) + "\n")
     return "\n".join([*parts, "bnfold explain CODE says more.\n"])

@@ -55,7 +55,7 @@ _gates = options_of("In a pipeline")
 _result_options = together(
     _results(
         "-o",
-        "output",
+        "--output",
         metavar="OUT",
         type=parse_output,
         shell_complete=offer_files,

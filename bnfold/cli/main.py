@@ -11,6 +11,7 @@ from bnfold.cli.completion import VARIABLE, complete
 from bnfold.cli.exit_codes import ExitCode
 from bnfold.cli.explain_command import explain_command
 from bnfold.cli.fold_command import fold_command
+from bnfold.cli.mistaken import told_shorter
 from bnfold.cli.request import Request, VerifyRequest
 from bnfold.cli.screen import Screen
 from bnfold.cli.spelling import as_option
@@ -21,6 +22,17 @@ from bnfold.keywords import spelled
 
 _COMMANDS = {"explain": explain_command, "verify": verify_command}
 """By their first word; everything else is a model to fold."""
+_FIRST_STEPS = """\
+Fold the BatchNorms of a model as far as mathematics allows, check that nothing
+changed, and say why others stay.
+
+  bnfold model.onnx                writes model.folded.onnx
+  bnfold model.onnx --dry-run -v   what it would do and why; writes nothing
+  bnfold explain BNF201            what a reason means
+  bnfold verify a.onnx b.onnx      whether two models compute the same
+  bnfold --help                    all options
+"""
+"""For whoever types the name alone."""
 _CONFIGURED = (fold_command, verify_command)
 """Commands whose options a file may have: one file serves both."""
 
@@ -46,6 +58,9 @@ def _run(command: click.Command, arguments: Sequence[str]) -> ExitCode:
         if VARIABLE in os.environ:
             sys.stdout.write(complete(os.environ[VARIABLE], fold_command, _COMMANDS))
             return ExitCode.DONE
+        if not arguments and command is fold_command:
+            screen.help(_FIRST_STEPS)
+            return ExitCode.USAGE
         asked = command.main(arguments, prog_name=command.name, standalone_mode=False, obj=_CONFIGURED)
         match asked:
             case Request():
@@ -65,7 +80,7 @@ def _run(command: click.Command, arguments: Sequence[str]) -> ExitCode:
                 screen.tell(asked)
         return ExitCode.DONE  # of --help and --version, too, which are done by now
     except click.ClickException as error:
-        screen.complain(f"{error.format_message().rstrip('.')} (see {command.name} --help)")
+        screen.complain(f"{told_shorter(error)} (see {command.name} --help)")
         return ExitCode.USAGE
     except (Stopped, KeyboardInterrupt, click.Abort) as error:
         return _stopped(error, screen)

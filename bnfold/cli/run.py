@@ -11,6 +11,7 @@ from bnfold.cli.annotations import annotation, are_wanted, of_kept
 from bnfold.cli.earlier_results import without_own_results
 from bnfold.cli.exit_codes import ExitCode, code_of, message_of, worst
 from bnfold.cli.gate import Gate
+from bnfold.cli.mistaken import check_is_file, check_models
 from bnfold.cli.progress import Progress
 from bnfold.cli.report_files import save_reports
 from bnfold.cli.request import Request
@@ -91,6 +92,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _jobs(request: Request, screen: Screen) -> list[Job]:
+    check_models(request.models)
     suffix = f".{request.to}" if request.to else ""
     models, skipped = without_own_results(request.models, suffix)
     for model, source in skipped.items():
@@ -142,6 +144,7 @@ def _fold(job: Job, options: "FoldOptions", request: Request, progress: Progress
     if request.save_repro is not None and len(request.models) > 1:
         options = replace(options, save_repro=request.save_repro / job.source.name)
     try:
+        check_is_file(job.source)
         with progress.of(job.source) as step:
             report = yield from folding_file(
                 job.source, job.target, options, in_place=job.in_place, progress=step, limits=limits

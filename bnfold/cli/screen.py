@@ -95,6 +95,10 @@ class Screen:
         warning = f"{_YELLOW}warning:{_PLAIN}" if _has_color(sys.stderr) else "warning:"
         self._write(sys.stderr, f"{_prefixed(subject)}{warning} {printable(one_line(message))}\n")
 
+    def help(self, text: str) -> None:
+        """Print lines for whoever asked for nothing."""
+        self._write(sys.stderr, text)
+
     def complain(self, message: str, subject: object = "") -> None:
         """Print one line "bnfold: SUBJECT: message" to standard error."""
         self._write(sys.stderr, f"{_prefixed(subject)}{printable(one_line(message))}\n")

@@ -1,6 +1,7 @@
 """Carries `bnfold verify` out: one comparison, one answer."""
 
 from bnfold.cli.exit_codes import ExitCode
+from bnfold.cli.mistaken import check_is_file
 from bnfold.cli.request import VerifyRequest
 from bnfold.cli.samples import verify_options
 from bnfold.cli.screen import Screen
@@ -13,11 +14,15 @@ def run_verify(request: VerifyRequest, screen: Screen) -> ExitCode:
         BnfoldError: as `bnfold.api.verifying.verifying_files`.
     """
     from bnfold.api import FoldOptions
+    from bnfold.api.opening import naming
     from bnfold.api.verifying import verifying_files
     from bnfold.guard import Limits, finish
 
     options = FoldOptions(verify=verify_options(request.check), imports=request.imports, save_repro=request.save_repro)
     limits = Limits(request.time_limit, request.memory_limit)
+    for path in (request.a, request.b):
+        with naming(path):
+            check_is_file(path)
     with screen.progress(1) as progress, progress.of(request.b) as step:
         verdict = finish(verifying_files(request.a, request.b, options, progress=step, limits=limits))
     screen.show_verdict(verdict, str(request.a), str(request.b))

@@ -83,4 +83,5 @@ def _ending(report: ReportData, *, verbose: bool) -> list[RenderableType]:
         return [Text.assemble("Wrote ", (printable(report.output), HEADING), (f" in {took}", QUIET), overflow="fold")]
     why = {"unchecked": ": equality could not be checked", "failed": ": the check failed"}
     done = "This is a plan, nothing was written" if report.planned else "Nothing was written"
-    return [Text.assemble(done, why.get(report.verification.status, ""), (f" ({took})", QUIET))]
+    spent = f"; it took {took}" if verbose else f" ({took})"
+    return [Text.assemble(done, why.get(report.verification.status, ""), (spent, QUIET))]

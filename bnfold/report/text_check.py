@@ -15,7 +15,7 @@ from bnfold.report.wording import counted, measured, printable, times
 from bnfold.verification import OutputCheck, Verification
 
 _BAD = "bold red"
-_STYLES: dict[Grade, str] = {"good": "bold green", "weak": "bold yellow", "bad": _BAD}
+_STYLES: dict[Grade, str] = {"good": "bold green", "weak": "yellow", "bad": _BAD}
 _SHORT = 3
 
 

@@ -9,7 +9,7 @@ from bnfold.report.text_layout import QUIET, indented, labelled
 from bnfold.report.wording import counted, printable, three_digits
 from bnfold.timings import Latency
 
-_STYLES = {"faster": "bold green", "slower": "bold yellow"}
+_STYLES = {"faster": "bold green", "slower": "yellow"}
 
 
 def latency(latencies: Sequence[Latency]) -> list[RenderableType]:
@@ -20,7 +20,7 @@ def latency(latencies: Sequence[Latency]) -> list[RenderableType]:
     for entry in latencies:
         lines += _problem(entry) if entry.problem else _measured(entry)
     if any(not entry.problem for entry in latencies):
-        lines.append(Text("in turns; half of all runs lie between the numbers in parentheses", QUIET))
+        lines.append(indented(2, Text("in turns; half of the runs lie between the numbers in parentheses", QUIET)))
     return [labelled("Latency", lines)]
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from bnfold.report.wording import printable
 
 HEADING = "bold"
-CODE = "bold yellow"
+CODE = "magenta"
 QUIET = "dim"
 LABEL_WIDTH = 12
 

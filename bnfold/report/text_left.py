@@ -14,6 +14,8 @@ from bnfold.report.verdicts import WHERE, hint_beside, needs_a_person, obstacle_
 from bnfold.report.wording import counted, printable, whole
 
 _MOST_GROUPS = 5
+_ONE_OF_MANY = "such as"
+_WIDEST_LABEL = max(map(len, (_ONE_OF_MANY, *WHERE.values())))
 
 
 def batch_norms_left(kept: Sequence[Kept]) -> list[RenderableType]:
@@ -51,7 +53,7 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
     """One line for each way, and one with a name."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=width, no_wrap=True)
-    table.add_column(style=QUIET, no_wrap=True)
+    table.add_column(style=QUIET, no_wrap=True, width=_WIDEST_LABEL)
     table.add_column(overflow="fold", ratio=1)
     count = "" if in_full else f"{whole(len(nodes)):>{width}}"
     for refusal in ways_of(nodes[0]):
@@ -61,5 +63,5 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
     for hint in dict.fromkeys(filter(None, map(hint_beside, ways_of(nodes[0])))):
         table.add_row("", "note", printable(hint))
     more = f" and {whole(len(nodes) - 1)} more ({keyword('verbose', True)})" if len(nodes) > 1 else ""
-    table.add_row("", "such as" if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
+    table.add_row("", _ONE_OF_MANY if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
     return table

@@ -1,13 +1,14 @@
 """A program in which nothing folds is copied as it is, byte for byte, and nothing is run to compare it with itself."""
 
 import pytest
-import torch
-from torch import nn
 
-from bnfold.api import FoldOptions, fold_file
-from bnfold.errors import UsageError
-from bnfold.verifier import VerifyOptions
-from tests.torchscript.folding import compiled
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+from torch import nn  # noqa: E402
+
+from bnfold.api import FoldOptions, fold_file  # noqa: E402
+from bnfold.errors import UsageError  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
+from tests.torchscript.folding import compiled  # noqa: E402
 
 
 @pytest.fixture(params=["exported", "scripted"])

@@ -31,7 +31,7 @@ def test_options_stand_in_groups(capsys):
     places = {
         name: next(i for i, line in enumerate(lines) if line.startswith(f"  {name}"))
         for name in (
-            "-o OUT",
+            "-o, --output OUT",
             "--exclude",
             "--samples",
             "--memory-limit",

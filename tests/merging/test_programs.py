@@ -1,14 +1,15 @@
 """Parallel branches of programs of PyTorch: torch.export and TorchScript, as modules and as files."""
 
 import pytest
-import torch
-from torch import nn
 
-import bnfold
-from bnfold.verifier import VerifyOptions
-from tests.merging.blocks import BLOCKS, OPERATORS_LEFT, randomise
-from tests.torch_export import folding as exported
-from tests.torchscript import folding as scripted
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+from torch import nn  # noqa: E402
+
+import bnfold  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
+from tests.merging.blocks import BLOCKS, OPERATORS_LEFT, randomise  # noqa: E402
+from tests.torch_export import folding as exported  # noqa: E402
+from tests.torchscript import folding as scripted  # noqa: E402
 
 X = torch.randn(2, 6, 9, 8, generator=torch.Generator().manual_seed(5))
 LINEAR = ("conv", "linear", "addmm", "add", "sub", "batch_norm", "avg_pool", "div")

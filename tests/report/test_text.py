@@ -180,7 +180,7 @@ def test_weak_evidence_is_yellow_and_its_warnings_are_told_once():
     made = report(verification=weak, warnings=("w.bin stays",))
 
     coloured = render_text(made, color=True)
-    assert "\x1b[1;33myes, with 1 warning" in coloured
+    assert "\x1b[33myes, with 1 warning" in coloured
     assert "\x1b[33mwarning: \x1b[0moutput 'y' never varied" in coloured
     assert "warning: w.bin stays" in render_text(made)
     assert "warning:" not in render_text(made, warnings=False)
@@ -250,9 +250,9 @@ def test_what_stays_is_grouped_by_what_stands_in_its_way_from_both_sides():
         "       behind   a shift cannot pass Relu (BNF103)",
         "       across   others cannot undo it: a scale is 0, and has no inverse (BNF110)",
         "       such as  bn0 and 2 more (verbose=True)",
-        "    1  before  others read what Conv makes (BNF201)",
-        "       behind  a shift cannot pass Sigmoid (BNF103)",
-        "       it is   other",
+        "    1  before   others read what Conv makes (BNF201)",
+        "       behind   a shift cannot pass Sigmoid (BNF103)",
+        "       it is    other",
     ]
 
 

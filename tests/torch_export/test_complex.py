@@ -1,13 +1,15 @@
 """Programs that read and make complex numbers: fed, and compared."""
 
 import numpy as np
-import torch
-from torch import nn
+import pytest
 
-import bnfold
-from bnfold.verifier import VerifyOptions
-from tests.comparing import assert_equal_results
-from tests.torch_export.folding import export
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+from torch import nn  # noqa: E402
+
+import bnfold  # noqa: E402
+from bnfold.verifier import VerifyOptions  # noqa: E402
+from tests.comparing import assert_equal_results  # noqa: E402
+from tests.torch_export.folding import export  # noqa: E402
 
 
 class ComplexConv(nn.Module):

@@ -1,12 +1,13 @@
 """Programs whose weights one ONNX model cannot hold: said in one line, and no reason to fail. With a lowered limit."""
 
 import pytest
-import torch
-from torch import nn
 
-import bnfold
-from bnfold.errors import UnsupportedModelError
-from tests.torch_export.folding import export
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+from torch import nn  # noqa: E402
+
+import bnfold  # noqa: E402
+from bnfold.errors import UnsupportedModelError  # noqa: E402
+from tests.torch_export.folding import export  # noqa: E402
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Opening a file of TorchScript from Python: what happens on loading happens in a child process first."""
 
 import pytest
-import torch
 
-import bnfold
-from bnfold.errors import UnsupportedModelError
-from bnfold.guard import Limits
-from tests.torchscript.folding import compiled
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+
+import bnfold  # noqa: E402
+from bnfold.errors import UnsupportedModelError  # noqa: E402
+from bnfold.guard import Limits  # noqa: E402
+from tests.torchscript.folding import compiled  # noqa: E402
 
 
 class Endless(torch.nn.Module):

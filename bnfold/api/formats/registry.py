@@ -12,6 +12,7 @@ from pathlib import Path
 from bnfold.api.formats.protocol import Format
 from bnfold.errors import ModelFormatError, NotInstalledError, UnsupportedModelError, UsageError
 from bnfold.intake.model_file import check_regular
+from bnfold.intake.other_files import what_else_a_zip_is
 from bnfold.report.model import FormatName
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -132,7 +133,7 @@ def _format_of_zip(path: Path) -> FormatRow:
         raise UnsupportedModelError("is a PT2 archive without an exported program: a compiled one cannot be folded")
     if refusal is not None:
         raise refusal
-    raise UnsupportedModelError("is a zip archive, but neither TorchScript nor torch.export")
+    raise UnsupportedModelError(what_else_a_zip_is(names))
 
 
 def format_of_object(model: object) -> FormatRow:

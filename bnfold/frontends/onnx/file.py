@@ -16,6 +16,7 @@ from bnfold.intake.calls import check_calls
 from bnfold.intake.data_folder import DataFolder
 from bnfold.intake.model_file import read_model_file
 from bnfold.intake.order import sort_nodes
+from bnfold.intake.other_files import what_else_it_is
 from bnfold.intake.protobuf_fields import Buffer
 from bnfold.intake.tensors import check_tensors, is_external, stored_tensors
 from bnfold.intake.text import check_text
@@ -88,7 +89,8 @@ def parse_model(data: Buffer, weights: LargeWeights | None = None) -> onnx.Model
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        raise ModelFormatError("is not an ONNX model, or is truncated (protobuf cannot parse it)") from error
+        unknown = "is not an ONNX model, or is truncated (protobuf cannot parse it)"
+        raise ModelFormatError(what_else_it_is(data) or unknown) from error
     check_model(model, weights)
     return model
 
