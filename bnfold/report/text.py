@@ -10,6 +10,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 from rich.text import Text
 
+from bnfold.keywords import keyword
 from bnfold.report.model import ReportData
 from bnfold.report.text_check import check_in_full, same_results
 from bnfold.report.text_latency import latency
@@ -84,4 +85,11 @@ def _ending(report: ReportData, *, verbose: bool) -> list[RenderableType]:
     why = {"unchecked": ": equality could not be checked", "failed": ": the check failed"}
     done = "This is a plan, nothing was written" if report.planned else "Nothing was written"
     spent = f"; it took {took}" if verbose else f" ({took})"
-    return [Text.assemble(done, why.get(report.verification.status, ""), (spent, QUIET))]
+    line = Text.assemble(done, why.get(report.verification.status, ""), (spent, QUIET))
+    return [line, *_next_steps()] if report.verification.status == "failed" else [line]
+
+
+def _next_steps() -> list[RenderableType]:
+    """What somebody can do whose fold failed the check: this is a bug of bnfold or of the runtime, not of theirs."""
+    keeps, shows = keyword("on_mismatch", "revert"), keyword("save_repro", "DIR")
+    return [Text(f"{keeps} keeps what passes; {shows} saves what differs", QUIET)]

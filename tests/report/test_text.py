@@ -191,7 +191,8 @@ def test_a_failed_check_shows_what_is_wrong_and_that_nothing_was_written():
 
     assert lines[2] == "  BatchNorms       1 -> 0        would fold 1"
     assert "  Same results  NO  output 'logits': shape (1, 3) against (3,)" in lines
-    assert lines[-1] == "Nothing was written: the check failed (1.4 s)"
+    assert lines[-2] == "Nothing was written: the check failed (1.4 s)"
+    assert lines[-1] == "on_mismatch='revert' keeps what passes; save_repro='DIR' saves what differs"
 
 
 def test_many_wrong_outputs_are_counted():

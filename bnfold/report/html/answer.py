@@ -55,7 +55,7 @@ def _verdict(subject: Subject) -> str:
         return f'<div class="verdict weak"><b class="mark">?</b><div>{_headline(report)}</div></div>\n'
     word, grade = answer_of(report.verification)
     said = [printable(entry.check.worst.problem) for entry in subject.failed if entry.check and entry.check.worst]
-    lines = "".join(paragraph(line) for line in evidence_of(report) if not line.endswith(tuple(said)))
+    lines = "".join(paragraph(line) for line in evidence_of(report) if not any(problem in line for problem in said))
     return (
         f'<div class="verdict {grade}"><b class="mark">{_MARKS[grade]}</b><div>{_headline(report)}'
         f'<p class="same">Same results: <b>{text(word)}</b></p>\n{lines}{_failed(subject)}</div></div>\n'
