@@ -39,12 +39,12 @@ class Affine:
     @cached_property
     def has_scale(self) -> bool:
         """Whether any scale differs from 1."""
-        return bool(np.any(self.scale != 1.0))
+        return bool((self.scale != 1.0).any())
 
     @cached_property
     def has_shift(self) -> bool:
         """Whether any shift differs from 0."""
-        return bool(np.any(self.shift != 0.0))
+        return bool((self.shift != 0.0).any())
 
     @cached_property
     def is_identity(self) -> bool:
@@ -58,7 +58,7 @@ class Affine:
 
     def equals(self, other: "Affine") -> bool:
         """Whether both maps do the same to every place."""
-        return not np.any(self.scale != other.scale) and not np.any(self.shift != other.shift)
+        return not (self.scale != other.scale).any() and not (self.shift != other.shift).any()
 
     def then(self, other: "Affine") -> "Affine":
         """The map that applies this one first and `other` to its result."""
@@ -178,7 +178,9 @@ def identity(rank: int) -> Affine:
 
 
 def _varies(values: Array, axis: int) -> bool:
-    return values.size > 0 and bool(np.any(values != np.take(values, [0], axis=axis)))
+    if values.shape[axis] == 1 or values.size == 0:
+        return False
+    return bool((values != values[(slice(None),) * axis + (slice(0, 1),)]).any())
 
 
 def _vector_along(values: Array, axis: int) -> Array | None:

@@ -33,7 +33,8 @@ class Way(Generic[N, V, E]):
     """A region that can be carried out: its edits are made, and hold.
 
     Attributes:
-        halves: the maps at the BatchNorm that the region began with.
+        origin: the BatchNorm that the region began with.
+        halves: the maps at it.
         left: what the BatchNorm means then, without the part that is pulled.
         region: the maps, and who lives with them.
         edits: of the nodes that take a map.
@@ -41,6 +42,7 @@ class Way(Generic[N, V, E]):
         tensor: name of the one that the BatchNorm makes.
     """
 
+    origin: N
     halves: Halves
     left: AffineMap
     region: Region[N, V]
@@ -127,14 +129,15 @@ class Crossing(Generic[N, V, E]):
         self._distances.move(region.maps, region.meanings)
         for value, affine in region.maps.items():
             self._sizes[value] = self._sizes_with(value, affine)
+        changed = dict.fromkeys((*way.pulled.changed, *region.maps))
+        self._meaning.forget_around((way.origin, *way.pulled.meanings, *region.meanings), changed)
         for edit in way.edits:
             self._port.apply(edit)
         gone = replace_origin()
-        for value in dict.fromkeys((*way.pulled.changed, *region.maps)):
+        for value in changed:
             if value is not gone:
                 known = value in region.maps and value not in way.pulled.changed
                 self._port.rename(value, Held(region.maps[value], way.tensor) if known else None)
-        self._meaning.forget()
 
     def _find(
         self,
@@ -166,7 +169,7 @@ class Crossing(Generic[N, V, E]):
             region = self._plan(compensator, node, {before: own, behind: others}, refuse)
             edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region, pulled)
             if isinstance(region, Region) and not isinstance(edits, Stopped):
-                return Way((own, others), meaning, region, edits, pulled, behind.name)
+                return Way(node, (own, others), meaning, region, edits, pulled, behind.name)
             if isinstance(edits, Stopped):
                 far = edits if edits.reach > far.reach else far
                 hopeless += [own.shift] if edits.shifts_alone else []

@@ -6,6 +6,7 @@ open the way for a neighbour that was refused before.
 
 from collections.abc import Set
 from dataclasses import replace
+from functools import partial
 from typing import Generic
 
 import numpy as np
@@ -20,6 +21,7 @@ from bnfold.outcome import Fold, Kept, Lowered, LowerTo, Merge, Outcome
 from bnfold.port import E, GraphPort, N, V, result_of
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap
+from bnfold.standing import Standing
 from bnfold.surroundings import surroundings
 
 
@@ -59,6 +61,8 @@ class _Engine(Generic[N, V, E]):
         self._affine_nodes = affine_nodes
         self._meaning: Meanings[N, V, E] = Meanings(port)
         self._folder = Folder(port, self._meaning)
+        self._kept: Standing[N, V, E, Kept] = Standing(self._meaning, Kept)
+        self._stopped: Standing[N, V, E, Refusal] = Standing(self._meaning, Refusal)
         self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
         self._crossing = Crossing(port, self._meaning, port.nodes()) if across else None
         crossing = self._crossing or (Crossing(port, self._meaning, ()) if lower is not None else None)
@@ -133,11 +137,16 @@ class _Engine(Generic[N, V, E]):
             meaning = self._meaning(node)
             if not isinstance(meaning, AffineMap):
                 continue
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = self._crossing.fold(node, meaning)
+            found = self._stopped.ask(node, partial(self._cross, node, meaning))
             progress = progress or isinstance(found, Fold)
             results[node] = found if isinstance(found, Fold) else _with_last_reason(kept, found)
         return progress
+
+    def _cross(self, node: N, meaning: AffineMap) -> Fold | Refusal:
+        if self._crossing is None:
+            return Refusal(Reason.OTHER_CONSUMERS, "nothing is folded across tensors that others read")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._crossing.fold(node, meaning)
 
     def _lower(self, results: dict[N, Fold | Kept]) -> bool:
         """Rewrite the BatchNorms that stay, in the order of the graph; whether any was."""
@@ -161,7 +170,7 @@ class _Engine(Generic[N, V, E]):
         late: list[N] = []
         for node in nodes:
             untried.discard(node)
-            result = self._folder.fold(node, untried)
+            result = self._kept.ask(node, partial(self._folder.fold, node, untried))
             if result is None:
                 late.append(node)
             else:

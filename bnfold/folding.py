@@ -125,8 +125,8 @@ class Folder(Generic[N, V, E]):
     def _merge(self, node: N, source: int, twin: N) -> Fold:
         """Two readers of a tensor that want the same map get it from one node, which may fold as their only reader."""
         tensor = result_of(self._port, node).name
+        self._planner.meaning.forget_around((node, twin), ())
         self._port.merge(node, source, twin)
-        self._planner.meaning.forget()
         return Fold(
             Label(node.label, node.op),
             node.op,
@@ -141,6 +141,7 @@ class Folder(Generic[N, V, E]):
     def _commit(self, node: N, meaning: AffineMap, move: _Move[N, V, E]) -> None:
         changed = dict(move.plan.changed)
         before = self._port.inputs(node)[meaning.source]
+        self._planner.meaning.forget_around((node, *move.plan.meanings), changed)
         for edit in move.edits:
             self._port.apply(edit)
         if move.direction == "upstream":
@@ -151,7 +152,6 @@ class Folder(Generic[N, V, E]):
             self._port.bypass_downstream(node, meaning.source)
         for value in changed:
             self._port.rename(value)
-        self._planner.meaning.forget()
 
 
 def _going(refusal: Refusal, direction: Direction) -> Refusal:

@@ -88,7 +88,7 @@ def _worst_for_int8(changes: Iterable[tuple[N, Meaning, Meaning]], direction: Di
             else weight_range([after.weight], after.weight),
         )
         for node, before, after in changes
-        if isinstance(before, Contraction) and isinstance(after, Contraction)
+        if isinstance(before, Contraction) and isinstance(after, Contraction) and after.weight is not before.weight
     ]
     return min((entry for entry in found if not isnan(entry.after.per_tensor)), key=_per_tensor, default=None)
 

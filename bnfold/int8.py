@@ -60,7 +60,7 @@ def weight_range(weights: Sequence[Weight], sum_of_all: Weight) -> WeightRange:
         weights: at least one.
         sum_of_all: the weight that does the same alone, which is the signal; of a single weight, it is that weight.
     """
-    return _judged(weights, float(sum_of_all.rows.squares.sum()), np.ones(1))
+    return _judged(weights, float(sum_of_all.squares_of_rows.sum()), np.ones(1))
 
 
 def weight_range_behind(before: Weight, after: Weight) -> WeightRange:

@@ -81,7 +81,7 @@ class Selection(Step):
 
     def push(self, values: Array) -> Array:
         """See Step."""
-        return values if values.shape[self.axis] == 1 else np.take(values, self.places, axis=self.axis)
+        return values if values.shape[self.axis] == 1 else values[self._index(values.ndim)]
 
     def pull(self, values: Array, neutral: float) -> Array | Refusal:
         """See Step. A place that is shown several times takes one map alone.
@@ -112,10 +112,18 @@ class Selection(Step):
         shape = list(values.shape)
         shape[self.axis] = self.length
         whole = np.full(shape, neutral)
-        index: list[slice | npt.NDArray[np.intp]] = [slice(None)] * values.ndim
-        index[self.axis] = np.asarray(self.places, np.intp)
-        whole[tuple(index)] = values
+        whole[self._index(values.ndim)] = values
         return whole
+
+    def _index(self, rank: int) -> tuple[slice | npt.NDArray[np.intp], ...]:
+        """The places that the output shows, as numpy asks for them; those in a row without a list of them."""
+        index: list[slice | npt.NDArray[np.intp]] = [slice(None)] * rank
+        places = self.places
+        if isinstance(places, range) and places.step > 0:
+            index[self.axis] = slice(places.start, places.stop, places.step)
+        else:
+            index[self.axis] = np.asarray(places, np.intp)
+        return tuple(index)
 
 
 @dataclass(frozen=True)

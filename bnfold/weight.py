@@ -28,12 +28,10 @@ class Rows:
     Attributes:
         highest: (groups * outputs,), the largest number, at least 0; NaN where one is.
         lowest: (groups * outputs,), the smallest number, at most 0; NaN where one is.
-        squares: (groups * outputs,), the sum of squares.
     """
 
     highest: Array
     lowest: Array
-    squares: Array
 
     @cached_property
     def largest(self) -> Array:
@@ -41,14 +39,14 @@ class Rows:
         return np.maximum(self.highest, -self.lowest)
 
     def times(self, factors: Array) -> "Rows":
-        """The same of rows that are multiplied; exact but for the squares, since rounding keeps the order of numbers.
+        """The same of rows that are multiplied; exact, since rounding keeps the order of numbers.
 
         Args:
             factors: (groups * outputs,).
         """
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             one, other = self.highest * factors, self.lowest * factors
-            return Rows(np.maximum(one, other), np.minimum(one, other), self.squares * np.square(factors))
+            return Rows(np.maximum(one, other), np.minimum(one, other))
 
 
 class Weight:
@@ -102,16 +100,42 @@ class Weight:
     @cached_property
     def rows(self) -> Rows:
         """What is known of each row."""
-        if self._before is not None and self._factors[-1].size == prod(self._factors[-1].shape[:2]):
-            factors = np.broadcast_to(self._factors[-1].reshape(self._factors[-1].shape[:2]), self.shape[:2])
-            return self._before.rows.times(factors.reshape(-1))
-        found = Rows(*np.zeros((3, self.channels)))
+        factors = self._factors_of_rows
+        if self._before is not None and factors is not None:
+            return self._before.rows.times(factors)
+        if not self._factors and self._stored.dtype in _NATIVE:
+            flat = self._stored.reshape(self.channels, prod(self.shape[2:]))
+            return Rows(
+                flat.max(axis=1, initial=0.0).astype(np.float64), flat.min(axis=1, initial=0.0).astype(np.float64)
+            )
+        found = Rows(*np.zeros((2, self.channels)))
         for some, numbers in self.pieces():
             flat = numbers.reshape(len(numbers), prod(self.shape[2:]))
             found.highest[some] = flat.max(axis=1, initial=0.0)
             found.lowest[some] = flat.min(axis=1, initial=0.0)
-            found.squares[some] = np.einsum("ij,ij->i", flat, flat)
         return found
+
+    @cached_property
+    def squares_of_rows(self) -> Array:
+        """(groups * outputs,), the sum of squares of each row."""
+        factors = self._factors_of_rows
+        if self._before is not None and factors is not None:
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                scaled: Array = self._before.squares_of_rows * np.square(factors)
+            return scaled
+        found = np.zeros(self.channels)
+        for some, numbers in self.pieces():
+            flat = numbers.reshape(len(numbers), prod(self.shape[2:]))
+            found[some] = np.einsum("ij,ij->i", flat, flat)
+        return found
+
+    @property
+    def _factors_of_rows(self) -> Array | None:
+        """The last factor, if it is one number for each row; None otherwise."""
+        if not self._factors or self._factors[-1].size != prod(self._factors[-1].shape[:2]):
+            return None
+        factor = self._factors[-1]
+        return np.broadcast_to(factor.reshape(factor.shape[:2]), self.shape[:2]).reshape(-1)
 
     @cached_property
     def squares_of_inputs(self) -> Array:

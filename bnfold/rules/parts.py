@@ -122,13 +122,8 @@ def push_through_split(node: Split, affine: Affine) -> Moved:
 
 
 def _part(affine: Affine, axis: int, start: int, stop: int) -> Affine:
-    places = range(start, stop)
-    return Affine(
-        *(
-            values if values.shape[axis] == 1 else np.take(values, places, axis=axis)
-            for values in (affine.scale, affine.shift)
-        )
-    )
+    places = (*(slice(None),) * axis, slice(start, stop))
+    return Affine(*(values if values.shape[axis] == 1 else values[places] for values in (affine.scale, affine.shift)))
 
 
 def _joined(node: Concatenation, sizes: list[int], given: Mapping[int, Array], neutral: float) -> Array:

@@ -76,7 +76,7 @@ def test_what_is_known_of_rows_and_inputs(given_, known_before):
     assert np.array_equal(weight.rows.highest, rows.max(axis=1, initial=0.0))
     assert np.array_equal(weight.rows.lowest, rows.min(axis=1, initial=0.0))
     assert np.array_equal(weight.rows.largest, np.abs(rows).max(axis=1))
-    np.testing.assert_allclose(weight.rows.squares, np.square(rows).sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(weight.squares_of_rows, np.square(rows).sum(axis=1), rtol=1e-12)
     np.testing.assert_allclose(weight.squares_of_inputs, np.square(exact).sum(axis=(1, 3)), rtol=1e-12)
 
 

@@ -3,6 +3,8 @@
 A contraction's weight is (groups, outputs per group, inputs per group, *kernel).
 """
 
+from math import prod
+
 from bnfold.affine import Array
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
@@ -42,30 +44,30 @@ def stored_inputs_first(weight: AnyArray) -> AnyArray:
     return stored_outputs_first(weight.swapaxes(1, 2))
 
 
-def has_one_place(weight: AnyArray) -> bool:
+def has_one_place(weight: Weight) -> bool:
     """Whether the kernel of a weight in the contraction's layout has length 1 on every axis."""
-    return bool(weight[0, 0, 0].size == 1)
+    return prod(weight.shape[3:]) == 1
 
 
 def convolution(
-    weight: AnyArray, bias: Array | None, rank: int, axis: int, no_shift: NoShift | None, window: Window | None = None
+    weight: Weight, bias: Array | None, rank: int, axis: int, no_shift: NoShift | None, window: Window | None = None
 ) -> Contraction:
     """The contraction of a convolution, transposed or not.
 
     Args:
-        weight: in the contraction's layout, of any floating-point type.
+        weight: in the contraction's layout.
         bias: (outputs,), or None where there is none.
         rank: of input and output.
         axis: of the channels.
         no_shift: as in `Contraction`.
         window: likewise; None where the convolution is transposed.
     """
-    channels = weight.shape[0] * weight.shape[1]
+    channels = weight.channels
     if bias is not None:
         if bias.shape != (channels,):
             raise malformed(f"the bias has shape {bias.shape}, expected ({channels},)")
         bias = on_axis(bias, rank, axis)
-    return Contraction(Weight(weight), bias, rank, output_axis=axis, input_axis=axis, no_shift=no_shift, window=window)
+    return Contraction(weight, bias, rank, output_axis=axis, input_axis=axis, no_shift=no_shift, window=window)
 
 
 def on_axis(vector: Array, rank: int, axis: int) -> Array:

@@ -31,18 +31,25 @@ class NewParameter:
     Args:
         exact: float64, before rounding; or what makes it, since few who hold the parameter ask for that.
         stored: the same in the type that is stored, or what makes it.
+        weight: the same in the layout of a meaning, and not multiplied out, if it is a weight.
 
     Attributes:
         stored: the same.
+        weight: likewise.
         dead_channels: how many output channels of a weight became 0, because their bias alone was left of them.
     """
 
     def __init__(
-        self, exact: Array | Callable[[], Array], stored: AnyArray | RoundedWeight, dead_channels: int = 0
+        self,
+        exact: Array | Callable[[], Array],
+        stored: AnyArray | RoundedWeight,
+        dead_channels: int = 0,
+        weight: Weight | None = None,
     ) -> None:
         self._exact = exact
         self.stored = stored
         self.dead_channels = dead_channels
+        self.weight = weight
 
     @property
     def rounded(self) -> AnyArray:
@@ -73,7 +80,7 @@ def new_weight(meaning: Contraction | Recurrent, dtype: np.dtype[np.generic], la
     if isinstance(dead, Refusal):
         return dead
     stored = RoundedWeight(weight, dtype, dead, layout)
-    return NewParameter(lambda: np.asarray(layout(weight.array), np.float64), stored, int(dead.sum()))
+    return NewParameter(lambda: np.asarray(layout(weight.array), np.float64), stored, int(dead.sum()), weight)
 
 
 def new_operand(exact: Array, dtype: np.dtype[np.generic], form: Form) -> NewParameter | Refusal:

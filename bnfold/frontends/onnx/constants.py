@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.helper
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from bnfold.errors import InternalError
 from bnfold.frontends.common.evaluation import in_order_of_evaluation
@@ -18,6 +19,7 @@ from bnfold.frontends.onnx.constant_ops import AnyArray, is_float, too_large
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.refusal import Reason, Refusal
+from bnfold.weight import Weight
 
 _Answer = TypeVar("_Answer")
 
@@ -89,6 +91,11 @@ class OnnxConstants:
             return Refusal(Reason.MALFORMED, f"{value.name!r} is {values.dtype}, not a floating-point tensor")
         return values
 
+    def folded_weight(self, value: OnnxValue) -> Weight | None:
+        """What folding has made of a weight, not multiplied out; None of other tensors."""
+        changed = self._changed.get(value)
+        return None if changed is None else changed.weight
+
     def require(self, value: OnnxValue | None) -> AnyArray:
         """As `read`, for a tensor that is known to be a constant.
 
@@ -104,7 +111,10 @@ class OnnxConstants:
             InternalError: it is none.
         """
         changed = None if value is None else self._changed.get(value)
-        return self.require(value).dtype if changed is None else changed.stored.dtype
+        if changed is not None:
+            return changed.stored.dtype
+        stored = None if value is None or value.producer is not None else value.initializer
+        return self.require(value).dtype if stored is None else tensor_dtype_to_np_dtype(stored.data_type)
 
     def require_exact(self, value: OnnxValue | None) -> npt.NDArray[np.float64]:
         """As `read_exact`, for a tensor that is known to be a constant.

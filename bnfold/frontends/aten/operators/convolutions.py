@@ -24,10 +24,10 @@ from bnfold.frontends.common.convolutions import (
     stored_inputs_first,
     stored_outputs_first,
 )
-from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import malformed
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, NoShift
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 FAMILY = AtenFamily()
@@ -56,7 +56,7 @@ def decode_conv(call: AtenCall) -> Contraction:
     """conv1d, conv2d, conv3d, with or without a batch axis. Source: torch.nn.functional.conv2d."""
     padding = call.fixed("padding")
     pads = padding == "same" or (not isinstance(padding, str) and any(padding))
-    weight = outputs_first(*_stored(call))
+    weight = Weight(outputs_first(*_stored(call)))
     pads = pads and not (padding == "same" and has_one_place(weight))
     return _convolution(call, weight, ZEROS_PADDED if pads else None, read_window(call, weight.shape[3:]))
 
@@ -75,7 +75,7 @@ def decode_conv_transpose(call: AtenCall) -> Contraction:
 
     Source: torch.nn.functional.conv_transpose2d
     """
-    weight = inputs_first(*_stored(call))
+    weight = Weight(inputs_first(*_stored(call)))
     spreads = any(step > 1 for step in call.fixed("stride")) or any(
         any(call.fixed(name)) for name in ("padding", "output_padding")
     )
@@ -103,9 +103,7 @@ def _stored(call: AtenCall) -> tuple[Array, int]:
     return weight, groups
 
 
-def _convolution(
-    call: AtenCall, weight: AnyArray, no_shift: NoShift | None, window: Window | None = None
-) -> Contraction:
+def _convolution(call: AtenCall, weight: Weight, no_shift: NoShift | None, window: Window | None = None) -> Contraction:
     rank, spatial = len(call.shape("input")), weight.ndim - 3
     if rank not in (spatial + 1, spatial + 2):
         raise malformed(f"{call.node.op} with {spatial} spatial axes has an input of rank {rank}")

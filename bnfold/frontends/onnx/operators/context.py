@@ -14,6 +14,7 @@ from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
 from bnfold.refusal import Reason, Refusal
+from bnfold.weight import Weight
 
 _Value = TypeVar("_Value", int, float, bytes)
 
@@ -62,6 +63,13 @@ class OnnxContext:
     def weight(self, slot: int) -> AnyArray:
         """The values of a constant weight, which may be large, in the floating-point type in which it is stored."""
         return known_parameter(self.constants.read_as_stored(self.required(slot)), dynamic=Reason.DYNAMIC_WEIGHT)
+
+    def folded_weight(self, slot: int) -> Weight | None:
+        """What folding has made of a weight, in the layout of its meaning and not multiplied out; None before that.
+
+        No operator of another layout reads it: a constant that has other readers is not changed, but copied.
+        """
+        return self.constants.folded_weight(self.required(slot))
 
     def constant(self, slot: int) -> npt.NDArray[np.float64] | None:
         """The values of an input, float64; None where it is no constant of floating-point numbers."""

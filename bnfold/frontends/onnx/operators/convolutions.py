@@ -26,6 +26,7 @@ from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.frontends.onnx.told_shapes import convolved, to_be_convolved, transpose_convolved
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, NoShift, RuntimeConvolution
+from bnfold.weight import Weight
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -106,7 +107,7 @@ def _is_multiplied(value: OnnxValue) -> bool:
 
 def read_conv(context: OnnxContext) -> Contraction:
     """Conv: weight (M, C / group, *kernel), bias (M,)."""
-    weight = outputs_first(*stored_convolution(context))
+    weight = context.folded_weight(1) or Weight(outputs_first(*stored_convolution(context)))
     window = read_window(context.node, weight.shape[3:])
     return _convolution(context, weight, ZEROS_PADDED if pads(context, weight) else None, window)
 
@@ -119,7 +120,7 @@ def read_conv(context: OnnxContext) -> Contraction:
 )
 def decode_conv_transpose(context: OnnxContext) -> Contraction:
     """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
-    weight = inputs_first(*stored_convolution(context))
+    weight = context.folded_weight(1) or Weight(inputs_first(*stored_convolution(context)))
     one_place = has_one_place(weight) and not _spreads(context)
     return _convolution(context, weight, None if one_place else PLACES_DIFFER)
 
@@ -150,10 +151,10 @@ def stored_convolution(context: OnnxContext) -> tuple[AnyArray, int]:
     return stored, groups
 
 
-def pads(context: OnnxContext, weight: AnyArray) -> bool:
+def pads(context: OnnxContext, weight: Weight) -> bool:
     """Whether a convolution with this weight, in the layout of a contraction, pads its input."""
     automatic = context.attribute("auto_pad", b"NOTSET")
-    return any(context.attribute("pads", None) or ()) or (automatic.startswith(b"SAME") and weight[0, 0, 0].size > 1)
+    return any(context.attribute("pads", None) or ()) or (automatic.startswith(b"SAME") and not has_one_place(weight))
 
 
 def _spreads(context: OnnxContext) -> bool:
@@ -164,7 +165,7 @@ def _spreads(context: OnnxContext) -> bool:
 
 
 def _convolution(
-    context: OnnxContext, weight: AnyArray, no_shift: NoShift | None, window: Window | None = None
+    context: OnnxContext, weight: Weight, no_shift: NoShift | None, window: Window | None = None
 ) -> Contraction:
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     return convolution(weight, bias, weight.ndim - 1, 1, no_shift, window)
@@ -178,4 +179,4 @@ def decode_deform_conv(context: OnnxContext) -> Contraction:
     """
     stored, groups = stored_convolution(context)
     bias = context.optional_parameter(3, dynamic=Reason.DYNAMIC_BIAS)
-    return convolution(outputs_first(stored, groups), bias, stored.ndim, 1, _ZEROS_BESIDE)
+    return convolution(Weight(outputs_first(stored, groups)), bias, stored.ndim, 1, _ZEROS_BESIDE)

@@ -29,6 +29,7 @@ from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Contraction, FusedContraction, Opaque
+from bnfold.weight import Weight
 
 FAMILY = Family()
 
@@ -94,7 +95,7 @@ def decode_nhwc_fused_conv(context: OnnxContext) -> FusedContraction:
     Source: com.microsoft NhwcFusedConv-1.
     """
     stored, groups = stored_convolution(context)
-    weight = outputs_first(stored, groups)
+    weight = Weight(outputs_first(stored, groups))
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     no_shift = ZEROS_PADDED if pads(context, weight) else None
     contraction = convolution(weight, bias, stored.ndim, stored.ndim - 1, no_shift)
@@ -126,7 +127,7 @@ def decode_nhwc_conv(context: OnnxContext) -> Contraction:
     groups = context.attribute("group", 1)
     if not divides(stored, groups):
         raise malformed(f"NhwcConv has a weight of shape {stored.shape} and group {groups}")
-    weight = outputs_first(np.moveaxis(stored, place, 1), groups)
+    weight = Weight(outputs_first(np.moveaxis(stored, place, 1), groups))
     bias = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
     no_shift = ZEROS_PADDED if pads(context, weight) else None
     return convolution(weight, bias, stored.ndim, stored.ndim - 1, no_shift)
