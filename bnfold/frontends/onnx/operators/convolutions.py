@@ -137,7 +137,7 @@ def decode_conv_transpose_with_dynamic_pads(context: OnnxContext) -> Contraction
 
     Source: com.microsoft ConvTransposeWithDynamicPads-1.
     """
-    weight = inputs_first(*stored_convolution(context))
+    weight = context.folded_weight(1) or Weight(inputs_first(*stored_convolution(context)))
     bias = context.optional_parameter(3, dynamic=Reason.DYNAMIC_BIAS)
     return convolution(weight, bias, weight.ndim - 1, 1, PLACES_DIFFER)
 
