@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _NARROWEST, _WIDEST = 40, 120
 _YELLOW, _PLAIN = "\x1b[33m", "\x1b[0m"
-_HINT = "(-v: every node; --report x.html: drawings; bnfold explain CODE)\n"
+_HINT = "(-v: every node; --report x.html: drawings)\n"
+_HINT_ON_CODES = "(-v: every node; --report x.html: drawings; bnfold explain {})\n"
 
 
 class Screen:
@@ -49,7 +50,7 @@ class Screen:
             from bnfold.report.text import render_text
 
             text = render_text(report, width=_width(), color=self._color, verbose=self._verbose, warnings=False)
-            hint = _HINT if self._gives_hints and report.outcome.changes else ""
+            hint = _hint_on(report) if self._gives_hints else ""
             self._write(self._results, f"\n{text}{hint}" if self._shown else f"{text}{hint}")
             self._shown += 1
         for warning in (*report.verification.warnings, *report.warnings):
@@ -126,6 +127,14 @@ class Screen:
     def _write(self, stream: TextIO | None, text: str) -> None:
         with nullcontext() if self._progress is None else self._progress.aside():
             _write(stream, text)
+
+
+def _hint_on(report: "Report") -> str:
+    """How to learn more of a result, where there is more."""
+    code = next((kept.refusals[0].reason.code for kept in report.outcome.kept if kept.is_batch_norm), "")
+    if code:
+        return _HINT_ON_CODES.format(code)
+    return _HINT if report.outcome.changes else ""
 
 
 def _prefixed(subject: object) -> str:

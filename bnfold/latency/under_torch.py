@@ -5,6 +5,7 @@ operator (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs); it 
 """
 
 import copy
+import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -85,9 +86,18 @@ def _call(program: object, leaves: Sequence[Any], device: str) -> Call:
     there = [leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
     if isinstance(program, torch.export.ExportedProgram):
         return _call_of_exported(program, there, device)
-    module: Any = copy.deepcopy(program)
-    module.to(device)
+    module: Any = copy.deepcopy(program) if device == "cpu" else _moved(program, device)
     return lambda: module(*there)
+
+
+def _moved(program: Any, device: str) -> object:  # noqa: ANN401 - a ScriptModule
+    """A copy of a module of TorchScript on a device. Module.to would leave behind what is a constant of its code."""
+    written = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
+        torch.jit.save(program, written)
+        written.seek(0)
+        return torch.jit.load(written, map_location=device)  # type: ignore[no-untyped-call]
 
 
 def _call_of_exported(program: "torch.export.ExportedProgram", leaves: list[Any], device: str) -> Call:

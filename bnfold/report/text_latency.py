@@ -20,7 +20,7 @@ def latency(latencies: Sequence[Latency]) -> list[RenderableType]:
     for entry in latencies:
         lines += _problem(entry) if entry.problem else _measured(entry)
     if any(not entry.problem for entry in latencies):
-        lines.append(indented(2, Text("in turns; half of the runs lie between the numbers in parentheses", QUIET)))
+        lines.append(indented(2, Text("in turns; half of all runs lie between the numbers in parentheses", QUIET)))
     return [labelled("Latency", lines)]
 
 
