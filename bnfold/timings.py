@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bnfold.errors import UsageError
+from bnfold.kinds import NUMBER, TEXT, TEXTS, WHOLES, check_kinds
 
 Level = Literal["disabled", "basic", "extended", "all"]
 """How much onnxruntime may change a graph before it runs it; "all" is what a session does by itself."""
@@ -22,7 +23,7 @@ class BenchOptions:
         provider: onnxruntime's execution provider.
 
     Raises:
-        UsageError: a number is out of its range, or a level unknown.
+        UsageError: a value is of another kind, a number is out of its range, or a level unknown.
     """
 
     levels: tuple[Level, ...] = ("all",)
@@ -31,6 +32,7 @@ class BenchOptions:
     provider: str = "CPUExecutionProvider"
 
     def __post_init__(self) -> None:
+        check_kinds(self, {"levels": TEXTS, "threads": WHOLES, "seconds": NUMBER, "provider": TEXT})
         unknown = [level for level in self.levels if level not in LEVELS]
         if unknown or not self.levels:
             raise UsageError(f"levels must be of {', '.join(LEVELS)}, got {unknown or 'none'}")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bnfold.errors import UsageError
 from bnfold.keywords import keyword
+from bnfold.kinds import ARRAYS, FLAG, NUMBER_OR_NONE, SHAPES, SIZES, TEXT, TEXTS, WHOLE, check_kinds
 
 Status = Literal["passed", "partial", "failed", "unchecked", "skipped"]
 
@@ -149,6 +150,18 @@ class Claim:
 SKIPPED = Verification(status="skipped", samples=0, seed=0)
 
 
+_KINDS = {
+    **dict.fromkeys(("samples", "seed", "memory"), WHOLE),
+    **dict.fromkeys(("rtol", "atol"), NUMBER_OR_NONE),
+    **dict.fromkeys(("probe", "same_names"), FLAG),
+    "shapes": SHAPES,
+    "dims": SIZES,
+    "inputs": ARRAYS,
+    "custom_ops": TEXTS,
+    "provider": TEXT,
+}
+
+
 @dataclass(frozen=True)
 class VerifyOptions:
     """Inputs and tolerances of a check.
@@ -173,7 +186,8 @@ class VerifyOptions:
         provider: onnxruntime's execution provider for the run at its default settings.
 
     Raises:
-        UsageError: a number is out of its range, or samples of an input are empty or not finite.
+        UsageError: a value is of another kind, a number is out of its range, or samples of an input are empty or not
+            finite.
     """
 
     samples: int = 6
@@ -190,6 +204,7 @@ class VerifyOptions:
     provider: str = "CPUExecutionProvider"
 
     def __post_init__(self) -> None:
+        check_kinds(self, _KINDS)
         if self.samples < 1:
             raise UsageError(
                 f"a check needs at least 1 sample, got {self.samples}: skip it with {keyword('verify', False)} instead"

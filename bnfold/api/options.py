@@ -7,11 +7,29 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from bnfold.errors import UsageError
+from bnfold.kinds import FLAG, PATH_OR_NONE, SHAPES, TEXTS, check_kinds
 from bnfold.outcome import LowerTo
 from bnfold.timings import BenchOptions
 from bnfold.verification import VerifyOptions
 
 IN_MEMORY = "<memory>"
+
+
+_FLAGS = (
+    "affine",
+    "merge_branches",
+    "across",
+    "assume_inference",
+    "keep_overridable",
+    "freeze_initializers",
+    "digests",
+)
+_KINDS = {
+    **dict.fromkeys(_FLAGS, FLAG),
+    **dict.fromkeys(("exclude", "imports"), TEXTS),
+    "shapes": SHAPES,
+    "save_repro": PATH_OR_NONE,
+}
 
 
 @dataclass(frozen=True)
@@ -86,10 +104,7 @@ class FoldOptions:
             raise UsageError(f"bench must be True, False or BenchOptions, got {self.bench!r}")
         if isinstance(self.bench, bool):
             object.__setattr__(self, "bench", BenchOptions() if self.bench else None)
-        if isinstance(self.exclude, str):
-            raise UsageError(f"exclude must be a sequence of patterns, got the string {self.exclude!r}")
-        if isinstance(self.imports, str):
-            raise UsageError(f"imports must be a sequence of packages, got the string {self.imports!r}")
+        check_kinds(self, _KINDS)
         if self.keep_overridable and self.freeze_initializers:
             raise UsageError("keep_overridable and freeze_initializers contradict each other: give one of them")
         self._require_known_words()
