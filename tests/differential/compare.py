@@ -50,10 +50,11 @@ class Examination:
 
     Attributes:
         outcome: folds and kept nodes, None where folding crashed.
-        kind: "" where all is well, otherwise "wrong", "invalid", "crashed" or "longer".
+        kind: "" where all is well, otherwise "wrong", "invalid", "crashed", "longer" or "worse".
         evidence: what was seen.
         compared: how many tensors of both models were compared.
         steps: how many tensors were not, because a quantizer in front of them rounds a number the other way.
+        judged: how many outputs were compared with float64, of the model as it is, folded plainly, and folded across.
     """
 
     outcome: Outcome | None
@@ -61,6 +62,7 @@ class Examination:
     evidence: str = ""
     compared: int = 0
     steps: int = 0
+    judged: int = 0
 
 
 def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
@@ -69,15 +71,15 @@ def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
     Raises:
         UnusableModelError: the model cannot be judged.
     """
-    feeds = _feeds(model, seed)
-    expected = _run_original(model, feeds)
+    feeds = feeds_of(model, seed)
+    expected = run_original(model, feeds)
     folded = copied(model)
     found = _examine(model, folded, feeds, expected)
     keys = functions_in_the_way(folded, ()) if not found.kind else frozenset()
     if not keys:
         return found
     written_out = inline(copied(model), keys)
-    return _examine(written_out, copied(written_out), feeds, _run_original(written_out, feeds))
+    return _examine(written_out, copied(written_out), feeds, run_original(written_out, feeds))
 
 
 def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expected: Values) -> Examination:
@@ -88,7 +90,7 @@ def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expec
         return Examination(None, "crashed", f"{type(error).__name__}: {error}")
     try:
         onnx.checker.check_model(copy)
-        found = _run(copy, feeds)
+        found = run_exposed(copy, feeds)
     except Exception as error:
         return Examination(outcome, "invalid", str(error))
     problem = _structural_problem(model, copy)
@@ -100,10 +102,10 @@ def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expec
     return Examination(outcome, "wrong" if evidence else "", evidence, len(shared - excused), len(excused))
 
 
-def folded_in_place(model: onnx.ModelProto) -> Outcome:
+def folded_in_place(model: onnx.ModelProto, *, across: bool = True) -> Outcome:
     """Fold a model in place."""
     port = OnnxPort(model, TensorStore(None))
-    outcome = fold_graph(port)
+    outcome = fold_graph(port, across=across)
     port.finish()
     return outcome
 
@@ -184,7 +186,7 @@ def _noise(model: onnx.ModelProto, feeds: Values, expected: Values) -> dict[str,
             tensor.CopyFrom(
                 onnx.numpy_helper.from_array(_nudged(onnx.numpy_helper.to_array(tensor), random), tensor.name)
             )
-        values = _run(nudged, {name: _nudged(array, random) for name, array in feeds.items()})
+        values = run_exposed(nudged, {name: _nudged(array, random) for name, array in feeds.items()})
         for name, array in values.items():
             if name in expected and array.dtype.kind == "f" and array.shape == expected[name].shape:
                 noise[name] = max(noise[name], _distance(expected[name], array))
@@ -209,7 +211,8 @@ def _nudged(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.where(array == 0, array, np.nextafter(array, towards)).astype(array.dtype)
 
 
-def _feeds(model: onnx.ModelProto, seed: int) -> Values:
+def feeds_of(model: onnx.ModelProto, seed: int) -> Values:
+    """Random values for the inputs of a model."""
     random = np.random.default_rng(seed)
     constants = {tensor.name for tensor in model.graph.initializer}
     feeds: Values = {}
@@ -228,10 +231,15 @@ def _feeds(model: onnx.ModelProto, seed: int) -> Values:
     return feeds
 
 
-def _run_original(model: onnx.ModelProto, feeds: Values) -> Values:
+def run_original(model: onnx.ModelProto, feeds: Values) -> Values:
+    """The values of all tensors of the main graph.
+
+    Raises:
+        UnusableModelError: the model is invalid, cannot be run, or has values that cannot be compared.
+    """
     try:
         onnx.checker.check_model(model)
-        values = _run(model, feeds)
+        values = run_exposed(model, feeds)
     except Exception as error:
         raise UnusableModelError(str(error)) from error
     for name, array in values.items():
@@ -243,7 +251,7 @@ def _run_original(model: onnx.ModelProto, feeds: Values) -> Values:
     return {name: array for name, array in values.items() if array.dtype.kind != "f" or np.isfinite(array).all()}
 
 
-def _run(model: onnx.ModelProto, feeds: Values) -> Values:
+def run_exposed(model: onnx.ModelProto, feeds: Values) -> Values:
     """The values of all tensors of the main graph."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
@@ -280,7 +288,7 @@ def _smaller(model: onnx.ModelProto, seed: int) -> Iterator[onnx.ModelProto]:
             candidate = copied(model)
             del candidate.graph.output[index]
             yield _without_dead_nodes(candidate)
-    values = _run(model, _feeds(model, seed))
+    values = run_exposed(model, feeds_of(model, seed))
     for index in range(len(model.graph.node))[::-1]:
         yield from _without_node(model, index, values)
 

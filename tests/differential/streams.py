@@ -5,14 +5,11 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from bnfold.engine import fold_graph
-from bnfold.frontends.onnx.port import OnnxPort
-from bnfold.frontends.onnx.storage import TensorStore
-from bnfold.outcome import Outcome
 from tests.differential import unweighted
 from tests.differential.builder import Builder, Tensor
-from tests.differential.compare import Examination, examine
+from tests.differential.compare import Examination, copied, examine, feeds_of, folded_in_place, run_original
 from tests.differential.generator import BATCH, finish
+from tests.differential.precision import errors
 
 
 def generate(seed: int) -> onnx.ModelProto:
@@ -111,24 +108,22 @@ def conv(g: Builder, x: Tensor, outputs: int) -> Tensor:
 
 
 def examine_stream(model: onnx.ModelProto, seed: int = 0) -> Examination:
-    """As `examine`; "worse" where folding across leaves more BatchNorms than plain folding does.
+    """As `examine`; "worse" where folding across leaves more BatchNorms than plain folding does, or loses more digits.
 
     Raises:
         UnusableModelError: the model cannot be judged.
     """
     found = examine(model, seed)
-    if found.kind or found.outcome is None or not _crosses_and_keeps(found.outcome):
+    if found.kind or found.outcome is None or all(fold.direction != "across" for fold in found.outcome.folds):
         return found
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    plain = fold_graph(OnnxPort(copy, TensorStore(None)), across=False)
-    kept, least = (sum(entry.is_batch_norm for entry in outcome.kept) for outcome in (found.outcome, plain))
-    if kept <= least:
-        return found
-    return replace(found, kind="worse", evidence=f"{kept} BatchNorms are left, and {least} without crossing")
-
-
-def _crosses_and_keeps(outcome: Outcome) -> bool:
-    """Elsewhere plain folding cannot leave less."""
-    crosses = any(fold.direction == "across" for fold in outcome.folds)
-    return crosses and any(entry.is_batch_norm for entry in outcome.kept)
+    plain, across = copied(model), copied(model)
+    outcomes = [folded_in_place(plain, across=False), folded_in_place(across)]
+    least, kept = (sum(entry.is_batch_norm for entry in outcome.kept) for outcome in outcomes)
+    if kept > least:
+        return replace(found, kind="worse", evidence=f"{kept} BatchNorms are left, and {least} without crossing")
+    feeds = feeds_of(model, seed)
+    judged = errors(model, plain, across, feeds, run_original(model, feeds))
+    worse = next((entry for entry in judged if entry.is_worse), None)
+    if worse is not None:
+        return replace(found, kind="worse", evidence=str(worse), judged=len(judged))
+    return replace(found, judged=len(judged))

@@ -34,6 +34,7 @@ class Tally:
         absorbed: maps that ended in an operator, by its type.
         compared: tensors that stand in both models.
         steps: those among them behind a quantizer that rounds a number the other way.
+        judged: outputs whose error was compared with that of plain folding.
         findings: all of them.
     """
 
@@ -46,12 +47,14 @@ class Tally:
     absorbed: Counter[str] = field(default_factory=Counter)
     compared: int = 0
     steps: int = 0
+    judged: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, seed: int, model: onnx.ModelProto, examination: Examination) -> None:
         self.graphs += 1
         self.compared += examination.compared
         self.steps += examination.steps
+        self.judged += examination.judged
         if examination.kind:
             self.findings.append(Finding(seed, examination.kind, examination.evidence))
         if examination.outcome is not None:
@@ -74,6 +77,7 @@ class Tally:
         self.graphs += other.graphs
         self.compared += other.compared
         self.steps += other.steps
+        self.judged += other.judged
         self.unusable |= other.unusable
         self.findings += other.findings
         for mine, theirs in zip(self._counters(), other._counters(), strict=True):

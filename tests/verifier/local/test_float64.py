@@ -141,6 +141,7 @@ CASES: list[tuple[str, list, dict]] = [
     ("MaxPool", [floats(*IMAGE)], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}),
     ("GlobalAveragePool", [floats(*IMAGE)], {}),
     ("GlobalMaxPool", [floats(*IMAGE)], {}),
+    ("GlobalMaxPool", [floats(2, 4, 6)], {}),
     *((op, [positive(2, 3, 4)], {"axes": [1], "keepdims": keep}) for keep in (0, 1) for op in REDUCTIONS),
     ("ReduceSum", [floats(2, 3, 4), integers(0, -1)], {"keepdims": 0}),
     ("ReduceSum", [floats(2, 3, 4)], {"noop_with_empty_axes": 1}),

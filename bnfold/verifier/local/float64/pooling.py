@@ -1,6 +1,6 @@
 """Pooling in float64: onnx's own goes place by place of the output.
 
-Source: ONNX MaxPool-1 to -22, AveragePool-1 to -22.
+Source: ONNX MaxPool-1 to -22, AveragePool-1 to -22, GlobalMaxPool-1 to -22.
 """
 
 from collections.abc import Sequence
@@ -54,6 +54,12 @@ def _max_pool(call: Call, x: Array) -> Array:
     if call.outputs > 1:
         raise NotComputedError("the indices of a MaxPool")
     return _Pooling.of(call, x.shape[2:]).over_windows(np.maximum, x, -np.inf, -np.inf)
+
+
+@computes("GlobalMaxPool")
+def _global_max_pool(_call: Call, x: Array) -> Array:
+    """Of any rank: onnx's own takes the channels along where there is one axis of places."""
+    return np.asarray(x.max(axis=tuple(range(2, x.ndim)), keepdims=True))
 
 
 @computes("AveragePool")
