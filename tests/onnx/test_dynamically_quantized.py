@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 
@@ -117,16 +118,56 @@ def test_scales_that_others_see_are_made_once_more(reader):
 
 
 @READERS
-def test_scales_are_not_made_once_more_where_an_addition_is_needed_too(reader):
+def test_scales_are_made_once_more_where_an_addition_is_needed_too(reader):
+    """Runtimes make one node of the product, its scales and the Add."""
     model = read_twice(reader, bias=False)
     folded = fold_and_compare(model, affine=False)
-    assert folded.folds == ()
-    assert folded.kept[0].refusals[0].evidence == "Mul has no bias, and 2 nodes would cost as much as what goes"
+    assert folded.batch_norms_left == 0
+    assert len(folded.model.graph.node) == len(model.graph.node) + 1
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(folded.model, strict_mode=True), full_check=True)
     assert_equal_outputs(model, fold(model).model)
 
 
+def fused(model, tmp_path):
+    """How many nodes onnxruntime runs."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return len(onnx.load(options.optimized_model_filepath).graph.node)
+
+
 @pytest.mark.parametrize("count", [2, 3])
-def test_several_products_that_share_their_scales(count):
+def test_products_that_share_their_scales_are_fused_where_each_has_its_own(count, tmp_path):
+    model = sharing(count, bias=False)
+    folded = fold_and_compare(model)
+    assert folded.batch_norms_left == 0
+    assert (fused(model, tmp_path), fused(folded.model, tmp_path)) == (2 + 4 * count, 1 + count)
+
+
+@pytest.mark.parametrize("operator", ["Mul", "Div"])
+def test_a_scale_behind_one_of_them_goes_to_scales_of_its_own(operator):
+    model = sharing(2, bias=False, ends=lambda n, x, y: n.node(operator, [x, n.weight(f"{y}.k", 4)], y))
+    folded = fold_and_compare(model)
+    assert len(folded.model.graph.node) == len(model.graph.node) - 1
+
+
+def test_a_copy_of_a_factor_that_is_no_number_is_counted():
+    """It would cost as much as what goes."""
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 1, 3, 1, 1)], "c")
+    network.node("Sigmoid", ["c"], "g")
+    network.node("Mul", ["g", network.constant("k", 0.3)], "h")
+    network.node("Sigmoid", ["x"], "s")
+    network.node("Mul", ["s", "h"], "p")
+    network.node("Mul", ["p", network.weight("m", 3, 1, 1)], "y")
+    network.node("Softsign", ["h"], "z")
+    model = network.model({"x": (2, 3, 6, 6)}, ["y", "z"])
+    assert operators(fold_and_compare(model).model) == operators(model)
+
+
+def sharing(count, *, bias=True, ends=lambda network, source, name: network.batch_norm(source, name, 4)):
+    """Several products with one product of scales."""
     network = Network()
     quantized(network)
     network.node("Mul", ["xs", network.constant("ws", 0.01)], "scales")
@@ -137,9 +178,15 @@ def test_several_products_that_share_their_scales(count):
         network.node("MatMulInteger", ["xq", f"{name}.w", "xz", "wz"], f"{name}.i")
         network.node("Cast", [f"{name}.i"], f"{name}.f", to=onnx.TensorProto.FLOAT)
         network.node("Mul", [f"{name}.f", "scales"], f"{name}.p")
-        network.node("Add", [f"{name}.p", network.weight(f"{name}.b", 4)], f"{name}.c")
-        network.batch_norm(f"{name}.c", name, 4)
-    model = network.model({"x": (3, 5)}, outputs)
+        if bias:
+            network.node("Add", [f"{name}.p", network.weight(f"{name}.b", 4)], f"{name}.c")
+        ends(network, f"{name}.c" if bias else f"{name}.p", name)
+    return network.model({"x": (3, 5)}, outputs)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_products_that_share_their_scales(count):
+    model = sharing(count)
     folded = fold_and_compare(model)
     assert folded.batch_norms_left == 0
     assert len(folded.model.graph.node) == len(model.graph.node) - 1

@@ -36,3 +36,19 @@ class OnnxEdit:
     copied: Mapping[int, tuple[int, NewParameter]] = field(default_factory=dict)
     widens_output: bool = False
     keeps_inputs: int | None = None
+
+    @property
+    def added_nodes(self) -> int:
+        """An Add behind, and copies, but those that multiply one number of the run time with the constant.
+
+        Such a copy makes as many numbers as the constant has: the scales of a product of integers, which runtimes put
+        into that product where nobody else reads them.
+        """
+        copies = [slot for slot, (changed, _) in self.copied.items() if not self._reads_one_number(slot, changed)]
+        return int(self.bias_behind is not None) + len(copies)
+
+    def _reads_one_number(self, slot: int, changed: int) -> bool:
+        made = self.node.inputs[slot]
+        node = made.producer if made is not None else None
+        others = () if node is None else (value for place, value in enumerate(node.inputs) if place != changed)
+        return all(value is not None and value.shape is not None and set(value.shape) <= {1} for value in others)

@@ -190,8 +190,8 @@ class OnnxPort:
         return (edit.node, *self._rewiring.added_nodes.get(edit.node, ()))
 
     def added_nodes(self, edit: OnnxEdit) -> int:
-        """An Add, where the node has no room for a bias; copies of nodes that others read."""
-        return int(edit.bias_behind is not None) + len(edit.copied)
+        """An Add, where the node has no room for a bias; copies of nodes that others read and that cost something."""
+        return edit.added_nodes
 
     def significand(self, node: OnnxNode) -> int:
         """Of the type of the node's constants: the operator asks for the same type as that of what it reads."""
