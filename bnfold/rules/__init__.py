@@ -61,7 +61,7 @@ from bnfold.rules.parts import (
     push_through_split,
 )
 from bnfold.rules.rearrangement import pull_through_rearrangement, push_through_rearrangement
-from bnfold.rules.runtime_convolution import pull_through_runtime_convolution, push_through_runtime_convolution
+from bnfold.rules.runtime_contraction import pull_through_runtime_contraction, push_through_runtime_contraction
 
 __all__ = [
     "ALL",
@@ -89,8 +89,8 @@ ALL: tuple[Callable[..., object], ...] = (
     absorb_output_into_fused_contraction,
     absorb_input_into_fused_contraction,
     absorb_input_into_recurrent,
-    pull_through_runtime_convolution,
-    push_through_runtime_convolution,
+    pull_through_runtime_contraction,
+    push_through_runtime_contraction,
     push_into_integer_product,
     absorb_output_into_normalisation,
     absorb_output_into_embedding,

@@ -50,7 +50,7 @@ from bnfold.rules.parts import (
     push_through_split,
 )
 from bnfold.rules.rearrangement import confined, pull_through_rearrangement, push_through_rearrangement
-from bnfold.rules.runtime_convolution import pull_through_runtime_convolution, push_through_runtime_convolution
+from bnfold.rules.runtime_contraction import pull_through_runtime_contraction, push_through_runtime_contraction
 from bnfold.semantics import (
     AffineMap,
     Attention,
@@ -71,7 +71,7 @@ from bnfold.semantics import (
     Product,
     Rearrangement,
     Recurrent,
-    RuntimeConvolution,
+    RuntimeContraction,
     Softmax,
     Split,
     Sum,
@@ -164,7 +164,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Product, _on_output(pull_through_product), push_through_product),
     Row(Rearrangement, _on_output(pull_through_rearrangement), _on_source(push_through_rearrangement)),
     Row(Recurrent, _OUT_OF_GATES, _on_source(absorb_input_into_recurrent)),
-    Row(RuntimeConvolution, _on_output(pull_through_runtime_convolution), push_through_runtime_convolution),
+    Row(RuntimeContraction, _on_output(pull_through_runtime_contraction), push_through_runtime_contraction),
     Row(Softmax, _OUT_OF_SOFTMAX, _on_source(push_into_softmax)),
     Row(Split, pull_through_split, _on_source(push_through_split)),
     Row(Sum, _on_output(pull_through_sum), push_through_sum),

@@ -13,7 +13,7 @@ from bnfold.semantics.contraction import Contraction, FusedContraction
 from bnfold.semantics.integer_product import IntegerProduct
 from bnfold.semantics.joins import Operand, Product, Sum
 from bnfold.semantics.movement import Concatenation, Rearrangement, Split
-from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent, RuntimeConvolution
+from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent, RuntimeContraction
 from bnfold.semantics.opaque import Opaque
 from bnfold.semantics.passing import Commuting, NoShift, Padding
 
@@ -40,7 +40,7 @@ __all__ = [
     "Product",
     "Rearrangement",
     "Recurrent",
-    "RuntimeConvolution",
+    "RuntimeContraction",
     "Softmax",
     "Split",
     "Statistics",
@@ -68,5 +68,5 @@ Meaning: TypeAlias = (
     | IntegerProduct
     | Embedding
     | Recurrent
-    | RuntimeConvolution
+    | RuntimeContraction
 )

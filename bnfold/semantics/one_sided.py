@@ -96,23 +96,29 @@ class Recurrent(Absorber):
 
 
 @dataclass(frozen=True, eq=False)
-class RuntimeConvolution:
-    """A convolution whose weight is computed at run time, such as one that a style modulates.
+class RuntimeContraction:
+    """A convolution or product whose weight is computed at run time, such as one that a style modulates.
 
     Equation: y = w x + b
-    Symbols:  x: (N, C, *places), y: (N, M, *places); w: (M, C / groups, *kernel); b: (M,)
-    Source:   ONNX Conv-22; Karras et al. 2020, https://arxiv.org/abs/1912.04958
+    Symbols:  x: (N, C, *places), y: (N, M, *places), or with the channels on another axis; w: M on one axis; b: (M,)
+    Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13; Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
     Attributes:
         bias: b, or None where the node has none.
         channels: M, None where that is not known before run time.
-        rank: of x, y and w.
+        rank: of y.
+        axis: of y that holds the channels.
         weight: index of the input that holds w; None where no node makes it, which could take a scale.
+        weight_rank: of w.
+        weight_axis: of w that holds the channels.
         why: what was seen of the weight.
     """
 
     bias: Array | None
     channels: int | None
     rank: int
+    axis: int
     weight: int | None
+    weight_rank: int
+    weight_axis: int
     why: str

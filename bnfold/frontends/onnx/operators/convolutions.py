@@ -1,8 +1,5 @@
 """Conv, ConvTranspose and DeformConv, read as contractions with one layout of the weight."""
 
-from onnx import TensorProto
-from onnx.helper import tensor_dtype_to_np_dtype
-
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
     ZEROS_PADDED,
@@ -14,26 +11,25 @@ from bnfold.frontends.common.convolutions import (
     stored_inputs_first,
     stored_outputs_first,
 )
-from bnfold.frontends.common.parameters import Layout, bias_per_channel, new_parameter
+from bnfold.frontends.common.parameters import Layout, bias_per_channel
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.constant_ops import AnyArray
 from bnfold.frontends.onnx.edit import OnnxEdit
-from bnfold.frontends.onnx.graph import OnnxValue, Traits
+from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, parameter_for, weight_for
+from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.row import Encode, Family
+from bnfold.frontends.onnx.operators.runtime_weights import encode_runtime_weight, is_of_run_time, read_runtime_weight
 from bnfold.frontends.onnx.operators.windows import read_window
 from bnfold.frontends.onnx.told_shapes import convolved, to_be_convolved, transpose_convolved
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, NoShift, RuntimeConvolution
+from bnfold.semantics import Contraction, NoShift, RuntimeContraction
 from bnfold.weight import Weight
 from bnfold.window import Window
 
 FAMILY = Family()
 
 _BIAS = 2
-# Between what modulates a weight and the convolution there are a Reshape and a Transpose, if anything.
-_LONGEST_CHAIN = 10
 _ZEROS_BESIDE = NoShift("places beside the image count as zeros")
 
 
@@ -51,58 +47,38 @@ def encode_convolution(layout: Layout, *, bias_slot: int = 2) -> Encode:
 encode_contraction = encode_convolution(stored_outputs_first)
 
 
-def encode_conv(context: OnnxContext, meaning: Contraction | RuntimeConvolution) -> OnnxEdit | Refusal:
-    """As a contraction, or the bias alone."""
-    if isinstance(meaning, Contraction):
-        return encode_contraction(context, meaning)
-    if meaning.bias is None:
-        return edit_of(context, {})
-    if context.node.has_input(_BIAS):
-        return edit_of(context, {_BIAS: parameter_for(context, _BIAS, meaning.bias)})
-    dtype = tensor_dtype_to_np_dtype(context.required(0).element_type)
-    return edit_of(context, {_BIAS: new_parameter(meaning.bias, dtype)})
+def _with_runtime_weight(layout: Layout) -> Encode:
+    """The encoder of a convolution with a weight in this layout, or with one of the run time: then its bias alone."""
+    encode_stored = encode_convolution(layout)
+
+    def encode(context: OnnxContext, meaning: Contraction | RuntimeContraction) -> OnnxEdit | Refusal:
+        if isinstance(meaning, RuntimeContraction):
+            return encode_runtime_weight(context, meaning)
+        return encode_stored(context, meaning)
+
+    return encode
 
 
 @FAMILY.operator(
     "Conv",
     (1, 11, 22),
-    encode=encode_conv,
+    encode=_with_runtime_weight(stored_outputs_first),
     traits=Traits(tell_output_shape=convolved, tell_input_shape=to_be_convolved),
 )
-def decode_conv(context: OnnxContext) -> Contraction | RuntimeConvolution:
+def decode_conv(context: OnnxContext) -> Contraction | RuntimeContraction:
     """Conv with a weight of the file, or one that is computed at run time. Source: ONNX Conv-1, -11, -22."""
     try:
         return read_conv(context)
     except Undecodable as stop:
-        if stop.opaque.reason is not Reason.DYNAMIC_WEIGHT:
-            raise
-        meaning = _runtime_convolution(context, stop.opaque.evidence)
-        if meaning is None:
-            raise
-        return meaning
+        return _of_runtime_weight(context, stop, 0, 1)
 
 
-def _runtime_convolution(context: OnnxContext, why: str) -> RuntimeConvolution | None:
-    """A Conv whose weight is computed; None where too little is known of it."""
-    weight, element_type = context.required(1), context.required(0).element_type
-    if weight.shape is None or len(weight.shape) < 3 or element_type == TensorProto.UNDEFINED:
-        return None
-    bias = context.optional_parameter(_BIAS, dynamic=Reason.DYNAMIC_BIAS)
-    channels = weight.shape[0] if bias is None else bias.size
-    known = channels if isinstance(channels, int) else None
-    return RuntimeConvolution(bias, known, len(weight.shape), 1 if _is_multiplied(weight) else None, why)
-
-
-def _is_multiplied(value: OnnxValue) -> bool:
-    """Whether a tensor comes out of a multiplication, with each number of it made of one of its result."""
-    for _ in range(_LONGEST_CHAIN):
-        node = value.producer
-        if node is None or not node.traits.per_number or node.inputs[0] is None:
-            return False
-        if node.traits.multiplies:
-            return not node.is_batch_norm  # whose channels are on another axis
-        value = node.inputs[0]
-    return False
+def _of_runtime_weight(context: OnnxContext, stop: Undecodable, axis: int, groups: int) -> RuntimeContraction:
+    weight = context.required(1).shape
+    if weight is not None and len(weight) < 3:
+        raise stop
+    bias = context.optional_parameter(_BIAS, dynamic=Reason.DYNAMIC_BIAS) if is_of_run_time(stop) else None
+    return read_runtime_weight(context, stop, bias=bias, weight_axis=axis, groups=groups)
 
 
 def read_conv(context: OnnxContext) -> Contraction:
@@ -115,12 +91,18 @@ def read_conv(context: OnnxContext) -> Contraction:
 @FAMILY.operator(
     "ConvTranspose",
     (1, 11, 22),
-    encode=encode_convolution(stored_inputs_first),
+    encode=_with_runtime_weight(stored_inputs_first),
     traits=Traits(tell_output_shape=transpose_convolved, tell_input_shape=to_be_convolved),
 )
-def decode_conv_transpose(context: OnnxContext) -> Contraction:
-    """ConvTranspose: weight (C, M / group, *kernel), bias (M,). Source: ONNX ConvTranspose-1, -11, -22."""
-    weight = context.folded_weight(1) or Weight(inputs_first(*stored_convolution(context)))
+def decode_conv_transpose(context: OnnxContext) -> Contraction | RuntimeContraction:
+    """ConvTranspose: weight (C, M / group, *kernel), of the file or not, bias (M,).
+
+    Source: ONNX ConvTranspose-1, -11, -22.
+    """
+    try:
+        weight = context.folded_weight(1) or Weight(inputs_first(*stored_convolution(context)))
+    except Undecodable as stop:
+        return _of_runtime_weight(context, stop, 1, context.attribute("group", 1))
     one_place = has_one_place(weight) and not _spreads(context)
     return _convolution(context, weight, None if one_place else PLACES_DIFFER)
 

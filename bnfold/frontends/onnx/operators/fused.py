@@ -24,7 +24,7 @@ from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.convolutions import encode_contraction, pads, read_conv, stored_convolution
 from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
-from bnfold.frontends.onnx.operators.products import decode_gemm, encode_gemm
+from bnfold.frontends.onnx.operators.products import encode_gemm, read_gemm
 from bnfold.frontends.onnx.operators.row import Encode, Family
 from bnfold.frontends.onnx.told_shapes import convolved, multiplied, to_be_convolved, to_be_multiplied
 from bnfold.refusal import Reason, Refusal
@@ -73,7 +73,7 @@ def decode_fused_conv(context: OnnxContext) -> FusedContraction:
 )
 def decode_fused_gemm(context: OnnxContext) -> FusedContraction:
     """FusedGemm: f(Gemm(a, b, c)). Source: com.microsoft FusedGemm-1."""
-    contraction = decode_gemm(context)
+    contraction = read_gemm(context)
     slope = context.attribute("activation_alpha", None)
     return FusedContraction(
         contraction, _activation(context, contraction.output_rank, [] if slope is None else [slope])

@@ -17,10 +17,11 @@ from bnfold.frontends.onnx.operators.attention import matrix_product
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.row import Family
+from bnfold.frontends.onnx.operators.runtime_weights import encode_runtime_weight, is_of_run_time, read_runtime_weight
 from bnfold.frontends.onnx.told_shapes import multiplied, to_be_multiplied
 from bnfold.frontends.onnx.told_shapes import times_matrix as shape_times_matrix
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, MatrixProduct
+from bnfold.semantics import Contraction, MatrixProduct, RuntimeContraction
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -28,8 +29,10 @@ FAMILY = Family()
 _TRANSPOSED_ACTIVATIONS = ("transA", "transBatchA", "transBatchB")
 
 
-def encode_gemm(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refusal:
-    """Alpha and beta are in the weight and the bias, and become 1."""
+def encode_gemm(context: OnnxContext, meaning: Contraction | RuntimeContraction) -> OnnxEdit | Refusal:
+    """Alpha and beta are in the weight and the bias, and become 1; beside a weight of the run time beta alone."""
+    if isinstance(meaning, RuntimeContraction):
+        return encode_runtime_weight(context, meaning, beta=1.0)
     weight = weight_for(context, meaning, as_matrix(outputs_first=bool(context.attribute("transB", 0))))
     bias = bias_for(context, _gemm_bias(context, meaning))
     return edit_of(context, {1: weight, 2: bias}, float_attributes={"alpha": 1.0, "beta": 1.0})
@@ -50,8 +53,31 @@ def _gemm_bias(context: OnnxContext, meaning: Contraction) -> Array | None:
     encode=encode_gemm,
     traits=Traits(tell_output_shape=multiplied, tell_input_shape=to_be_multiplied),
 )
-def decode_gemm(context: OnnxContext) -> Contraction:
-    """Gemm: alpha * A' B' + beta * C with a constant B and C. Source: ONNX Gemm-7, -9, -11, -13."""
+def decode_gemm(context: OnnxContext) -> Contraction | RuntimeContraction:
+    """Gemm: alpha * A' B' + beta * C with a constant C, and a B of the file or not.
+
+    Source: ONNX Gemm-7, -9, -11, -13.
+    """
+    try:
+        return read_gemm(context)
+    except Undecodable as stop:
+        bias = _addend(context) if is_of_run_time(stop) else None
+        axis = 0 if context.attribute("transB", 0) else 1
+        return read_runtime_weight(context, stop, bias=bias, weight_axis=axis)
+
+
+def _addend(context: OnnxContext) -> Array | None:
+    """Beta * C, where that has one number for each column, or one for all."""
+    stored = context.optional_parameter(2, dynamic=Reason.DYNAMIC_BIAS)
+    if stored is None:
+        return None
+    if stored.ndim and stored.size != stored.shape[-1]:
+        raise Undecodable(Reason.WRONG_AXIS, f"Gemm adds a tensor of shape {stored.shape}, with numbers for each row")
+    return stored.reshape(-1) * context.attribute("beta", 1.0)
+
+
+def read_gemm(context: OnnxContext) -> Contraction:
+    """Gemm with a weight of the file."""
     context.require_float(1)
     stored = context.weight(1)
     if stored.ndim != 2:

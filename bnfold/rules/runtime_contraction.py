@@ -1,4 +1,4 @@
-"""A convolution whose weight is computed at run time: its bias takes a shift, and its weight may take a scale."""
+"""A convolution or product with a weight of the run time: its bias takes a shift, and the weight may take a scale."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,30 +8,28 @@ import numpy as np
 from bnfold.affine import Affine
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
-from bnfold.semantics import RuntimeConvolution
-
-_CHANNELS = 1
+from bnfold.semantics import RuntimeContraction
 
 
-def pull_through_runtime_convolution(node: RuntimeConvolution, affine: Affine) -> Moved | Refusal:
-    """A scale behind such a convolution goes to what makes its weight, a shift into its bias.
+def pull_through_runtime_contraction(node: RuntimeContraction, affine: Affine) -> Moved | Refusal:
+    """A scale behind such an operator goes to what makes its weight, a shift into its bias.
 
-    Before::  w, x -- convolve + b -- affine(s, t) -- y
-    After::   w -- scale s; w, x -- convolve + (s * b + t) -- y
+    Before::  w, x -- w x + b -- affine(s, t) -- y
+    After::   w -- scale s; w, x -- w x + (s * b + t) -- y
     Law:      s * (w x + b) + t == (s * w) x + (s * b + t)
-    Shapes:   y: (N, M, *places); w: (M, I, *kernel); b, s, t: (M,)
+    Shapes:   y: (N, M, *places), or with M on another axis; w: M on one axis; b, s, t: (M,)
     Refuses:  DYNAMIC_WEIGHT: there is a scale, and w comes from outside;
               WRONG_AXIS: the map varies along another axis than that of the channels, or not by as many as w has;
               UNKNOWN_SHAPE: how many there are is not known before run time; NOT_FINITE: b holds NaN or infinity;
               OVERFLOW: the bias exceeds float64
-    Source:   ONNX Conv-22
+    Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13
     """
     if affine.has_scale and node.weight is None:
         return Refusal(Reason.DYNAMIC_WEIGHT, node.why)
-    vectors = affine.along(_CHANNELS)
+    vectors = affine.along(node.axis)
     if vectors is None:
-        wrong = [axis for axis in affine.varying_axes if axis != _CHANNELS]
-        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, the channels are on axis {_CHANNELS}")
+        wrong = [axis for axis in affine.varying_axes if axis != node.axis]
+        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {wrong[0]}, the channels are on axis {node.axis}")
     if node.channels is not None and not vectors.fits(node.channels):
         found = max(vectors.scale.size, vectors.shift.size)
         return Refusal(Reason.WRONG_AXIS, f"the map has {found} channels, the weight makes {node.channels}")
@@ -47,18 +45,19 @@ def pull_through_runtime_convolution(node: RuntimeConvolution, affine: Affine) -
         behind = replace(node, bias=np.broadcast_to(bias, (node.channels,)).copy())
     if not affine.has_scale or node.weight is None:
         return Moved(behind)
-    scale = vectors.scale.reshape(-1, *(1,) * (node.rank - 1))
-    return Moved(behind, {node.weight: Affine(scale, np.zeros((1,) * node.rank))})
+    along = [1] * node.weight_rank
+    along[node.weight_axis] = -1
+    return Moved(behind, {node.weight: Affine(vectors.scale.reshape(along), np.zeros((1,) * node.weight_rank))})
 
 
-def push_through_runtime_convolution(node: RuntimeConvolution, _inputs: Mapping[int, Affine]) -> Refusal:
+def push_through_runtime_contraction(node: RuntimeContraction, _inputs: Mapping[int, Affine]) -> Refusal:
     """What is in front of it meets numbers that are not known.
 
-    Before::  x -- map -- convolve with w -- y
+    Before::  x -- map -- w x + b -- y
     After::   no other
     Law:      w (s * x + t) is w' x + w t only where w can be changed
     Shapes:   any
     Refuses:  DYNAMIC_WEIGHT: always
-    Source:   ONNX Conv-22
+    Source:   ONNX Conv-22, ConvTranspose-22, Gemm-13
     """
     return Refusal(Reason.DYNAMIC_WEIGHT, node.why)
