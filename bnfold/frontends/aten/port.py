@@ -16,8 +16,10 @@ from bnfold.frontends.aten.encode import encode
 from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.lowering import encode_lowered
 from bnfold.frontends.aten.node import AtenNode, AtenValue, reads_values
+from bnfold.frontends.aten.operators.attention import scales_scores
 from bnfold.frontends.aten.removal import separations
 from bnfold.frontends.common.left_alone import LeftAlone
+from bnfold.frontends.common.scores import multiplied_scores
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
 
@@ -58,12 +60,16 @@ class AtenPort:
         if left_alone is not None:
             return left_alone
         meaning = node.sealed or decode(node, self._constants)
+        if isinstance(meaning, AffineMap) and scales_scores(node):
+            return multiplied_scores(meaning)
         if isinstance(meaning, Opaque) and meaning.reason is Reason.UNKNOWN_SHAPE and not meaning.hint:
             return replace(meaning, hint=self._graph.asks_for_shapes)
         return meaning
 
-    def why_it_stays(self, _node: AtenNode) -> Refusal | None:
-        """Programs of PyTorch have operators of their own for what ONNX spells out."""
+    def why_it_stays(self, node: AtenNode) -> Refusal | None:
+        """Of what ONNX spells out, programs of PyTorch have operators of their own for all but attention."""
+        if scales_scores(node):
+            return Refusal(Reason.SPELLED_OUT, "it is part of a spelled-out attention")
         return None
 
     def twin(self, _node: AtenNode, _meaning: AffineMap) -> AtenNode | None:

@@ -8,13 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
+from bnfold.frontends.common.scores import multiplied_scores
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode
 from bnfold.frontends.onnx.patterns import Computed, Number, OneOf, Op, Parameter, Pattern, Shared, find
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, Commuting, Form, Meaning, Opaque
+from bnfold.semantics import AffineMap, Commuting, Meaning, Opaque
 
 
 @dataclass(frozen=True)
@@ -147,10 +146,10 @@ class Spelled:
             meaning: what it would mean otherwise.
         """
         spelling = self.fixed[node]
-        if spelling.lets_maps_pass and isinstance(meaning, AffineMap) and meaning.form is Form.SCALE:
-            factor = float(meaning.affine.scale.reshape(-1)[0])
-            if factor != 0 and np.all(meaning.affine.scale == factor):
-                return Commuting(meaning.affine.rank, shift_factor=factor, source=meaning.source)
+        if spelling.lets_maps_pass and isinstance(meaning, AffineMap):
+            passed = multiplied_scores(meaning)
+            if isinstance(passed, Commuting):
+                return passed
         return Opaque(Reason.SPELLED_OUT, f"it is part of a spelled-out {spelling.name}")
 
     def why_it_stays(self, node: OnnxNode) -> Refusal | None:

@@ -7,15 +7,16 @@ from bnfold.errors import InternalError
 from bnfold.frontends.aten.constants import is_float, numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.node import AtenValue, Shape
+from bnfold.frontends.aten.operators.attention import decode_added_mask
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
-from bnfold.frontends.aten.operators.parameters import edit_of
+from bnfold.frontends.aten.operators.parameters import edit_of, rounded
 from bnfold.frontends.common.arithmetic import divided, require_finite, scaled, shifted
-from bnfold.frontends.common.broadcasting import product_of, sum_of, with_rank_of
+from bnfold.frontends.common.broadcasting import product_of, sum_of, with_leading_ones, with_rank_of
 from bnfold.frontends.common.parameters import new_operand, without_leading_ones
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import AffineMap, BroadcastScale, Product, Sum
+from bnfold.semantics import AffineMap, BroadcastScale, Masking, Product, Sum
 
 FAMILY = AtenFamily()
 
@@ -27,9 +28,20 @@ def encode_sum(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
 
 
 @FAMILY.operator("add", "sub", "subtract", "rsub", encode=encode_sum)
-def decode_sum(call: AtenCall) -> AffineMap | Sum:
+def decode_sum(call: AtenCall) -> AffineMap | Masking | Sum:
     """Sums and differences, of a constant on either side or of none. Source: torch.add, torch.sub."""
     factors = _factors(call)
+    try:
+        return _sum(call, factors)
+    except Undecodable as stop:
+        adds = stop.opaque.reason is Reason.NOT_FINITE and set(factors.values()) == {1.0}
+        mask = decode_added_mask(call) if adds else None
+        if mask is None:
+            raise
+        return mask
+
+
+def _sum(call: AtenCall, factors: dict[str, float]) -> AffineMap | Sum:
     if _joins(call):
         if any(factor not in (1.0, -1.0) for factor in factors.values()):
             raise Undecodable(Reason.NOT_LINEAR, f"alpha is {call.fixed('alpha')}, only 1 and -1 are understood")
@@ -51,19 +63,42 @@ def _factors(call: AtenCall) -> dict[str, float]:
 
 def encode_product(call: AtenCall, meaning: AffineMap | BroadcastScale) -> AtenEdit | Refusal:
     """The constant becomes the scale; a division becomes a product, because a scale may be zero."""
-    if isinstance(meaning, BroadcastScale):  # the shape of the result is noted in the program, and on its readers
-        return Refusal(Reason.WRONG_AXIS, f"the result of {call.node.op} would have to grow, and keeps its shape")
+    if isinstance(meaning, BroadcastScale):
+        return _new_factor(call, meaning)
     is_division = call.node.operator.decode is decode_div
     return _new_operand(call, meaning, meaning.affine.scale, op="aten::mul" if is_division else "")
 
 
+def _new_factor(call: AtenCall, meaning: BroadcastScale) -> AtenEdit | Refusal:
+    """A constant that is repeated over more than the other factor has; the result keeps its shape."""
+    name = "other" if meaning.source == call.source("self") else "self"
+    old = call.constants.require(call.value(name))
+    values = without_leading_ones(meaning.values, old.ndim)
+    if values.shape != tuple(old.shape):  # the shape of the result is noted in the program, and on its readers
+        return Refusal(Reason.WRONG_AXIS, f"the result of {call.node.op} would have to grow, and keeps its shape")
+    return edit_of(call, {(name, None): rounded(values, old.dtype)})
+
+
 @FAMILY.operator("mul", "multiply", encode=encode_product)
-def decode_mul(call: AtenCall) -> AffineMap | Product:
+def decode_mul(call: AtenCall) -> AffineMap | BroadcastScale | Product:
     """Product with a constant, on either side, or of two tensors. Source: torch.mul."""
     if _joins(call):
         return product_of(_shapes(call))
-    source, constant, _ = _operands(call)
+    try:
+        source, constant, _ = _operands(call)
+    except Undecodable as stop:
+        if stop.opaque.reason is not Reason.BROADCASTS_ACTIVATION:
+            raise
+        return _broadcast_scale(call)
     return scaled(constant, source)
+
+
+def _broadcast_scale(call: AtenCall) -> BroadcastScale:
+    """A constant that is larger than the tensor that it multiplies."""
+    name, constant = ("other", "self") if call.is_constant(call.node.arguments["self"]) else ("self", "other")
+    values, shape = _numbers(call, constant), call.shape(name)
+    require_finite(values)
+    return BroadcastScale(with_leading_ones(values, max(values.ndim, len(shape))), call.source(name))
 
 
 @FAMILY.operator("div", "divide", "true_divide", encode=encode_product)

@@ -25,7 +25,7 @@ FAMILY = AtenFamily()
     """.split(),  # noqa: SIM905 - a list of strings would take many lines
     keeps=Keeps.ALL,
 )
-@FAMILY.operator("glu", "_log_softmax", "_softmax", "log_softmax", "softmax", "pow")
+@FAMILY.operator("glu", "pow")
 def decode_nonlinear(call: AtenCall) -> Opaque:
     """Known to let neither a scale nor a shift through."""
     return Opaque(Reason.NOT_LINEAR, f"{call.node.operator.functional} is not linear")

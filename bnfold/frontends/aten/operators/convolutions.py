@@ -12,6 +12,7 @@ from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import encode_with_bias
 from bnfold.frontends.aten.operators.row import Keeps
+from bnfold.frontends.aten.operators.runtime_weights import encode_runtime_weight, read_runtime_weight
 from bnfold.frontends.aten.operators.windows import read_window
 from bnfold.frontends.common.convolutions import (
     PLACES_DIFFER,
@@ -26,7 +27,7 @@ from bnfold.frontends.common.convolutions import (
 )
 from bnfold.frontends.common.undecodable import malformed
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, NoShift
+from bnfold.semantics import Contraction, NoShift, RuntimeContraction
 from bnfold.weight import Weight
 from bnfold.window import Window
 
@@ -34,13 +35,22 @@ FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
 
 
-encode_conv = encode_with_bias(stored_outputs_first)
+_encode_stored = encode_with_bias(stored_outputs_first)
 encode_conv_transpose = encode_with_bias(stored_inputs_first)
 
 
-def encode_convolution(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+def encode_conv(call: AtenCall, meaning: Contraction | RuntimeContraction) -> AtenEdit | Refusal:
+    """Weight and bias; of a weight of the run time, the bias alone."""
+    if isinstance(meaning, RuntimeContraction):
+        return encode_runtime_weight(call, meaning)
+    return _encode_stored(call, meaning)
+
+
+def encode_convolution(call: AtenCall, meaning: Contraction | RuntimeContraction) -> AtenEdit | Refusal:
     """Operators convolution and _convolution: both directions in one operator."""
-    return (encode_conv_transpose if call.fixed("transposed") else encode_conv)(call, meaning)
+    if isinstance(meaning, Contraction) and call.fixed("transposed"):
+        return encode_conv_transpose(call, meaning)
+    return encode_conv(call, meaning)
 
 
 @FAMILY.operator(
@@ -52,8 +62,11 @@ def encode_convolution(call: AtenCall, meaning: Contraction) -> AtenEdit | Refus
     keeps=_RANK_AND_TYPE,
     takes=Takes("input", "weight", accepted_by_convolution),
 )
-def decode_conv(call: AtenCall) -> Contraction:
+def decode_conv(call: AtenCall) -> Contraction | RuntimeContraction:
     """conv1d, conv2d, conv3d, with or without a batch axis. Source: torch.nn.functional.conv2d."""
+    if not call.is_constant(call.value("weight")):
+        weight_rank = len(call.shape("weight"))
+        return read_runtime_weight(call, len(call.shape("input")) - weight_rank + 1)
     padding = call.fixed("padding")
     pads = padding == "same" or (not isinstance(padding, str) and any(padding))
     weight = Weight(outputs_first(*_stored(call)))
@@ -91,7 +104,7 @@ def decode_conv_transpose(call: AtenCall) -> Contraction:
     keeps=_RANK_AND_TYPE,
     takes=Takes("input", "weight", accepted_by_either_convolution),
 )
-def decode_convolution(call: AtenCall) -> Contraction:
+def decode_convolution(call: AtenCall) -> Contraction | RuntimeContraction:
     """Operators convolution and _convolution: both directions in one operator. Source: native_functions.yaml."""
     return decode_conv_transpose(call) if call.fixed("transposed") else decode_conv(call)
 

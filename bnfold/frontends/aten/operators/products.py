@@ -15,10 +15,12 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
     accepted_by_matmul,
     accepted_by_mm,
 )
+from bnfold.frontends.aten.operators.attention import matrix_product
 from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import edit_of, encode_with_bias, parameter_like, rounded, weight_of
 from bnfold.frontends.aten.operators.row import Keeps
+from bnfold.frontends.aten.operators.runtime_weights import encode_runtime_weight, read_runtime_weight
 from bnfold.frontends.common.convolutions import (
     on_axis,
 )
@@ -28,10 +30,20 @@ from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.products import as_matrix, matrix_times, require_matrix, scaled_product, times_matrix
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction
+from bnfold.semantics import Contraction, MatrixProduct, RuntimeContraction
 
 FAMILY = AtenFamily()
 _RANK_AND_TYPE = Keeps.RANK | Keeps.TYPE
+
+
+_encode_stored = encode_with_bias(as_matrix(outputs_first=True))
+
+
+def encode_linear(call: AtenCall, meaning: Contraction | RuntimeContraction) -> AtenEdit | Refusal:
+    """Weight and bias; of a weight of the run time, the bias alone."""
+    if isinstance(meaning, RuntimeContraction):
+        return encode_runtime_weight(call, meaning)
+    return _encode_stored(call, meaning)
 
 
 def encode_addmm(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
@@ -85,16 +97,18 @@ def _bias_behind(call: AtenCall, meaning: Contraction) -> NewParameter | Refusal
 
 @FAMILY.operator(
     "linear",
-    encode=encode_with_bias(as_matrix(outputs_first=True)),
+    encode=encode_linear,
     converts_in_autocast=True,
     keeps=_RANK_AND_TYPE,
     takes=Takes("input", "weight", accepted_by_linear),
 )
-def decode_linear(call: AtenCall) -> Contraction:
+def decode_linear(call: AtenCall) -> Contraction | RuntimeContraction:
     """The product x W' + b over the last axis of x, of any rank: never over axis 1, even where that is as long.
 
     Source: torch.nn.functional.linear
     """
+    if not call.is_constant(call.value("weight")):
+        return read_runtime_weight(call, len(call.shape("input")) - 1)
     weight = call.parameter("weight", dynamic=Reason.DYNAMIC_WEIGHT)
     require_matrix(weight, call.node.op)
     rank = len(call.shape("input"))
@@ -127,20 +141,24 @@ def decode_addmm(call: AtenCall) -> Contraction:
     "matmul", encode=encode_mat_mul, converts_in_autocast=True, takes=Takes("self", "other", accepted_by_matmul)
 )
 @FAMILY.operator("mm", encode=encode_mat_mul, converts_in_autocast=True, takes=Takes("self", "mat2", accepted_by_mm))
-def decode_mat_mul(call: AtenCall) -> Contraction:
-    """Matmul and mm with a constant matrix on either side. Source: torch.matmul."""
+def decode_mat_mul(call: AtenCall) -> Contraction | MatrixProduct:
+    """Matmul and mm with a constant matrix on either side, or with none. Source: torch.matmul."""
     return _mat_mul(call, _matrix, takes_bias=True)
 
 
 @FAMILY.operator("bmm", encode=encode_mat_mul, converts_in_autocast=True)
-def decode_batched_mat_mul(call: AtenCall) -> Contraction:
-    """Bmm with a constant that holds the same matrix again and again, on either side. Source: torch.bmm."""
+def decode_batched_mat_mul(call: AtenCall) -> Contraction | MatrixProduct:
+    """Bmm with a constant that holds one matrix again and again, on either side, or with none. Source: torch.bmm."""
     return _mat_mul(call, _repeated_matrix, takes_bias=False)
 
 
-def _mat_mul(call: AtenCall, read: Callable[[AtenCall, str], Array], *, takes_bias: bool) -> Contraction:
+def _mat_mul(
+    call: AtenCall, read: Callable[[AtenCall, str], Array], *, takes_bias: bool
+) -> Contraction | MatrixProduct:
     _keeps_type(call)
     right = "other" if "other" in call.node.arguments else "mat2"
+    if not call.is_constant(call.value("self")) and not call.is_constant(call.value(right)):
+        return matrix_product(call, "self", right)
     if call.is_constant(call.value("self")):
         rank = len(call.shape(right))
         if len(call.output_shape()) != rank:
