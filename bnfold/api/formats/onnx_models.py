@@ -20,11 +20,12 @@ from bnfold.frontends.onnx.file import (
     stage,
 )
 from bnfold.frontends.onnx.inference import assume_inference
-from bnfold.frontends.onnx.inlining import FunctionKey, functions_in_the_way, inline, worth_inlining
+from bnfold.frontends.onnx.inlining import IFS, FunctionKey, functions_in_the_way, inline, worth_inlining
 from bnfold.frontends.onnx.overridable import count_overridable, freeze_initializers
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.size import count_nodes, count_parameters
 from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.frontends.onnx.taken_branches import has_ifs
 from bnfold.intake.text import readable_text
 from bnfold.outcome import Change, LowerTo, Outcome
 from bnfold.report.model import FormatName
@@ -77,9 +78,11 @@ class OnnxSource:
         """See Source."""
         if not self._inlined:
             return self.opened.warnings
-        names = ", ".join(f"{domain}::{name}" for domain, name in sorted(self._inlined))
-        why = "more BatchNorms fold then"
-        return (*self.opened.warnings, f"functions of the model were inlined, because {why}: {names}")
+        names = ", ".join(f"{domain}::{name}" for domain, name in sorted(self._inlined - {IFS}))
+        why = "because more BatchNorms fold then"
+        functions = [f"functions of the model were inlined, {why}: {names}"] if names else []
+        branches = [f"of each If whose condition the file fixes, the branch that is taken was written out, {why}"]
+        return (*self.opened.warnings, *(branches if IFS in self._inlined else []), *functions)
 
     @property
     def data_files(self) -> Sequence[Path]:
@@ -137,7 +140,7 @@ class OnnxSource:
         Where what stays is lowered, more can be lowered in functions that are inlined, which know the ranks of their
         tensors; but first those are found in which more folds.
         """
-        for lower in dict.fromkeys(("", self.options.lower)) if folded.functions else ():
+        for lower in dict.fromkeys(("", self.options.lower)) if folded.functions or has_ifs(folded) else ():
             self._find_functions_to_inline(None if self.options.lower else folded, lower)
         return bool(self._inlined)
 

@@ -1,6 +1,7 @@
 """Model-local functions that keep BatchNorms from folding, inlined where more fold then; all others stay as they are.
 
-Their parameters come from the caller, or the operators with weights stand on the other side of a call.
+Their parameters come from the caller, or the operators with weights stand on the other side of a call. An If whose
+condition the file fixes is such a function too: it calls one branch, always.
 """
 
 from collections import Counter
@@ -13,9 +14,12 @@ import onnx.inliner
 
 from bnfold.errors import first_line
 from bnfold.frontends.onnx.graph import GraphLike, canonical_domain, subgraphs
+from bnfold.frontends.onnx.taken_branches import has_fixed_ifs, take_branches
 
 FunctionKey: TypeAlias = tuple[str, str]
 """Domain and name of a function."""
+IFS: FunctionKey = ("", "If")
+"""In the place of one: all Ifs whose condition the file fixes."""
 
 # Where a BatchNorm comes from, noted on the node itself, which the inliner copies.
 _TAG = "bnfold.origin"
@@ -38,7 +42,8 @@ def functions_in_the_way(model: onnx.ModelProto, exclude: Sequence[str]) -> froz
         tensors = {name for node in batch_norms for name in (*node.input[:1], *node.output[:1])}
         found |= {key} if batch_norms and key is not None else set()
         found |= {_called(node) for node in graph.node if tensors & {*node.input, *node.output}}
-    return frozenset(key for key in found & functions.keys() if not _names(functions[key], exclude))
+    in_the_way = {key for key in found & functions.keys() if not _names(functions[key], exclude)}
+    return frozenset(in_the_way | ({IFS} if has_fixed_ifs(model) else set()))
 
 
 class CannotInlineError(Exception):
@@ -51,8 +56,12 @@ def inline(model: onnx.ModelProto, keys: Set[FunctionKey]) -> onnx.ModelProto:
     Raises:
         CannotInlineError: onnx refuses.
     """
+    if IFS in keys:
+        model = take_branches(model)
+    if not keys - {IFS}:
+        return model
     try:
-        return onnx.inliner.inline_selected_functions(model, sorted(keys), exclude=False)
+        return onnx.inliner.inline_selected_functions(model, sorted(keys - {IFS}), exclude=False)
     except Exception as error:  # onnx's exceptions have no common base
         raise CannotInlineError(first_line(error)) from error
 
