@@ -14,6 +14,10 @@ FAMILY = Family()
 
 _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output)
 _FIRST_OVER_ONE_AXIS = 13
+# Of Dropout.
+_FIRST_WITHOUT_MODE = 7
+# Between a softmax and what it weighs.
+_LONGEST_CHAIN = 8
 _QUERY, _KEY, _VALUE, _MASK, _LENGTHS = 0, 1, 2, 3, 6
 _PAST = (4, 5)
 # Of MultiHeadAttention.
@@ -84,13 +88,30 @@ def matrix_product(context: OnnxContext) -> MatrixProduct | None:
         return None
     rank = len(left.shape)
     operands = (Operand(_lengths(left), rank), Operand(_lengths(right), rank))
-    return MatrixProduct(operands, rank, _rows_sum_to_one(left, rank))
+    return MatrixProduct(operands, rank, _rows_sum_to_one(left))
 
 
-def _rows_sum_to_one(value: OnnxValue, rank: int) -> bool:
-    node = value.producer
-    is_softmax = node is not None and node.is_standard and node.proto.op_type == "Softmax"
-    return node is not None and is_softmax and _axes(node, rank) == (rank - 1,)
+def _rows_sum_to_one(value: OnnxValue) -> bool:
+    """Whether a tensor comes out of a softmax over its last axis, as it is, in another type or under another shape."""
+    for _ in range(_LONGEST_CHAIN):
+        node = value.producer
+        if node is None or not node.is_standard or node.inputs[0] is None or value.shape is None:
+            return False
+        if node.proto.op_type == "Softmax":
+            return _axes(node, len(value.shape)) == (len(value.shape) - 1,)
+        if not _keeps_rows(node, node.inputs[0].shape, value.shape):
+            return False
+        value = node.inputs[0]
+    return False
+
+
+def _keeps_rows(node: OnnxNode, before: Shape | None, after: Shape) -> bool:
+    """Whether a node makes the rows of the last axis that it reads, in their order."""
+    if node.proto.op_type == "Reshape":
+        lengths = [shape[-1] if shape else None for shape in (before, after)]
+        return isinstance(lengths[0], int) and lengths[0] == lengths[1]
+    in_inference = node.opset >= _FIRST_WITHOUT_MODE and not node.has_input(2)
+    return node.proto.op_type in ("Cast", "Identity") or (node.proto.op_type == "Dropout" and in_inference)
 
 
 def _lengths(value: OnnxValue) -> tuple[int | None, ...]:
