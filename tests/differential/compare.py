@@ -79,7 +79,12 @@ def examine(model: onnx.ModelProto, seed: int = 0) -> Examination:
     if not keys:
         return found
     written_out = inline(copied(model), keys)
-    return _examine(written_out, copied(written_out), feeds, run_original(written_out, feeds))
+    again = run_original(written_out, feeds)
+    shared = expected.keys() & again.keys()
+    evidence = _wrong_values(model, written_out, feeds, expected, {name: again[name] for name in shared})
+    if evidence:
+        return Examination(found.outcome, "wrong", f"written out: {evidence}")
+    return _examine(written_out, copied(written_out), feeds, again)
 
 
 def _examine(model: onnx.ModelProto, copy: onnx.ModelProto, feeds: Values, expected: Values) -> Examination:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.differential import contrib, runtime, selected, unweighted, weighted, wrapped
+from tests.differential import contrib, microsoft, runtime, selected, unweighted, weighted, wrapped
 from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, size, value_info
 
 BATCH = 2
@@ -76,7 +76,8 @@ def resampled(g: Builder, x: Tensor) -> Tensor | None:
 def quantized_product(g: Builder, _x: Tensor) -> Tensor | None:
     """An affine node behind a dynamically quantised product of one of the graph's inputs."""
     inputs = [tensor for tensor in g.tensors if tensor.name in g.inputs]
-    product = g.pick([weighted.dynamic_product, weighted.dynamic_product, runtime.shared_scales])
+    kinds = [weighted.dynamic_product, weighted.dynamic_product, runtime.shared_scales, microsoft.integer_product]
+    product = g.pick(kinds)
     made = product(g, g.pick(inputs)) if inputs else None
     return None if made is None else g.pick([weighted.batch_norm, weighted.arithmetic])(g, made)
 
@@ -149,7 +150,12 @@ _ABSORBERS: tuple[_Step, ...] = (
     contrib.attention,
     contrib.multi_head_attention,
     runtime.modulated_conv,
+    runtime.modulated_gemm,
+    microsoft.packed_product,
+    microsoft.conv_transpose,
+    microsoft.transpose_mat_mul,
     contrib.trained_layer,
+    wrapped.fixed_if,
     wrapped.function,
     wrapped.loop,
     wrapped.scan,
@@ -193,6 +199,7 @@ _PASSED: tuple[_Step, ...] = (
     unweighted.shape_query,
     contrib.gelu,
     contrib.quantized,
+    microsoft.pad,
     selected.tile,
     selected.compress,
     selected.gather_elements,
@@ -239,6 +246,12 @@ STEPS: dict[_Step, int] = {
     contrib.attention: 6,
     contrib.multi_head_attention: 4,
     runtime.modulated_conv: 4,
+    runtime.modulated_gemm: 6,
+    microsoft.packed_product: 5,
+    microsoft.conv_transpose: 3,
+    microsoft.transpose_mat_mul: 2,
+    microsoft.pad: 2,
+    wrapped.fixed_if: 6,
     contrib.trained_layer: 5,
     contrib.quantized: 2,
     integers_of_an_input: 8,

@@ -22,6 +22,20 @@ def modulated_conv(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("Conv", [x, weight, *bias], (x.shape[0], outputs, *x.shape[2:]), along=1)
 
 
+def modulated_gemm(g: Builder, x: Tensor) -> Tensor | None:
+    """A product whose weight is multiplied with numbers of an input of its own, or is that input."""
+    if x.rank != 2:
+        return None
+    inputs, outputs, transposed = x.shape[1], _BATCH, g.pick([0, 1])  # inputs begin with the batch
+    shape = (outputs, inputs) if transposed else (inputs, outputs)
+    style = g.input(x.dtype, (_BATCH, 1) if transposed else (_BATCH,))
+    weight = g.name("c")
+    g.node("Mul", [g.weight(x.dtype, shape, 3 * inputs), style], [weight])
+    bias = [g.vector(x.dtype, g.pick([(outputs,), (1, outputs), (1,)]))] if g.chance(0.5) or g.opset < 11 else []
+    numbers = {"alpha": 0.5, "beta": -2.0} if g.chance(0.3) else {}
+    return g.add("Gemm", [x, weight, *bias], (x.shape[0], outputs), along=1, transB=transposed, **numbers)
+
+
 def shared_scales(g: Builder, x: Tensor) -> Tensor | None:
     """Two dynamically quantised products of one input, with one product of scales; each has a bias in most cases."""
     if x.rank != 2 or x.dtype != "float32" or g.opset < 11 or x.name not in g.inputs:

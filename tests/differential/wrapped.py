@@ -74,6 +74,28 @@ def scan(g: Builder, x: Tensor) -> Tensor | None:
     return g.keep(result)
 
 
+def fixed_if(g: Builder, x: Tensor) -> Tensor | None:
+    """An If that takes the same branch always; the other one has nodes of its own, or hands the tensor on."""
+    if g.opset < 11 or x.dtype == "float16":
+        return None
+    inner, begun, made = _inner(g, x, (weighted.conv, weighted.mat_mul, *_SAME), g.between(1, 4))
+    other, seen, shown = _inner(g, x, _SAME, g.between(1, 2))
+    g.count = other.count
+    if made.shape != shown.shape:
+        return None
+    graphs = []
+    for body, first, last in ((inner, begun, made), (other, seen, shown)):
+        nodes = [helper.make_node("Identity", [x.name], [first.name]), *_nodes(body)]
+        info = value_info(last.name, x.dtype, last.shape)
+        graphs.append(helper.make_graph(nodes, g.name("body"), [], [info], _own(g, body)))
+    takes_first = g.chance(0.5)
+    condition = g.constant(takes_first, "bool")
+    result = Tensor(g.name("t"), made.shape, x.dtype, made.axis)
+    branches = graphs if takes_first else graphs[::-1]
+    g.node("If", [condition], [result.name], then_branch=branches[0], else_branch=branches[1])
+    return g.keep(result)
+
+
 def _own(g: Builder, inner: Builder) -> list:
     """Constants of a body; now and then the graph around it has them instead."""
     own = []
