@@ -72,9 +72,10 @@ def encode_product(call: AtenCall, meaning: AffineMap | BroadcastScale) -> AtenE
 def _new_factor(call: AtenCall, meaning: BroadcastScale) -> AtenEdit | Refusal:
     """A constant that is repeated over more than the other factor has; the result keeps its shape."""
     name = "other" if meaning.source == call.source("self") else "self"
-    old = call.constants.require(call.value(name))
-    values = without_leading_ones(meaning.values, old.ndim)
-    if values.shape != tuple(old.shape):  # the shape of the result is noted in the program, and on its readers
+    stored = call.node.arguments[name]
+    old = call.constants.require(stored) if isinstance(stored, AtenValue) else None
+    values = meaning.values if old is None else without_leading_ones(meaning.values, old.ndim)
+    if old is None or values.shape != tuple(old.shape):  # the result's shape is noted in the program, and on readers
         return Refusal(Reason.WRONG_AXIS, f"the result of {call.node.op} would have to grow, and keeps its shape")
     return edit_of(call, {(name, None): rounded(values, old.dtype)})
 

@@ -27,7 +27,7 @@ FAMILY.without_decoder("Constant", traits=Traits(holds_values=True))
 FAMILY.without_decoder("ConstantOfShape", traits=Traits(holds_values=True, shaped_by_values=True))
 FAMILY.without_decoder("Shape", traits=Traits(evaluate=constant_ops.shape, value_inputs=0))
 FAMILY.without_decoder("Size", traits=Traits(evaluate=constant_ops.size, value_inputs=0))
-FAMILY.without_decoder("ReduceSumSquare")
+FAMILY.without_decoder("If", "ReduceSumSquare")
 FAMILY.without_decoder(
     "Bernoulli",
     "Multinomial",
