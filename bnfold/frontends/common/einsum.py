@@ -29,6 +29,14 @@ class Equation:
         """Whether it has two operands and names every axis, also those of the result."""
         return bool(self.result) and len(self.operands) == 2 and "." not in str(self)
 
+    @property
+    def permutation(self) -> tuple[int, ...] | None:
+        """Which axis of the one operand each of the result is; None where there are several, or it does more."""
+        (letters, *others), result = self.operands, self.result
+        if others or "." in str(self) or sorted(letters) != sorted(result) or len(set(letters)) != len(letters):
+            return None
+        return tuple(letters.index(letter) for letter in result)
+
     def has_outputs_first(self, slot: int) -> bool:
         """Whether the matrix at this place is stored as (outputs, inputs)."""
         return self.operands[slot][0] in self.result

@@ -18,6 +18,7 @@ from bnfold.semantics import Commuting, NoShift
 
 FAMILY = Family()
 
+_NORM_KEEPS_NONE = NoShift("a norm keeps no shift")
 _POOLS = Traits(tell_output_shape=pooled, tell_input_shape=like_first_output)
 
 
@@ -82,6 +83,23 @@ def decode_max_pool(context: OnnxContext) -> Commuting:
         raise Undecodable(Reason.NOT_LINEAR, "the places of the maxima are read, and equal scales could move them")
     rank = len(context.shape(0))
     return Commuting(rank, mixed_axes=tuple(range(2, rank)), needs_non_negative_scale=True)
+
+
+@FAMILY.operator("LpPool", (1, 2, 11, 18, 22), traits=_POOLS)
+@FAMILY.operator("GlobalLpPool", (1, 2, 22), traits=_POOLS)
+def decode_lp_pool(context: OnnxContext) -> Commuting:
+    """LpPool, GlobalLpPool: norms of places. Source: ONNX LpPool-1 to -22, GlobalLpPool-1 to -22."""
+    rank = len(context.shape(0))
+    return Commuting(
+        rank, mixed_axes=tuple(range(2, rank)), shift_factor=_NORM_KEEPS_NONE, needs_non_negative_scale=True
+    )
+
+
+@FAMILY.operator("ReduceL1", (1, 11, 13, 18))
+@FAMILY.operator("ReduceL2", (1, 11, 13, 18))
+def decode_norm(context: OnnxContext) -> Commuting:
+    """A norm of s * x is s times that of x, for s >= 0. Source: ONNX ReduceL1-1 to -18, ReduceL2-1 to -18."""
+    return _reduction(context, shift_factor=_NORM_KEEPS_NONE, needs_non_negative_scale=True)
 
 
 @FAMILY.operator("ReduceMean", (1, 11, 13, 18))

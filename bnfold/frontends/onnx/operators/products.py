@@ -20,8 +20,9 @@ from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.operators.runtime_weights import encode_runtime_weight, is_of_run_time, read_runtime_weight
 from bnfold.frontends.onnx.told_shapes import multiplied, to_be_multiplied
 from bnfold.frontends.onnx.told_shapes import times_matrix as shape_times_matrix
+from bnfold.rearrange import Transposition
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Contraction, MatrixProduct, RuntimeContraction
+from bnfold.semantics import Contraction, MatrixProduct, Rearrangement, RuntimeContraction
 from bnfold.window import Window
 
 FAMILY = Family()
@@ -165,9 +166,14 @@ def encode_einsum(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refu
 
 
 @FAMILY.operator("Einsum", (12, 28), encode=encode_einsum)
-def decode_einsum(context: OnnxContext) -> Contraction:
-    """Einsum of an activation and a constant matrix from inputs to outputs. Source: ONNX Einsum-12, -28."""
+def decode_einsum(context: OnnxContext) -> Contraction | Rearrangement:
+    """Einsum of an activation and a constant matrix from inputs to outputs, or a permutation of one tensor's axes.
+
+    Source: ONNX Einsum-12, -28.
+    """
     parsed = equation(context.node)
+    if parsed.permutation is not None:
+        return Rearrangement((Transposition(parsed.permutation),))
     if not parsed.joins_two:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} is not one activation and one constant")
     slot = 0 if not isinstance(context.constants.read(context.required(0)), Refusal) else 1

@@ -9,10 +9,7 @@ FAMILY = Family()
 
 _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output)
 
-FAMILY.without_decoder(
-    "Clip", "Elu", "HardSwish", "Sigmoid", "Tanh", why_not_linear="is not linear", traits=_KEEPS_SHAPE
-)
-FAMILY.without_decoder("Max", "Min", why_not_linear="is not linear", traits=Traits(commutative=True))
+FAMILY.without_decoder("Elu", "HardSwish", "Sigmoid", "Tanh", why_not_linear="is not linear", traits=_KEEPS_SHAPE)
 FAMILY.without_decoder(
     *"""
     Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh Ceil Celu Cos Cosh Equal Erf Exp Floor Gelu Greater
