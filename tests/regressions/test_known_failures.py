@@ -142,7 +142,7 @@ def test_batch_norm_next_to_a_concat(behind):
         ("AveragePool", []),
         ("GlobalAveragePool", []),
         ("GlobalMaxPool", [Reason.NEEDS_NON_NEGATIVE_SCALE]),
-        ("LpPool", [Reason.UNKNOWN_OPERATOR]),
+        ("LpPool", [Reason.NEEDS_NON_NEGATIVE_SCALE]),
     ],
 )
 def test_batch_norm_behind_a_pooling(op_type, reasons):
