@@ -29,7 +29,7 @@ def _worst(tensor: TensorCheck) -> str:
         return f"worst: {name}: {tensor.problem}"
     noise = times(tensor.max_rel, tensor.noise_floor)
     beside = f", {noise} its own noise" if noise else ""
-    limit = "" if math.isnan(tensor.excess) else f"; cut out, {tensor.excess:.2g} of what rounding allows"
+    limit = "" if math.isnan(tensor.excess) else f"; run by itself, {tensor.excess:.2g} of what rounding allows"
     return f"worst: {name}: {measured(tensor.max_rel)} of its scale{beside}{limit}"
 
 

@@ -52,7 +52,7 @@ def _sections(report: ReportData, *, verbose: bool, warnings: bool) -> Iterator[
     ]
     yield same_results(report)
     yield latency(report.latencies)
-    yield batch_norms_left(outcome.kept)
+    yield batch_norms_left(outcome.kept, verbose=verbose)
     yield [*quantized_weights(outcome.folds, outcome.merges, verbose=verbose), *_notes(report)]
     if verbose:
         yield folded_nodes(report)

@@ -18,11 +18,17 @@ _ONE_OF_MANY = "such as"
 _WIDEST_LABEL = max(map(len, (_ONE_OF_MANY, *WHERE.values())))
 
 
-def batch_norms_left(kept: Sequence[Kept]) -> list[RenderableType]:
-    """Every group with its verdict, what stands in the way on each side, and one name; nothing where none stays."""
+def batch_norms_left(kept: Sequence[Kept], *, verbose: bool) -> list[RenderableType]:
+    """Every group with its verdict, what stands in the way on each side, and one name; nothing where none stays.
+
+    Args:
+        kept: the nodes that stay, others than BatchNorms among them.
+        verbose: whether all names follow, so that nobody has to be told how to get them.
+    """
+    how = "" if verbose else f" ({keyword('verbose', True)})"
     lines: list[RenderableType] = []
     for nodes in group_by_verdict(node for node in kept if node.is_batch_norm):
-        lines += [_verdict(nodes), *_groups(nodes)]
+        lines += [_verdict(nodes), *_groups(nodes, how)]
     return [indented(2, line) for line in lines]
 
 
@@ -37,19 +43,19 @@ def _verdict(nodes: Sequence[Kept]) -> Table:
     return row
 
 
-def _groups(nodes: Sequence[Kept]) -> list[RenderableType]:
+def _groups(nodes: Sequence[Kept], how: str) -> list[RenderableType]:
     """What met the same obstacles. A BatchNorm that is the only one gets its evidence, with all names and figures."""
     groups = group_by_fate(nodes)
     width = len(whole(len(groups[0])))
-    lines = [_group(group, width, in_full=len(nodes) == 1) for group in groups[:_MOST_GROUPS]]
+    lines = [_group(group, width, how, in_full=len(nodes) == 1) for group in groups[:_MOST_GROUPS]]
     hidden = groups[_MOST_GROUPS:]
     if hidden:
         count = counted(sum(map(len, hidden)), "other")
-        lines.append(Text(f"and {count} in {counted(len(hidden), 'group')} ({keyword('verbose', True)})", QUIET))
+        lines.append(Text(f"and {count} in {counted(len(hidden), 'group')}{how}", QUIET))
     return [indented(2, line) for line in lines]
 
 
-def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableType:
+def _group(nodes: Sequence[Kept], width: int, how: str, *, in_full: bool) -> RenderableType:
     """One line for each way, and one with a name."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=width, no_wrap=True)
@@ -62,6 +68,6 @@ def _group(nodes: Sequence[Kept], width: int, *, in_full: bool) -> RenderableTyp
         count = ""
     for hint in dict.fromkeys(filter(None, map(hint_beside, ways_of(nodes[0])))):
         table.add_row("", "note", printable(hint))
-    more = f" and {whole(len(nodes) - 1)} more ({keyword('verbose', True)})" if len(nodes) > 1 else ""
+    more = f" and {whole(len(nodes) - 1)} more{how}" if len(nodes) > 1 else ""
     table.add_row("", _ONE_OF_MANY if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
     return table

@@ -263,6 +263,13 @@ def test_the_only_one_that_stays_has_its_evidence():
     assert "before 'c' is also read by 'x' (Concat) (BNF201) behind it bends at zero (BNF103) it is bn7" in said
 
 
+def test_whoever_sees_all_names_is_not_told_how_to_see_them():
+    stays = [from_both_sides(f"bn{index}") for index in range(3)]
+
+    assert "bn0 and 2 more (verbose=True)" in render_text(report(stays=stays))
+    assert "(verbose=True)" not in render_text(report(stays=stays), verbose=True)
+
+
 def test_a_verdict_that_a_person_can_act_on_comes_first_in_yellow():
     training = refusal(Reason.TRAINING_MODE, "training_mode is 1", ("t",), hint="if meant, say so")
     stays = [kept("bn0"), kept("bn1"), kept("t", training)]

@@ -116,7 +116,9 @@ def test_the_check_has_its_figures():
         "  b              0         0          -",
     ]
     assert "  2 of 2 changed tensors equal inside the graph" in lines
-    worst = "  worst: n1, channel 3: 1.00e-06 of its scale, 0.5x its own noise; cut out, 0.25 of what rounding allows"
+    worst = (
+        "  worst: n1, channel 3: 1.00e-06 of its scale, 0.5x its own noise; run by itself, 0.25 of what rounding allows"
+    )
     assert worst in lines
     assert "  at default settings (CPUExecutionProvider): max rel 2.00e-07" in lines
 
