@@ -77,7 +77,7 @@ def test_a_path_without_a_file_says_which_may_be_meant(capsys, typed, said):
             (Path(folder) / name).touch()
 
     assert told(capsys, typed) == (3, f"bnfold: {typed}: {said}\n")
-    assert told(capsys, "verify", typed, "net.onnx") == (3, f"bnfold: {typed} {said}\n")
+    assert told(capsys, "verify", typed, "net.onnx") == (3, f"bnfold: {typed}: {said}\n")
 
 
 def test_standard_input_is_not_read(capsys):

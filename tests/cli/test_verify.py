@@ -44,6 +44,14 @@ def test_models_that_are_equal(capsys):
     assert out.startswith("same.onnx against a.onnx Same results yes both hold the same nodes and the same numbers")
 
 
+def test_an_original_that_is_no_model_is_named(folder, capsys):
+    (folder / "text.onnx").write_text("hello")
+
+    code, out, err = verified(capsys, "text.onnx", "a.onnx")
+    assert (code, out) == (3, "")
+    assert err.startswith("bnfold: text.onnx: ")
+
+
 @pytest.mark.usefixtures("folder")
 def test_one_weight_that_is_one_percent_larger(capsys):
     code, out, _ = verified(capsys, "a.onnx", "near.onnx")
