@@ -37,7 +37,11 @@ PROVED = (
 
 def render_rules() -> str:
     """docs/rules.md as text."""
-    parts = ["# Rules", "Written by `docs/generate.py` from the docstrings of `bnfold/rules`. Do not edit.", PROVED]
+    parts = [
+        "# Rules",
+        "<!-- Written by docs/generate.py from the docstrings of bnfold/rules. Do not edit. -->",
+        PROVED,
+    ]
     parts += [_render_rule(rule) for rule in rules.ALL]
     return "\n\n".join(parts) + "\n"
 
@@ -46,7 +50,7 @@ def render_refusals() -> str:
     """docs/refusals.md as text: every code in the words of the command, under a heading that can be linked to."""
     parts = [
         "# Refusals",
-        "Written by `docs/generate.py` from `bnfold/refusal.py` and `bnfold/explanations`. Do not edit.",
+        "<!-- Written by docs/generate.py from bnfold/refusal.py and bnfold/explanations. Do not edit. -->",
         "Every BatchNorm that stays has one of these codes for each direction that was tried; codes are never reused.",
         "`bnfold explain CODE` prints what is said here.",
     ]
