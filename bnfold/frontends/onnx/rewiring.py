@@ -267,6 +267,6 @@ def _name_for_new_parameter(node: OnnxNode, old: OnnxValue | None) -> str:
     """A name that people recognise: the tensor's own with an ending, or the weight's with "weight" made "bias"."""
     if old is not None:
         return f"{old.name}_folded"
-    weight = node.inputs[1]
+    weight = node.inputs[1] if node.has_input(1) else None
     stem = weight.name if weight is not None else node.proto.name or node.proto.output[0]
     return stem[: -len("weight")] + "bias" if stem.endswith("weight") else f"{stem}_bias"

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 
-_SUMMING = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "FusedMatMul", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
+_CONVOLUTIONS = ("Conv", "ConvTranspose", "ConvTransposeWithDynamicPads", "DeformConv")
+_PRODUCTS = ("Einsum", "FusedMatMul", "Gemm", "LinearClassifier", "LinearRegressor", "MatMul", "TransposeMatMul")
+_SUMMING = frozenset((*_CONVOLUTIONS, *_PRODUCTS, "GRU", "LSTM", "RNN"))
 # A fold reaches over few of them. Where two models have no name in common in between, a part may be half of a network.
 _DEEPEST = 3
 

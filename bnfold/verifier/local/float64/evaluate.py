@@ -12,6 +12,7 @@ from bnfold.verifier.local.float64 import (
     contractions,
     contrib,
     integer_products,
+    machine_learning,
     pooling,
     quantization,
     sequences,
@@ -66,7 +67,12 @@ class Float64Subgraph:
         names.setdefault(self.output)
         own = {name: self.graph.array(name) for name in names if self.graph.parameter(name) is not None}
         inner = (self._inner(self.graph.nodes[index]) for index in self.nodes)
-        return own | {name: values for entries in inner for name, values in entries}
+        held = {
+            machine_learning.key_of(node, name): values
+            for node in (self.graph.nodes[index] for index in self.nodes)
+            for name, values in machine_learning.held_in_attributes(node).items()
+        }
+        return own | held | {name: values for entries in inner for name, values in entries}
 
     def _inner(self, node: "NodeProto") -> Iterator[tuple[str, Array]]:
         """Tensors in a node, in its bodies, and in the function that it calls."""
@@ -157,6 +163,8 @@ class Float64Subgraph:
         call, compute = self._call(index)
         if not rounds and self._is_quantizer(index):
             compute = quantization.without_rounding
+        if machine_learning.held_in_attributes(node):  # of which onnx's implementation knows no rounding
+            return machine_learning.computed(node, call, inputs, stored)
         if compute is not None:
             try:
                 made = compute(call, *inputs)
