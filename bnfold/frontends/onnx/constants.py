@@ -40,6 +40,7 @@ class OnnxConstants:
         self._changed: dict[OnnxValue, NewParameter] = {}
         self._dynamic: dict[OnnxValue, Refusal | None] = {}
         self._computed: dict[OnnxValue, AnyArray] = {}
+        self._numbers: dict[tuple[OnnxNode, str], npt.NDArray[np.float64]] = {}
 
     @property
     def changed(self) -> Mapping[OnnxValue, NewParameter]:
@@ -53,6 +54,15 @@ class OnnxConstants:
         """
         self._changed[value] = parameter
         self._forget_computed_of(value)
+
+    def remember_numbers(self, node: OnnxNode, name: str, parameter: NewParameter) -> None:
+        """Likewise for numbers that a node holds in an attribute."""
+        self._numbers[node, name] = parameter.exact
+
+    def numbers(self, node: OnnxNode, name: str) -> npt.NDArray[np.float64]:
+        """A list of floats among a node's attributes, before the rounding of any fold; none if it is absent."""
+        known = self._numbers.get((node, name))
+        return np.array(attribute(node, name, ()), np.float64) if known is None else known
 
     def _forget_computed_of(self, value: OnnxValue) -> None:
         """What has been computed of a tensor is not so any more; of others that are no constants, nothing was."""

@@ -16,7 +16,7 @@ class OnnxEdit:
         node: the node.
         parameters: new values by input index; an index past the last input adds that input.
         op_type: what the operator becomes; "" leaves it.
-        float_attributes: new values of float attributes, where the node has them.
+        float_attributes: new values of float attributes, where the node has them; a parameter for a list.
         bias_behind: what an Add right behind the node adds; None where there is none.
         copied: inputs that a copy of their own node shall make, by index: which input of the copy gets new values, and
             these.
@@ -29,7 +29,7 @@ class OnnxEdit:
     node: OnnxNode
     parameters: Mapping[int, NewParameter]
     op_type: str = ""
-    float_attributes: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
+    float_attributes: Mapping[str, float | NewParameter] = field(default_factory=dict)
     bias_behind: NewParameter | None = None
     requantized: Sequence[Requantized] = ()
     attributes: Mapping[str, int | Sequence[int] | None] = field(default_factory=dict)

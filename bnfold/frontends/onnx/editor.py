@@ -46,9 +46,17 @@ class ModelEditor:
         if edit.widens_output:
             self._reshape_output(node)
         for name, value in edit.float_attributes.items():
-            set_float_attribute(node.proto, name, value)
+            self._set_numbers(node, name, value)
         for name, numbers in edit.attributes.items():
             set_int_attribute(node.proto, name, numbers)
+
+    def _set_numbers(self, node: OnnxNode, name: str, value: float | NewParameter) -> None:
+        """Another value for an attribute of one float, or of a list of them."""
+        if isinstance(value, NewParameter):
+            self._constants.remember_numbers(node, name, value)
+            set_float_attribute(node.proto, name, [float(number) for number in value.rounded.reshape(-1)])
+        else:
+            set_float_attribute(node.proto, name, value)
 
     def _set_parameter(self, node: OnnxNode, slot: int, parameter: NewParameter) -> None:
         """New values for a constant input: in its own place where nobody else reads it, else under a new name."""

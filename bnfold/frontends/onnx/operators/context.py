@@ -40,6 +40,10 @@ class OnnxContext:
         """The value of an attribute, or the default; see `bnfold.frontends.onnx.attributes.attribute`."""
         return attribute(self.node, name, default)
 
+    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """A list of floats among the attributes, before the rounding of any fold; none where it is absent."""
+        return self.constants.numbers(self.node, name)
+
     def input(self, slot: int) -> OnnxValue | None:
         """The tensor at an input; None where it is absent."""
         return self.node.inputs[slot] if slot < len(self.node.inputs) else None

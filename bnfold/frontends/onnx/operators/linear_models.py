@@ -3,7 +3,6 @@
 import numpy as np
 import onnx
 
-from bnfold.affine import Array
 from bnfold.frontends.common.parameters import bias_along_output, bias_per_channel, new_parameter, new_weight
 from bnfold.frontends.common.products import as_matrix, times_matrix
 from bnfold.frontends.common.undecodable import Undecodable, malformed
@@ -25,23 +24,14 @@ _FLOAT32 = np.dtype(np.float32)
 
 def encode_linear_regressor(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refusal:
     """Coefficients and intercepts; where it has no intercepts, an Add behind it takes them."""
-    weight = new_weight(meaning, _FLOAT32, as_matrix(outputs_first=True))
-    if isinstance(weight, Refusal):
-        return weight
-    numbers = {"coefficients": _listed(weight.rounded)}
+    numbers = {"coefficients": new_weight(meaning, _FLOAT32, as_matrix(outputs_first=True))}
     if meaning.bias is None:
         return edit_of(context, {}, float_attributes=numbers)
     if not meaning.holds_bias:
         behind = new_parameter(bias_along_output(meaning), _FLOAT32)
         return edit_of(context, {}, float_attributes=numbers, bias_behind=behind)
-    bias = new_parameter(bias_per_channel(meaning), _FLOAT32)
-    if isinstance(bias, Refusal):
-        return bias
-    return edit_of(context, {}, float_attributes=numbers | {"intercepts": _listed(bias.rounded)})
-
-
-def _listed(values: np.ndarray) -> list[float]:
-    return [float(number) for number in values.reshape(-1)]
+    intercepts = new_parameter(bias_per_channel(meaning), _FLOAT32)
+    return edit_of(context, {}, float_attributes=numbers | {"intercepts": intercepts})
 
 
 def _sums(node: OnnxNode) -> Shape | None:
@@ -82,7 +72,7 @@ def decode_linear_classifier(context: OnnxContext) -> FusedContraction:
 def _read(context: OnnxContext, rows: int) -> Contraction:
     if context.required(0).element_type != onnx.TensorProto.FLOAT:
         raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} computes in float32, and what it reads is not float32")
-    coefficients, intercepts = (_numbers(context, name) for name in ("coefficients", "intercepts"))
+    coefficients, intercepts = (context.numbers(name) for name in ("coefficients", "intercepts"))
     shape = context.shape(0)
     if len(shape) != 2 or rows < 1 or coefficients.size == 0 or coefficients.size % rows:
         raise malformed(f"{context.node.op} has {coefficients.size} coefficients for {rows} rows, and reads {shape}")
@@ -93,7 +83,3 @@ def _read(context: OnnxContext, rows: int) -> Contraction:
         raise malformed(f"{context.node.op} has {intercepts.size} intercepts for {rows} rows")
     bias = intercepts.reshape(1, -1) if intercepts.size else None
     return times_matrix(matrix, 2, bias, holds_bias=bias is not None)
-
-
-def _numbers(context: OnnxContext, name: str) -> Array:
-    return np.array(context.attribute(name, ()), np.float64)

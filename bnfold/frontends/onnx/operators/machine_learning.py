@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from bnfold.affine import Affine, Array
+from bnfold.affine import Affine
 from bnfold.errors import InternalError
 from bnfold.frontends.common.arithmetic import require_finite
 from bnfold.frontends.common.parameters import new_parameter
@@ -33,15 +33,7 @@ def encode_scaler(context: OnnxContext, meaning: AffineMap) -> OnnxEdit | Refusa
         return Refusal(Reason.NOT_FINITE, f"a scale of {context.node.label!r} would be 0, and its offset divided by it")
     offset = np.divide(-shift, scale, out=np.zeros_like(shift), where=scale != 0)
     new = {"scale": new_parameter(scale, _FLOAT32), "offset": new_parameter(offset, _FLOAT32)}
-    refusal = next((parameter for parameter in new.values() if isinstance(parameter, Refusal)), None)
-    if refusal is not None:
-        return refusal
-    attributes = {
-        name: [float(number) for number in parameter.rounded]
-        for name, parameter in new.items()
-        if not isinstance(parameter, Refusal)
-    }
-    return edit_of(context, {}, float_attributes=attributes)
+    return edit_of(context, {}, float_attributes=new)
 
 
 @FAMILY.operator(
@@ -61,7 +53,7 @@ def decode_scaler(context: OnnxContext) -> AffineMap:
     if context.required(0).element_type != onnx.TensorProto.FLOAT:
         raise Undecodable(Reason.NOT_LINEAR, "a Scaler makes float32 of whatever it reads, and that is not float32")
     shape = context.shape(0)
-    scale, offset = (_numbers(context, name) for name in ("scale", "offset"))
+    scale, offset = (context.numbers(name) for name in ("scale", "offset"))
     if len(shape) not in (1, 2):
         raise malformed(f"Scaler has an input of rank {len(shape)}, expected 1 or 2")
     axis = len(shape) - 1
@@ -75,7 +67,3 @@ def decode_scaler(context: OnnxContext) -> AffineMap:
     require_finite(offset)
     aligned = scale.reshape((1,) * axis + (-1,))
     return AffineMap(Affine(aligned, -aligned * offset), Form.SCALE_AND_SHIFT, channel_axis=axis)
-
-
-def _numbers(context: OnnxContext, name: str) -> Array:
-    return np.array(context.attribute(name, ()), np.float64)

@@ -1,6 +1,6 @@
 """New parameters for the inputs of a node, rounded once and checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def edit_of(
     parameters: Mapping[int, NewParameter | Refusal | None],
     *,
     op_type: str = "",
-    float_attributes: Mapping[str, float | Sequence[float]] | None = None,
+    float_attributes: Mapping[str, float | NewParameter | Refusal] | None = None,
     bias_behind: NewParameter | Refusal | None = None,
 ) -> OnnxEdit | Refusal:
     """The edit that gives constant inputs of a node new values, or the first refusal among them.
@@ -39,6 +39,11 @@ def edit_of(
     """
     if isinstance(bias_behind, Refusal):
         return bias_behind
+    numbers: dict[str, float | NewParameter] = {}
+    for name, number in (float_attributes or {}).items():
+        if isinstance(number, Refusal):
+            return number
+        numbers[name] = number
     new: dict[int, NewParameter] = {}
     node, integers = context.node, _Integers(context)
     for slot, parameter in parameters.items():
@@ -51,7 +56,7 @@ def edit_of(
             refusal = integers.change(quantized, slot, parameter)
             if refusal is not None:
                 return refusal
-    return OnnxEdit(node, new, op_type, float_attributes or {}, bias_behind or integers.behind, integers.changes)
+    return OnnxEdit(node, new, op_type, numbers, bias_behind or integers.behind, integers.changes)
 
 
 class _Integers:
