@@ -106,7 +106,16 @@ class Builder:
             self.initializers[f"{name}.zero"] = np.full(cells, zero, dtype)
             operands.append(f"{name}.zero")
         self.literals.append(helper.make_node("DequantizeLinear", operands, [name], axis=axis))
-        return name
+        return self._turned(name, len(shape)) if self.chance(0.3) else name
+
+    def _turned(self, name: str, rank: int) -> str:
+        """A constant with its axes in another order and back, as exporters turn the weights of linear layers."""
+        order = [int(axis) for axis in self.random.permutation(rank)]
+        names = [self.name("q") for _ in range(2)]
+        self.literals.append(helper.make_node("Transpose", [name], names[:1], perm=order))
+        back = [int(axis) for axis in np.argsort(order)]
+        self.literals.append(helper.make_node("Transpose", names[:1], names[1:], perm=back))
+        return names[1]
 
     def integers(self, values: Sequence[int]) -> str:
         return self.constant(np.asarray(values, np.int64).reshape(len(values)), "int64")

@@ -84,12 +84,19 @@ class ModelEditor:
         self._reshape_output(copy)
 
     def _requantize(self, reader: OnnxNode, change: Requantized) -> None:
-        """Give a DequantizeLinear other inputs; one whose output somebody else sees keeps its own, and gets a copy."""
-        node, made = change.node, change.node.outputs[0]
-        if made is not None and (made.is_output or len(made.value_readers) > 1):
-            node = self._graph.copy_for(reader, change.slot, node, made)
-        elif made is not None:
-            self._graph.rename(made)
+        """Give a DequantizeLinear other inputs; one whose output somebody else sees keeps its own, and gets a copy.
+
+        So do the nodes between it and its reader.
+        """
+        slot_of_reader = change.slot
+        for node in (*change.through, change.node):
+            made = node.outputs[0]
+            if made is not None and (made.is_output or len(made.value_readers) > 1):
+                node = self._graph.copy_for(reader, slot_of_reader, node, made)
+            elif made is not None:
+                self._graph.rename(made)
+            reader, slot_of_reader = node, 0
+        node = reader
         for slot, parameter in change.parameters.items():
             self._set_parameter(node, slot, parameter)
         if change.axis is not None:

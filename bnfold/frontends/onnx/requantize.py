@@ -5,7 +5,7 @@ zero point, q' = 2 z - q, where all of them have a mirror image; for s = 0 they 
 the whole tensor becomes one for each channel where the map needs that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -24,6 +24,9 @@ from bnfold.refusal import Reason, Refusal
 _EXACT = 1e-12
 _FIRST_WITH_AXIS = 13
 _INTEGERS, _SCALE, _ZERO_POINT = 0, 1, 2
+# Between integers and their reader.
+_MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_LONGEST_CHAIN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,7 @@ class Requantized:
 
     Attributes:
         node: the node.
+        through: nodes between it and the reader, the last first.
         slot: of the node that reads its output, and shall read the new values.
         parameters: new values of the DequantizeLinear's inputs, by slot.
         axis: along which there is one scale for each index from now on; None where that has not changed.
@@ -39,43 +43,73 @@ class Requantized:
     """
 
     node: OnnxNode
+    through: Sequence[OnnxNode]
     slot: int
     parameters: Mapping[int, NewParameter]
     axis: int | None
     factors: Array
 
 
-def dequantizer(value: OnnxValue | None) -> OnnxNode | None:
-    """The DequantizeLinear that makes a tensor, if one does."""
-    node = value.producer if value is not None else None
-    return node if node is not None and node.traits.dequantizes else None
+@dataclass(frozen=True)
+class Dequantizer:
+    """A DequantizeLinear that makes a tensor.
+
+    Attributes:
+        node: the DequantizeLinear.
+        through: nodes between it and the tensor, which move its numbers, the last first.
+    """
+
+    node: OnnxNode
+    through: tuple[OnnxNode, ...]
+
+    @property
+    def label(self) -> str:
+        """Of the DequantizeLinear."""
+        return self.node.label
+
+
+def dequantizer(value: OnnxValue | None) -> Dequantizer | None:
+    """The DequantizeLinear that makes a tensor, if one does. Exporters transpose weights of linear layers behind it."""
+    through: list[OnnxNode] = []
+    while value is not None and value.producer is not None and len(through) < _LONGEST_CHAIN:
+        node = value.producer
+        if node.traits.dequantizes:
+            return Dequantizer(node, tuple(through))
+        if not node.is_standard or node.proto.op_type not in _MOVING or node.inputs[0] is None:
+            return None
+        through.append(node)
+        value = node.inputs[0]
+    return None
 
 
 def requantized(
-    node: OnnxNode, slot: int, old: AnyArray, new: Array, constants: OnnxConstants
+    quantized: Dequantizer, slot: int, new: Array, constants: OnnxConstants
 ) -> Requantized | Refusal | None:
-    """The inputs with which a DequantizeLinear makes `new` where it made `old`.
+    """The inputs with which a DequantizeLinear makes other numbers for its reader.
 
     Args:
-        node: the DequantizeLinear.
+        quantized: the DequantizeLinear.
         slot: where its reader reads it.
-        old: what it makes now.
-        new: what it is to make, of the same shape.
+        new: what it is to read.
         constants: of the model.
 
     Returns:
         The inputs, None where nothing changes, or QUANTIZED where no inputs give exactly these values.
     """
+    node = quantized.node
     stored = _Stored.of(node, constants)
     if isinstance(stored, Refusal):
         return stored
+    old = constants.require(node.outputs[0])
+    for moving in quantized.through:
+        new = _moved_back(moving, new, constants)
     if old.shape != new.shape:
         return Refusal(Reason.QUANTIZED, f"{node.label!r} makes shape {old.shape}, folded it would be {new.shape}")
     values = old.astype(np.float64)
     for axis, cells, shape in stored.granularities():
         factors = _factors(values, new, cells, shape)
         if factors is not None:
-            return None if np.all(factors == 1.0) else _with_factors(stored, slot, axis, cells, factors)
+            return None if np.all(factors == 1.0) else _with_factors(stored, quantized, slot, axis, cells, factors)
     return Refusal(Reason.QUANTIZED, f"{node.label!r} has {stored.describe()}, which cannot express the map")
 
 
@@ -137,8 +171,16 @@ def _factors(old: Array, new: Array, cells: npt.NDArray[np.intp], shape: tuple[i
     return factors.reshape(shape) if bool(exact.all()) else None
 
 
+def _moved_back(node: OnnxNode, values: Array, constants: OnnxConstants) -> Array:
+    """Numbers as they were before a node moved them."""
+    if node.proto.op_type == "Transpose":
+        order = attribute(node, "perm", None) or range(values.ndim)[::-1]
+        return np.transpose(values, np.argsort(order))
+    return values.reshape(constants.require(node.inputs[0]).shape)
+
+
 def _with_factors(
-    stored: _Stored, slot: int, axis: int | None, cells: npt.NDArray[np.intp], factors: Array
+    stored: _Stored, quantized: Dequantizer, slot: int, axis: int | None, cells: npt.NDArray[np.intp], factors: Array
 ) -> Requantized | Refusal:
     scale = new_scales(stored.node, stored.scale * np.where(factors == 0, 1.0, np.abs(factors)), stored.scale_dtype)
     if isinstance(scale, Refusal):
@@ -153,7 +195,7 @@ def _with_factors(
     if axis is not None and stored.zero_point is not None:
         zero_point = np.broadcast_to(stored.zero_point, factors.shape)
         parameters[_ZERO_POINT] = NewParameter(zero_point.astype(np.float64), np.array(zero_point))
-    return Requantized(stored.node, slot, parameters, axis, factors)
+    return Requantized(stored.node, quantized.through, slot, parameters, axis, factors)
 
 
 def new_scales(node: OnnxNode, exact: Array, dtype: np.dtype[np.generic]) -> NewParameter | Refusal:

@@ -8,9 +8,8 @@ from bnfold.affine import Array
 from bnfold.frontends.common.parameters import Layout, NewParameter, new_parameter, new_weight
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.edit import OnnxEdit
-from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.frontends.onnx.requantize import Requantized, dequantizer, requantized
+from bnfold.frontends.onnx.requantize import Dequantizer, Requantized, dequantizer, requantized
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Contraction, Recurrent
 
@@ -72,7 +71,7 @@ class _Integers:
         self.changes: list[Requantized] = []
         self.behind: NewParameter | None = None
 
-    def change(self, quantized: OnnxNode, slot: int, parameter: NewParameter) -> Refusal | None:
+    def change(self, quantized: Dequantizer, slot: int, parameter: NewParameter) -> Refusal | None:
         """Let one take new values; the refusal where it cannot."""
         if parameter.dead_channels:
             return Refusal(Reason.UNDERFLOW, f"{parameter.dead_channels} scales of {quantized.label!r} would be 0")
@@ -80,7 +79,7 @@ class _Integers:
             return self._change_bias(quantized, parameter.exact)
         return self._requantize(quantized, slot, parameter.exact)
 
-    def _change_bias(self, quantized: OnnxNode, new: Array) -> Refusal | None:
+    def _change_bias(self, quantized: Dequantizer, new: Array) -> Refusal | None:
         """A bias beside an integer weight takes the weight's factors: runtimes multiply the scales of input and weight
         to get that of the bias. What is left of the shift is added behind the node.
         """
@@ -104,15 +103,15 @@ class _Integers:
         self.behind = behind
         return None
 
-    def _requantize(self, quantized: OnnxNode, slot: int, new: Array) -> Refusal | None:
-        change = requantized(quantized, slot, self._constants.require(self._node.inputs[slot]), new, self._constants)
+    def _requantize(self, quantized: Dequantizer, slot: int, new: Array) -> Refusal | None:
+        change = requantized(quantized, slot, new, self._constants)
         if isinstance(change, Refusal):
             return change
         self.changes += [change] if change is not None else []
         return None
 
 
-def _no_shift(bias: OnnxNode) -> Refusal:
+def _no_shift(bias: Dequantizer) -> Refusal:
     """The weight, which is looked at first, bears the map; so it is the shift that the bias does not bear."""
     return Refusal(
         Reason.QUANTIZED, f"the bias is stored as integers behind {bias.label!r}: it takes the scale, and no shift"
