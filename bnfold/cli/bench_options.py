@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from bnfold.cli.grouped import options_of, refuse_with, refuse_without, together
+from bnfold.cli.parsing import parse_count, parse_seconds
 from bnfold.timings import LEVELS, BenchOptions
 
 _SETTINGS = ("bench_levels", "bench_threads", "bench_seconds")
@@ -25,17 +26,17 @@ bench_options = together(
     _latency(
         "--bench-threads",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=parse_count,
         multiple=True,
-        default=(1,),
+        default=("1",),
         show_default=True,
         help="Threads that compute one operator; repeatable.",
     ),
     _latency(
         "--bench-seconds",
         metavar="SECONDS",
-        type=click.FloatRange(min=0),
-        default=2.0,
+        type=parse_seconds,
+        default="2",
         show_default=True,
         help="For which both models are run at each level and number of threads.",
     ),

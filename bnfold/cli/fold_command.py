@@ -8,7 +8,7 @@ import click
 from bnfold.cli.bench_options import bench_options, take_bench
 from bnfold.cli.completion import offer_files
 from bnfold.cli.grouped import CONTEXT, GroupedCommand, options_of, refuse_with, together
-from bnfold.cli.parsing import parse_jobs, parse_output, parse_report
+from bnfold.cli.parsing import parse_index, parse_jobs, parse_output, parse_report
 from bnfold.cli.request import Request
 from bnfold.cli.shared_options import (
     CHECK,
@@ -140,7 +140,7 @@ _folding_options = together(
 )
 @work_options
 @_gates("--fail-on-kept", is_flag=True, help="Exit with 4 if a BatchNorm stays.")
-@_gates("--max-kept", metavar="N", type=click.IntRange(min=0), help="Exit with 4 if more than N of a model stay.")
+@_gates("--max-kept", metavar="N", type=parse_index, help="Exit with 4 if more than N of a model stay.")
 @_gates(
     "--allow-kept",
     metavar="NODE",

@@ -37,6 +37,20 @@ def parse_dimension(text: str) -> tuple[str, int]:
     return name, int(value)
 
 
+def parse_count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not _is_size(text):
+        raise click.BadParameter(f"got {text!r}, expected a whole number from 1 on")
+    return int(text)
+
+
+def parse_index(text: str) -> int:
+    """A whole number from 0 on."""
+    if text != "0" and not _is_size(text):
+        raise click.BadParameter(f"got {text!r}, expected a whole number from 0 on")
+    return int(text)
+
+
 def parse_jobs(text: str) -> int:
     """How many at a time: a number, or auto for the processors that this process may use."""
     if text == "auto":
@@ -83,12 +97,25 @@ def parse_output(text: str) -> str:
 
 def parse_tolerance(text: str) -> float:
     """A finite number from 0 on."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    value = _number(text)
+    if not value >= 0:
         raise click.BadParameter(f"got {text!r}, expected a finite number from 0 on such as 1e-4")
+    return value
+
+
+def parse_seconds(text: str) -> float:
+    """A finite number of seconds from 0 on."""
+    value = _number(text)
+    if not value >= 0:
+        raise click.BadParameter(f"got {text!r}, expected seconds from 0 on such as 2.5")
+    return value
+
+
+def parse_time_limit(text: str) -> float:
+    """A finite number of seconds above 0."""
+    value = _number(text)
+    if not value > 0:
+        raise click.BadParameter(f"got {text!r}, expected seconds above 0 such as 60")
     return value
 
 
@@ -119,6 +146,15 @@ def _split(text: str, expected: str) -> tuple[str, str]:
     if not name or not value:
         raise click.BadParameter(f"got {text!r}, expected {expected}")
     return name, value
+
+
+def _number(text: str) -> float:
+    """A finite number; NaN of whatever is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _is_size(text: str) -> bool:

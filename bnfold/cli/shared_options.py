@@ -7,7 +7,17 @@ from typing import Any, TypeVar
 import click
 
 from bnfold.cli.grouped import options_of, together
-from bnfold.cli.parsing import by_name, parse_dimension, parse_input, parse_shape, parse_size, parse_tolerance
+from bnfold.cli.parsing import (
+    by_name,
+    parse_count,
+    parse_dimension,
+    parse_index,
+    parse_input,
+    parse_shape,
+    parse_size,
+    parse_time_limit,
+    parse_tolerance,
+)
 from bnfold.cli.request import CheckRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,14 +60,12 @@ check_options = together(
     _check(
         "--samples",
         metavar="N",
-        type=click.IntRange(min=1),
-        default=6,
+        type=parse_count,
+        default="6",
         show_default=True,
         help="Input draws to compare.",
     ),
-    _check(
-        "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of those draws."
-    ),
+    _check("--seed", metavar="N", type=parse_index, default="0", show_default=True, help="Seed of those draws."),
     _check(
         "--rtol",
         metavar="X",
@@ -113,7 +121,7 @@ work_options = together(
     _limits(
         "--time-limit",
         metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
+        type=parse_time_limit,
         help="Processor time for one step, such as one run of the model.  [default: by the model's size]",
     ),
     _limits(

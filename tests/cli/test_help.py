@@ -56,8 +56,8 @@ def test_every_option_is_there_once(capsys):
 def test_defaults_are_true(capsys):
     for command in ((), ("verify",)):
         out = helped(capsys, *command, "-h")
-        assert f"[default: {VerifyOptions().samples}; x>=1]" in out
-        assert f"[default: {VerifyOptions().seed}; x>=0]" in out
+        assert f"[default: {VerifyOptions().samples}]" in out
+        assert f"[default: {VerifyOptions().seed}]" in out
         assert "Exit status" in out
 
 
