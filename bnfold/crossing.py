@@ -12,13 +12,14 @@ from bnfold.claims import Held
 from bnfold.compensation import Compensator, Region, Stopped
 from bnfold.distances import Distances
 from bnfold.growth import effects, why_grown
-from bnfold.halves import Halves, all_behind, halves, halves_of_scale, sign_behind
+from bnfold.halves import Halves, all_behind, halves, halves_of_scale, halves_of_shift, sign_behind
 from bnfold.label import Label
 from bnfold.meanings import Meanings
-from bnfold.outcome import Fold
+from bnfold.outcome import Fold, OneOperator
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V, result_of, tensor_at
 from bnfold.refusal import Reason, Refusal
+from bnfold.rivals import Rivals
 from bnfold.semantics import AffineMap, Meaning, Rearrangement, Split
 
 # How many deviations the zero of a BatchNorm may lie from the mean that it knows, by the bits of the significand of the
@@ -64,6 +65,7 @@ class Crossing(Generic[N, V, E]):
         self._port = port
         self._meaning = meanings
         self._sizes: dict[V, tuple[float, float]] = {}
+        self._rivals: Rivals[N, V, E] = Rivals(port)
         self._distances: Distances[N, V, E] = Distances(port, nodes)
 
     def fold(self, node: N, meaning: AffineMap) -> Fold | Refusal:
@@ -77,8 +79,9 @@ class Crossing(Generic[N, V, E]):
             found = self._find_pulled(node, meaning, all_behind, lambda region: far(shift, region))
             way, level = (way, level) if found is None else (found, shift)
         if isinstance(way, Refusal):
-            return way
+            return self._rivals.named(way)
         fold = self._folded(node, way, level)
+        self._rivals.note(node, way.region)
         self.carry_out(way, lambda: self._bypass(node, meaning, way.region))
         return fold
 
@@ -87,6 +90,14 @@ class Crossing(Generic[N, V, E]):
         way = self._find(node, meaning, Plan(), halves_of_scale(meaning.affine), lambda _: None)
         found = self._find_pulled(node, meaning, sign_behind, lambda _: None) if isinstance(way, Refusal) else None
         return way if found is None else found
+
+    def one_operator_for(self, node: N, meaning: AffineMap) -> OneOperator | None:
+        """What would do in the place of a BatchNorm that stays: an Add, or a Mul; None where both of it are needed."""
+        if isinstance(self.find_addition(node, meaning), Way):
+            return "Add"
+        far = partial(self._too_far, node, np.zeros(1))
+        scaled = self._find(node, meaning, Plan(), halves_of_shift(meaning.affine), far)
+        return "Mul" if isinstance(scaled, Way) else None
 
     def _find_pulled(
         self,

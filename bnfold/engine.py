@@ -102,7 +102,19 @@ class _Engine(Generic[N, V, E]):
         lowered = self._lowering.result(node, left) if self._lowering is not None else None
         if lowered is not None:
             return lowered
-        return self._computed(node) if isinstance(result, Kept) and node not in left else result
+        if isinstance(result, Fold):
+            return result
+        return self._advised(node, result) if node in left else self._computed(node)
+
+    def _advised(self, node: N, kept: Kept) -> Kept:
+        """Of a BatchNorm that is to stay one, what would do in its place."""
+        if self._crossing is None or self._lowering is not None or not node.is_batch_norm:
+            return kept
+        meaning = self._meaning(node)
+        if not isinstance(meaning, AffineMap) or self._port.why_it_stays(node) is not None:
+            return kept
+        with np.errstate(over="ignore", invalid="ignore"):
+            return replace(kept, would_do=self._crossing.one_operator_for(node, meaning))
 
     def _fold_all(self, results: dict[N, Fold | Kept]) -> None:
         """Fold what can be folded now, and note what became of every node."""

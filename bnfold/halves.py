@@ -48,6 +48,17 @@ def halves_of_scale(affine: Affine) -> Iterator[Halves]:
     yield Affine(1.0 / np.where(live, affine.scale, 1.0), none), Affine(np.where(live, 1.0, 0.0), constant)
 
 
+def halves_of_shift(affine: Affine) -> Iterator[Halves]:
+    """The one way to part the shift of y = s x + t between its two tensors, so that y' = s x'.
+
+    The zero of the map goes to x; what a channel of scale 0 makes is left to y.
+    """
+    live = affine.scale != 0
+    one = np.ones((1,) * affine.rank)
+    zero = np.where(live, -affine.shift / np.where(live, affine.scale, 1.0), 0.0)
+    yield Affine(one, zero), Affine(one, np.where(live, 0.0, affine.shift))
+
+
 def all_behind(affine: Affine) -> Halves:
     """The whole map on what it makes."""
     return identity(affine.rank), affine

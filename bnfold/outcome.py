@@ -13,6 +13,9 @@ Direction = Literal["upstream", "downstream", "both", "merged", "removed", "comp
 LowerTo: TypeAlias = Literal["conv", "affine", "add"]
 """What a BatchNorm that stays is rewritten into."""
 
+OneOperator: TypeAlias = Literal["Add", "Mul"]
+"""What would do in the place of a BatchNorm, where the other half of its map goes into the operators around."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -108,6 +111,8 @@ class Kept:
         node, op, is_batch_norm, number, surroundings: as of a `Fold`.
         refusals: the reasons, one at least.
         not_lowered: of a BatchNorm that was to be lowered: why no other operators stand for it; None else.
+        would_do: the one operator that would do in the place of a BatchNorm, the other half of its map being taken by
+            operators around; None where there is none, or nobody asked.
     """
 
     node: str
@@ -117,6 +122,7 @@ class Kept:
     number: int = -1
     surroundings: Surroundings | None = None
     not_lowered: Refusal | None = None
+    would_do: OneOperator | None = None
 
 
 @dataclass(frozen=True)

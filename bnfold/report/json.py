@@ -197,6 +197,7 @@ def _kept(kept: Kept) -> dict[str, Any]:
         **refusals[0],
         "refusals": refusals,
         "not_lowered": None if kept.not_lowered is None else _refusal(kept.not_lowered),
+        "would_do": kept.would_do,
         "number": kept.number,
         "surroundings": _surroundings(kept.surroundings),
     }

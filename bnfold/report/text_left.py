@@ -10,7 +10,15 @@ from bnfold.keywords import keyword
 from bnfold.outcome import Kept
 from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.text_layout import CODE, HEADING, QUIET, indented
-from bnfold.report.verdicts import WHERE, hint_beside, needs_a_person, obstacle_on_its_way, verdict_of, ways_of
+from bnfold.report.verdicts import (
+    WHERE,
+    hint_beside,
+    needs_a_person,
+    obstacle_on_its_way,
+    verdict_of,
+    ways_of,
+    what_would_do,
+)
 from bnfold.report.wording import counted, printable, whole
 
 _MOST_GROUPS = 5
@@ -68,6 +76,8 @@ def _group(nodes: Sequence[Kept], width: int, how: str, *, in_full: bool) -> Ren
         count = ""
     for hint in dict.fromkeys(filter(None, map(hint_beside, ways_of(nodes[0])))):
         table.add_row("", "note", printable(hint))
+    if any(node.would_do for node in nodes):
+        table.add_row("", "instead", what_would_do(nodes))
     more = f" and {whole(len(nodes) - 1)} more{how}" if len(nodes) > 1 else ""
     table.add_row("", _ONE_OF_MANY if more else "it is", Text.assemble(printable(nodes[0].node), (more, QUIET)))
     return table

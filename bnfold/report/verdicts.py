@@ -1,7 +1,11 @@
 """What can be done about a node that stays: one sentence, from the reasons of all ways that were tried."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from bnfold.explanations import EXPLANATIONS
 from bnfold.explanations.explanation import IMPOSSIBLE, in_words
+from bnfold.keywords import keyword
 from bnfold.outcome import Kept
 from bnfold.refusal import Reason, Refusal, Way
 from bnfold.report.labels import operator_of
@@ -35,6 +39,17 @@ def verdict_of(kept: Kept) -> str:
 def needs_a_person(kept: Kept) -> bool:
     """Whether somebody can do something about it."""
     return any(map(_remedy, ways_of(kept)))
+
+
+def what_would_do(nodes: Sequence[Kept]) -> str:
+    """What would do in the place of these BatchNorms, and for how many; some of them have something, or more."""
+    counts = Counter(node.would_do for node in nodes if node.would_do is not None)
+    asked = {"Add": f" ({keyword('lower', 'add')})"}
+    parts = [
+        f"one {op}{asked.get(op, '')}" + (f" for {counts[op]} of them" if counts[op] < len(nodes) else "")
+        for op in sorted(counts)
+    ]
+    return ", ".join(parts)
 
 
 def hint_beside(refusal: Refusal) -> str:

@@ -12,7 +12,7 @@ from bnfold.report.html.entries import Entry, Subject
 from bnfold.report.html.markup import code, disclosure, middle_elided, table, text
 from bnfold.report.html.rows import row, rows
 from bnfold.report.labels import all_called, called
-from bnfold.report.verdicts import verdict_of, ways_of
+from bnfold.report.verdicts import verdict_of, ways_of, what_would_do
 from bnfold.report.wording import whole
 
 _LONGEST_EVIDENCE = 120
@@ -59,6 +59,8 @@ def _row(subject: Subject, entry: Entry) -> str:
     ways = "".join(f"<li>{refusal_in_full(refusal, subject.prefix)}</li>" for refusal in kept.refusals)
     if kept.not_lowered is not None:
         ways += f"<li>not lowered: {refusal_in_full(kept.not_lowered, subject.prefix)}</li>"
+    if kept.would_do is not None:
+        ways += f"<li>instead: {text(what_would_do([kept]))}</li>"
     return row(entry, (because,), f'{drawn}<ul class="ways">{ways}</ul>', codes)
 
 
