@@ -1,6 +1,13 @@
 """BNF1xx: the algebra forbids the move."""
 
-from bnfold.explanations.explanation import NOT_WORTH_IT, NOTHING, WOULD_ROUND_WORSE, Explanation
+from bnfold.explanations.explanation import (
+    LOWER,
+    NOT_WORTH_IT,
+    NOTHING,
+    NOTHING_BUT_LOWER,
+    WOULD_ROUND_WORSE,
+    Explanation,
+)
 from bnfold.refusal import Reason
 
 EXPLANATIONS = {
@@ -10,7 +17,7 @@ EXPLANATIONS = {
         "nor a shift gets to the other side, and the operator has no weight that could take them.",
         before="Conv -> Softmax -> BatchNorm",
         after="it stays: softmax(s * x) is no multiple of softmax(x)",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.WRONG_AXIS: Explanation(
         "{op} mixes or lacks the axis of the scale",
@@ -18,7 +25,7 @@ EXPLANATIONS = {
         "weight has no entry for each of these places.",
         before="MatMul over the last axis -> BatchNorm over axis 1",
         after="it stays: the weight has one entry for each place of the last axis",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.SHIFT_CANNOT_PASS: Explanation(
         "a shift cannot pass {op}",
@@ -27,7 +34,8 @@ EXPLANATIONS = {
         before="Conv -> Relu -> BatchNorm -> the graph's output",
         after="it stays: what reads the BatchNorm's output has no weight, and the Relu is in front",
         advice="Nothing in the file. A BatchNorm behind an activation folds where an operator with weights reads it, "
-        "and nothing else does. For a tool that takes no BatchNorm, {lower} writes it as other operators.",
+        "and nothing else does. "
+        f"{LOWER}",
     ),
     Reason.NEEDS_NON_NEGATIVE_SCALE: Explanation(
         "a negative scale cannot pass {op}",
@@ -35,14 +43,14 @@ EXPLANATIONS = {
         "have a negative one. The evidence says how many.",
         before="Conv -> Relu -> BatchNorm with scale[17] = -0.41",
         after="it stays: with every scale >= 0 it would be Conv' -> Relu",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.OTHER_BRANCH: Explanation(
         "another branch of {op} cannot take the scale",
         "A scale in front of a sum belongs to every branch of it, and one of the branches cannot give or take it.",
         before="(Conv + x) -> BatchNorm, where x is an input of the graph",
         after="it stays: s * (conv + x) needs s * x",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.PARAMETER_GROWS: Explanation(
         "a constant of {op} would grow",
@@ -85,7 +93,7 @@ EXPLANATIONS = {
         "channels do, nothing gives back what it was.",
         before="x -> BatchNorm with scale[5] = 0, and x -> Add",
         after="it stays: the Add needs x[5], and 0 * x[5] has lost it",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.CYCLE: Explanation(
         "two ways ask {op} for different maps",
@@ -93,7 +101,7 @@ EXPLANATIONS = {
         "connection.",
         before="x -> BatchNorm -> Conv -> Add(x)",
         after="it stays: the skip asks for x as it is, the Conv for x with the map",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.CONDITIONING: Explanation(
         "others would see numbers that round worse",

@@ -52,4 +52,6 @@ def in_words(text: str, operator: str = "") -> str:
     )
 
 
-NOTHING = "Nothing: the graph asks for it. What stays computes what it always did."
+NOTHING = "Nothing in the file: the network is made like that, and computes what it always did."
+LOWER = "For a tool that takes no BatchNorm, {lower} writes it as other operators."
+NOTHING_BUT_LOWER = f"{NOTHING} {LOWER}"

@@ -1,6 +1,6 @@
 """BNF2xx: the graph around forbids it."""
 
-from bnfold.explanations.explanation import NOTHING, Explanation
+from bnfold.explanations.explanation import LOWER, NOTHING_BUT_LOWER, Explanation
 from bnfold.refusal import Reason
 
 EXPLANATIONS = {
@@ -12,7 +12,8 @@ EXPLANATIONS = {
         before="Conv -> BatchNorm -> Relu,  and Conv -> Sigmoid",
         after="it stays: Conv' would give the Sigmoid other numbers",
         advice="Nothing in the file. Pre-activation networks (ResNet v2, DenseNet) normalise tensors that many read: "
-        "this is how they are made. For a tool that takes no BatchNorm, {lower} writes it as other operators.",
+        "this is how they are made. "
+        f"{LOWER}",
     ),
     Reason.GRAPH_OUTPUT: Explanation(
         "what {op} makes is an output of the model",
@@ -29,7 +30,7 @@ EXPLANATIONS = {
         "thing, and it may run many times or never.",
         before="Conv -> BatchNorm,  and Conv -> the body of a Loop",
         after="it stays: the body reads the Conv as it is",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.NO_READER: Explanation(
         "nothing behind could take it",
@@ -37,7 +38,7 @@ EXPLANATIONS = {
         "take the map.",
         before="Relu -> BatchNorm -> y (an output)",
         after="it stays: it is the last operator",
-        advice=NOTHING,
+        advice=NOTHING_BUT_LOWER,
     ),
     Reason.MUTATED: Explanation(
         "an operator in place changes its memory",
