@@ -199,3 +199,21 @@ def test_a_body_of_a_loop():
     result = folded(network.model({"x": X}, {"y": X}))
     (loop,) = result.model.graph.node
     assert [node.op_type for node in loop.attribute[0].g.node] == ["Conv", "Identity"]
+
+
+def test_tensors_of_branches_that_lie_beside_the_model(tmp_path):
+    network = Network()
+    true(network)
+    choice_of_weights(network)
+    network.node("Conv", ["x", "kernel"], "c")
+    network.batch_norm("c", "y", 4)
+    model = network.model({"x": X}, IMAGE)
+    beside = onnx.ModelProto()
+    beside.CopyFrom(model)
+    source, target = tmp_path / "model.onnx", tmp_path / "folded.onnx"
+    onnx.save(beside, source, save_as_external_data=True, location="model.data", size_threshold=64)
+    report = bnfold.fold_file(source, target, bnfold.FoldOptions())
+    assert report.verification.passed
+    folded_model = onnx.load(target)
+    assert [node.op_type for node in folded_model.graph.node] == ["Conv"]
+    assert_equal_outputs(model, folded_model)

@@ -91,15 +91,21 @@ class Structure:
         Raises:
             RefusedError: its external data is missing or too short.
         """
-        from onnx import numpy_helper
-
         if name in self.model.weights:
             return self.model.weights[name]
         if name not in self._arrays:
-            tensor = self._stored[name]
-            external = is_external(tensor)
-            self._arrays[name] = self.model.external(tensor) if external else numpy_helper.to_array(tensor)
+            self._arrays[name] = self.array_of(self._stored[name])
         return self._arrays[name]
+
+    def array_of(self, tensor: "TensorProto") -> Array:
+        """The values of a tensor, wherever in the model it stands.
+
+        Raises:
+            RefusedError: as `array`.
+        """
+        from onnx import numpy_helper
+
+        return self.model.external(tensor) if is_external(tensor) else numpy_helper.to_array(tensor)
 
     def label(self, index: int) -> str:
         """How messages call a node: its name, or its first output where it has none."""

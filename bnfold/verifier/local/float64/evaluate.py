@@ -76,14 +76,12 @@ class Float64Subgraph:
 
     def _inner(self, node: "NodeProto") -> Iterator[tuple[str, Array]]:
         """Tensors in a node, in its bodies, and in the function that it calls."""
-        from onnx import numpy_helper
-
         if holds_a_value(node):
             tensors = [entry.t for entry in node.attribute if entry.name == "value"]
-            yield from ((node.output[0], numpy_helper.to_array(tensor)) for tensor in tensors)
+            yield from ((node.output[0], self.graph.array_of(tensor)) for tensor in tensors)
         function = self.graph.function(node)
         for graph in bodies(node):
-            yield from ((tensor.name, numpy_helper.to_array(tensor)) for tensor in graph.initializer)
+            yield from ((tensor.name, self.graph.array_of(tensor)) for tensor in graph.initializer)
         for nodes in (*(graph.node for graph in bodies(node)), *([function.node] if function else [])):
             for inner in nodes:
                 yield from self._inner(inner)
