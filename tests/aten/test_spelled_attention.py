@@ -17,9 +17,10 @@ X = (2, TOKENS, WIDTH)
 class Attention(nn.Module):
     """Queries, keys and values are projections, of which some have no bias."""
 
-    def __init__(self, mask="", scale="div", softmax=-1, dropout=0.0, heads=2, biases="q", batched=False):
+    def __init__(self, mask="", scale="div", softmax=-1, dropout=0.0, heads=2, biases="q", batched=False, through=None):
         super().__init__()
         self.mask, self.scale, self.axis, self.heads, self.batched = mask, scale, softmax, heads, batched
+        self.through = through
         self.projections = nn.ModuleDict({name: nn.Linear(WIDTH, WIDTH, bias=name in biases) for name in "qkv"})
         self.dropout, self.out = nn.Dropout(dropout), nn.Linear(WIDTH, WIDTH)
         self.register_buffer("hidden", torch.ones(TOKENS, TOKENS).triu(1).bool())
@@ -44,7 +45,7 @@ class Attention(nn.Module):
         if self.scale:
             scores = scores / 1.5 if self.scale == "div" else scores * 0.7
         weights = self.dropout(self.masked(scores).softmax(self.axis))
-        y = weights @ v
+        y = (weights if self.through is None else weights.to(self.through).to(v.dtype)) @ v
         return y if self.batched else y.transpose(1, 2).flatten(-2)
 
     def forward(self, x):
@@ -117,6 +118,11 @@ def test_decomposed_programs_fold_as_well(mask):
 @pytest.mark.parametrize("how", [{"mask": "fill, finite"}, {"softmax": -2}], ids=str)
 def test_a_softmax_that_sees_something_else_forgets_nothing(how):
     assert additions(folded(InFront(**how))) >= 1
+
+
+def test_weights_sum_to_1_in_another_type_unless_that_is_of_integers():
+    assert counts(folded(Behind(through=torch.float64))) == (1, 0)
+    assert reasons(folded(Behind(through=torch.int32))) == [Reason.SHIFT_CANNOT_PASS]
 
 
 def test_a_softmax_over_the_queries_has_no_rows_that_sum_to_1():

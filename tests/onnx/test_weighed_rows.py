@@ -36,7 +36,15 @@ def test_rows_sum_to_one_in_another_type_and_under_another_shape(between):
     assert left(network.model({"x": X}, ["y"]))[-1] == "MatMul"
 
 
-@pytest.mark.parametrize("between", [[("Reshape", ["apart"], {}), ("Reshape", ["back"], {})], [("Relu", [], {})]])
+INT32 = 6
+OTHERS = {
+    "another shape": [("Reshape", ["apart"], {}), ("Reshape", ["back"], {})],
+    "relu": [("Relu", [], {})],
+    "integers": [("Cast", [], {"to": INT32}), ("Cast", [], {"to": FLOAT})],
+}
+
+
+@pytest.mark.parametrize("between", OTHERS.values(), ids=OTHERS.keys())
 def test_rows_of_which_another_shape_makes_others_need_not_sum_to_one(between):
     network = Network()
     network.constant("apart", [2, TOKENS * TOKENS], "int64")

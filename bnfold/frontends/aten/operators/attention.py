@@ -16,7 +16,8 @@ from bnfold.semantics import Attention, Masking, MatrixProduct, Operand, Softmax
 FAMILY = AtenFamily()
 
 _SOFTMAX = ("aten::softmax", "aten::_softmax")
-_PASSED_ON = ("aten::alias", "aten::clone", "aten::contiguous", "aten::detach", "aten::dropout", "aten::to")
+_PASSED_ON = ("aten::alias", "aten::clone", "aten::contiguous", "aten::detach", "aten::dropout")
+_CONVERTS = ("aten::_to_copy", "aten::to")
 _REGROUPED = ("aten::_unsafe_view", "aten::expand", "aten::reshape", "aten::view")
 _BEFORE_SOFTMAX = ("aten::add", "aten::masked_fill", "aten::where")
 _LONGEST_CHAIN = 8
@@ -46,7 +47,7 @@ def decode_softmax(call: AtenCall) -> Softmax:
     return Softmax(call.node.operator.functional, (call.axis("dim", len(call.shape("self"))),), call.source("self"))
 
 
-@FAMILY.operator("masked_fill", keeps=Keeps.ALL)
+@FAMILY.operator("masked_fill", keeps=Keeps.TYPE)
 def decode_masked_fill(call: AtenCall) -> Masking:
     """Minus infinity in the place of some numbers. Source: torch.Tensor.masked_fill."""
     shape, result = call.shape("self"), call.output_shape()
@@ -117,6 +118,9 @@ def _keeps_rows(node: AtenNode) -> bool:
     """Whether a node makes the rows of the last axis that it reads, in their order or several times."""
     if node.operator.functional in _PASSED_ON:
         return not node.arguments.get("train")
+    if node.operator.functional in _CONVERTS:
+        made = node.outputs[0]
+        return made is not None and made.dtype is not None and is_float(made.dtype)
     shapes = [value.shape if value is not None else None for value in (node.inputs[0], node.outputs[0])]
     lengths = [shape[-1] if shape else None for shape in shapes]
     return node.operator.functional in _REGROUPED and isinstance(lengths[0], int) and lengths[0] == lengths[1]

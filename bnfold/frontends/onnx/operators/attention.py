@@ -1,5 +1,7 @@
 """Softmax, and matrix products of two activations: what attention is spelled out in."""
 
+from onnx import TensorProto
+
 from bnfold.frontends.common.dimensions import shared_axes
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
@@ -16,6 +18,7 @@ _KEEPS_SHAPE = Traits(tell_output_shape=like_first_input, tell_input_shape=like_
 _FIRST_OVER_ONE_AXIS = 13
 # Of Dropout.
 _FIRST_WITHOUT_MODE = 7
+_FLOATS = (TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT16)
 # Between a softmax and what it weighs.
 _LONGEST_CHAIN = 8
 _QUERY, _KEY, _VALUE, _MASK, _LENGTHS = 0, 1, 2, 3, 6
@@ -110,8 +113,14 @@ def _keeps_rows(node: OnnxNode, before: Shape | None, after: Shape) -> bool:
     if node.proto.op_type == "Reshape":
         lengths = [shape[-1] if shape else None for shape in (before, after)]
         return isinstance(lengths[0], int) and lengths[0] == lengths[1]
-    in_inference = node.opset >= _FIRST_WITHOUT_MODE and not node.has_input(2)
-    return node.proto.op_type in ("Cast", "Identity") or (node.proto.op_type == "Dropout" and in_inference)
+    match node.proto.op_type:
+        case "Identity":
+            return True
+        case "Cast":
+            return attribute(node, "to", 0) in _FLOATS
+        case "Dropout":
+            return node.opset >= _FIRST_WITHOUT_MODE and not node.has_input(2)
+    return False
 
 
 def _lengths(value: OnnxValue) -> tuple[int | None, ...]:
