@@ -171,3 +171,23 @@ def test_more_axes_than_numpy_broadcasts(tmp_path):
     report = bnfold.fold_file(write(model, tmp_path / "m.onnx"), tmp_path / "o.onnx", bnfold.FoldOptions(verify=None))
     assert [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node][-3:] == ["Reshape", "Mul", "Mul"]
     assert not report.batch_norms.kept
+
+
+def test_a_size_that_is_read_from_a_number_which_a_rounding_moves(tmp_path):
+    """Found by fuzzing: an internal error. In the check, a batch of one place times 0.9999999 had none."""
+    stored = {name: np.full(1, 1.5, np.float32) for name in ("gamma", "beta", "mean", "var")}
+    stored["scales"] = np.ones(4, np.float32)
+    body = [
+        helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mean", "var"], ["a"]),
+        helper.make_node("Resize", ["a", "", "scales"], ["b"]),
+        helper.make_node("BatchNormalization", ["b", "gamma", "beta", "mean", "var"], ["y"]),
+    ]
+    function = helper.make_function("own", "F", ["x", *stored], ["y"], body, OPSETS[:1])
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, 6, 6]) for name in ("x", "y")]
+    tensors = [numpy_helper.from_array(values, name) for name, values in stored.items()]
+    call_of_it = helper.make_node("F", ["x", *stored], ["y"], domain="own")
+    graph = helper.make_graph([call_of_it], "graph", ports[:1], ports[1:], tensors)
+    model = helper.make_model(graph, functions=[function], opset_imports=OPSETS, ir_version=8)
+    report = bnfold.fold_file(write(model, tmp_path / "m.onnx"), tmp_path / "out.onnx", bnfold.FoldOptions())
+    assert report.batch_norms.folded == 1
+    assert report.verification.passed

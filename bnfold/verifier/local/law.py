@@ -121,7 +121,7 @@ class Comparator:
             return Finding(0.0)
         channels = expected.shape[1] if expected.ndim > 1 else 1
         rows = Rows.of(in_rows(expected, groups), in_rows(got, groups), channels, self.least)
-        return _Made(self, given, (own, theirs), groups, rows)
+        return _Made(self, given, (own, theirs), groups, expected.shape, rows)
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ class _Made:
         given: the values.
         stored: what either has stored, in float64.
         groups: of the rows.
+        shape: of what was made.
         rows: what was made.
     """
 
@@ -140,6 +141,7 @@ class _Made:
     given: Sequence[Any]
     stored: tuple[Sequence[Any], Sequence[Any]]
     groups: int
+    shape: tuple[int, ...]
     rows: Rows
 
     def move(self, draw: int) -> Array:
@@ -156,25 +158,24 @@ class _Made:
             move(own, which, 1.0 if is_narrow(own) else self.of.units) if changed and is_number(own) else held
             for which, (held, own, changed) in enumerate(pairs)
         ]
-        return _apart(self.of.new(self.given, others), self.rows.b, self.groups)
+        return self._apart(self.of.new(self.given, others), self.rows.b)
 
     def floor(self) -> Array:
         """What float64 itself may do to any place, (rows,)."""
         sides = (self.of.original, self.rows.a), (self.of.new, self.rows.b)
         apart = [
-            _apart(run(nudged(self.given, draw, WIDE), nudged(stored, draw, WIDE)), rows, self.groups)
+            self._apart(run(nudged(self.given, draw, WIDE), nudged(stored, draw, WIDE)), rows)
             for (run, rows), stored in zip(sides, self.stored, strict=True)
             for draw in range(2)
         ]
         return np.asarray(self.rows.floor + _NOISE_FACTOR * np.abs(apart).max((0, 2)))
 
-
-def _apart(other: object, rows: Array, groups: int) -> Array:
-    """How far something else that a subgraph made is from what it made first."""
-    found = in_rows(other, groups) if isinstance(other, np.ndarray) else None
-    if found is None or found.shape != rows.shape:
-        return np.full(rows.shape, np.inf)
-    return np.asarray(np.nan_to_num(found - rows, nan=0.0, posinf=0.0, neginf=0.0))
+    def _apart(self, other: object, rows: Array) -> Array:
+        """How far something else that a subgraph made is from what it made first: from another size, any way."""
+        if not isinstance(other, np.ndarray) or other.shape != self.shape:
+            return np.full(rows.shape, np.inf)
+        found = in_rows(other, self.groups)
+        return np.asarray(np.nan_to_num(found - rows, nan=0.0, posinf=0.0, neginf=0.0))
 
 
 def _doubted(made: _Made) -> Finding:
