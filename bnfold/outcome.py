@@ -1,9 +1,10 @@
 """What the engine did and did not do, node by node."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Literal, TypeAlias
 
 from bnfold.int8 import WeightRange
+from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 from bnfold.scales import ScaleSummary
 

@@ -1,6 +1,8 @@
 """Which places of its input a convolution reads for each place of its output."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from bnfold.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a result depends on besides the model, for reports: versions, options, opsets, and files by their content."""
 
-import hashlib
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +43,8 @@ def environment(
 
 
 def _digest(path: Path) -> Digest:
+    import hashlib  # takes OpenSSL along
+
     found = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

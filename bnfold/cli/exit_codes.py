@@ -52,7 +52,8 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 def code_of(error: Exception) -> ExitCode:
     """The code of a model whose fold ended in this error.
 
-    Of the errors that come from the system as they are, those of a disk without room are about the output.
+    Of the errors that come from the system as they are, those of a disk without room and of a name that is too long are
+    about the output.
     """
     match error:
         case ModelFormatError():
@@ -61,7 +62,7 @@ def code_of(error: Exception) -> ExitCode:
             return ExitCode.UNCHECKED
         case VerificationError():
             return ExitCode.VERIFICATION_FAILED
-        case UsageError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EROFS):
+        case UsageError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG | errno.EROFS | errno.ENAMETOOLONG):
             return ExitCode.USAGE
         case BnfoldError() | OSError():
             return ExitCode.UNREADABLE

@@ -2,12 +2,12 @@
 
 import ctypes
 import faulthandler
+import mmap
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -16,6 +16,7 @@ from bnfold.guard.limits import READING, Limits, limit_memory, limit_process, pr
 from bnfold.guard.messages import Sender
 from bnfold.guard.warm import is_unused
 from bnfold.pulse import heard_by
+from bnfold.records import dataclass
 
 T = TypeVar("T")
 Step = Callable[[str], None]
@@ -45,7 +46,7 @@ class Room:
 def work_and_exit(work: Work[object], pipe: int, room: Room) -> NoReturn:
     """Do the work in this process, which was forked for it, tell `pipe` how it ended, and end the process."""
     sender = Sender(pipe)
-    reserve = bytearray(_RESERVE)
+    reserve = mmap.mmap(-1, _RESERVE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # counted, and never touched
     try:
         _detach()
         _give_up(room.folder)
@@ -53,7 +54,7 @@ def work_and_exit(work: Work[object], pipe: int, room: Room) -> NoReturn:
             sender.result(work(_Steps(sender, room)))
     except Exception as error:
         # What failed for lack of memory must still be told.
-        del reserve
+        reserve.close()
         limit_memory(None)
         sender.error(error)
     finally:

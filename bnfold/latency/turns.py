@@ -3,9 +3,10 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bnfold.pulse import beat
+from bnfold.records import dataclass
 from bnfold.timings import Latency, Spread
 
 LEAST_RUNS = 10

@@ -1,8 +1,6 @@
 """What one run did to one model, for people: as text, as JSON and as a page."""
 
-from dataclasses import dataclass
-from html import escape
-
+from bnfold.records import dataclass
 from bnfold.report.model import ReportData
 
 
@@ -38,6 +36,8 @@ class Report(ReportData):
 
     def _repr_html_(self) -> str:
         """For notebooks: the page in a frame of its own, because its styles and names are not those of the notebook."""
+        from html import escape
+
         return (
             '<iframe style="width: 100%; height: 40rem; border: 0" sandbox="allow-scripts allow-popups" '
             f'title="bnfold: {escape(self.summary)}" srcdoc="{escape(self.to_html())}"></iframe>'

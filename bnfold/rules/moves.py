@@ -1,9 +1,10 @@
 """What a rule answers when it does not refuse."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bnfold.affine import Affine
+from bnfold.records import dataclass
 from bnfold.semantics import Meaning
 
 

@@ -1,7 +1,6 @@
 """Attention, in parts and in one node."""
 
-from dataclasses import dataclass
-
+from bnfold.records import dataclass
 from bnfold.semantics.joins import Operand
 
 

@@ -1,7 +1,6 @@
 """Products with weights of integers, whose scales and bias are floats."""
 
-from dataclasses import dataclass
-
+from bnfold.records import dataclass
 from bnfold.semantics.one_sided import Normalisation
 
 

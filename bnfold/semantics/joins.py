@@ -1,9 +1,10 @@
 """Sums and products of tensors that are all computed at run time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bnfold.affine import Array
+from bnfold.records import dataclass
 
 
 @dataclass(frozen=True)

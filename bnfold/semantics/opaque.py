@@ -1,7 +1,6 @@
 """A node that is not understood."""
 
-from dataclasses import dataclass
-
+from bnfold.records import dataclass
 from bnfold.refusal import Reason
 
 

@@ -45,6 +45,7 @@ def test_the_worst_code_wins_in_any_order(codes, call):
         (UnsupportedModelError("is a zip"), 3),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "m.onnx"), 3),
         (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), 2),
         (InternalError("lost a node"), 70),
         (KeyError("x"), 70),
     ],

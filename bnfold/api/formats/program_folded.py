@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -12,6 +11,7 @@ from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.errors import InternalError
 from bnfold.outcome import Change, Outcome
+from bnfold.records import dataclass
 
 P = TypeVar("P")
 
