@@ -4,13 +4,18 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import onnx
 
-import bnfold
 from benchmarks.checkers import OTHERS, Checker, by_bnfold
+from bnfold.api.formats.onnx import OnnxFormat
+from bnfold.api.formats.onnx_models import OnnxFolded
+from bnfold.api.options import FoldOptions
+from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import BnfoldError
+from bnfold.verifier import VerifyOptions, check
 from tests.faults.catalogue import KINDS, Fault, Spread
 from tests.faults.sites import Subject
 
@@ -92,17 +97,18 @@ def try_model(source: Source, task: Task) -> Trial:
     trial = Trial(source.name)
     try:
         original = source.make()
-        folded = bnfold.fold(original, verify=None, merge_branches=False)
-        trial.on_correct[OWN] = by_bnfold(original, folded.model)
+        folded = OnnxFormat().hold(original, FoldOptions(merge_branches=False)).fold((), Stopwatch())
+        own = partial(by_bnfold, claims=folded.claims)
+        trial.on_correct[OWN] = own(original, folded.model)
     except BnfoldError as error:
         trial.left_out = str(error)
         return trial
-    outcome = folded.report.outcome
-    counts = folded.report.batch_norms
-    trial.batch_norms = (counts.folded, counts.kept)
-    checkers: dict[str, Checker] = {OWN: by_bnfold, **(OTHERS if task.others else {})}
-    trial.on_correct |= {name: check(original, folded.model) for name, check in checkers.items() if name != OWN}
-    _verify_correct(trial, original, folded.model, task.correct_seeds)
+    outcome = folded.outcome
+    ways = outcome.folds, outcome.kept
+    trial.batch_norms = tuple(sum(entry.is_batch_norm for entry in entries) for entries in ways)
+    checkers: dict[str, Checker] = {OWN: own, **(OTHERS if task.others else {})}
+    trial.on_correct |= {name: ask(original, folded.model) for name, ask in checkers.items() if name != OWN}
+    _verify_correct(trial, original, folded, task.correct_seeds)
     # The same faults whatever other models are tried beside this one.
     random = np.random.default_rng([task.seed, zlib.crc32(source.name.encode())])
     kinds = [str(kind) for kind in random.permutation(list(KINDS))]
@@ -114,20 +120,20 @@ def try_model(source: Source, task: Task) -> Trial:
     return trial
 
 
-def _verify_correct(trial: Trial, original: onnx.ModelProto, folded: onnx.ModelProto, seeds: int) -> None:
+def _verify_correct(trial: Trial, original: onnx.ModelProto, folded: OnnxFolded, seeds: int) -> None:
     trial.correct_seeds = seeds
-    a, b = original.SerializeToString(), folded.SerializeToString()
+    a, b = original.SerializeToString(), folded.model.SerializeToString()
     for seed in range(seeds):
-        result = bnfold.verify(a, b, seed=seed)
+        result = check(a, b, VerifyOptions(seed=seed), claims=folded.claims)
         if not result.passed:
             trial.called_wrong[seed] = result.problem
 
 
 def _judge(trial: Trial, original: onnx.ModelProto, fault: Fault, checkers: dict[str, Checker]) -> Judged:
     verdicts = {}
-    for name, check in checkers.items():
+    for name, ask in checkers.items():
         started = time.perf_counter()
-        verdicts[name] = check(original, fault.model)
+        verdicts[name] = ask(original, fault.model)
         if name == OWN:
             spent = time.perf_counter() - started
             trial.seconds_per_check += (spent - trial.seconds_per_check) / (len(trial.faults) + 1)

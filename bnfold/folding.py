@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Generic
 
 from bnfold import rules
+from bnfold.claims import Held
 from bnfold.directions import Directions
 from bnfold.errors import InternalError
 from bnfold.growth import effects, why_grown
@@ -141,7 +142,7 @@ class Folder(Generic[N, V, E]):
 
     def _commit(self, node: N, meaning: AffineMap, move: _Move[N, V, E]) -> None:
         changed = dict(move.plan.changed)
-        before = self._port.inputs(node)[meaning.source]
+        before, gone = self._port.inputs(node)[meaning.source], result_of(self._port, node).name
         self._planner.meaning.forget_around((node, *move.plan.meanings), changed)
         for edit in move.edits:
             self._port.apply(edit)
@@ -151,8 +152,8 @@ class Folder(Generic[N, V, E]):
             self._port.bypass_upstream(node, meaning.source)
         else:
             self._port.bypass_downstream(node, meaning.source)
-        for value in changed:
-            self._port.rename(value)
+        for value, affine in changed.items():
+            self._port.rename(value, None if affine is None else Held(affine, gone))
 
 
 def _going(refusal: Refusal, direction: Direction) -> Refusal:

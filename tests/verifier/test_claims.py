@@ -246,3 +246,36 @@ def test_every_number_of_a_stream_counts(seed):
         values.reshape(-1)[seed % values.size] += 1e-4 * np.abs(values).max()
         wrong.graph.initializer[place].CopyFrom(numpy_helper.from_array(values, tensor.name))
         assert checked(original, wrong, *claims).status == "failed", tensor.name
+
+
+def branches(seed: int = 0) -> onnx.ModelProto:
+    """Branches of a stream as levit has them: a BatchNorm of rows, whose shift goes on through all that follows."""
+    net, tensor = Network(seed=seed), "x"
+    for place in range(3):
+        net.node("MatMul", [tensor, net.weight(f"w{place}", 24, 24)], f"m{place}")
+        net.node("Flatten", [f"m{place}"], f"f{place}", axis=2)
+        net.batch_norm(f"f{place}", f"n{place}", 24)
+        net.initializers["shape"] = np.asarray([1, 5, 24], np.int64)
+        net.node("Reshape", [f"n{place}", "shape"], f"r{place}")
+        tensor = net.node("Add", [tensor, f"r{place}"], f"s{place}")
+    net.node("MatMul", [tensor, net.weight("end", 24, 4)], "p")
+    net.node("Add", ["p", net.weight("b", 4)], "y")
+    return net.model({"x": [1, 5, 24]}, ["y"])
+
+
+def test_what_a_shift_passes_on_its_way_is_claimed_too():
+    original = branches()
+    verdict = bnfold.fold(original).report.verification
+    assert verdict.passed
+    assert {tensor.name for tensor in verdict.tensors} >= {"s0", "s1", "s2"}
+
+
+def test_a_sequence_of_tensors_holds_what_no_map_says():
+    net = Network(seed=0)
+    net.batch_norm("x", "n", 3)
+    net.node("SequenceConstruct", ["n", "x"], "s")
+    net.initializers["first"] = np.asarray(0, np.int64)
+    net.node("SequenceAt", ["s", "first"], "t")
+    net.node("Conv", ["t", net.weight("w", 2, 3, 1, 1)], "y")
+    result = bnfold.fold(net.model({"x": [1, 3, 4, 4]}, ["y"]))
+    assert (result.report.batch_norms.folded, result.report.verification.passed) == (1, True)

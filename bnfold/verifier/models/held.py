@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _PRECISE = (np.float32, np.float64)
+_OF_SEQUENCES = ("SequenceConstruct", "SequenceErase", "SequenceInsert", "SplitToSequence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,8 @@ class Map:
         return np.where(self.is_free, values, turned)
 
     def varies_along(self, axis: int) -> bool:
-        """Whether it is not the same map everywhere along an axis."""
-        return bool(max(self.scale.shape[axis], self.shift.shape[axis]) > 1)
+        """Whether it is not the same map everywhere along an axis, if the tensor has that many."""
+        return max((*self.scale.shape[axis : axis + 1], *self.shift.shape[axis : axis + 1]), default=1) > 1
 
     @cached_property
     def is_free(self) -> Array:
@@ -105,10 +106,17 @@ def with_names_of_original(
 
 
 def _held(claim: Claim, precision: "np.dtype[Any]") -> HeldValues:
-    stored = Map(claim.scale.astype(precision), claim.shift.astype(precision))
+    stored = Map(_rounded(claim.scale, precision), _rounded(claim.shift, precision))
     return HeldValues(Map(claim.scale, claim.shift), stored, claim.folds)
 
 
+def _rounded(values: Array, precision: "np.dtype[Any]") -> Array:
+    """Values in the precision of the model; the same ones where all of them are such numbers, as 1 is."""
+    rounded = values.astype(precision)
+    return values if np.array_equal(rounded, values) else rounded
+
+
 def _made(graph: "GraphProto") -> set[str]:
-    """What the nodes of a graph make, but for its outputs."""
-    return {name for node in graph.node for name in node.output} - {entry.name for entry in graph.output}
+    """The tensors that the nodes of a graph make, but for its outputs: a sequence of tensors has no single map."""
+    nodes = (node for node in graph.node if node.op_type not in _OF_SEQUENCES)
+    return {name for node in nodes for name in node.output} - {entry.name for entry in graph.output}
