@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnfold.verification import Verification
 from bnfold.verifier.models.changed import ChangedTensor
-from bnfold.verifier.models.dtypes import BOOL
-from bnfold.verifier.models.graph import Structure, is_standard
+from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.complaints import Lacking
 from bnfold.verifier.run.wanted_sizes import sizes_of_weight
@@ -127,14 +126,7 @@ def _handing_on(node: "NodeProto", graph: Structure) -> "list[NodeProto] | None"
     source = next((name for name in node.input if name and name not in graph.constants), None)
     if source is None:
         return None
-    mask = is_standard(node) and node.op_type == "Dropout"
-    return [
-        helper.make_node("Cast", [source], [name], to=BOOL)
-        if mask and place == 1
-        else helper.make_node("Identity", [source], [name])
-        for place, name in enumerate(node.output)
-        if name
-    ]
+    return [helper.make_node("Identity", [source], [name]) for name in node.output if name]
 
 
 def _read(graph: Structure) -> set[str]:

@@ -198,7 +198,8 @@ def test_a_bias_may_be_of_the_input_or_of_the_state_where_both_are_added(apart):
         net.node("GRU", ["t", *names], ["y"], hidden_size=2, linear_before_reset=apart)
         return net.model({"x": [2, 5, 4]}, ["y"])
 
-    assert bnfold.verify(network(1), network(2)).passed != bool(apart)
+    for other in (2, 1.00002):  # what is off by so little is not seen in what the operator makes
+        assert bnfold.verify(network(1), network(other)).passed != bool(apart)
     assert not bnfold.verify(network(1), network(1, total=3.001)).passed
     assert not bnfold.verify(network(1), network(1.001, total=3.001)).passed
 

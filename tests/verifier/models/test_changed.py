@@ -154,3 +154,15 @@ def test_no_part_begins_with_the_weights_of_a_sum():
     (site,) = find_changed_tensors(*structures(original, folded))
     assert (site.name, site.boundary) == ("y", ("scores", "x"))
     assert check(original.SerializeToString(), folded.SerializeToString(), VerifyOptions()).passed
+
+
+def test_a_constant_that_both_models_compute_alike_is_the_same():
+    def quantized(scale: float) -> onnx.ModelProto:
+        net = Network()
+        net.initializers["w"] = net.random.integers(-9, 9, (4, 3, 1, 1)).astype(np.int8)
+        net.node("DequantizeLinear", ["w", net.constant("s", 0.5)], "d")
+        net.node("Conv", ["x", "d"], "c")
+        net.node("Mul", ["c", net.constant("k", scale)], "y")
+        return net.model({"x": [1, 3, 4, 4]}, ["y"])
+
+    assert [tensor.name for tensor in find_changed_tensors(*structures(quantized(1), quantized(2)))] == ["y"]
