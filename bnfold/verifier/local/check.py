@@ -13,11 +13,12 @@ from bnfold.verifier.local.float64.operator import NotComputedError
 from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.local.inside import Inside, Look, Place, inside_bodies, inside_functions
 from bnfold.verifier.local.pair import SubgraphPair
-from bnfold.verifier.local.probes import Probe, Probes
+from bnfold.verifier.local.probes import Impulses, Probe, Probes
 from bnfold.verifier.local.recurrent import inside_recurrent
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.session import Session
 
 _LOOKS: tuple[Look, ...] = (inside_bodies, inside_functions, inside_recurrent)
@@ -89,8 +90,11 @@ def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
                 return
             yield finding
         if pair.shows_single_numbers:
-            for probe in probes.impulses(begin, crop):
-                yield from pair.compare_singles(probe)
+            integers = [name for name, values in begin.items() if values.dtype.kind in "iu"]
+            lengths = index_bounds(original, integers) if integers else {}
+            wanted = Impulses(pair.has_narrow_numbers, pair.joins_places and crop.any_samples, pair.sides, lengths)
+            for probe in probes.impulses(begin, crop, wanted):
+                yield pair.compare_singles(probe)
 
 
 def _as_new_has(probe: Probe, new: Structure) -> Probe:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, is_standard
 
@@ -21,6 +23,7 @@ ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "
 ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
 _PRODUCTS = frozenset(("Gemm", "MatMul"))
 _OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
+_OF_AXES = frozenset(("ReduceMean", "ReduceSum", "Squeeze", "Unsqueeze"))
 _OUTPUTS = 9
 _BEFORE_THE_PLACES = 2
 _MATRIX = 2
@@ -33,17 +36,27 @@ class Window:
     Attributes:
         length: how many places one output sees, from the first to the last.
         stride: how far the windows of neighbouring outputs are from each other.
-        padding: how many places outside of the image the first and the last output see, together.
+        padding: how many places outside of the image the first and the last output see.
     """
 
     length: int
     stride: int
-    padding: int = 0
+    padding: tuple[int, int] = (0, 0)
 
     def side(self, outputs: int) -> int:
         """How many places make so many outputs, one of which at least sees no padding."""
-        whole = self.length + (self.stride - 1 if self.padding else 0)
-        return max(whole, self.length + self.stride * (outputs - 1) - self.padding)
+        whole = self.length + (self.stride - 1 if any(self.padding) else 0)
+        return max(whole, self.length + self.stride * (outputs - 1) - sum(self.padding))
+
+    @property
+    def first(self) -> int:
+        """The first place that as many outputs see as any."""
+        return max(0, self.length - 1 - min(self.padding)) if self.length > self.stride else 0
+
+    @property
+    def least_side(self) -> int:
+        """How many places it takes so that every number of the kernel meets one that as many outputs see as any."""
+        return 2 * self.first + min(self.length, self.stride)
 
 
 @dataclass(frozen=True)
@@ -53,12 +66,15 @@ class Crop:
     Attributes:
         any_samples: whether any number of samples will do.
         side: how many places of each axis are enough; None where all are needed.
-        window: the largest receptive field on any axis, and the largest stride, where `side` is not None.
+        window: the largest receptive field on any axis, the largest stride, and the least padding, where `side` is
+            not None.
+        groups: so many groups of channels, one behind the other, have outputs of their own, where `side` is not None.
     """
 
     any_samples: bool = False
     side: int | None = None
     window: Window = Window(1, 1)
+    groups: int = 1
 
 
 def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes: Mapping[str, Sequence[int]]) -> Crop:
@@ -82,9 +98,10 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
         for graph, part in ((original, changed.original), (new, changed.new))
     ]
     both = list(zip((original, new), parts, strict=True))
-    least_rank = _MATRIX if any(node.op_type == "Flatten" for part in parts for node in part) else len(shape)
+    changes_rank = any(node.op_type in ("Flatten", "Reshape", *_OF_AXES) for part in parts for node in part)
+    least_rank = _MATRIX if changes_rank else len(shape)
     if least_rank < _MATRIX or not all(
-        _alike_in_samples(node, graph, least_rank) for graph, part in both for node in part
+        _alike_in_samples(node, graph, shape[0], least_rank) for graph, part in both for node in part
     ):
         return Crop()
     axes = len(shape) - _BEFORE_THE_PLACES
@@ -100,8 +117,26 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
     windows = [window for of_part in seen for windows in of_part for window in windows]
     outputs = math.ceil(math.pow(_OUTPUTS, 1 / axes))
     side = max((window.side(outputs) for window in windows), default=outputs)
-    lengths, strides = ([1, *(getattr(window, name) for window in windows)] for name in ("length", "stride"))
-    return Crop(any_samples=True, side=side, window=Window(max(lengths), max(strides)))
+    return Crop(True, side, _largest(windows), _groups(parts, shape[1]))
+
+
+def _largest(windows: Sequence[Window]) -> Window:
+    """What is enough for all of them."""
+    every = windows or [Window(1, 1)]
+    least = min(min(window.padding) for window in every)
+    return Window(max(window.length for window in every), max(window.stride for window in every), (least, least))
+
+
+def _groups(parts: "Sequence[Sequence[NodeProto]]", channels: int) -> int:
+    """That all convolutions have; without any, each channel is one by itself."""
+    found = {
+        next((int(entry.i) for entry in node.attribute if entry.name == "group"), 1)
+        for part in parts
+        for node in part
+        if node.op_type in CONVOLUTIONS
+    }
+    groups = found.pop() if len(found) == 1 else 1 if found else channels
+    return groups if channels % groups == 0 else 1
 
 
 def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]]:
@@ -113,21 +148,21 @@ def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]
             ones = [1] * len(kernel)
             spans = [(size - 1) * by + 1 for size, by in zip(kernel, _integers(node, "dilations", ones), strict=True)]
             strides = _integers(node, "strides", ones) if node.op_type == "Conv" else ones
-            padding = _padding(node, spans) if node.op_type == "Conv" else [0] * len(kernel)
+            padding = _padding(node, spans) if node.op_type == "Conv" else [(0, 0)] * len(kernel)
             found.append([Window(*axis) for axis in zip(spans, strides, padding, strict=True)])
     return found
 
 
-def _padding(node: "NodeProto", spans: Sequence[int]) -> list[int]:
-    """How many places a Conv of fixed padding adds to each axis, before and behind it together."""
+def _padding(node: "NodeProto", spans: Sequence[int]) -> list[tuple[int, int]]:
+    """How many places a Conv of fixed padding adds to each axis, before and behind it."""
     match _auto_pad(node):
         case "NOTSET":
             pads = _integers(node, "pads", [0] * 2 * len(spans))
-            return [sum(both) for both in zip(pads[: len(spans)], pads[len(spans) :], strict=True)]
+            return list(zip(pads[: len(spans)], pads[len(spans) :], strict=True))
         case "VALID":
-            return [0] * len(spans)
+            return [(0, 0)] * len(spans)
         case _:
-            return [span - 1 for span in spans]
+            return [((span - 1) // 2, span // 2) for span in spans]
 
 
 def _pads_by_size(node: "NodeProto") -> bool:
@@ -153,12 +188,13 @@ def _kernel(node: "NodeProto", graph: Structure) -> list[int]:
     return [int(size) for size in (said if weight is None else weight.dims[2:])]
 
 
-def _alike_in_samples(node: "NodeProto", graph: Structure, least_rank: int) -> bool:
+def _alike_in_samples(node: "NodeProto", graph: Structure, samples: int, least_rank: int) -> bool:
     """Whether what a node makes of a sample does not depend on the others.
 
     Args:
         node: the node.
         graph: that it is in.
+        samples: how many there are in the model.
         least_rank: that any tensor of the subgraph may have: parameters of fewer axes are the same for all samples.
     """
     if not is_standard(node):
@@ -173,6 +209,12 @@ def _alike_in_samples(node: "NodeProto", graph: Structure, least_rank: int) -> b
         return all(entry.i == 1 for entry in node.attribute)
     if node.op_type == "Transpose":
         return any(list(entry.ints)[:1] == [0] for entry in node.attribute)
+    if node.op_type in _OF_AXES:
+        axes = _axes(node, graph)
+        return bool(axes) and min(axes) >= 1
+    if node.op_type == "Reshape":
+        sizes = graph.array(node.input[1]) if graph.parameter(node.input[1]) is not None else np.empty(0)
+        return bool(sizes.size > 1 and sizes[0] in (0, samples) and sizes.min() >= 0)
     if node.op_type in ("Concat", "Split", "Softmax"):
         return any(entry.name == "axis" and entry.i >= 1 for entry in node.attribute)
     if node.op_type in _OF_SAMPLES:
@@ -181,6 +223,13 @@ def _alike_in_samples(node: "NodeProto", graph: Structure, least_rank: int) -> b
         tensor is not None and (len(tensor.dims) < least_rank or tensor.dims[0] == 1)
         for tensor in _parameters(node, graph)
     )
+
+
+def _axes(node: "NodeProto", graph: Structure) -> list[int]:
+    """That a node names, in an attribute or a stored input; [] where they are computed or left out."""
+    if len(node.input) > 1:
+        return [int(axis) for axis in graph.array(node.input[1])] if graph.parameter(node.input[1]) is not None else []
+    return _integers(node, "axes", [])
 
 
 def _fixes_its_size(node: "NodeProto") -> bool:

@@ -5,7 +5,7 @@ model's numbers were rounded when they were stored. `bnfold.verifier.local.law` 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 
@@ -25,11 +25,17 @@ from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, same_bits
 
-_RANK_OF_TOKENS = 3
 _UNITS = 4.0
 """Half units of float32 and float64: four roundings, as other tools make them that fold in the type itself."""
-_LINEAR = CONVOLUTIONS | {"Gemm", "MatMul", "BatchNormalization", "Sum", "Cast"}
-_MOVES = frozenset(("Concat", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"))
+# In what these make, a single number of what they read stays one.
+_LINEAR = CONVOLUTIONS | {"AveragePool", "BatchNormalization", "Cast", "Einsum", "FusedConv", "FusedGemm", "Sum"}
+_LINEAR |= {"FusedMatMul", "Gemm", "GlobalAveragePool", "MatMul", "NhwcConv", "NhwcFusedConv"}
+# Behind these, one number is made of values at all places.
+_MEET = frozenset(("Flatten", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Reshape"))
+_MOVES = frozenset(
+    "Concat Expand Flatten Gather Pad Reshape Slice Split Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
+)
+_SCALED = frozenset(("GroupNormalization", "InstanceNormalization", "LayerNormalization"))  # without their parameters
 # Of the places behind a quantizer, how many may lie on the other side of a border; and how many more than in a move.
 _FEW, _TIMES, _SAME = 0.01, 4, 1e-6
 
@@ -47,7 +53,7 @@ class SubgraphPair:
     """
 
     def __init__(self, changed: ChangedTensor, original: Structure, new: Structure) -> None:
-        self._tensor = changed.name
+        self._tensor, self._boundary = changed.name, changed.boundary
         self._ours = OriginalPart(original, changed.original, changed.name, new.held)
         self._theirs = NewPart(new, changed.new, changed.name, new.held)
         self._changed = [not self._had(array, self._theirs.roles(name)) for name, array in self._theirs.stored.items()]
@@ -73,62 +79,66 @@ class SubgraphPair:
 
     @property
     def shows_single_numbers(self) -> bool:
-        """Whether some numbers of half precision were changed, and impulses may bring them out one by one."""
+        """Whether some numbers were changed, and impulses may bring them out one by one."""
+        known = _LINEAR | _MOVES | _MEET | _SCALED | ACTIVATIONS | ARITHMETIC
+        return any(map(is_number, self._new_numbers)) and self._smooth and self._theirs.operators <= known
+
+    @property
+    def sides(self) -> Sequence[int]:
+        """On which sides of zero an activation may hide them."""
+        return (1, -1) if self._theirs.operators & ACTIVATIONS else (1,)
+
+    @property
+    def joins_places(self) -> bool:
+        """Whether a number may be made of values at all places, so that no two impulses may stand in one sample."""
+        return not self._theirs.operators.isdisjoint(_MEET)
+
+    @property
+    def has_narrow_numbers(self) -> bool:
+        """Whether some that were changed are of half precision."""
+        return any(map(is_narrow, self._new_numbers))
+
+    @property
+    def _new_numbers(self) -> list[Array]:
         pairs = zip(self._theirs.stored.values(), self._changed, strict=True)
-        narrow = any(is_narrow(array) for array, changed in pairs if changed)
-        known = _LINEAR | _MOVES | ACTIVATIONS | ARITHMETIC
-        return narrow and self._smooth and self._theirs.operators <= known
+        return [array for array, changed in pairs if changed]
 
     def compare(self, probe: Probe) -> LocalFinding:
         """By the law of many numbers; where quantizers round, by how many values cross a border as well."""
-        finding = self._nearest(probe, lambda pair, given: pair.compare(given, groups=probe.groups, quick=True))
+        finding = self._nearest(probe, lambda pair, given: pair.compare(given, groups=probe.groups))
         if finding.excess > 1 or self._smooth:
             return self._told(finding, probe)
         return self._told(self._compare_steps(probe, finding), probe)
 
-    def compare_singles(self, probe: Probe) -> Iterator[LocalFinding]:
-        """By the law of single numbers, on both sides of an activation."""
-        heights = (1, -1) if self._theirs.operators & ACTIVATIONS else (1,)
-        for height in heights:
-            side = Probe(probe.where, {name: height * array for name, array in probe.values.items()})
-            finding = self._nearest(side, lambda pair, given: pair.compare_singles(given))
-            yield self._told(finding, side, "has a number that was not rounded once")
+    def compare_singles(self, probe: Probe) -> LocalFinding:
+        """By the law of single numbers."""
+        finding = self._nearest(probe, Comparator.compare_singles)
+        return self._told(finding, probe, "has a number that was not rounded once")
 
     def _nearest(self, probe: Probe, judge: Judge) -> Finding:
         """The finding; where the original computes constants, the better one of two, with their rounding or without."""
-        given = list(probe.values.values())
-        found = self._on_axes(probe, {}, judge, given)
+        given = [probe.values[name] for name in self._boundary]
+        found = judge(self._exact, given)
         if found.excess > 1 and self._computed:
-            found = min(found, self._on_axes(probe, self._computed, judge, given), key=lambda entry: entry.excess)
+            found = min(found, judge(self._rounded, given), key=lambda entry: entry.excess)
         return found
 
-    def _on_axes(
-        self,
-        probe: Probe,
-        computed: Mapping[str, Array],
-        judge: Judge,
-        given: Sequence[Array],
-    ) -> Finding:
-        found = judge(self._comparator(probe, computed, last=False), given)
-        if found.excess <= 1 and self._theirs.made.ndim == _RANK_OF_TOKENS:
-            other = judge(self._comparator(probe, computed, last=True), given)
-            return max(found, other, key=lambda entry: entry.excess)
-        return found
+    @cached_property
+    def _exact(self) -> Comparator:
+        return self._comparator({})
 
-    def _comparator(self, probe: Probe, computed: Mapping[str, Array], *, last: bool) -> Comparator:
-        """Both subgraphs on values of a probe.
+    @cached_property
+    def _rounded(self) -> Comparator:
+        return self._comparator(self._computed)
 
-        Args:
-            probe: the values.
-            computed: constants of the original that are not to be computed again.
-            last: whether the last axis of three holds the channels.
-        """
+    def _comparator(self, computed: Mapping[str, Array]) -> Comparator:
+        """Both subgraphs on values of what they begin with; some constants of the original are not computed again."""
+        boundary = self._boundary  # and not self, which keeps what this returns
 
         def run_by(part: Float64Subgraph, more: Mapping[str, Array]) -> Subgraph:
             def run(given: Sequence[Array], stored: Sequence[Array]) -> Array:
-                begin = {**dict(zip(probe.values, given, strict=True)), **more}
-                made = part.run(begin, dict(zip(part.stored, stored, strict=True)), rounds=False)
-                return np.moveaxis(made, -1, 1) if last else made
+                begin = {**dict(zip(boundary, given, strict=True)), **more}
+                return part.run(begin, dict(zip(part.stored, stored, strict=True)), rounds=False)
 
             return run
 

@@ -2,13 +2,14 @@
 
 The samples decide what flows through a network: a channel that a Relu keeps at zero hides whatever is wrong behind it.
 A fold is an identity for all values, so that any values will do: symmetric ones of many magnitudes, which reach
-everything, zeros, which leave the shift alone, and impulses, which bring out single weights.
+everything, zeros, which leave the shift alone, and impulses, which bring out single weights: among a thousand others,
+one that is off by less than their rounding together is not seen.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
@@ -20,18 +21,21 @@ from bnfold.verifier.local.half_units import wide
 # Vectors and numbers may be scales, bounds or lengths: they stay what they were.
 _LOWEST_RANK = 2
 _MATRIX, _TOKENS = 2, 3
-# Powers of two: small values for what saturates, large ones for what drowns in a shift.
-_MAGNITUDES = (-2, 4)
 _GROUPS = ((-3, 0), (1, 4), (5, 8))
-"""The same where values of some magnitudes are compared by themselves: a shift drowns in what large ones make."""
+"""Powers of two, each group compared by itself: small values for what saturates, and large ones, in which a shift
+drowns. Every number has a magnitude of its own: features that were small in every row would hide what is wrong with
+their weights."""
 _ROWS = 16
 """Samples of a subgraph that makes one number per channel of each."""
 _FEWEST_SAMPLES = 2
 _HEIGHT = 2.0**20
-_MOST_IMPULSES = 2**14
-_MOST_RUNS = 64
-_MOST_NUMBERS = 2**22
-"""Of one run on impulses: 32 MB."""
+_MOST_RUNS = 2**9
+"""On impulses, where a run takes no more samples than the model does."""
+_MOST_NUMBERS = 2**17
+"""Of one run on impulses: 1 MB, which stay in the processor's cache."""
+_MOST_IN_ALL, _MOST_OF_WIDE = 2**27, 2**20
+"""Of all runs on impulses of one part; and where its type has so many digits that random values show all but the least
+of single numbers."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,23 @@ class Probe:
     where: str
     values: Mapping[str, Array]
     groups: int = 1
+
+
+@dataclass(frozen=True)
+class Impulses:
+    """What a part needs of single numbers.
+
+    Attributes:
+        narrow: whether its own are of half precision, so that each has to be seen.
+        alone: whether no two may stand in one sample.
+        sides: of zero.
+        lengths: of stored tables, by the tensors of integers that index them: each row has its turn.
+    """
+
+    narrow: bool
+    alone: bool = False
+    sides: Sequence[int] = (1,)
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,39 +90,46 @@ class Probes:
             crop: how much of them is needed.
         """
         rng = np.random.default_rng([self.seed, 1])
-        free = [name for name, values in seen.items() if self.is_free(name, values)]
+        free = {name: values.shape for name, values in seen.items() if self.is_free(name, values)}
         if crop.any_samples and len(free) == len(seen):
-            drawn = {name: _in_groups(_shape(values.shape, crop), rng, crop) for name, values in seen.items()}
+            drawn = {name: _in_groups(_shape(shape, crop), rng) for name, shape in free.items()}
             yield Probe("on random values and zeros where it begins", drawn, len(_GROUPS) + 1)
             return
         others = {name: wide(values) for name, values in seen.items() if name not in free}
-        yield Probe(
-            "on random values where it begins",
-            others | {n: _random(seen[n].shape, rng, _varying_axis(seen[n].shape, crop), _MAGNITUDES) for n in free},
-        )
-        yield Probe("on zeros where it begins", others | {name: np.zeros(seen[name].shape) for name in free})
+        for exponents in _GROUPS if free else ():
+            drawn = {name: _random(shape, rng, exponents) for name, shape in free.items()}
+            yield Probe("on random values where it begins", others | drawn)
+        yield Probe("on zeros where it begins", others | {name: np.zeros(shape) for name, shape in free.items()})
 
-    def impulses(self, seen: Mapping[str, Array], crop: Crop) -> Iterator[Probe]:
+    def impulses(self, seen: Mapping[str, Array], crop: Crop, wanted: Impulses) -> Iterator[Probe]:
         """Single large numbers among zeros, so that each brings single weights to the outputs; nothing but zeros first.
 
-        Where single numbers cannot be told from each other, as in what has a tensor of another kind, there are none.
+        Args:
+            seen: as of `draws`.
+            crop: likewise.
+            wanted: which ones.
         """
-        if not all(self.is_free(name, values) for name, values in seen.items()):
-            return
-        quiet = {name: np.zeros(_smallest_shape(values.shape, crop)) for name, values in seen.items()}
-        yield Probe("on zeros where it begins", quiet)
-        for name, values in quiet.items():
-            for places in _in_runs(_places(values.shape, crop), values.shape, crop):
+        free = {name: values for name, values in seen.items() if self.is_free(name, values)}
+        others = {name: wide(values) for name, values in seen.items() if name not in free}
+        crop = Crop() if others else crop
+        quiet = {name: np.zeros(_smallest_shape(values.shape, crop)) for name, values in free.items()}
+        yield Probe("on zeros where it begins", others | quiet)
+        for name, values in ((name, values) for name, values in quiet.items() if values.size):
+            most = (_MOST_IN_ALL if wanted.narrow else _MOST_OF_WIDE) // max(1, prod(values.shape[1:]))
+            every = _places(values.shape, crop, alone=wanted.alone)
+            apart = ceil(len(every) / max(1, most))
+            chosen = every[self.seed % apart :: apart] if every else every
+            for side, places in product(wanted.sides, _in_runs(chosen, values.shape, crop)):
                 length = len(places) if crop.any_samples else values.shape[0]
-                fed = np.zeros((length, *values.shape[1:]))
+                still = {other: np.zeros((length, *array.shape[1:])) for other, array in quiet.items()}
                 for sample, together in enumerate(places):
                     for place in together:
                         where: tuple[int, ...] = (sample, *place)
-                        fed[where] = _HEIGHT
-                others = {
-                    other: np.zeros((length, *array.shape[1:])) for other, array in quiet.items() if other != name
-                }
-                yield Probe("on single numbers where it begins", {name: fed, **others})
+                        still[name][where] = side * _HEIGHT
+                yield Probe("on single numbers where it begins", others | still)
+        for name in [name for name in others if name in wanted.lengths and name not in self.fixed]:
+            for rows in _rows_of_a_table(others[name], wanted.lengths[name]):
+                yield Probe("on every row of a table", others | quiet | {name: rows})
 
     def is_free(self, name: str, values: Array) -> bool:
         """Whether a tensor may take any values."""
@@ -119,63 +147,60 @@ def _shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
 def _smallest_shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
     """As much of a tensor as every weight needs to meet a single number."""
     if crop.side is not None:
-        length = 2 * (crop.window.length - 1) + crop.window.stride
-        return (1, shape[1], *(min(size, length) for size in shape[2:]))
+        return (1, shape[1], *(min(size, crop.window.least_side) for size in shape[2:]))
     return (1, *shape[1:]) if crop.any_samples else tuple(shape)
 
 
-def _in_groups(shape: Sequence[int], rng: np.random.Generator, crop: Crop) -> Array:
+def _in_groups(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """Samples of one group of magnitudes behind those of another, and zeros at the end."""
-    sizes = (_random(shape, rng, _varying_axis(shape, crop), exponents) for exponents in _GROUPS)
-    return np.concatenate([*sizes, np.zeros(shape)])
+    return np.concatenate([*(_random(shape, rng, exponents) for exponents in _GROUPS), np.zeros(shape)])
 
 
-def _random(shape: Sequence[int], rng: np.random.Generator, axis: int, exponents: tuple[int, int]) -> Array:
-    """Normal numbers, of another magnitude at each place of an axis."""
-    drawn = rng.standard_normal(shape)
-    magnitudes = np.exp2(rng.integers(*exponents, shape[axis], endpoint=True))
-    return np.asarray(drawn * magnitudes.reshape([-1 if other == axis else 1 for other in range(len(shape))]))
+def _random(shape: Sequence[int], rng: np.random.Generator, exponents: tuple[int, int]) -> Array:
+    """Normal numbers of many magnitudes."""
+    return np.asarray(np.ldexp(rng.standard_normal(shape), rng.integers(*exponents, shape, np.int32, endpoint=True)))
 
 
-def _varying_axis(shape: Sequence[int], crop: Crop) -> int:
-    """Along which magnitudes vary: not along the features, of which large ones would hide what is wrong with others."""
-    return 0 if len(shape) == _MATRIX or (crop.any_samples and len(shape) == _TOKENS) else len(shape) - 1
+def _rows_of_a_table(indices: Array, length: int) -> Iterator[Array]:
+    """All indices of a table, as many at a time as there are."""
+    for begin in range(0, length if indices.size else 0, max(1, indices.size)):
+        yield np.resize(np.arange(begin, min(length, begin + indices.size), dtype=indices.dtype), indices.shape)
 
 
-def _places(shape: Sequence[int], crop: Crop) -> list[list[tuple[int, ...]]]:
+def _places(shape: Sequence[int], crop: Crop, *, alone: bool) -> list[list[tuple[int, ...]]]:
     """Where impulses stand, sample by sample: every weight meets one, and no output sees two."""
     if crop.side is not None:
+        each = shape[1] // crop.groups
         around = list(product(*(_offsets(size, crop.window) for size in shape[2:])))
-        return _some([[(channel, *place)] for channel in range(shape[1]) for place in around])
-    if len(shape) == _TOKENS:  # the weights are along one axis, and the places of the other do not see each other
+        return [
+            [(group * each + channel, *place) for group in range(crop.groups)]
+            for channel in range(each)
+            for place in around
+        ]
+    if (
+        len(shape) == _TOKENS and not alone
+    ):  # the weights are along one axis, and the places of the other do not see each other
         least, most = sorted(shape[1:])
         pairs: list[list[tuple[int, ...]]]
         pairs = [[(step, (step + begin) % most) for step in range(least)] for begin in range(0, most, least)]
         return pairs if shape[1] <= shape[2] else [[(b, a) for a, b in together] for together in pairs]
     everywhere = list(np.ndindex(*shape[1:]))
-    if not crop.any_samples and len(everywhere) > _MOST_RUNS * shape[0]:
+    if not crop.any_samples and len(shape) > _TOKENS and len(everywhere) > _MOST_RUNS * shape[0]:
         channels, places = shape[1], everywhere[: prod(shape[2:])]
         return [[((at + step) % channels, *place[1:]) for at, place in enumerate(places)] for step in range(channels)]
-    return _some([[place] for place in everywhere])
+    return [[place] for place in everywhere]
 
 
 def _offsets(size: int, window: Window) -> range:
     """As many neighbouring places as outputs are apart, away from the border where there is room; else all."""
-    first = window.length - 1
-    return range(first, first + window.stride) if first + window.stride + first <= size else range(size)
-
-
-def _some(places: list[list[tuple[int, ...]]]) -> list[list[tuple[int, ...]]]:
-    return places[:: -(-len(places) // _MOST_IMPULSES)] if places else places
+    return range(window.first, size - window.first) if size >= window.least_side else range(size)
 
 
 def _in_runs(
     places: list[list[tuple[int, ...]]], shape: Sequence[int], crop: Crop
 ) -> Iterator[list[list[tuple[int, ...]]]]:
-    """As many samples at a time as one run takes."""
-    if crop.any_samples:
-        length, most = max(1, _MOST_NUMBERS // max(1, prod(shape[1:]))), len(places)
-    else:
-        length, most = max(1, shape[0]), _MOST_RUNS * max(1, shape[0])
-    for begin in range(0, min(len(places), most), length):
-        yield places[begin : begin + length]
+    """As many samples at a time as one run takes; not all where these are too many runs."""
+    length = max(1, _MOST_NUMBERS // max(1, prod(shape[1:])) if crop.any_samples else shape[0])
+    chosen = places if crop.any_samples else places[:: max(1, ceil(len(places) / (_MOST_RUNS * length)))]
+    for begin in range(0, len(chosen), length):
+        yield chosen[begin : begin + length]

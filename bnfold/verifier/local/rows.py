@@ -135,11 +135,12 @@ def _limit(trace: Array, frobenius: Array, spectral: Array, exponent: float) -> 
     return np.asarray(np.sqrt((trace + 2 * math.sqrt(exponent) * frobenius + 2 * exponent * spectral) / 2))
 
 
-def in_rows(values: Array, groups: int) -> Array:
+def in_rows(values: Array, groups: int, axis: int = 1) -> Array:
     """Channels by places, in float64, group by group; an array of less than two axes is one channel.
 
     The two parts of complex numbers are places of their own.
     """
+    values = np.moveaxis(values, axis, 1) if axis > 1 else values
     channels = values.shape[1] if values.ndim > 1 else 1
     if values.dtype.kind == "c":
         values = np.stack([values.real, values.imag], axis=-1)

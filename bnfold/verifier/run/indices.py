@@ -4,6 +4,7 @@ An embedding table of 1,000 rows looked up with 1,000,000 stops the run, and one
 most of the table unseen.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bnfold.verifier.models.graph import Structure
@@ -17,13 +18,18 @@ _KEEPS_VALUES = frozenset(
 )
 
 
-def index_bounds(graph: Structure) -> dict[str, int]:
-    """For each input that indexes something of known length: the smallest such length."""
+def index_bounds(graph: Structure, names: "Iterable[str] | None" = None) -> dict[str, int]:
+    """For each tensor that indexes something of known length: the smallest such length.
+
+    Args:
+        graph: the model.
+        names: of the tensors; None for its inputs.
+    """
     readers: dict[str, list[tuple[NodeProto, int]]] = {}
     for node in graph.nodes:
         for slot, name in enumerate(node.input):
             readers.setdefault(name, []).append((node, slot))
-    bounds = {name: _bound(name, readers, graph) for name in graph.inputs}
+    bounds = {name: _bound(name, readers, graph) for name in (graph.inputs if names is None else names)}
     return {name: bound for name, bound in bounds.items() if bound}
 
 

@@ -240,10 +240,10 @@ def test_where_outputs_differ_on_later_samples_alone_the_changed_tensor_is_named
 
     def network(bound):
         nodes = [node("Mul", "x k", "m"), node("Clip", f"m low {bound}", "c"), node("Neg", "c", "y")]
-        weights = {"k": np.float32(1), "low": np.float32(-1e6), bound: np.float32(1e4 if bound == "a" else 2e4)}
+        weights = {"k": np.float32(1), "low": np.float32(-1e9), bound: np.float32(1e7 if bound == "a" else 2e7)}
         return model(nodes, {"x": (FLOAT, [1, 8])}, {"y": (FLOAT, [1, 8])}, weights)
 
-    rows = np.float32([[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 15000]])
+    rows = np.float32([[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 1.5e7]])
     verdict = check(network("a"), network("b"), VerifyOptions(inputs={"x": rows}))
     assert verdict.problem.startswith("tensor 'c': ")
     assert "sample 1" in verdict.problem

@@ -45,6 +45,7 @@ CASES: list[tuple[str, list, dict]] = [
     *((op, [positive(3, 4)], {}) for op in ("Log", "Sqrt")),
     *((op, [floats(2, 3, 4), floats(3, 1)], {}) for op in ("Add", "Sub", "Mul", "Div", "PRelu")),
     *((op, [floats(2, 3), floats(3), floats(1)], {}) for op in ("Sum", "Mean", "Max", "Min")),
+    *(("GlobalMaxPool", [floats(*shape)], {}) for shape in (IMAGE, SOUND, VOLUME)),
     ("Pow", [positive(3, 4), floats(4)], {}),
     ("Div", [integers(7, -7, 6), integers(2, 2, -4)], {}),
     ("Mish", [floats(3, 4)], {"opset": 18}),

@@ -186,3 +186,25 @@ def test_zeros_that_the_original_makes_of_other_numbers_are_not_far_from_zeros()
     assert both.compare([np.concatenate([x, np.zeros_like(x)])], groups=2, quick=True).excess <= 1
     off = Comparator(roundabout, lambda given, _: given[0] * 1.1, (stored, []), [])
     assert off.compare([np.concatenate([x, np.zeros_like(x)])], groups=2, quick=True).excess > 1
+
+
+def test_what_float64_loses_of_large_numbers_is_no_difference():
+    def there_and_back(given, stored):
+        return given[0] + stored[0] - stored[1]
+
+    x = np.random.default_rng(0).standard_normal((8, 3))
+    both = Comparator(there_and_back, lambda given, _: given[0], ([np.array(1e9)] * 2, []), [])
+    assert both.compare([x]).excess <= 1
+    assert both.compare_singles([x]).excess <= 1
+    off = Comparator(there_and_back, lambda given, _: given[0] + 1e-3, ([np.array(1e9)] * 2, []), [])
+    assert off.compare([x]).excess > 1
+
+
+def test_a_sum_of_many_narrow_numbers_is_not_held_to_the_half_unit_of_one():
+    def all_of(given, stored):
+        return given[0] @ np.sum(stored, axis=0)
+
+    stored = [normal(30, 6, dtype=np.float16) for _ in range(40)]
+    original = [off_by(values, 0.999) for values in stored]
+    pair = Comparator(all_of, all_of, (original, stored), [True] * len(stored))
+    assert pair.compare_singles([2.0**20 * np.eye(30)]).excess <= 1

@@ -1,4 +1,4 @@
-"""Half-precision weights one by one: no number may be off by more than rounding, wherever it stands."""
+"""Weights one by one: no number may be off by more than rounding, wherever it stands."""
 
 import numpy as np
 import onnx
@@ -102,7 +102,11 @@ def one_number_off(folded: onnx.ModelProto, seed: int) -> onnx.ModelProto:
         for _ in range(2):
             values[place] = np.nextafter(values[place], np.float16(np.inf))
 
-    return spoiled(folded, lambda copy: max(copy.graph.initializer, key=lambda tensor: np.prod(tensor.dims)), change)
+    return spoiled(folded, largest_tensor, change)
+
+
+def largest_tensor(model: onnx.ModelProto) -> onnx.TensorProto:
+    return max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
 
 
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
@@ -130,3 +134,98 @@ def test_a_weight_is_read_beside_a_large_shift():
     verdict = bnfold.verify(original, result.model)
     assert verdict.passed, verdict.problem
     assert "has a number" in bnfold.verify(original, one_number_off(result.model, 0)).problem
+
+
+def reshaped() -> onnx.ModelProto:
+    """Tokens that a Reshape puts in rows."""
+    net = Network(seed=10)
+    net.node("MatMul", ["x", net.weight("w", 60, 5)], "m")
+    net.initializers["rows"] = np.asarray([6, 5], np.int64)
+    net.batch_norm(net.node("Reshape", ["m", "rows"], "r"), "y", 5)
+    return net.model({"x": [1, 6, 60]}, ["y"])
+
+
+def flattened_as_said() -> onnx.ModelProto:
+    """A Reshape that does what Flatten does, for the one sample that the file knows."""
+    net = Network(seed=11)
+    net.batch_norm("x", "n", 8)
+    net.initializers["row"] = np.asarray([1, 8 * 20], np.int64)
+    net.node("Reshape", ["n", "row"], "f")
+    net.node("Gemm", ["f", net.weight("w", 8 * 20, 4)], "y")
+    return net.model({"x": [1, 8, 4, 5]}, ["y"])
+
+
+def pooled() -> onnx.ModelProto:
+    """A mean over all places."""
+    net = Network(seed=12)
+    net.batch_norm("x", "n", 40)
+    net.node("ReduceMean", ["n"], "p", axes=[2], keepdims=0)
+    net.node("MatMul", ["p", net.weight("w", 40, 6)], "y")
+    return net.model({"x": [1, 40, 7]}, ["y"])
+
+
+def many_channels() -> onnx.ModelProto:
+    """A kernel of 500 numbers for each output, with steps, and groups."""
+    net = Network(seed=13)
+    net.batch_norm("x", "n", 100)
+    net.node("Conv", ["n", net.weight("w", 4, 50, 3, 3)], "y", strides=[2, 2], group=2)
+    return net.model({"x": [1, 100, 9, 9]}, ["y"])
+
+
+def by_equation() -> onnx.ModelProto:
+    """An Einsum."""
+    net = Network(seed=14)
+    net.node("Einsum", ["x", net.weight("w", 6, 80)], "m", equation="blc,oc->bol")
+    net.batch_norm("m", "y", 6)
+    return net.model({"x": [1, 5, 80]}, ["y"])
+
+
+def from_the_left() -> onnx.ModelProto:
+    """A weight in front of what it is multiplied with."""
+    net = Network(seed=15)
+    net.node("MatMul", [net.weight("w", 6, 80), "x"], "m")
+    net.node("Transpose", ["m"], "t", perm=[1, 0])
+    net.batch_norm("t", "y", 6)
+    return net.model({"x": [80, 3]}, ["y"])
+
+
+def gated() -> onnx.ModelProto:
+    """What an LSTM makes of its input."""
+    net = Network(seed=16)
+    net.batch_norm("x", "n", 60)
+    net.node("Transpose", ["n"], "t", perm=[2, 0, 1])
+    net.node("LSTM", ["t", net.weight("w", 1, 16, 60), net.weight("r", 1, 16, 4)], "y", hidden_size=4)
+    return net.model({"x": [1, 60, 5]}, ["y"])
+
+
+def looked_up() -> onnx.ModelProto:
+    """A table with more rows than any sample names."""
+    net = Network(seed=17)
+    net.node("Gather", [net.weight("w", 200, 6), "x"], "e")
+    net.node("Transpose", ["e"], "t", perm=[0, 2, 1])
+    net.batch_norm("t", "y", 6)
+    model = net.model({"x": [1, 4]}, ["y"])
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    return model
+
+
+PRECISE = (reshaped, flattened_as_said, pooled, many_channels, by_equation, from_the_left, gated, looked_up)
+
+
+@pytest.mark.parametrize("make", PRECISE, ids=lambda make: make.__name__)
+def test_one_small_number_of_float32_that_is_off_by_a_ten_thousandth_is_found(make):
+    """One that is smaller than most: less than all of them together are rounded by."""
+    original = make()
+    result = bnfold.fold(original, verify=None)
+    assert result.report.batch_norms.kept == 0
+    verdict = bnfold.verify(original, result.model)
+    assert verdict.passed, verdict.problem
+    for seed in range(4):
+
+        def change(values, seed=seed):
+            sizes = np.abs(values).reshape(-1)
+            small = np.flatnonzero((sizes > 0.002 * sizes.max()) & (sizes < 0.05 * sizes.max()))
+            values.reshape(-1)[np.random.default_rng(seed).choice(small)] *= 1.0001
+
+        wrong = spoiled(result.model, largest_tensor, change)
+        assert bnfold.verify(original, wrong).status == "failed"

@@ -81,6 +81,15 @@ def _batch_norm(call: Call, x: Array, scale: Array, bias: Array, mean: Array, va
     return np.asarray((x - mean.reshape(shape)) * factor + bias.reshape(shape))
 
 
+@computes("Reshape")
+def _reshape(call: Call, x: Array, sizes: Array | None = None) -> Array:
+    given = [int(size) for size in (call.get("shape") if sizes is None else sizes)]
+    found = [x.shape[axis] if size == 0 and not call.get("allowzero") else size for axis, size in enumerate(given)]
+    if found and min(found) >= 0 and math.prod(found) != x.size:  # on more samples than the file says
+        found[0] = len(x)
+    return x.reshape(found)
+
+
 @computes("GroupNormalization")
 def _group_norm(call: Call, x: Array, scale: Array, bias: Array) -> Array:
     groups = call.get("num_groups")

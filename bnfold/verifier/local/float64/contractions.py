@@ -77,10 +77,52 @@ def _conv(call: Call, x: Array, w: Array, bias: Array | None = None) -> Array:
     axes = w.ndim - 2
     strides, dilations = call.integers("strides", [1] * axes), call.integers("dilations", [1] * axes)
     pads = padding(call, x.shape[2:], w.shape[2:], strides, dilations)
+    if _has_single_numbers(x, call.get("group", 1)):
+        made = _of_single_numbers(x, w, call.get("group", 1), strides, dilations, pads)
+        return made if bias is None else np.asarray(made + bias.reshape(-1, *[1] * axes))
     x = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else np.ascontiguousarray(x)
     seen = windows(x, w.shape[2:], strides, dilations)
     made = _correlate(seen, w, call.get("group", 1))
     return made if bias is None else np.asarray(made + bias.reshape(-1, *[1] * axes))
+
+
+def _has_single_numbers(x: Array, groups: int) -> bool:
+    """Whether there is no more than one number in all that a group of channels has of a sample; zeros otherwise."""
+    if not x.size or np.count_nonzero(x[0]) > groups:
+        return False
+    return bool(np.count_nonzero(x.reshape(len(x) * groups, -1), axis=1).max() <= 1)
+
+
+def _of_single_numbers(
+    x: Array,
+    w: Array,
+    groups: int,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+) -> Array:
+    """Of single numbers among zeros: rows of the weight as they are, and no product of many numbers with zeros."""
+    samples, each = len(x), len(w) // groups
+    apart = x.reshape(samples * groups, -1)
+    where = np.argmax(apart != 0, axis=1)
+    channel, *at = np.unravel_index(where, (x.shape[1] // groups, *x.shape[2:]))
+    least, most = channel.min(), channel.max() + 1
+    taps = w.reshape(groups, each, w.shape[1], -1)[:, :, least:most].transpose(0, 2, 3, 1)
+    table = np.concatenate([taps.reshape(-1, each), np.zeros((1, each))])
+    # Of each output: the row of that table, outputs of one axis behind those of the other.
+    rows = (np.tile(np.arange(groups), samples) * (most - least) + channel - least)[:, None]
+    outputs, meets = [], np.ones_like(rows, np.bool_)
+    for place, size, length, stride, dilation, (first, last) in zip(
+        at, x.shape[2:], w.shape[2:], strides, dilations, pads, strict=True
+    ):
+        outputs.append(max(0, (size + first + last - dilation * (length - 1) - 1) // stride + 1))
+        steps = (place + first)[:, None] - stride * np.arange(outputs[-1])
+        met = (steps % dilation == 0) & (steps >= 0) & (steps < dilation * length)
+        meets = (meets[:, :, None] & met[:, None]).reshape(len(apart), -1)
+        rows = (rows[:, :, None] * length + steps[:, None] // dilation).reshape(len(apart), -1)
+    made = np.take(table, np.where(meets, rows, len(table) - 1), axis=0)
+    made *= apart[np.arange(len(apart)), where][:, None, None]
+    return np.moveaxis(made, 1, -1).reshape(samples, len(w), *outputs)
 
 
 def _correlate(seen: Array, w: Array, groups: int) -> Array:

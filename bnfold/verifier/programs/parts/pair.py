@@ -16,7 +16,7 @@ from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.local.crop import Crop
 from bnfold.verifier.local.half_units import is_narrow
 from bnfold.verifier.local.law import Comparator
-from bnfold.verifier.local.probes import Probes
+from bnfold.verifier.local.probes import Impulses, Probes
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.programs.parts.crop import crop_of
 from bnfold.verifier.programs.parts.cutting import Part
@@ -98,7 +98,7 @@ class PartPair:
         stored = zip(self.changed, comparator.stored[1], strict=True)
         shows_singles = any(changed and is_narrow(held) for changed, held in stored)
         free = {name: array for name, array in seen.items() if probes.is_free(name, array) and array.size}
-        for probe in probes.impulses(free, crop) if shows_singles else ():
+        for probe in probes.impulses(free, crop, Impulses(narrow=True)) if shows_singles else ():
             for height in (1, -1):
                 given = [height * probe.values[name] if name in free else array for name, array in seen.items()]
                 worst = max(worst, (comparator.compare_singles(given), probe.where), key=_excess)
