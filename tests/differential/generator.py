@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.differential import contrib, microsoft, runtime, selected, unweighted, weighted, wrapped
+from tests.differential import contrib, microsoft, runtime, sampled, selected, unweighted, weighted, wrapped
 from tests.differential.builder import LARGEST_TENSOR, Builder, Tensor, size, value_info
 
 BATCH = 2
@@ -154,6 +154,7 @@ _ABSORBERS: tuple[_Step, ...] = (
     microsoft.packed_product,
     microsoft.conv_transpose,
     microsoft.transpose_mat_mul,
+    sampled.linear_model,
     contrib.trained_layer,
     wrapped.fixed_if,
     wrapped.function,
@@ -200,6 +201,13 @@ _PASSED: tuple[_Step, ...] = (
     contrib.gelu,
     contrib.quantized,
     microsoft.pad,
+    sampled.grid_sample,
+    sampled.regions,
+    sampled.top_k,
+    sampled.triangle,
+    sampled.crop,
+    sampled.norm,
+    sampled.permuted,
     selected.tile,
     selected.compress,
     selected.gather_elements,
@@ -252,6 +260,14 @@ STEPS: dict[_Step, int] = {
     microsoft.transpose_mat_mul: 2,
     microsoft.pad: 2,
     wrapped.fixed_if: 6,
+    sampled.grid_sample: 3,
+    sampled.regions: 2,
+    sampled.top_k: 2,
+    sampled.triangle: 1,
+    sampled.crop: 2,
+    sampled.norm: 2,
+    sampled.permuted: 3,
+    sampled.linear_model: 5,
     contrib.trained_layer: 5,
     contrib.quantized: 2,
     integers_of_an_input: 8,
