@@ -217,3 +217,23 @@ def test_tensors_of_branches_that_lie_beside_the_model(tmp_path):
     folded_model = onnx.load(target)
     assert [node.op_type for node in folded_model.graph.node] == ["Conv"]
     assert_equal_outputs(model, folded_model)
+
+
+def test_a_function_that_holds_the_choice():
+    """It is written out first."""
+    network = Network()
+    true(network)
+    nodes, tensors = conv_and_norm(network, "x", "r", norm=False)
+    stored = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(values, np.float32)))
+        for name, values in tensors.items()
+    ]
+    bodies = {"then_branch": branch("t", nodes, "r"), "else_branch": branch("e", [*nodes[:1]], "r")}
+    choice = helper.make_node("If", ["on"], ["o"], **bodies)
+    opsets = [helper.make_opsetid("", 17)]
+    function = helper.make_function("local", "Chosen", ["x", "on"], ["o"], [*stored, choice], opsets)
+    network.node("Chosen", ["x", "true"], "o", domain="local")
+    network.batch_norm("o", "y", 4)
+    model = network.model({"x": X}, IMAGE, functions=[function], domains={"local": 1}, check=False)
+    result = folded(model)
+    assert [node.op_type for node in result.model.graph.node] == ["Conv"]

@@ -56,14 +56,12 @@ def inline(model: onnx.ModelProto, keys: Set[FunctionKey]) -> onnx.ModelProto:
     Raises:
         CannotInlineError: onnx refuses.
     """
-    if IFS in keys:
-        model = take_branches(model)
-    if not keys - {IFS}:
-        return model
+    functions = sorted(keys - {IFS})
     try:
-        return onnx.inliner.inline_selected_functions(model, sorted(keys - {IFS}), exclude=False)
+        written = onnx.inliner.inline_selected_functions(model, functions, exclude=False) if functions else model
     except Exception as error:  # onnx's exceptions have no common base
         raise CannotInlineError(first_line(error)) from error
+    return take_branches(written) if IFS in keys else written
 
 
 def worth_inlining(
