@@ -21,7 +21,7 @@ from bnfold.port import E, GraphPort, N, V, tensor_at
 from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry import Sides, agree, settle, spread
-from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning, Product, Sum
+from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning, Product, Rearrangement, Sum
 
 
 @dataclass
@@ -152,13 +152,34 @@ class _Attempt(Generic[N, V, E]):
         return self._port.pinned(value) or self._port.producer(value)
 
     def _request(self, value: V, affine: Affine) -> Refusal | None:
-        """Ask for a map at the places of a tensor that one of its readers shows; others have a say at other places."""
+        """Ask for a map at the places of a tensor that one of its readers shows; others have a say at other places.
+
+        Where data movement makes the tensor, what it reads is asked: others may show other places of that, and once it
+        has its map, the tensor gets its own.
+        """
         producer = self._maker(value)
+        while not isinstance(producer, Refusal):
+            moved = self._moved_from(producer, value, affine)
+            if moved is None:
+                break
+            value, affine = moved
+            producer = self._maker(value)
         if isinstance(producer, Refusal):
             return producer
         self._requests.setdefault(value, []).append(affine)
         self._ask(producer, self._up, tuple(-step for step in self._port.position(producer)))
         return None
+
+    def _moved_from(self, producer: N, value: V, affine: Affine) -> tuple[V, Affine] | None:
+        """What a data movement reads, and the map that it asks of that; None where the result is to be asked."""
+        meaning = self._meaning(producer)
+        if producer is self._origin or value in self._known or not isinstance(meaning, Rearrangement):
+            return None
+        pulled = rules.pull(meaning, {0: affine})
+        if isinstance(pulled, Refusal) or pulled.meaning is not None:
+            return None
+        asked = pulled.requirements[meaning.source]
+        return tensor_at(self._port.inputs(producer), meaning.source), rules.where_shown(meaning, meaning.source, asked)
 
     def _assign_requested(self, producer: N) -> Refusal | None:
         """Give a node's results the maps that were asked for piece by piece: by now, all who read them have spoken."""

@@ -15,6 +15,11 @@ def cut(network, source, output, start, stop):
     return network.node("Slice", [source, *places, network.constant(f"{output}.axis", [1], "int64")], output)
 
 
+def _whole(network, source, output):
+    bounds = [network.constant(f"{output}.{key}", [value], "int64") for key, value in (("from", 0), ("to", 2**31 - 1))]
+    return network.node("Slice", [source, *bounds, network.constant(f"{output}.axis", [0], "int64")], output)
+
+
 def apart(network, source, name, way):
     """The channels of the residual stream, and those that the dense stream grows by."""
     if way == "Split":
@@ -23,6 +28,9 @@ def apart(network, source, name, way):
     elif way == "Slice":
         cut(network, source, f"{name}.r", 0, CHANNELS)
         cut(network, source, f"{name}.d", CHANNELS, BOTH)
+    elif way == "behind a slice of all":  # as TorchScript writes x[:, :3], for each part anew
+        cut(network, _whole(network, source, f"{name}.all"), f"{name}.r", 0, CHANNELS)
+        cut(network, _whole(network, source, f"{name}.again"), f"{name}.d", CHANNELS, BOTH)
     elif way == "overlapping":
         cut(network, source, f"{name}.r", 0, CHANNELS)
         cut(network, source, f"{name}.d", CHANNELS - 1, BOTH - 1)
@@ -52,14 +60,14 @@ def dual_path(blocks, way, *, outputs=("y",), **batch_norm):
     return network.model({"x": SHAPE}, outputs)
 
 
-@pytest.mark.parametrize("way", ["Split", "Slice", "Gather"])
+@pytest.mark.parametrize("way", ["Split", "Slice", "Gather", "behind a slice of all"])
 def test_a_stream_turns_on_both_of_its_paths(way):
     """A negative scale on each path, of a place that one of the two shows."""
     folded = fold_and_compare(dual_path(1, way, scale={1: -1.5, CHANNELS + 1: -0.7}))
     assert count(folded.model, "BatchNormalization") == 1
 
 
-@pytest.mark.parametrize("way", ["Split", "Slice", "Gather", "overlapping"])
+@pytest.mark.parametrize("way", ["Split", "Slice", "Gather", "overlapping", "behind a slice of all"])
 @pytest.mark.parametrize("scale", [{}, {0: 0.0}, {1: -1.0}, {CHANNELS: 0.0, CHANNELS + 1: -1.0}])
 def test_whatever_folds_computes_the_same(way, scale):
     for outputs in (("y",), ("y", "b.d"), ("y", "c1")):
