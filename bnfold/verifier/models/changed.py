@@ -72,6 +72,11 @@ def _changed_tensor(original: Structure, new: Structure, free: set[str], tensor:
         theirs, behind = _part(new, tensor, stops)
         # One side only begins there: the other side has it inside, or does without it. Both have to begin earlier.
         uneven = {name for name in before ^ behind if name in original.producers and name in new.producers}
+        # Where that is an input, what both begin with and what is made of it may not take any values beside it.
+        alone = (before ^ behind) & original.inputs
+        if alone and not uneven:
+            common = (name for name in before & behind if name in original.producers)
+            uneven = {name for name in common if not alone.isdisjoint(_part(original, name, set())[1])}
         if not uneven:
             return ChangedTensor(tensor, ours, theirs, tuple(sorted(before | behind)))
         stops -= uneven

@@ -166,3 +166,19 @@ def test_a_constant_that_both_models_compute_alike_is_the_same():
         return net.model({"x": [1, 3, 4, 4]}, ["y"])
 
     assert [tensor.name for tensor in find_changed_tensors(*structures(quantized(1), quantized(2)))] == ["y"]
+
+
+def test_no_part_begins_with_an_input_of_one_side_and_with_what_is_made_of_it():
+    """The new model makes of n alone what the original makes of n and of c, which is n without its scale."""
+
+    def network(size: float, output: str, *last) -> onnx.ModelProto:
+        net = Network()
+        net.node("Conv", ["x", net.constant("w", size * np.eye(4)[..., None, None])], output)
+        net.node("Mul", [output, net.constant("k", 3.0 / size)], "n")
+        net.node(*last[:1], [*last[1:-1], net.constant("l", last[-1]) if last[0] == "Mul" else last[-1]], "y")
+        return net.model({"x": [1, 4, 5, 5]}, ["y", "n"])
+
+    original, new = network(1, "c", "Add", "n", "c"), network(3, "folded", "Mul", "n", 4 / 3)
+    tensors = find_changed_tensors(*structures(original, new))
+    assert {tensor.name: tensor.boundary for tensor in tensors} == {"n": ("x",), "y": ("x",)}
+    assert bnfold.verify(original, new).passed
