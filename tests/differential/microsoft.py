@@ -29,6 +29,20 @@ def packed_product(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("MatMulNBits", operands, shape, along=x.rank - 1, domain=MICROSOFT, **sizes)
 
 
+def four_bit_product(g: Builder, x: Tensor) -> Tensor | None:
+    """MatMulBnb4, whose blocks of 16 inputs end where its rows do, behind a product that makes so many."""
+    if x.rank < 2 or x.dtype != "float32":
+        return None
+    shape = (*x.shape[:-1], _BLOCK)
+    wide = g.add("MatMul", [x, g.weight(x.dtype, (x.shape[-1], _BLOCK), x.shape[-1])], shape, along=x.rank - 1)
+    outputs = g.between(1, 6)
+    weight = g.constant(g.random.integers(0, 256, size=outputs * _BLOCK // 2), "uint8")
+    scales = g.constant(g.random.uniform(0.1, 0.4, size=outputs), x.dtype)
+    sizes = {"N": outputs, "K": _BLOCK, "block_size": _BLOCK, "quant_type": 1}
+    operands = [wide, weight, scales]
+    return g.add("MatMulBnb4", operands, (*x.shape[:-1], outputs), along=x.rank - 1, domain=MICROSOFT, **sizes)
+
+
 def integer_product(g: Builder, x: Tensor) -> Tensor | None:
     """DynamicQuantizeMatMul or MatMulIntegerToFloat of one of the graph's inputs.
 

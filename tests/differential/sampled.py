@@ -24,6 +24,10 @@ def regions(g: Builder, x: Tensor) -> Tensor | None:
     if x.rank != 4 or x.dtype != "float32" or not 10 <= g.opset < 22:
         return None
     count, side = g.between(1, 3), g.between(1, 3)
+    if g.chance(0.3):
+        boxes = [[g.between(0, x.shape[0] - 1), 0, 0, g.between(1, 3), g.between(1, 3)] for _ in range(count)]
+        size = [side, side]
+        return g.add("MaxRoiPool", [x, g.constant(boxes, x.dtype)], (count, x.shape[1], *size), pooled_shape=size)
     corners = np.sort(g.random.uniform(0, 6, size=(count, 2, 2)), axis=1).reshape(count, 4)
     images = g.constant(g.random.integers(0, x.shape[0], size=count), "int64")
     given = {"output_height": side, "output_width": side, "mode": g.pick(["avg", "avg", "max"])}
@@ -60,6 +64,8 @@ def norm(g: Builder, x: Tensor) -> Tensor | None:
     """Of places, or of an axis."""
     if x.dtype != "float32" or x.rank < 2:
         return None
+    if x.rank == 4 and g.chance(0.2):
+        return g.add("GlobalLpPool", [x], (*x.shape[:2], 1, 1))
     if x.rank == 4 and g.chance(0.5):
         shape = (*x.shape[:2], x.shape[2], x.shape[3])
         return g.add("LpPool", [x], shape, kernel_shape=[1, 1], p=g.pick([1, 2]))
@@ -80,6 +86,30 @@ def permuted(g: Builder, x: Tensor) -> Tensor | None:
     equation = f"{letters}->{''.join(letters[axis] for axis in order)}"
     shape = [x.shape[axis] for axis in order]
     return g.add("Einsum", [x], shape, along=order.index(x.axis), equation=equation)
+
+
+def alone(g: Builder, x: Tensor) -> Tensor | None:
+    """The largest and the smallest of one tensor, and a Clip without limits."""
+    op_type = g.pick(["Max", "Min", "Clip"])
+    if x.dtype == "float16" or (op_type == "Clip" and x.dtype != "float32"):
+        return None
+    return g.add(op_type, [x], x.shape)
+
+
+def linear_classifier(g: Builder, x: Tensor) -> Tensor | None:
+    """The scores of three classes and more; the classes themselves may be others where scores are nearly equal."""
+    if x.rank != 2 or x.dtype != "float32":
+        return None
+    classes, features = g.between(3, 5), x.shape[1]
+    numbers = {
+        "coefficients": g.random.normal(size=classes * features) / np.sqrt(features),
+        "intercepts": g.random.normal(size=classes),
+    }
+    lists = {name: [float(np.float32(value)) for value in values] for name, values in numbers.items()}
+    result = Tensor(g.name("t"), (x.shape[0], classes), x.dtype, 1)
+    given = {"classlabels_ints": list(range(classes)), **lists}
+    g.node("LinearClassifier", [x.name], [g.name("label"), result.name], domain=_MODELS, **given)
+    return g.keep(result)
 
 
 def linear_model(g: Builder, x: Tensor) -> Tensor | None:
