@@ -28,8 +28,8 @@ _DECODED = {op_type for (_, op_type), operator in OPERATORS.items() if operator.
 
 # Operators that read and end a map, and never pass one on.
 _NEVER_PASSED = {
-    *("MatMulNBits", "MatMulBnb4", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "LinearRegressor", "LinearClassifier"),
-    *("ConvTransposeWithDynamicPads", "TransposeMatMul"),
+    *("MatMulNBits", "MatMulBnb4", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "TransposeMatMul"),
+    *("ConvTransposeWithDynamicPads", "LinearRegressor", "LinearClassifier"),
     *(
         "BatchNormalization",
         "Conv",
