@@ -6,8 +6,9 @@ everything, zeros, which leave the shift alone, and impulses, which bring out si
 one that is off by less than their rounding together is not seen.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from math import ceil, prod
 
@@ -115,11 +116,9 @@ class Probes:
         quiet = {name: np.zeros(_smallest_shape(values.shape, crop)) for name, values in free.items()}
         yield Probe("on zeros where it begins", others | quiet)
         for name, values in ((name, values) for name, values in quiet.items() if values.size):
+            samples = _Samples(values.shape, crop, wanted.alone)
             most = (_MOST_IN_ALL if wanted.narrow else _MOST_OF_WIDE) // max(1, prod(values.shape[1:]))
-            every = _places(values.shape, crop, alone=wanted.alone)
-            apart = ceil(len(every) / max(1, most))
-            chosen = every[self.seed % apart :: apart] if every else every
-            for side, places in product(wanted.sides, _in_runs(chosen, values.shape, crop)):
+            for side, places in product(wanted.sides, samples.in_runs(most, self.seed)):
                 length = len(places) if crop.any_samples else values.shape[0]
                 still = {other: np.zeros((length, *array.shape[1:])) for other, array in quiet.items()}
                 for sample, together in enumerate(places):
@@ -167,40 +166,68 @@ def _rows_of_a_table(indices: Array, length: int) -> Iterator[Array]:
         yield np.resize(np.arange(begin, min(length, begin + indices.size), dtype=indices.dtype), indices.shape)
 
 
-def _places(shape: Sequence[int], crop: Crop, *, alone: bool) -> list[list[tuple[int, ...]]]:
-    """Where impulses stand, sample by sample: every weight meets one, and no output sees two."""
-    if crop.side is not None:
-        each = shape[1] // crop.groups
-        around = list(product(*(_offsets(size, crop.window) for size in shape[2:])))
-        return [
-            [(group * each + channel, *place) for group in range(crop.groups)]
-            for channel in range(each)
-            for place in around
-        ]
-    if (
-        len(shape) == _TOKENS and not alone
-    ):  # the weights are along one axis, and the places of the other do not see each other
-        least, most = sorted(shape[1:])
-        pairs: list[list[tuple[int, ...]]]
-        pairs = [[(step, (step + begin) % most) for step in range(least)] for begin in range(0, most, least)]
-        return pairs if shape[1] <= shape[2] else [[(b, a) for a, b in together] for together in pairs]
-    everywhere = list(np.ndindex(*shape[1:]))
-    if not crop.any_samples and len(shape) > _TOKENS and len(everywhere) > _MOST_RUNS * shape[0]:
-        channels, places = shape[1], everywhere[: prod(shape[2:])]
-        return [[((at + step) % channels, *place[1:]) for at, place in enumerate(places)] for step in range(channels)]
-    return [[place] for place in everywhere]
-
-
 def _offsets(size: int, window: Window) -> range:
     """As many neighbouring places as outputs are apart, away from the border where there is room; else all."""
     return range(window.first, size - window.first) if size >= window.least_side else range(size)
 
 
-def _in_runs(
-    places: list[list[tuple[int, ...]]], shape: Sequence[int], crop: Crop
-) -> Iterator[list[list[tuple[int, ...]]]]:
-    """As many samples at a time as one run takes; not all where these are too many runs."""
-    length = max(1, _MOST_NUMBERS // max(1, prod(shape[1:])) if crop.any_samples else shape[0])
-    chosen = places if crop.any_samples else places[:: max(1, ceil(len(places) / (_MOST_RUNS * length)))]
-    for begin in range(0, len(chosen), length):
-        yield chosen[begin : begin + length]
+@dataclass(frozen=True)
+class _Samples:
+    """Where impulses stand, sample by sample: every weight meets one, and no output sees two.
+
+    Attributes:
+        shape: of a tensor.
+        crop: how much of it is needed.
+        alone: as of Impulses.
+    """
+
+    shape: Sequence[int]
+    crop: Crop
+    alone: bool
+
+    def in_runs(self, most: int, seed: int) -> Iterator[list[list[tuple[int, ...]]]]:
+        """As many samples at a time as one run takes.
+
+        Args:
+            most: of samples in all; where there are more, only one in so many.
+            seed: other ones with every seed.
+        """
+        places, count = self._in_order()
+        length = max(1, _MOST_NUMBERS // max(1, prod(self.shape[1:])) if self.crop.any_samples else self.shape[0])
+        most = most if self.crop.any_samples else min(most, _MOST_RUNS * length)
+        apart = max(1, ceil(count / max(1, most)))
+        chosen = range(seed % apart, count, apart)
+        for begin in range(0, len(chosen), length):
+            yield [places(number) for number in chosen[begin : begin + length]]
+
+    def _in_order(self) -> tuple[Callable[[int], list[tuple[int, ...]]], int]:
+        """What stands in each sample, and how many there are."""
+        if self.crop.side is not None:
+            around = list(product(*(_offsets(size, self.crop.window) for size in self.shape[2:])))
+            return partial(self._in_groups, around), self.shape[1] // self.crop.groups * len(around)
+        if len(self.shape) == _TOKENS and not self.alone:
+            least, most = sorted(self.shape[1:])
+            return self._in_pairs, ceil(most / least)
+        count = prod(self.shape[1:])
+        if not self.crop.any_samples and len(self.shape) > _TOKENS and count > _MOST_RUNS * self.shape[0]:
+            return self._on_diagonals, self.shape[1]
+        return self._everywhere, count
+
+    def _in_groups(self, around: Sequence[tuple[int, ...]], number: int) -> list[tuple[int, ...]]:
+        """In one channel of each group, at one of a few places."""
+        channel, place = divmod(number, len(around))
+        each = self.shape[1] // self.crop.groups
+        return [(group * each + channel, *around[place]) for group in range(self.crop.groups)]
+
+    def _in_pairs(self, number: int) -> list[tuple[int, ...]]:
+        """Of two axes, the weights lie along one, and places of the other do not meet: one impulse in each."""
+        least, most = sorted(self.shape[1:])
+        pairs = [(step, (step + number * least) % most) for step in range(least)]
+        return list(pairs) if self.shape[1] <= self.shape[2] else [(b, a) for a, b in pairs]
+
+    def _on_diagonals(self, number: int) -> list[tuple[int, ...]]:
+        """At all places, in another channel at each."""
+        return [((at + number) % self.shape[1], *place) for at, place in enumerate(np.ndindex(*self.shape[2:]))]
+
+    def _everywhere(self, number: int) -> list[tuple[int, ...]]:
+        return [tuple(int(at) for at in np.unravel_index(number, self.shape[1:]))]

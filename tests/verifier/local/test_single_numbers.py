@@ -5,6 +5,8 @@ import onnx
 import pytest
 
 import bnfold
+from bnfold.verifier.local.crop import Crop
+from bnfold.verifier.local.probes import Impulses, Probes
 from tests.networks import Network
 from tests.verifier.spoiling import spoiled
 
@@ -229,3 +231,16 @@ def test_one_small_number_of_float32_that_is_off_by_a_ten_thousandth_is_found(ma
 
         wrong = spoiled(result.model, largest_tensor, change)
         assert bnfold.verify(original, wrong).status == "failed"
+
+
+@pytest.mark.parametrize("crop", [Crop(), Crop(any_samples=True)], ids=["whole", "any samples"])
+@pytest.mark.parametrize("shape", [(1, 40, 90, 90), (1, 300, 9000), (1, 9000)], ids=str)
+def test_of_large_parts_some_places_are_tried_and_others_with_another_seed(shape, crop):
+    def tried(seed: int) -> set[tuple[int, ...]]:
+        wanted = Impulses(narrow=False)
+        probes = [probe.values["x"] for probe in Probes(seed).impulses({"x": np.zeros(shape)}, crop, wanted)]
+        assert sum(values.size for values in probes) <= 2**22 + 2 * np.prod(shape)
+        return {tuple(place[1:]) for values in probes for place in np.argwhere(values)}
+
+    assert tried(0)
+    assert tried(0) != tried(1)
