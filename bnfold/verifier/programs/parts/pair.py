@@ -1,6 +1,6 @@
 """Two parts that make one value, of the original and of the new program, run side by side on values of our own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,17 +14,20 @@ from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.local.crop import Crop
-from bnfold.verifier.local.half_units import is_narrow
-from bnfold.verifier.local.law import Comparator
-from bnfold.verifier.local.probes import Impulses, Probes
+from bnfold.verifier.local.half_units import is_narrow, is_number, moved
+from bnfold.verifier.local.inferred import infer_map
+from bnfold.verifier.local.law import Comparator, Subgraph
+from bnfold.verifier.local.probes import Impulses, Probe, Probes
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.programs.parts.crop import crop_of
 from bnfold.verifier.programs.parts.cutting import Part
+from bnfold.verifier.programs.parts.ends import Ends, Held
 from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
 
 _SINGLE = torch.finfo(torch.float32).eps
+_DRAWS_OF_A_MAP = 4
 
 
 class _Drawn(Probes):
@@ -46,6 +49,7 @@ class PartPair:
         changed: which of the new one's stored tensors the original part has not.
         seen: what the original had where they begin, as `ProgramGraph.observe` gives it.
         seed: of the values that they begin with.
+        ends: where the new program holds other values.
     """
 
     graphs: tuple[ProgramGraph, ProgramGraph]
@@ -54,6 +58,7 @@ class PartPair:
     changed: Sequence[bool]
     seen: Sequence[Any]
     seed: int
+    ends: Ends
 
     def compare(self, *, quick: bool) -> tuple[Finding, str]:
         """The worst of all probes, or the first that is wrong, and what it was fed with.
@@ -73,32 +78,47 @@ class PartPair:
                     worst = max(worst, self._compare(taken, quick=quick), key=_excess)
         return worst
 
-    def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
-        begin = [leaf for leaf in pytree.tree_leaves(list(self.seen)) if isinstance(leaf, np.ndarray)]
-        crop = crop_of(self._nodes, self.seen)
-        comparator = self._comparator(taken)
-        if crop.any_samples:
-            with suppress(RuntimeError):  # too small after all
-                return self._on_probes(comparator, begin, crop, quick=quick)
-            crop = Crop()
-        return self._on_probes(comparator, begin, crop, quick=quick)
+    def infer_end(self) -> Held | None:
+        """What the new program seems to hold where they end, if other values than the original; None where it does not.
 
-    def _on_probes(
-        self, comparator: Comparator, begin: Sequence[Array], crop: Crop, *, quick: bool
-    ) -> tuple[Finding, str]:
+        Nothing is inferred in half precision: what was rounded to so few digits says nothing of single numbers.
+
+        Raises:
+            Exception: as those of `compare`.
+        """
+        comparator = self._comparator(None)
+        if self._shows_singles(comparator):
+            return None
+        probes = list(self._drawn.draws(self._begin, self._crop))
+        own, theirs = comparator.wide
+        x = _made(comparator.original, probes, own)
+        found = infer_map(x, _made(comparator.new, probes, theirs))
+        if found is None:
+            return None
+        others = (_moved(comparator, draw) for draw in range(_DRAWS_OF_A_MAP))
+        maps = (infer_map(x, _made(comparator.new, probes, stored)) for stored in others)
+        return Held.of(found, [entry for entry in maps if entry is not None])
+
+    def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
+        comparator = self._comparator(taken)
+        if self._crop.any_samples:
+            with suppress(RuntimeError):  # too small after all
+                return self._on_probes(comparator, self._crop, quick=quick)
+        return self._on_probes(comparator, Crop(), quick=quick)
+
+    def _on_probes(self, comparator: Comparator, crop: Crop, *, quick: bool) -> tuple[Finding, str]:
         """Random values and zeros; where numbers of narrow types have changed, single numbers as well."""
-        probes, seen = _Drawn(self.seed), {str(at): array for at, array in enumerate(begin)}
+        seen = self._begin
         worst = Finding(0.0), ""
-        for probe in probes.draws(seen, crop):
+        for number, probe in enumerate(self._drawn.draws(seen, crop)):
             given = [probe.values[name] for name in seen]
-            found = comparator.compare(given, groups=probe.groups, quick=quick)
+            # Of zeros alone, one side may make nothing, and the other what is left where values cancel.
+            found = comparator.compare(given, groups=probe.groups, quick=quick and number == 0)
             worst = max(worst, (found, probe.where), key=_excess)
             if _excess(worst) > 1:
                 return worst
-        stored = zip(self.changed, comparator.stored[1], strict=True)
-        shows_singles = any(changed and is_narrow(held) for changed, held in stored)
-        free = {name: array for name, array in seen.items() if probes.is_free(name, array) and array.size}
-        for probe in probes.impulses(free, crop, Impulses(narrow=True)) if shows_singles else ():
+        free = {name: array for name, array in seen.items() if self._drawn.is_free(name, array) and array.size}
+        for probe in self._drawn.impulses(free, crop, Impulses(narrow=True)) if self._shows_singles(comparator) else ():
             for height in (1, -1):
                 given = [height * probe.values[name] if name in free else array for name, array in seen.items()]
                 worst = max(worst, (comparator.compare_singles(given), probe.where), key=_excess)
@@ -107,17 +127,39 @@ class PartPair:
         return worst
 
     @property
+    def _drawn(self) -> _Drawn:
+        return _Drawn(self.seed)
+
+    @property
+    def _begin(self) -> dict[str, Array]:
+        """All arrays among what they begin with."""
+        leaves = [leaf for leaf in pytree.tree_leaves(list(self.seen)) if isinstance(leaf, np.ndarray)]
+        return {str(at): array for at, array in enumerate(leaves)}
+
+    @property
+    def _crop(self) -> Crop:
+        return crop_of(self._nodes, self.seen)
+
+    @property
     def _nodes(self) -> list[Node]:
         return [node for part in self.parts for node in part.nodes]
+
+    def _shows_singles(self, comparator: Comparator) -> bool:
+        """Whether numbers of half precision have changed."""
+        pairs = zip(comparator.changed, comparator.stored[1], strict=True)
+        return any(changed and is_narrow(held) for changed, held in pairs)
 
     def _comparator(self, taken: bool | None) -> Comparator:
         """Both parts; which branch they take, or None for the one that they choose."""
         runs, stored = [], []
-        for graph, part, places in zip(self.graphs, self.parts, self.places, strict=True):
+        turns: tuple[tuple[Callable[[Subgraph], Subgraph], list[Array]], ...]
+        turns = (self.ends.original, self.ends.numbers), (self.ends.new, self.ends.dials)
+        for graph, part, places, (turn, numbers) in zip(self.graphs, self.parts, self.places, turns, strict=True):
             function = graph.function([*part.given, *part.stored], [part.target], part.nodes, taken=taken)
-            runs.append(partial(_run, function, self.seen, places))
-            stored.append([as_arrays(_as_read(value, part)) for value in part.stored])
-        return Comparator(runs[0], runs[1], (stored[0], stored[1]), self.changed, units=self._units)
+            runs.append(partial(_on_leaves, turn(partial(_run, function, places)), self.seen))
+            stored.append([*(as_arrays(_as_read(value, part)) for value in part.stored), *numbers])
+        changed = [*self.changed, *(True for _ in self.ends.dials)]
+        return Comparator(runs[0], runs[1], (stored[0], stored[1]), changed, units=self._units)
 
     @property
     def _units(self) -> float:
@@ -130,6 +172,23 @@ def _excess(found: tuple[Finding, str]) -> float:
     return found[0].excess
 
 
+def _made(run: Subgraph, probes: Sequence[Probe], stored: Sequence[Any]) -> tuple[Array, Array]:
+    """What a part makes of random values, and what of zeros at each place of these."""
+    made: list[Array] = []
+    for probe in probes:
+        values = run(list(probe.values.values()), stored)
+        if not is_number(values):
+            raise Unreadable("it is no tensor of numbers")
+        made += np.split(values, probe.groups)
+    *random, zeros = made
+    return np.concatenate(random), np.concatenate([zeros] * len(random))
+
+
+def _moved(comparator: Comparator, draw: int) -> Sequence[Any]:
+    """What the new part has stored, every changed number rounded another way."""
+    return comparator.moved(lambda stored, which, units: moved(stored, draw, which, units), comparator.units)
+
+
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
     """What is stored, as all that read it have it: rounded to half precision first, if nobody sees more of it."""
     readers = {node.converts_to for node in part.nodes if value in node.operands}
@@ -137,14 +196,17 @@ def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or wh
     return value.tensor if narrow is None or value.tensor is None else value.tensor.to(narrow)
 
 
-def _run(
-    function: Function, seen: Sequence[Any], places: Sequence[int], given: Sequence[Any], stored: Sequence[Any]
-) -> Any:  # noqa: ANN401 - whatever a part makes
-    """Run a part on copies: it may write to what it is given. All that is no array stays what was seen."""
-    beat()
+def _on_leaves(run: Subgraph, seen: Sequence[Any], given: Sequence[Array], stored: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Run with arrays in place of those that were seen. All that is no array stays what was seen."""
     leaves, structure = pytree.tree_flatten(list(seen))
     arrays = iter(given)
-    fed = pytree.tree_unflatten([next(arrays) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves], structure)
+    fed = [next(arrays) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
+    return run(pytree.tree_unflatten(fed, structure), stored)
+
+
+def _run(function: Function, places: Sequence[int], fed: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Run a part on copies: it may write to what it is given."""
+    beat()
     with torch.no_grad(), same_random_numbers():
         made = as_arrays(function([*(as_tensors(fed[place]) for place in places), *map(as_tensors, stored)])[0])
     if isinstance(made, (dict, list, tuple)) and any(isinstance(leaf, np.ndarray) for leaf in pytree.tree_leaves(made)):
