@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from bnfold.cli.stopping import Stopped, stopped_by_signals
 
+_STANDARD_ERROR = 2
+
 
 def run_and_exit() -> NoReturn:
     """Run the command, and end the process with its status.
@@ -15,9 +17,17 @@ def run_and_exit() -> NoReturn:
     At once: everything is written, every temporary file is gone, and to take numpy and onnx apart object by object
     would take as long as to import them.
     """
+    _open_standard_streams()
     # Modules and graphs make many objects and little garbage; to look for it as often as Python does costs 0.02 s.
     gc.set_threshold(100_000, 30, 30)
     os._exit(_status())
+
+
+def _open_standard_streams() -> None:
+    """Streams that the caller has closed lead nowhere. Else the next file would take their place, and all output."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def _status() -> int:

@@ -52,8 +52,17 @@ def times(value: float, unit: float) -> str:
     return f"{value / unit:.2g}x" if math.isfinite(value) and math.isfinite(unit) and unit > 0 else ""
 
 
+_LONGEST = 4096
+
+
 def printable(name: str) -> str:
-    """A name out of a model, its control characters spelled out so that it cannot steer a terminal."""
+    """A name out of a model, its control characters spelled out so that it cannot steer a terminal.
+
+    Of one that would take minutes to print, the beginning and the end.
+    """
+    if len(name) > _LONGEST:
+        half = _LONGEST // 2
+        name = f"{name[:half]} ... {whole(len(name) - 2 * half)} characters more ... {name[-half:]}"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
 
 

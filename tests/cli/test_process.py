@@ -620,3 +620,15 @@ def test_limits_are_those_that_were_given(folder, option, value, code):
     assert option in done.stderr
     assert done.stderr.count("\n") == 1
     assert "large.folded.onnx" not in names(folder)
+
+
+@pytest.mark.parametrize("closed", [(0,), (0, 1), (0, 1, 2)])
+def test_streams_that_the_caller_has_closed_are_not_taken_by_other_files(folder, closed):
+    """The pipe to the guarded process took their numbers, and every model was said to be broken."""
+    start = "; ".join(f"os.close({number})" for number in closed)
+    code = f"import os; {start}; from bnfold.cli.process import run_and_exit; run_and_exit()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "m.onnx", "-o", "out.onnx", "--no-verify"], cwd=folder, timeout=120, check=False
+    )
+    assert done.returncode == 0
+    assert (folder / "out.onnx").exists()
