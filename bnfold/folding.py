@@ -176,9 +176,7 @@ def _why_not_affine(meaning: Meaning) -> Refusal:
     if isinstance(meaning, Opaque):
         return rules.refuse(meaning)
     if isinstance(meaning, BroadcastScale):
-        return Refusal(
-            Reason.BROADCASTS_ACTIVATION, "its constant has taken a map along axes that the tensor does not have"
-        )
+        return Refusal(Reason.BROADCASTS_ACTIVATION, "its constant varies along axes that the tensor does not have")
     raise InternalError(f"a BatchNorm was decoded as {type(meaning).__name__}")
 
 
