@@ -282,3 +282,12 @@ def test_a_body_and_a_list_of_bodies_in_one_attribute(tmp_path):
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     model.graph.node[0].attribute[0].graphs.add().CopyFrom(body)
     fold(write(model, tmp_path / "m.onnx"))
+
+
+def test_a_graph_without_outputs_is_refused(tmp_path):
+    """Found by fuzzing: all of it folded away, and onnxruntime could not load what was left."""
+    model = conv_bn()
+    del model.graph.output[:]
+    path = write(model, tmp_path / "m.onnx")
+    with refused(tmp_path, "no outputs", ModelFormatError):
+        fold(path)
