@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from packaging.version import Version
 
 from bnfold.frontends.onnx.operators.table import OPERATORS
 from bnfold.refusal import Reason
@@ -17,6 +15,7 @@ from tests.differential.compare import Examination, behind_steps, copied, differ
 from tests.differential.generator import generate
 from tests.differential.tally import STREAMS, Tally, examine_seeds
 from tests.folding import fold
+from tests.kernels import needs_newer_kernels
 from tests.networks import Network
 
 SEEDS = 2000
@@ -56,11 +55,7 @@ _FORMS = {
 }
 
 
-# Older ones lack kernels of these operators. In 1.23.2, the newest for Python 3.10, ReverseSequence leaves sequences of
-# length 0 unwritten: the original itself makes other numbers in every run.
-@pytest.mark.skipif(
-    Version(onnxruntime.__version__) < Version("1.32"), reason="the graphs are made for the kernels of onnxruntime 1.32"
-)
+@needs_newer_kernels
 @pytest.mark.parametrize("start", range(0, SEEDS, CHUNK))
 def test_no_random_graph_is_folded_wrongly(start):
     tally = examine_seeds(range(start, start + CHUNK))

@@ -6,6 +6,7 @@ import pytest
 
 from bnfold.refusal import Reason
 from tests.folding import fold_and_compare
+from tests.kernels import needs_newer_kernels
 from tests.networks import Network
 from tests.onnx.checks import assert_stays, decode_all, operators
 
@@ -136,6 +137,7 @@ def test_a_norm_of_embeddings_takes_a_map():
     assert operators(folded.model) == ["Clip", "Cast", "EmbedLayerNormalization", "Sigmoid", "MatMul"]
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("bias", [True, False])
 def test_an_attention_takes_maps_in_front_of_its_weights(bias):
     network = Network()

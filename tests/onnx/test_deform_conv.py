@@ -4,6 +4,7 @@ import pytest
 
 from bnfold.refusal import Reason
 from tests.folding import fold_and_compare
+from tests.kernels import needs_newer_kernels
 from tests.networks import Network
 from tests.onnx.checks import operators
 from tests.onnx.paths import KINDS, affine, assert_moves, assert_stuck, conv
@@ -23,6 +24,7 @@ def deform_conv(network, source, output, *, groups=1, bias=True, mask=False, dty
     return network.node("DeformConv", inputs, output, group=groups, kernel_shape=[2, 2])
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("opset", [19, 22])
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("bias", [False, True])
@@ -36,6 +38,7 @@ def test_a_map_behind_it(kind, mask, bias, groups, opset):
     assert operators(folded.model) == ["Conv", *["Conv", "Sigmoid"] * mask, "DeformConv"]
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("groups", [1, 2])
 def test_a_scale_in_front_of_it(groups):
     network = Network(opset=19)

@@ -6,6 +6,7 @@ import pytest
 import bnfold
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
+from tests.kernels import needs_newer_kernels
 from tests.networks import Network
 from tests.onnx.checks import assert_stays, operators
 
@@ -93,6 +94,7 @@ def stores(model, name):
 KERNELS = [(2, ""), (2, "packed"), (2, "floats"), (4, ""), (4, "packed"), (4, "floats"), (8, ""), (8, "packed")]
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("level", [0, 4])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("bits", "zero"), KERNELS)

@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
+from tests.kernels import needs_newer_kernels
 from tests.networks import Network
 from tests.onnx.checks import operators
 from tests.onnx.paths import KINDS, affine, assert_moves, assert_stuck, conv_then, shape_of, step, steps
@@ -307,6 +308,7 @@ def test_a_dropout_with_a_training_mode(training):
         assert_stuck(model, Reason.TRAINING_MODE, "y", "v0")
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("target", ["DOUBLE", "FLOAT16"])
 @pytest.mark.parametrize("source", ["float32", "float16"])
 def test_casts(source, target):

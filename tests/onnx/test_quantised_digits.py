@@ -6,8 +6,10 @@ import pytest
 
 from benchmarks.quantised_digits import WAYS, compare
 from bnfold.refusal import Reason
+from tests.kernels import needs_newer_kernels
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.called)
 def test_what_folds_and_what_the_quantizers_make(way, tmp_path):
     result = compare(way, tmp_path / "quantised.onnx")

@@ -4,6 +4,7 @@ import pytest
 
 from bnfold.refusal import Reason
 from tests.folding import fold_and_compare
+from tests.kernels import needs_newer_kernels
 from tests.networks import Network
 from tests.onnx.checks import operators
 from tests.onnx.paths import KINDS, affine, assert_names_hold, assert_stuck
@@ -16,6 +17,7 @@ def reverse(network, source, output, **attributes):
     return network.node("ReverseSequence", [source, lengths], output, **attributes)
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("kind", ["Mul", "Add"])
 @pytest.mark.parametrize("attributes", [{}, {"batch_axis": 0, "time_axis": 1}], ids=str)
 @pytest.mark.parametrize("opset", [10, 17])

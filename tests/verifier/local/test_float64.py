@@ -10,6 +10,7 @@ from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.session import Session
+from tests.kernels import needs_newer_kernels
 from tests.verifier.small_models import FLOAT, INT64, UINT8, model, model_proto, node
 
 RNG = np.random.default_rng(7)
@@ -262,6 +263,7 @@ def _graph(op_type: str, inputs: list, attributes: dict) -> tuple[Structure, lis
     return Structure(Model.read("a model", proto.SerializeToString())), outputs, feeds
 
 
+@needs_newer_kernels
 @pytest.mark.parametrize("case", CASES, ids=_name)
 def test_as_onnxruntime_computes_it(case):
     graph, outputs, feeds = _graph(*case)
