@@ -72,6 +72,36 @@ def test_a_stream_of_pre_activation_blocks(form, changes, kept):
     assert sum(entry.is_batch_norm for entry in result.report.outcome.kept) <= kept
 
 
+class DualPath(nn.Module):
+    """Slices of one tensor: TorchScript writes a slice of each axis, the first of the whole batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 7, 3, padding=1), nn.BatchNorm2d(7)
+        self.conv, self.head = nn.Conv2d(7, 7, 3, padding=1), nn.Conv2d(10, 4, 1)
+
+    def forward(self, x):
+        stem = self.stem(x)
+        residual, dense = stem[:, :4, :, :], stem[:, 4:, :, :]
+        made = self.conv(torch.relu(self.norm(torch.cat([residual, dense], 1))))
+        return self.head(torch.cat([residual + made[:, :4, :, :], dense, made[:, 4:, :, :]], 1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_slices_of_one_tensor_answer_together_in_every_form(form):
+    torch.manual_seed(0)
+    model = DualPath().eval()
+    with torch.no_grad():
+        nn.init.uniform_(model.norm.weight, 0.5, 2)
+        nn.init.normal_(model.norm.bias)
+        model.norm.weight[1], model.norm.weight[5] = -0.7, -1.2
+        x = torch.randn(SHAPE)
+        given = {} if form == "exported" else {"shapes": {"x": SHAPE}}
+        report = bnfold.fold(FORMS[form](model, x), **given).report
+    assert [fold.direction for fold in report.outcome.folds] == ["across"]
+    assert report.verification.passed
+
+
 class TwoReaders(nn.Module):
     """A BatchNorm and a Conv read one tensor; the check must not begin one side behind it and the other one before."""
 
