@@ -42,3 +42,10 @@ def test_a_correct_fold_is_never_called_wrong(name):
     of = subject(name)
     results = [bnfold.verify(of.original.model, of.folded.model, seed=seed) for seed in range(SEEDS)]
     assert [result.problem for result in results] == [""] * SEEDS
+
+
+def test_biases_of_half_precision_are_seen_behind_a_relu():
+    of = subject("passing_relu_float16")
+    faults = list(Spread(of, np.random.default_rng(0), ("one channel's bias by 1 %",)).draw(6))
+    assert len(faults) == 2
+    assert not [fault.what for fault in faults if bnfold.verify(of.original.model, fault.model).passed]

@@ -24,8 +24,7 @@ _LOWEST_RANK = 2
 _MATRIX, _TOKENS = 2, 3
 _GROUPS = ((-3, 0), (1, 4), (5, 8))
 """Powers of two, each group compared by itself: small values for what saturates, and large ones, in which a shift
-drowns. Every number has a magnitude of its own: features that were small in every row would hide what is wrong with
-their weights."""
+drowns."""
 _ROWS = 16
 """Samples of a subgraph that makes one number per channel of each."""
 _FEWEST_SAMPLES = 2
@@ -98,7 +97,7 @@ class Probes:
             return
         others = {name: wide(values) for name, values in seen.items() if name not in free}
         for exponents in _GROUPS if free else ():
-            drawn = {name: _random(shape, rng, exponents) for name, shape in free.items()}
+            drawn = {name: _random(shape, shape, rng, exponents) for name, shape in free.items()}
             yield Probe("on random values where it begins", others | drawn)
         yield Probe("on zeros where it begins", others | {name: np.zeros(shape) for name, shape in free.items()})
 
@@ -151,13 +150,19 @@ def _smallest_shape(shape: Sequence[int], crop: Crop) -> tuple[int, ...]:
 
 
 def _in_groups(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Samples of one group of magnitudes behind those of another, and zeros at the end."""
-    return np.concatenate([*(_random(shape, rng, exponents) for exponents in _GROUPS), np.zeros(shape)])
+    """Samples of one group of magnitudes behind those of another, and zeros at the end.
+
+    Magnitudes vary from sample to sample, or from column to column of an image: not along the features, of which some
+    would be small everywhere, and hide what is wrong with their weights.
+    """
+    varying = 0 if len(shape) <= _TOKENS else len(shape) - 1
+    along = [size if axis == varying else 1 for axis, size in enumerate(shape)]
+    return np.concatenate([*(_random(shape, along, rng, exponents) for exponents in _GROUPS), np.zeros(shape)])
 
 
-def _random(shape: Sequence[int], rng: np.random.Generator, exponents: tuple[int, int]) -> Array:
-    """Normal numbers of many magnitudes."""
-    return np.asarray(np.ldexp(rng.standard_normal(shape), rng.integers(*exponents, shape, np.int32, endpoint=True)))
+def _random(shape: Sequence[int], along: Sequence[int], rng: np.random.Generator, exponents: tuple[int, int]) -> Array:
+    """Normal numbers, of magnitudes of another shape: each has its own where nothing is known of the axes."""
+    return np.asarray(np.ldexp(rng.standard_normal(shape), rng.integers(*exponents, along, np.int32, endpoint=True)))
 
 
 def _rows_of_a_table(indices: Array, length: int) -> Iterator[Array]:
