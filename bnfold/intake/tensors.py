@@ -4,6 +4,7 @@ A tensor of a few bytes may claim a shape of terabytes: memory is allocated only
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,7 @@ def bytes_of(element: int, count: int) -> int:
 
 def is_external(tensor: "TensorProto") -> bool:
     """Whether the data of a tensor lies in another file."""
-    from onnx import TensorProto
-
-    return bool(tensor.data_location == TensorProto.EXTERNAL)
+    return bool(tensor.data_location == tensor.EXTERNAL)
 
 
 def _of_graph(graph: "GraphProto") -> "Iterator[TensorProto]":
@@ -100,6 +99,7 @@ def _of_sparse(sparse: "SparseTensorProto") -> "Iterator[TensorProto]":
     yield sparse.indices
 
 
+@lru_cache(maxsize=64)
 def _name_of(element: int) -> str:
     from onnx import TensorProto
 

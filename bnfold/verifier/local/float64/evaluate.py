@@ -88,13 +88,16 @@ class Float64Subgraph:
 
     def roles(self, name: str) -> frozenset[Role]:
         """As what the nodes themselves read a stored tensor; nothing of one in a body or a function."""
-        nodes = (self.graph.nodes[index] for index in self.nodes)
-        return frozenset(
-            (str(node.domain), str(node.op_type), place)
-            for node in nodes
-            for place, read in enumerate(node.input)
-            if read == name
-        )
+        return frozenset(self._roles.get(name, ()))
+
+    @cached_property
+    def _roles(self) -> dict[str, set[Role]]:
+        """Those of every tensor that is read: thousands of branches that meet in a Sum have as many stored ones."""
+        found: dict[str, set[Role]] = {}
+        for node in (self.graph.nodes[index] for index in self.nodes):
+            for place, read in enumerate(node.input):
+                found.setdefault(read, set()).add((str(node.domain), str(node.op_type), place))
+        return found
 
     @property
     def operators(self) -> set[str]:
