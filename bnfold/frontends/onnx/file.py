@@ -107,7 +107,7 @@ def check_model(model: onnx.ModelProto, weights: LargeWeights | None = None) -> 
     """
     check_text(model)
     check_versions(model)
-    if not model.graph.output:
+    if model.graph.node and not model.graph.output:
         raise ModelFormatError("has no outputs, so it computes nothing")
     check_tensors(tensor for tensor in stored_tensors(model) if weights is None or weights.find(tensor) is None)
     check_calls(model)
