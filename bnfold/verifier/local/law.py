@@ -55,6 +55,8 @@ _AXES_OF_TOKENS = (1, 2)  # of three axes, the last one holds the channels as of
 _DRAWS_OF_SINGLES = 24
 _KEPT = 4  # and no more, for all runs on impulses
 _UNITS_OF_SINGLES = 8.0  # times as many as are usual
+# Of the largest value beside it: a number of float32 may have been a larger one when it was rounded, between two folds.
+_ROUNDED_LARGER = 2.0**-23
 # In units of that limit in doubt: no number of further moves makes up for it.
 _BEYOND = 100.0
 _SINGLE = 1.02
@@ -252,6 +254,8 @@ def _by_singles(made: _Made) -> Finding:
     """Look at moves until no place is in doubt, or it is known in which of them moves are of no more than two sizes."""
     rows = made.rows
     error, floor = np.abs(rows.error), made.floor()[:, None]
+    if not any(is_narrow(held) for held, changed in zip(made.of.stored[1], made.of.changed, strict=True) if changed):
+        floor = floor + _ROUNDED_LARGER * np.abs(rows.a).max(1)[:, None]
     sizes: list[Array] = []
     for draw in range(_KEPT):
         sizes.append(np.abs(made.single_move(draw)))

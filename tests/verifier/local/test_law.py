@@ -208,3 +208,15 @@ def test_a_sum_of_many_narrow_numbers_is_not_held_to_the_half_unit_of_one():
     original = [off_by(values, 0.999) for values in stored]
     pair = Comparator(all_of, all_of, (original, stored), [True] * len(stored))
     assert pair.compare_singles([2.0**20 * np.eye(30)]).excess <= 1
+
+
+def test_a_small_number_that_was_rounded_when_it_was_larger_is_no_difference():
+    """Two folds in a row: what the first one stored, the second one cancels."""
+    stored = normal(30, 6, dtype=np.float32)
+    stored[3, 2] = 1e-4
+    original = stored.astype(np.float64)
+    original[3, 2] += half_unit(np.float32([1.0]))[0] / 2
+    pair = Comparator(times, times, ([original], [stored]), [True], units=4.0)
+    assert pair.compare_singles([2.0**20 * np.eye(30)]).excess <= 1
+    original[3, 2] += 1e-6
+    assert pair.compare_singles([2.0**20 * np.eye(30)]).excess > 1
