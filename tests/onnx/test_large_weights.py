@@ -28,6 +28,7 @@ def of_weights(*weights):
         tensor.doc_string = "a weight"
         model.graph.initializer.append(tensor)
         model.graph.node.add(op_type="Identity", input=[f"w{number}"], output=[f"y{number}"])
+        model.graph.output.add(name=f"y{number}")
     return model
 
 
