@@ -14,6 +14,8 @@ import numpy as np
 from bnfold.verifier.local.law import Subgraph
 from bnfold.verifier.models.held import Array, Map
 
+UNITS = 2
+"""Half units by which numbers between maps may be off: a map and its inverse meet in them, and each was rounded."""
 _HALF_UNIT = 2.0**-24
 """Of numbers from 1 to 2 in float32."""
 
@@ -31,11 +33,21 @@ class Held:
     step: Map
 
     @classmethod
-    def of(cls, entry: Map, moved: Sequence[Map]) -> "Held":
-        """A map, and others that were inferred in its place. A shift that cannot be told from 0 is none."""
+    def of(cls, entry: Map, moved: Sequence[Map], resting: Array) -> "Held":
+        """A map, with steps of half a unit of the last place at least: folds store numbers on their way.
+
+        A shift that cannot be told from 0 is none.
+
+        Args:
+            entry: the map.
+            moved: others that were inferred in its place.
+            resting: the x that zeros make, of which the shift is a part.
+        """
+        others = tuple(axis for axis, size in enumerate(entry.shift.shape) if size == 1)
+        sizes = np.abs(entry.scale), np.abs(resting).max(others, keepdims=True)
         scale, shift = (
-            np.max([np.abs(getattr(other, name) - getattr(entry, name)) for other in moved] or [np.zeros(1)], axis=0)
-            for name in ("scale", "shift")
+            np.max([_HALF_UNIT * size, *(np.abs(getattr(other, name) - getattr(entry, name)) for other in moved)], 0)
+            for name, size in zip(("scale", "shift"), sizes, strict=True)
         )
         return cls(Map(entry.scale, np.where(np.abs(entry.shift) <= shift, 0.0, entry.shift)), Map(scale, shift))
 
@@ -58,7 +70,7 @@ class Ends:
 
     @property
     def dials(self) -> list[Array]:
-        """Stored numbers by which the maps are moved: one step for half a unit of their last place."""
+        """Stored numbers by which the maps are moved: one step for as far as a number may be off."""
         rng = np.random.default_rng(0)
         shapes = chain.from_iterable((held.map.scale.shape, held.map.shift.shape) for held in self._all)
         return [rng.uniform(1, 2, shape).astype(np.float32) for shape in shapes]
@@ -106,7 +118,7 @@ class Ends:
 
     def _moved(self, dials: Sequence[Array]) -> Iterator[Map]:
         """The maps, moved by what the dials say."""
-        steps = ((now - dial) / _HALF_UNIT for now, dial in zip(dials, self.dials, strict=True))
+        steps = ((now - dial) / (UNITS * _HALF_UNIT) for now, dial in zip(dials, self.dials, strict=True))
         for held, scale, shift in zip(self._all, steps, steps, strict=True):
             yield held.moved(scale, shift)
 

@@ -21,7 +21,7 @@ from bnfold.verifier.local.probes import Impulses, Probe, Probes
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.programs.parts.crop import crop_of
 from bnfold.verifier.programs.parts.cutting import Part
-from bnfold.verifier.programs.parts.ends import Ends, Held
+from bnfold.verifier.programs.parts.ends import UNITS, Ends, Held
 from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
@@ -97,7 +97,7 @@ class PartPair:
             return None
         others = (_moved(comparator, draw) for draw in range(_DRAWS_OF_A_MAP))
         maps = (infer_map(x, _made(comparator.new, probes, stored)) for stored in others)
-        return Held.of(found, [entry for entry in maps if entry is not None])
+        return Held.of(found, [entry for entry in maps if entry is not None], x[1])
 
     def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
         comparator = self._comparator(taken)
@@ -163,9 +163,12 @@ class PartPair:
 
     @property
     def _units(self) -> float:
-        """Half units of float32 by which numbers may be off: those of a narrower type where a region computes in it."""
+        """Half units of float32 by which numbers may be off.
+
+        Those of a narrower type where a region computes in it; several where a map and its inverse meet in a number.
+        """
         narrow = [torch.finfo(node.computes_in).eps for node in self._nodes if node.computes_in is not None]
-        return max(narrow, default=_SINGLE) / _SINGLE
+        return max(narrow, default=_SINGLE * (UNITS if self.ends.numbers else 1)) / _SINGLE
 
 
 def _excess(found: tuple[Finding, str]) -> float:
