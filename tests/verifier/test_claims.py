@@ -279,3 +279,22 @@ def test_a_sequence_of_tensors_holds_what_no_map_says():
     net.node("Conv", ["t", net.weight("w", 2, 3, 1, 1)], "y")
     result = bnfold.fold(net.model({"x": [1, 3, 4, 4]}, ["y"]))
     assert (result.report.batch_norms.folded, result.report.verification.passed) == (1, True)
+
+
+@pytest.mark.parametrize(("off", "passes"), [(2.0**-24, True), (2e-5, False)], ids=["rounded on the way", "wrong"])
+def test_a_number_that_was_rounded_before_another_fold_cancelled_it_is_no_difference(off, passes):
+    """The mean of the BatchNorm was stored between two folds, and the second one left next to nothing of it."""
+    weight, mean, beta = np.float32(drawn()["w"]), np.float32([0.05] * CHANNELS), np.float32([0.05001] * CHANNELS)
+    shift = mean * (1 + off) - beta.astype(np.float64)
+    before, after = (Network(seed=1) for _ in range(2))
+    maker(before, {"w": weight, "b": np.zeros(CHANNELS)}, "c")
+    parameters = {"scale": np.ones(CHANNELS), "beta": beta, "mean": mean, "variance": np.full(CHANNELS, 1 - 1e-5)}
+    for name, values in parameters.items():
+        before.constant(name, values)
+    before.node("BatchNormalization", ["c", "scale", "beta", "mean", "variance"], "n", epsilon=1e-5)
+    before.node("Relu", ["n"], "r")
+    maker(after, {"w": weight, "b": -shift}, "c_new")
+    after.node("Relu", ["c_new"], "r")
+    models = [net.model({"x": SHAPE}, ["r"]) for net in (before, after)]
+    said = Claim("c", "c_new", np.ones((1, 1, 1, 1)), shift.reshape(1, -1, 1, 1), frozenset(("n",)))
+    assert checked(*models, said).passed == passes

@@ -79,6 +79,8 @@ class Comparator:
         units: by how many half units a number of float32 or float64 may be off: one where it was rounded once, more
             where it may have been computed in its own type. Narrower ones were rounded once.
         least: differences that say nothing.
+        taken_up: which of the original's stored arrays went into those of the new one by several folds, each of which
+            rounded what it stored.
     """
 
     original: Subgraph
@@ -87,6 +89,7 @@ class Comparator:
     changed: Sequence[bool]
     units: float = 1.0
     least: float = 0.0
+    taken_up: Sequence[bool] = ()
 
     def compare(self, given: Sequence[Any], *, groups: int = 1, quick: bool = False) -> Finding:
         """Compare channel by channel.
@@ -216,13 +219,17 @@ class _Made:
         return self._apart(self.of.new(self.given, self.of.moved(move, self.of.units)), self.rows.b)
 
     def floor(self) -> Array:
-        """What float64 itself may do to any place, (rows,)."""
-        sides = (self.of.original, self.rows.a), (self.of.new, self.rows.b)
-        apart = [
-            self._apart(run(nudged(self.given, draw, WIDE), nudged(stored, draw, WIDE)), rows)
-            for (run, rows), stored in zip(sides, self.of.wide, strict=True)
-            for draw in range(2)
-        ]
+        """What float64 itself may do to any place, and what folds did that stored numbers on their way, (rows,)."""
+        apart = []
+        for draw in range(2):
+            given, (own, theirs) = nudged(self.given, draw, WIDE), (nudged(held, draw, WIDE) for held in self.of.wide)
+            for which, is_taken in enumerate(self.of.taken_up):
+                if is_taken and is_number(self.of.stored[0][which]):
+                    own[which] = moved_quickly(self.of.stored[0][which], draw, which)
+            apart += [
+                self._apart(self.of.original(given, own), self.rows.a),
+                self._apart(self.of.new(given, theirs), self.rows.b),
+            ]
         return np.asarray(self.rows.floor + _NOISE_FACTOR * np.abs(apart).max((0, 2)))
 
 

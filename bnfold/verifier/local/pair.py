@@ -144,7 +144,15 @@ class SubgraphPair:
 
         stored = list(self._ours.stored.values()), list(self._theirs.stored.values())
         runs = run_by(self._ours, computed), run_by(self._theirs, {})
-        return Comparator(*runs, stored, self._changed, units=_UNITS, least=self._least)
+        return Comparator(*runs, stored, self._changed, units=_UNITS, least=self._least, taken_up=self._taken_up)
+
+    @cached_property
+    def _taken_up(self) -> Sequence[bool]:
+        """Between tensors that hold other values, numbers met those of other folds, and were stored in between."""
+        if not self._theirs.held:
+            return ()
+        kept = self._theirs.stored.values()
+        return [not any(same_bits(array, other) for other in kept) for array in self._ours.stored.values()]
 
     @cached_property
     def _least(self) -> float:

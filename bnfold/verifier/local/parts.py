@@ -22,12 +22,15 @@ class _Part(Float64Subgraph):
     Args:
         graph, nodes, output: as of a Float64Subgraph.
         held: what tensors hold in the new model, if other values.
+
+    Attributes:
+        held: what those do that the nodes read or make.
     """
 
     def __init__(self, graph: Structure, nodes: Sequence[int], output: str, held: Mapping[str, HeldValues]) -> None:
         super().__init__(graph, nodes, output)
         touched = {name for index in self.nodes for name in graph.reads(index)} | {output}
-        self._held = {name: held[name] for name in sorted(touched) if name in held}
+        self.held = {name: held[name] for name in sorted(touched) if name in held}
 
 
 class OriginalPart(_Part):
@@ -36,13 +39,13 @@ class OriginalPart(_Part):
     @cached_property
     def stored(self) -> dict[str, Array]:
         """The maps are among its numbers: what float64 does to them is no error."""
-        return super().stored | _numbers({name: held.map for name, held in self._held.items()})
+        return super().stored | _numbers({name: held.map for name, held in self.held.items()})
 
     def run(self, given: Mapping[str, Array], stored: Mapping[str, Array], *, rounds: bool = True) -> Array:
         """What has to come out of values that the new part begins with; see Float64Subgraph."""
-        begin = {name: _map(name, stored).original(given[name]) for name in self._held if name in given}
+        begin = {name: _map(name, stored).original(given[name]) for name in self.held if name in given}
         made = super().run({**given, **begin}, stored, rounds=rounds)
-        self.made = _map(self.output, stored).new(made) if self.output in self._held else made
+        self.made = _map(self.output, stored).new(made) if self.output in self.held else made
         return self.made
 
 
@@ -52,18 +55,18 @@ class NewPart(_Part):
     @cached_property
     def stored(self) -> dict[str, Array]:
         """The maps are among its numbers, as they were stored."""
-        return super().stored | _numbers({name: held.stored for name, held in self._held.items()})
+        return super().stored | _numbers({name: held.stored for name, held in self.held.items()})
 
     def run(self, given: Mapping[str, Array], stored: Mapping[str, Array], *, rounds: bool = True) -> Array:
         """What comes out; see Float64Subgraph. Where maps are moved, as if the tensors held their values by these."""
         begin = {
             name: held.stored.exchanged(given[name], _map(name, stored))
-            for name, held in self._held.items()
+            for name, held in self.held.items()
             if name in given
         }
         made = super().run({**given, **begin}, stored, rounds=rounds)
-        if self.output in self._held:
-            made = _end(self._held[self.output], made, _map(self.output, stored))
+        if self.output in self.held:
+            made = _end(self.held[self.output], made, _map(self.output, stored))
         self.made = made
         return made
 
