@@ -85,10 +85,10 @@ def decode_max_pool(context: OnnxContext) -> Commuting:
     return Commuting(rank, mixed_axes=tuple(range(2, rank)), needs_non_negative_scale=True)
 
 
-@FAMILY.operator("LpPool", (1, 2, 11, 18, 22), traits=_POOLS)
-@FAMILY.operator("GlobalLpPool", (1, 2, 22), traits=_POOLS)
+@FAMILY.operator("LpPool", (2, 11, 18, 22), traits=_POOLS)
+@FAMILY.operator("GlobalLpPool", (2, 22), traits=_POOLS)
 def decode_lp_pool(context: OnnxContext) -> Commuting:
-    """LpPool, GlobalLpPool: norms of places. Source: ONNX LpPool-1 to -22, GlobalLpPool-1 to -22."""
+    """LpPool, GlobalLpPool: norms of places. Source: ONNX LpPool-2 to -22, GlobalLpPool-2 to -22."""
     rank = len(context.shape(0))
     return Commuting(
         rank, mixed_axes=tuple(range(2, rank)), shift_factor=_NORM_KEEPS_NONE, needs_non_negative_scale=True

@@ -55,20 +55,20 @@ def decode_dropout(context: OnnxContext) -> Rearrangement:
     return Rearrangement(())
 
 
-@FAMILY.operator("Max", (1, 6, 8, 12, 13), traits=Traits(commutative=True))
-@FAMILY.operator("Min", (1, 6, 8, 12, 13), traits=Traits(commutative=True))
+@FAMILY.operator("Max", (6, 8, 12, 13), traits=Traits(commutative=True))
+@FAMILY.operator("Min", (6, 8, 12, 13), traits=Traits(commutative=True))
 def decode_extreme(context: OnnxContext) -> Rearrangement:
-    """Max and Min of one tensor are that tensor. Source: ONNX Max-1 to -13, Min-1 to -13."""
+    """Max and Min of one tensor are that tensor. Source: ONNX Max-6 to -13, Min-6 to -13."""
     if len(context.node.inputs) > 1:
         raise _not_linear(context)
     return Rearrangement(())
 
 
 @FAMILY.operator(
-    "Clip", (1, 6, 11, 12, 13), traits=Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output)
+    "Clip", (6, 11, 12, 13), traits=Traits(tell_output_shape=like_first_input, tell_input_shape=like_first_output)
 )
 def decode_clip(context: OnnxContext) -> Rearrangement:
-    """Clip without limits. Source: ONNX Clip-1 to -13."""
+    """Clip without limits. Source: ONNX Clip-6 to -13."""
     node = context.node
     limits = [context.attribute(name, None) for name in ("min", "max")]
     if any(limit is not None for limit in limits) or node.has_input(1) or node.has_input(2):
