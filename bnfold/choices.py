@@ -1,10 +1,9 @@
 """Trying one choice after the other where the algebra leaves several."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 
 T = TypeVar("T")

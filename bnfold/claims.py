@@ -4,11 +4,10 @@ Without a claim, a tensor with other values is none that both models have, and t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from bnfold.affine import Affine
-from bnfold.records import dataclass
 from bnfold.verification import Claim
 
 

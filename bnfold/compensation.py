@@ -8,7 +8,7 @@ docs/theory.md has the view behind it.
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from bnfold import rules
@@ -18,7 +18,6 @@ from bnfold.label import Label
 from bnfold.meanings import Meanings
 from bnfold.planning import together
 from bnfold.port import E, GraphPort, N, V, tensor_at
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry import Sides, agree, settle, spread
 from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning, Product, Rearrangement, Sum

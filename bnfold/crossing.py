@@ -1,7 +1,7 @@
 """Folding a BatchNorm across tensors that others read, where neither direction alone is free."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic
 
@@ -18,7 +18,6 @@ from bnfold.meanings import Meanings
 from bnfold.outcome import Fold, OneOperator
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V, result_of, tensor_at
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rivals import Rivals
 from bnfold.semantics import AffineMap, Meaning, Rearrangement, Split

@@ -1,13 +1,13 @@
 """How far zero lies from the values of a tensor, as the BatchNorms of a file know it without any data."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
 
 from bnfold.affine import Affine, Array
 from bnfold.port import E, GraphPort, N, V
-from bnfold.records import dataclass
 from bnfold.semantics import AffineMap, Meaning
 
 

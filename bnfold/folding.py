@@ -1,7 +1,7 @@
 """One affine node at a time: the cheapest way out, its price, and the commit. Nothing is ever half moved."""
 
 from collections.abc import Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from bnfold import rules
@@ -14,7 +14,6 @@ from bnfold.meanings import Meanings
 from bnfold.outcome import Direction, Fold, Kept
 from bnfold.planning import Plan, Planner
 from bnfold.port import E, GraphPort, N, V, result_of
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, BroadcastScale, Form, Meaning, Opaque
 

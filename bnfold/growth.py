@@ -1,13 +1,13 @@
 """What maps do to the parameters of nodes that take them: how much they grow, and how well int8 suits them then."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import isnan
 
 from bnfold.int8 import weight_range, weight_range_behind
 from bnfold.label import Label
 from bnfold.outcome import Direction, Quantization
 from bnfold.port import E, GraphPort, N, V
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, AffineMap, Contraction, Meaning
 

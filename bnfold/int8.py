@@ -10,12 +10,11 @@ al. 2019, arXiv:1906.04721, section 3, on what BatchNorms do to the channels tha
 
 import math
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from bnfold.affine import Array
-from bnfold.records import dataclass
 from bnfold.weight import Weight
 
 _STEPS = 127

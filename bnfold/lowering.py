@@ -5,7 +5,7 @@ that a second run finds nothing to do.
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from bnfold import rules
@@ -14,7 +14,6 @@ from bnfold.label import Label
 from bnfold.meanings import Meanings
 from bnfold.outcome import Kept, Lowered, LowerTo
 from bnfold.port import E, GraphPort, N, V, result_of
-from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Meaning
 

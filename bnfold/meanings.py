@@ -1,10 +1,10 @@
 """What the nodes of one graph mean, each of them read once until the graph changes."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Generic
 
 from bnfold.port import E, GraphPort, N, V
-from bnfold.records import dataclass
 from bnfold.semantics import AffineMap, Contraction, Meaning
 
 

@@ -1,10 +1,9 @@
 """What the engine did and did not do, node by node."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from bnfold.int8 import WeightRange
-from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 from bnfold.scales import ScaleSummary
 

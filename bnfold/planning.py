@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias
 
 from bnfold import rules
@@ -11,7 +11,6 @@ from bnfold.choices import Picks
 from bnfold.label import Label, first_labels, named
 from bnfold.meanings import Meanings
 from bnfold.port import E, GraphPort, N, V, tensor_at
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Absorber, Meaning
 

@@ -6,13 +6,13 @@ itself: `push` from its input's places to its output's, `pull` back.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from bnfold.affine import Array
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.regrouping import MOST_NUMBERS, Dim, regrouped
 

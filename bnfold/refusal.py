@@ -1,10 +1,8 @@
 """Refusals: why an affine map may not move, as values with a stable code and evidence."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
-
-from bnfold.records import dataclass
 
 Way = Literal["", "upstream", "downstream", "both", "across"]
 

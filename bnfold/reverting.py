@@ -5,11 +5,10 @@ from the first on, that fails ends with a guilty one; it is dropped, and the sea
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
 from bnfold.outcome import Apart, Kept, Merge, Outcome, Rewrite
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.verification import Verification
 

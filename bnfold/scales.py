@@ -1,9 +1,10 @@
 """The scales of an affine map, channel by channel, in a few numbers: what a person wants to know of a BatchNorm."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bnfold.affine import Affine, Array
-from bnfold.records import dataclass
 
 FAR = 100.0
 """A scale is tiny, or huge, that is so many times smaller, or larger, than the median of its map."""

@@ -1,11 +1,11 @@
 """Answers that stand as long as nothing changes that they were made of: to ask again would cost, and find the same."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bnfold.meanings import Meanings
 from bnfold.port import E, N, V
-from bnfold.records import dataclass
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -1,10 +1,10 @@
 """How long a model takes before and after a fold: what is asked, and what was measured, as values."""
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bnfold.errors import UsageError
 from bnfold.kinds import NUMBER, TEXT, TEXTS, WHOLES, check_kinds
-from bnfold.records import dataclass
 
 Level = Literal["disabled", "basic", "extended", "all"]
 """How much onnxruntime may change a graph before it runs it; "all" is what a session does by itself."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from bnfold.errors import UsageError
 from bnfold.keywords import keyword
 from bnfold.kinds import ARRAYS, FLAG, NUMBER_OR_NONE, SHAPES, SIZES, TEXT, TEXTS, WHOLE, check_kinds
-from bnfold.records import dataclass
 
 Status = Literal["passed", "partial", "failed", "unchecked", "skipped"]
 

@@ -6,6 +6,7 @@ of a row makes of that follows from what it was before. `array` multiplies out, 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
@@ -13,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bnfold.affine import Array
-from bnfold.records import dataclass
 
 AnyArray = npt.NDArray[np.generic]
 

@@ -1,8 +1,6 @@
 """Which places of its input a convolution reads for each place of its output."""
 
-from dataclasses import replace
-
-from bnfold.records import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)

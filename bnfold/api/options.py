@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from bnfold.errors import UsageError
 from bnfold.kinds import FLAG, PATH_OR_NONE, SHAPES, TEXTS, check_kinds
 from bnfold.outcome import LowerTo
-from bnfold.records import dataclass
 from bnfold.timings import BenchOptions
 from bnfold.verification import VerifyOptions
 

@@ -1,7 +1,7 @@
 """One fold of one model, whatever its format, and wherever it comes from and goes to: fold, write, check, report."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.verdict import raise_if_failed, verdict_of
 from bnfold.errors import UncheckedError
 from bnfold.outcome import Change
-from bnfold.records import dataclass
 from bnfold.report.readable import Report
 from bnfold.reverting import Attempt, fold_what_holds
 from bnfold.verification import SKIPPED, Verification

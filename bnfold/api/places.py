@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import UnsupportedModelError, UsageError
-from bnfold.records import dataclass
 from bnfold.report.readable import Report
 from bnfold.writing.data_names import is_named_after
 from bnfold.writing.destination import Destination

@@ -1,9 +1,9 @@
 """What a fold gives back."""
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
-from bnfold.records import dataclass
 from bnfold.report.readable import Report
 
 if TYPE_CHECKING:

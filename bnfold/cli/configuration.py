@@ -6,14 +6,13 @@ write over models, so what does that is for the command line alone.
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
-
-from bnfold.records import dataclass
 
 _OWN = "bnfold.toml"
 _SHARED = "pyproject.toml"

@@ -1,11 +1,11 @@
 """How many BatchNorms may stay, and which: the gate of a pipeline."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bnfold.cli.request import Request
-from bnfold.records import dataclass
 
 if TYPE_CHECKING:
     from bnfold.outcome import Kept

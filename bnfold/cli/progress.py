@@ -5,9 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bnfold.records import dataclass
 from bnfold.report.wording import printable
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
 """What a command line asks for, parsed but not yet looked up in the file system."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bnfold.records import dataclass
 from bnfold.timings import BenchOptions
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from bnfold.cli.stopping import Stopped, stop_of
 from bnfold.cli.targets import Job, check_reports, existing, output_folder, plan_jobs
 from bnfold.errors import UsageError, VerificationError
 from bnfold.processors import shared_among
-from bnfold.records import dataclass
 from bnfold.report.wording import one_line
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from bnfold.cli.streams import check_standard_output
 from bnfold.errors import UsageError
-from bnfold.records import dataclass
 from bnfold.writing.destination import STDOUT
 from bnfold.writing.locations import data_files_of
 

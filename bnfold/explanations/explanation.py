@@ -1,7 +1,8 @@
 """What is said of a code: for people who meet it in a report and want to know what to do."""
 
+from dataclasses import dataclass
+
 from bnfold.keywords import keyword
-from bnfold.records import dataclass
 
 IMPOSSIBLE = "cannot be folded by any rewrite of this file"
 NOT_WORTH_IT = "folding it would cost as much as it saves"

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -16,7 +17,6 @@ from bnfold.guard.limits import READING, Limits, limit_memory, limit_process, pr
 from bnfold.guard.messages import Sender
 from bnfold.guard.warm import is_unused
 from bnfold.pulse import heard_by
-from bnfold.records import dataclass
 
 T = TypeVar("T")
 Step = Callable[[str], None]

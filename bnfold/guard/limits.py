@@ -2,9 +2,8 @@
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-
-from bnfold.records import dataclass
 
 READING, FOLDING, WRITING, TIMING = "reading", "folding", "writing", "timing"
 """Steps that are no comparison. The pipeline calls them so, and they have limits of their own."""

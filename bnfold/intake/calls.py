@@ -4,11 +4,11 @@ A function that calls another one twice doubles it, so that forty short function
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.intake.walk import bodies
-from bnfold.records import dataclass
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, ModelProto, NodeProto

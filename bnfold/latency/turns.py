@@ -3,10 +3,9 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bnfold.pulse import beat
-from bnfold.records import dataclass
 from bnfold.timings import Latency, Spread
 
 LEAST_RUNS = 10

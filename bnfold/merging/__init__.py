@@ -4,6 +4,7 @@ Every merge removes an operator, or an operand of a sum of many, and adds no mul
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
@@ -17,7 +18,6 @@ from bnfold.merging.linear import Linear, compute
 from bnfold.merging.pruning import prune
 from bnfold.outcome import Apart, Change, Merge, Quantization
 from bnfold.port import E, GraphPort, N, V
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.merge import multiply_adds
 

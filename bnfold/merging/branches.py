@@ -4,12 +4,12 @@ Judged by topology alone, without any parameter, so that networks without such p
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Generic
 
 from bnfold.errors import InternalError
 from bnfold.label import MOST_NAMED, Label, first_labels, named
 from bnfold.port import E, GraphPort, N, V
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Sum
 

@@ -1,14 +1,13 @@
 """Which branches become one operator: as many as fit together without more multiply-adds."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.merging.linear import Linear, times
 from bnfold.port import N, V
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import merge_branches
 from bnfold.rules.merge import frame_of, multiply_adds, outline_of

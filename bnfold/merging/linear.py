@@ -1,6 +1,7 @@
 """What a branch computes: its operators, one after the other, as one contraction or one map."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Generic
 
@@ -11,7 +12,6 @@ from bnfold.errors import InternalError
 from bnfold.label import Label
 from bnfold.merging.branches import Branch
 from bnfold.port import E, GraphPort, N, V
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import Moved, chain_contractions, pull, push, read_map_as_contraction, refuse
 from bnfold.rules.merge import multiply_adds

@@ -1,13 +1,12 @@
 """What becomes of a sum of sums when some of its operands go."""
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Generic
 
 from bnfold.label import Label
 from bnfold.merging.branches import Branch, SumTree
 from bnfold.port import N, V
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 
 

@@ -3,10 +3,10 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from bnfold.outcome import Fold
-from bnfold.records import dataclass
 from bnfold.report.model import ReportData
 from bnfold.verification import TensorCheck
 

@@ -1,10 +1,10 @@
 """Nodes that met the same fate, together: what a person reads first in a long list."""
 
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from bnfold.outcome import Direction, Fold, Kept
-from bnfold.records import dataclass
 from bnfold.refusal import Reason
 from bnfold.report.verdicts import needs_a_person, obstacle, verdict_of, ways_of
 

@@ -1,10 +1,10 @@
 """What one run did to one model: the values that text, JSON and HTML are made from."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from bnfold.outcome import Change as Change
 from bnfold.outcome import Outcome
-from bnfold.records import dataclass
 from bnfold.timings import Latency
 from bnfold.verification import Verification
 

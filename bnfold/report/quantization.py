@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from bnfold.outcome import Fold, Merge, Quantization
-from bnfold.records import dataclass
 from bnfold.report.labels import called
 
 _MUCH = 6.0

@@ -1,6 +1,7 @@
 """What one run did to one model, for people: as text, as JSON and as a page."""
 
-from bnfold.records import dataclass
+from dataclasses import dataclass
+
 from bnfold.report.model import ReportData
 
 

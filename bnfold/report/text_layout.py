@@ -1,6 +1,7 @@
 """How the report for people is laid out: a column of labels, and what is said of each beside it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import StringIO
 
 from rich.cells import cell_len
@@ -9,7 +10,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bnfold.records import dataclass
 from bnfold.report.wording import printable
 
 HEADING = "bold"

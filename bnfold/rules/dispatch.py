@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from bnfold.affine import Affine, Drift, Widening
 from bnfold.errors import InternalError
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.absorbers import absorb_output_into_embedding, absorb_output_into_normalisation
 from bnfold.rules.affine_map import (

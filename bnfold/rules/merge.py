@@ -5,14 +5,13 @@ https://arxiv.org/abs/2103.13425.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import gcd, prod
 
 import numpy as np
 
 from bnfold.affine import Affine, Array
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.contraction import absorb_input_into_contraction, absorb_output_into_contraction
 from bnfold.semantics import Contraction

@@ -1,10 +1,9 @@
 """What a rule answers when it does not refuse."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from bnfold.affine import Affine
-from bnfold.records import dataclass
 from bnfold.semantics import Meaning
 
 

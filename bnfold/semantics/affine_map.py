@@ -1,9 +1,9 @@
 """BatchNorms and arithmetic with constants: the maps that move, as nodes."""
 
+from dataclasses import dataclass
 from enum import Enum
 
 from bnfold.affine import Affine, Array
-from bnfold.records import dataclass
 from bnfold.semantics.absorber import Absorber, largest
 
 

@@ -1,6 +1,7 @@
 """Attention, in parts and in one node."""
 
-from bnfold.records import dataclass
+from dataclasses import dataclass
+
 from bnfold.semantics.joins import Operand
 
 

@@ -1,9 +1,9 @@
 """Linear operators over channels, whose weights absorb maps on both sides."""
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from bnfold.affine import Array
-from bnfold.records import dataclass
 from bnfold.semantics.absorber import Absorber
 from bnfold.semantics.opaque import Opaque
 from bnfold.semantics.passing import Commuting, NoShift

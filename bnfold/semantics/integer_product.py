@@ -1,6 +1,7 @@
 """Products with weights of integers, whose scales and bias are floats."""
 
-from bnfold.records import dataclass
+from dataclasses import dataclass
+
 from bnfold.semantics.one_sided import Normalisation
 
 

@@ -1,10 +1,9 @@
 """Sums and products of tensors that are all computed at run time."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from bnfold.affine import Array
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Values in other places: data movement, tensors put together, tensors cut."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from bnfold.affine import Array
 from bnfold.rearrange import Step
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

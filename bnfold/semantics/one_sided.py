@@ -1,9 +1,9 @@
 """Operators that are linear on one side only, and absorb maps there."""
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from bnfold.affine import Affine, Array
-from bnfold.records import dataclass
 from bnfold.semantics.absorber import Absorber, largest
 
 

@@ -1,6 +1,7 @@
 """A node that is not understood."""
 
-from bnfold.records import dataclass
+from dataclasses import dataclass
+
 from bnfold.refusal import Reason
 
 

@@ -1,9 +1,9 @@
 """Functions that maps pass: activations, pooling, padding, resampling, reductions."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from bnfold.affine import Array
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from bnfold.errors import UsageError
-from bnfold.records import dataclass
 
 STDOUT = Path("/dev/stdout")
 """Standard output, on every system."""

@@ -40,10 +40,19 @@ def test_an_empty_file(tmp_path, call):
     assert "is empty" in refused(tmp_path / "model.onnx", ModelFormatError, call)
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"{}", b"ir_version: 8\ngraph {\n}\n", b"\xff" * 100, b"\0" * 100])
-def test_a_file_of_another_kind(tmp_path, call, content):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"hello\n", "is a text, not a model"),
+        (b"{}", "is a text, not a model"),
+        (b"ir_version: 8\ngraph {\n}\n", "is an ONNX model as text"),
+        (b"\xff" * 100, "is not an ONNX model"),
+        (b"\0" * 100, "is not an ONNX model"),
+    ],
+)
+def test_a_file_of_another_kind(tmp_path, call, content, told):
     (tmp_path / "model.onnx").write_bytes(content)
-    assert "is not an ONNX model" in refused(tmp_path / "model.onnx", ModelFormatError, call)
+    assert told in refused(tmp_path / "model.onnx", ModelFormatError, call)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

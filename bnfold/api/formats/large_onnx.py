@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -15,7 +16,6 @@ from bnfold.frontends.onnx.file import (
 )
 from bnfold.intake import message
 from bnfold.intake.tensors import stored_tensors
-from bnfold.records import dataclass
 from bnfold.sizes import memory
 
 

@@ -1,7 +1,7 @@
 """ONNX models on the way through a fold: opened, folded, and as they are compared."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +28,6 @@ from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.onnx.taken_branches import has_ifs
 from bnfold.intake.text import readable_text
 from bnfold.outcome import Change, LowerTo, Outcome
-from bnfold.records import dataclass
 from bnfold.report.model import FormatName
 from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Claim, Verification, VerifyOptions

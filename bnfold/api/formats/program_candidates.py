@@ -1,6 +1,7 @@
 """Folded programs of PyTorch as they are compared with their originals."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -8,7 +9,6 @@ from bnfold.api.formats.protocol import Progress
 from bnfold.api.options import FoldOptions
 from bnfold.api.reproducing import ONLY_ONNX
 from bnfold.errors import UncheckedError
-from bnfold.records import dataclass
 from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -11,7 +12,6 @@ from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.errors import InternalError
 from bnfold.outcome import Change, Outcome
-from bnfold.records import dataclass
 
 P = TypeVar("P")
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -9,7 +10,6 @@ import torch
 
 from bnfold.api.options import FoldOptions
 from bnfold.outcome import Change, Outcome
-from bnfold.records import dataclass
 from bnfold.report.model import FormatName
 
 P = TypeVar("P")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,7 +15,6 @@ from bnfold.api.options import FoldOptions
 from bnfold.api.places import size_of
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.errors import InternalError
-from bnfold.records import dataclass
 from bnfold.report.model import FormatName
 from bnfold.verification import Verification, VerifyOptions
 

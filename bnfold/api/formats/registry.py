@@ -6,13 +6,13 @@ when a model of it is opened: torch takes seconds.
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from bnfold.api.formats.protocol import Format
 from bnfold.errors import ModelFormatError, NotInstalledError, UnsupportedModelError, UsageError
 from bnfold.intake.model_file import check_regular
 from bnfold.intake.other_files import what_else_a_zip_is
-from bnfold.records import dataclass
 from bnfold.report.model import FormatName
 
 _ZIP_MAGIC = b"PK\x03\x04"

@@ -1,7 +1,7 @@
 """A folded program of PyTorch as an ONNX model, by torch's exporter."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,7 +16,6 @@ from bnfold.errors import UnsupportedModelError
 from bnfold.frontends.onnx_export import export_as_written, export_to_onnx
 from bnfold.intake import message
 from bnfold.keywords import keyword
-from bnfold.records import dataclass
 from bnfold.sizes import memory
 from bnfold.timings import BenchOptions, Latency
 from bnfold.verification import Verification, VerifyOptions

@@ -4,7 +4,7 @@ Another runtime with kernels of its own is another witness. What it cannot be as
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -14,7 +14,6 @@ from bnfold.api.formats.own_names import with_own_names
 from bnfold.errors import InvalidOriginalError, UncheckedError, UnsupportedModelError
 from bnfold.frontends.onnx_export import export_as_written
 from bnfold.intake import message
-from bnfold.records import dataclass
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier import check
 from bnfold.verifier.compare.arrays import differences

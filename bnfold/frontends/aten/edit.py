@@ -1,11 +1,10 @@
 """A change of one node: which arguments change, in the operator's own layout, rounded once and checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from bnfold.frontends.aten.node import AtenNode, AtenValue, Slot
 from bnfold.frontends.common.parameters import NewParameter
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ edits; lowering repeats the journal on a copy of the program.
 """
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import torch
 
@@ -23,7 +23,6 @@ from bnfold.frontends.aten.journal import (
 from bnfold.frontends.aten.node import Argument, AtenNode, AtenValue, Slot, values_in
 from bnfold.frontends.aten.operators.row import AtenOperator
 from bnfold.frontends.common.fresh_names import fresh_name
-from bnfold.records import dataclass
 
 
 @dataclass(eq=False)

@@ -5,10 +5,10 @@ lowering keeps a table of its own from them to what it made.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from bnfold.frontends.aten.node import AtenNode, AtenValue, Slot
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

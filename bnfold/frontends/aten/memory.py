@@ -6,6 +6,7 @@ values that share the memory are marked as mutated, and no fold changes them.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,6 @@ import torch
 from bnfold.frontends.aten.graph import AtenGraph
 from bnfold.frontends.aten.node import AtenNode, AtenValue, reads_values
 from bnfold.frontends.aten.registry import changes_form
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True)

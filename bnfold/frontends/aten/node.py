@@ -1,13 +1,12 @@
 """What a program of aten operators is made of: values, and the nodes that make and read them."""
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 
 from bnfold.frontends.aten.operators.row import AtenOperator
-from bnfold.records import dataclass
 from bnfold.regrouping import Dim
 from bnfold.semantics import Opaque
 

@@ -6,6 +6,7 @@ its functional form, if it has one; or else the node stays.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -20,7 +21,6 @@ from bnfold.frontends.aten.memory import (
 )
 from bnfold.frontends.aten.node import AtenNode, AtenValue
 from bnfold.frontends.aten.schema import effects_of
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 
 

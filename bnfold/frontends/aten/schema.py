@@ -1,11 +1,11 @@
 """Which arguments an operator writes to, and which its results may share memory with."""
 
 import re
+from dataclasses import dataclass
 
 import torch
 
 from bnfold.frontends.aten.operators.table import operator_of
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Einsums of one activation and one constant matrix."""
 
+from dataclasses import dataclass
+
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable
-from bnfold.records import dataclass
 from bnfold.refusal import Reason
 from bnfold.semantics import Contraction
 from bnfold.weight import Weight

@@ -1,12 +1,11 @@
 """A change of one node: which parameters change, in the node's own layout, rounded once and checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.onnx.graph import OnnxNode
 from bnfold.frontends.onnx.requantize import Requantized
-from bnfold.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,6 @@ from bnfold.intake.other_files import what_else_it_is
 from bnfold.intake.protobuf_fields import Buffer
 from bnfold.intake.tensors import check_tensors, is_external, stored_tensors
 from bnfold.intake.text import check_text
-from bnfold.records import dataclass
 from bnfold.writing.data_names import name_for_data
 from bnfold.writing.destination import cannot_be_written
 

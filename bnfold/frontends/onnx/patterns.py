@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import TypeAlias
 
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
-from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 
 # Exporters write 1 / sqrt(2) in as many digits as they like, float16 has three.

@@ -6,6 +6,7 @@ the whole tensor becomes one for each channel where the map needs that.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
@@ -17,7 +18,6 @@ from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.constant_ops import AnyArray, scale_cells
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 
 # What float64 may lose between the old values times a factor and the new ones.

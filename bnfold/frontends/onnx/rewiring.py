@@ -4,7 +4,7 @@ The protobuf's own lists of nodes and tensors change once, at the end, in writer
 """
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import onnx
 import onnx.helper
@@ -12,7 +12,6 @@ import onnx.helper
 from bnfold.errors import InternalError
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode, OnnxValue, Scope, Shape
-from bnfold.records import dataclass
 
 
 @dataclass(eq=False)

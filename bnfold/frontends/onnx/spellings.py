@@ -6,12 +6,12 @@ and runs five nodes where it ran one.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from bnfold.frontends.common.scores import multiplied_scores
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import GraphIndex, OnnxNode
 from bnfold.frontends.onnx.patterns import Computed, Number, OneOf, Op, Parameter, Pattern, Shared, find
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Commuting, Meaning, Opaque
 

@@ -6,6 +6,7 @@ operator with weights on one side and a BatchNorm on the other are as near to ea
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import onnx
 import onnx.helper
@@ -19,7 +20,6 @@ from bnfold.frontends.onnx.shapes import infer_shapes
 from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.intake.tensor_names import rename_tensors, tensor_names
 from bnfold.intake.walk import bodies, node_lists
-from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 
 

@@ -9,12 +9,12 @@ that is taken.
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 from bnfold.frontends.torch_archive.clean import CleanArchive
 from bnfold.frontends.torch_archive.zip_reader import Buffer, opened
-from bnfold.records import dataclass
 
 _CPU = "cpu"
 

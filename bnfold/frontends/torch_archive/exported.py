@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,6 @@ from bnfold.frontends.torch_archive.saved import Saved, read_safely, read_saved,
 from bnfold.frontends.torch_archive.tensors import DTYPES, StoredTensor, check_extent
 from bnfold.frontends.torch_archive.zip_reader import Buffer, Entry
 from bnfold.keywords import keyword
-from bnfold.records import dataclass
 
 _MODEL = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"

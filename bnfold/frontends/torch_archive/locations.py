@@ -8,10 +8,9 @@ the same. Source: torch/csrc/jit/serialization/pickler.cpp (pushStorageOfTensor)
 import pickletools
 import struct
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from bnfold.errors import InternalError
-from bnfold.records import dataclass
 
 _TEXTS = frozenset({"BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE"})
 _PUTS = frozenset({"BINPUT", "LONG_BINPUT", "MEMOIZE"})

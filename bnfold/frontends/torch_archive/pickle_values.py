@@ -1,9 +1,8 @@
 """What a pickle builds, as inert values: a global is its name, a call is the function's name and its arguments."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from bnfold.records import dataclass
 
 _MOST_VALUES = 10_000_000
 _DEEPEST = 150

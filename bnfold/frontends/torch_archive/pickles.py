@@ -7,13 +7,12 @@ The instructions: Lib/pickletools.py of Python; those that torch writes: torch/c
 
 import pickletools
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from bnfold.errors import ModelFormatError
 from bnfold.frontends.torch_archive.pickle_values import Call, Global, Persistent, PickleRefusedError, check_extent
 from bnfold.frontends.torch_archive.zip_reader import Buffer
-from bnfold.records import dataclass
 
 _MOST_INSTRUCTIONS = 2_000_000
 _MOST_BYTES = 2**26

@@ -5,6 +5,7 @@ torch loads a program only where its devices are, so the JSON is made one of the
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bnfold.frontends.torch_archive.clean import CleanArchive
@@ -13,7 +14,6 @@ from bnfold.frontends.torch_archive.exported import CleanProgram
 from bnfold.frontends.torch_archive.locations import relocated
 from bnfold.frontends.torch_archive.saved import parts_of_saved
 from bnfold.frontends.torch_archive.zip_reader import Buffer
-from bnfold.records import dataclass
 
 _MODEL, _SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")

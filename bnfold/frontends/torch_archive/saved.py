@@ -7,6 +7,7 @@ import re
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from bnfold.frontends.torch_archive.pickle_values import Call, Global, PickleRef
 from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.tensors import DTYPES, STORAGES, StoredTensor, tensor_of
 from bnfold.frontends.torch_archive.zip_reader import Buffer, read_zip
-from bnfold.records import dataclass
 
 _REBUILDS = frozenset({"_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter", "_rebuild_qtensor"})
 _OF_TORCH = frozenset({*STORAGES, *DTYPES, "Size", "device"})

@@ -6,7 +6,7 @@ program has: so it runs on the CPU, and is found again in what torch writes, whe
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from bnfold.errors import UnsupportedModelError
@@ -16,7 +16,6 @@ from bnfold.frontends.torch_archive.pickle_values import Call, Persistent
 from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.scripts import CleanScript
 from bnfold.frontends.torch_archive.zip_reader import Buffer
-from bnfold.records import dataclass
 
 _OBJECTS, _CONSTANTS = "data.pkl", "constants.pkl"
 _DEVICE = re.compile(r'torch\.device\("(\w+)(?::(\d+)|", (\d+))?("?)\)')

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -13,7 +14,6 @@ from bnfold.frontends.torch_archive.script_code import check_code
 from bnfold.frontends.torch_archive.script_pickles import check_pickle
 from bnfold.frontends.torch_archive.traced_inputs import parts_of_trace
 from bnfold.frontends.torch_archive.zip_reader import Buffer, Entry
-from bnfold.records import dataclass
 
 _EXTRA = "extra/"
 _STORED_BY = {"data/": "data.pkl", "constants/": "constants.pkl"}

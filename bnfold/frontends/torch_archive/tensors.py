@@ -6,12 +6,12 @@ leads out of it, would read what lies behind it in memory.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from bnfold.errors import ModelFormatError, UnsupportedModelError
 from bnfold.frontends.torch_archive.pickle_values import Call, Global, Persistent
-from bnfold.records import dataclass
 
 STORAGES: Mapping[str, tuple[str, int]] = {
     "FloatStorage": ("float32", 4),

@@ -5,6 +5,7 @@ only the sizes are taken.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
@@ -14,7 +15,6 @@ from bnfold.frontends.torch_archive.pickle_values import Call, Global, PickleRef
 from bnfold.frontends.torch_archive.pickles import read_pickle
 from bnfold.frontends.torch_archive.tensors import STORAGES
 from bnfold.frontends.torch_archive.zip_reader import Entry
-from bnfold.records import dataclass
 
 _PICKLE = "traced_inputs.pkl"
 # A file may claim any size: one that no trial run should be made for is not taken at its word.

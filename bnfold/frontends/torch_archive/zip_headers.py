@@ -2,9 +2,9 @@
 
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from bnfold.errors import ModelFormatError
-from bnfold.records import dataclass
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")

@@ -15,6 +15,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from bnfold.errors import ModelFormatError
@@ -33,7 +34,6 @@ from bnfold.frontends.torch_archive.zip_headers import (
     directory_of,
     odd_name,
 )
-from bnfold.records import dataclass
 
 Buffer = bytes | memoryview
 

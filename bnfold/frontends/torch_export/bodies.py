@@ -4,12 +4,11 @@ Source: torch/_higher_order_ops, and torch.cond, torch.export's passes for set_g
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx
-
-from bnfold.records import dataclass
 
 
 class Group(NamedTuple):

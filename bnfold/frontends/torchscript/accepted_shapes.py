@@ -1,6 +1,7 @@
 """What operators with weights work on, and how operators that only move axes change a shape, told backwards."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,7 +11,6 @@ from bnfold.frontends.aten.operators.accepted_shapes import BATCH, FREE, Accepte
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torchscript.ir import IrNode, IrValue
-from bnfold.records import dataclass
 
 Inverse: TypeAlias = Callable[[Pattern], Pattern | None]
 """From the shape of a result to that of the operand; None where no operand gives such a result."""

@@ -7,7 +7,7 @@ shape that this accepts is carried back to the leaf.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,7 +20,6 @@ from bnfold.frontends.torchscript.ir import Attributes, IrBlock, IrNode, IrValue
 from bnfold.frontends.torchscript.prepare import Prepared, prepare
 from bnfold.frontends.torchscript.shapes import fixed_types
 from bnfold.keywords import keyword
-from bnfold.records import dataclass
 
 Shape: TypeAlias = tuple[int, ...]
 

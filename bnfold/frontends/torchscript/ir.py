@@ -4,11 +4,10 @@ torch publishes no complete types for it, so these have names here.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-
-from bnfold.records import dataclass
 
 IrGraph: TypeAlias = Any
 """torch._C.Graph."""

@@ -5,6 +5,7 @@ outside, and a body's results are pinned: so folds work inside a body, and nothi
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -29,7 +30,6 @@ from bnfold.frontends.torchscript.parameters import HeldValues
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.schemas import argument_names, effects_without_schema, operator_name, schema_of
 from bnfold.frontends.torchscript.shapes import TensorType, why_rank_may_differ
-from bnfold.records import dataclass
 
 # They give back what they were given, of a narrower type.
 _PASSED_ON = frozenset({"prim::unchecked_cast", "aten::_unwrap_optional"})

@@ -13,7 +13,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,7 +33,6 @@ from bnfold.frontends.torchscript.ir import (
     methods_of,
     modules_of,
 )
-from bnfold.records import dataclass
 
 _CLASS = re.compile(r"class (\w+)\(.*\):$")
 _ATTRIBUTE = re.compile(r'  (?:(\w+) : |__annotations__\["([^"]+)"\] = )')

@@ -1,5 +1,6 @@
 """A private copy of a ScriptModule, its methods inlined and fixed to inference: what is read and later rewritten."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,6 @@ from bnfold.frontends.torchscript.ir import (
     methods_of,
     names_set,
 )
-from bnfold.records import dataclass
 
 _DROPOUTS = frozenset(
     f"aten::{name}" for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")

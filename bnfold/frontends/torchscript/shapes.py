@@ -11,7 +11,7 @@ that keep them.
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
@@ -24,7 +24,6 @@ from bnfold.frontends.aten.operators.table import operator_of
 from bnfold.frontends.torchscript.ir import Attributes, IrNode, IrValue, all_nodes, class_name
 from bnfold.frontends.torchscript.prepare import Prepared
 from bnfold.frontends.torchscript.taps import Seen, Taps
-from bnfold.records import dataclass
 from bnfold.refusal import Reason
 from bnfold.regrouping import Dim
 from bnfold.semantics import Opaque

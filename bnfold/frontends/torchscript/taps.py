@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bnfold.frontends.torchscript.ir import IrBlock, IrGraph, IrNode, IrValue, all_nodes
 from bnfold.frontends.torchscript.prepare import Prepared
-from bnfold.records import dataclass
 
 _HOLDS_NOTHING = frozenset({"prim::Constant", "prim::GetAttr", "prim::Uninitialized"})
 

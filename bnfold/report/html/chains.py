@@ -1,10 +1,9 @@
 """Boxes in a row with arrows between them, as SVG: what all drawings of folds are made of."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
-from bnfold.records import dataclass
 from bnfold.report.html.markup import middle_elided, text
 
 Role = Literal["plain", "gone", "takes", "new", "stops"]

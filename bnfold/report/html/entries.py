@@ -1,11 +1,11 @@
 """The affine nodes of one model in the order of the graph, each with its fate and its place on the page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
 from bnfold.outcome import Fold, Kept, Lowered
-from bnfold.records import dataclass
 from bnfold.report.checks import FoldCheck, fold_checks
 from bnfold.report.model import ReportData
 

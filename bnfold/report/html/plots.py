@@ -7,8 +7,8 @@ their extremes.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from bnfold.records import dataclass
 from bnfold.report.html.markup import text
 
 _HEIGHT = 100

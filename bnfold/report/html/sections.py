@@ -1,8 +1,8 @@
 """What the page says of one model, in its order. A new section is a function here, and its row in `SECTIONS`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from bnfold.records import dataclass
 from bnfold.report.html.answer import answer
 from bnfold.report.html.check import check
 from bnfold.report.html.codes import codes

@@ -5,6 +5,7 @@ say so: what both models make of the same values shows it. What is read off here
 to the test like any other (`bnfold.verifier.models.held`), and can excuse nothing.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,21 @@ _CONSTANT = 2.0**-40
 _TOKENS = 3
 
 
-def infer_map(x: tuple[Array, Array], y: tuple[Array, Array]) -> Map | None:
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """What a tensor of the new model seems to hold.
+
+    Attributes:
+        map: y, for the original's x = scale * y + shift.
+        fixed: the y of channels that hold a constant in both models, of the map's shape; NaN of all others. Nothing
+            says what other values would stand for.
+    """
+
+    map: Map
+    fixed: Array
+
+
+def infer_map(x: tuple[Array, Array], y: tuple[Array, Array]) -> Inferred | None:
     """One number for each channel of a scale and a shift.
 
     The scale comes of differences from what zeros make, and the shift of what zeros make themselves: there it is not
@@ -40,10 +55,10 @@ def infer_map(x: tuple[Array, Array], y: tuple[Array, Array]) -> Map | None:
     axes = (1, -1) if arrays[0].ndim == _TOKENS else (1,)
     found = (_along(axis, x, y) for axis in axes)
     entry = next((entry for entry in found if entry is not None), None)
-    return None if entry is None or _changes_nothing(entry) else entry
+    return None if entry is None or _changes_nothing(entry.map) else entry
 
 
-def _along(axis: int, x: tuple[Array, Array], y: tuple[Array, Array]) -> Map | None:
+def _along(axis: int, x: tuple[Array, Array], y: tuple[Array, Array]) -> Inferred | None:
     """The map whose numbers belong to the channels of one axis."""
     left, resting_x, right, resting_y = (_by_channel(array, axis) for array in (*x, *y))
     dx, dy = left - resting_x, right - resting_y
@@ -52,17 +67,21 @@ def _along(axis: int, x: tuple[Array, Array], y: tuple[Array, Array]) -> Map | N
         return None
     with np.errstate(all="ignore"):
         scale = np.where(moves_x, (dx * dy).sum(1) / np.square(dy).sum(1), 0.0)
-    scale[~moves_x & ~moves_y] = 1.0
+    rests = ~moves_x & ~moves_y
+    scale[rests] = 1.0
     shifts = resting_x - scale[:, None] * resting_y
     shift = shifts.mean(1)
     apart = np.abs(left - scale[:, None] * right - shift[:, None]).max(1)
     steps = np.abs(shifts - shift[:, None]).max(1)
-    rests = np.maximum(np.abs(resting_x), np.abs(scale[:, None] * resting_y)).max(1)
-    if (apart > _CLOSE * np.abs(left).max(1)).any() or (steps > _CLOSE * rests).any():
+    sizes = np.maximum(np.abs(resting_x), np.abs(scale[:, None] * resting_y)).max(1)
+    if (apart > _CLOSE * np.abs(left).max(1)).any() or (steps > _CLOSE * sizes).any():
         return None
+    if (np.ptp(resting_y[rests], axis=1) > _CLOSE * np.abs(resting_y[rests]).max(1)).any():
+        return None  # another constant at every place
     shape = [1] * x[0].ndim
     shape[axis] = len(scale)
-    return Map(scale.reshape(shape), shift.reshape(shape))
+    fixed = np.where(rests, resting_y.mean(1), np.nan)
+    return Inferred(Map(scale.reshape(shape), shift.reshape(shape)), fixed.reshape(shape))
 
 
 def _by_channel(array: Array, axis: int) -> Array:

@@ -149,21 +149,28 @@ X = together(np.random.default_rng(0).standard_normal((4, 3, 2, 2)), np.array([1
 def test_a_map_is_read_off_channel_by_channel():
     scale, shift = (np.array(numbers).reshape(1, 3, 1, 1) for numbers in ([2.0, -1, 0.25], [3.0, 0, -5]))
     found = infer_map(X, ((X[0] - shift) / scale, (X[1] - shift) / scale))
-    np.testing.assert_allclose(found.scale, scale, rtol=1e-12)
-    np.testing.assert_allclose(found.shift, shift, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.map.scale, scale, rtol=1e-12)
+    np.testing.assert_allclose(found.map.shift, shift, rtol=1e-12, atol=1e-12)
 
 
 def test_of_tokens_along_the_last_axis():
     x = together(np.random.default_rng(0).standard_normal((4, 3, 2)), np.ones(2))
     found = infer_map(x, (x[0] * [2, 4], x[1] * [2, 4]))
-    np.testing.assert_allclose(found.scale, [[[0.5, 0.25]]], rtol=1e-12)
+    np.testing.assert_allclose(found.map.scale, [[[0.5, 0.25]]], rtol=1e-12)
 
 
 def test_where_the_original_holds_a_constant_the_new_one_is_free():
     x = together(np.array([[1.0, 7.0], [2.0, 7.0]]), np.array([0.0, 7.0]))
     found = infer_map(x, together(np.array([[1.0, 4.0], [2.0, 5.0]]), np.array([0.0, 6.0])))
-    np.testing.assert_array_equal(found.scale, [[1, 0]])
-    np.testing.assert_array_equal(found.shift, [[0, 7]])
+    np.testing.assert_array_equal(found.map.scale, [[1, 0]])
+    np.testing.assert_array_equal(found.map.shift, [[0, 7]])
+
+
+def test_what_is_constant_in_both_is_held_to_these_constants():
+    x = together(np.array([[1.0, 7.0], [2.0, 7.0]]), np.array([0.0, 7.0]))
+    found = infer_map(x, together(np.array([[2.0, 4.0], [4.0, 4.0]]), np.array([0.0, 4.0])))
+    np.testing.assert_array_equal(found.fixed, [[np.nan, 4]])
+    np.testing.assert_array_equal(found.map.original(np.array([[3.0, 4.0]])), [[1.5, 7]])
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """What shapes operators with weights accept: what a program says of its inputs, where nobody says what it is run on."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-
-from bnfold.records import dataclass
 
 Pattern: TypeAlias = tuple[int | str, ...]
 """A shape; a name stands for a size that is free."""

@@ -1,13 +1,13 @@
 """What a decoder or an encoder may ask about the node in its hands."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.constants import AtenConstants, is_float
 from bnfold.frontends.aten.node import UNKNOWN, Argument, AtenNode, AtenValue, Shape
 from bnfold.frontends.common.undecodable import Undecodable, known_parameter, malformed
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 
 

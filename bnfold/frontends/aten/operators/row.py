@@ -1,6 +1,7 @@
 """What bnfold knows of an operator of PyTorch beyond what its schema says, declared where its decoder stands."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Flag, auto
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 from bnfold.affine import Array
 from bnfold.frontends.aten.operators.accepted_shapes import Takes
 from bnfold.frontends.common.signatures import may_be_affine
-from bnfold.records import dataclass
 from bnfold.semantics import Meaning
 
 ALL = frozenset({"*"})

@@ -1,6 +1,7 @@
 """What a decoder or an encoder may ask about the node in its hands."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -12,7 +13,6 @@ from bnfold.frontends.onnx.constant_ops import AnyArray, is_float
 from bnfold.frontends.onnx.constants import OnnxConstants
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.lost_ranks import unknown_rank
-from bnfold.records import dataclass
 from bnfold.refusal import Reason, Refusal
 from bnfold.weight import Weight
 

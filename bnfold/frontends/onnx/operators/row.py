@@ -1,14 +1,13 @@
 """What a row of the table of operators holds, declared where the operator's decoder stands."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 from bnfold.frontends.common.signatures import may_be_affine
 from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
-from bnfold.records import dataclass
 from bnfold.refusal import Refusal
 from bnfold.semantics import Meaning
 
@@ -41,7 +40,7 @@ class Operator:
     encode: Encode | None = None
     why_not_linear: str = ""
     hint: str = ""
-    traits: Traits = Traits()
+    traits: Traits = Traits()  # noqa: RUF009 - frozen
 
 
 class Family:

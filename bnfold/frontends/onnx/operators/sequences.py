@@ -5,6 +5,7 @@ joined, or stacked along a new one.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 from bnfold.frontends.common.dimensions import known_length
@@ -14,7 +15,6 @@ from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.rearrange import Regrouping, Selection, Step
-from bnfold.records import dataclass
 from bnfold.refusal import Reason
 from bnfold.semantics import Concatenation, Rearrangement
 

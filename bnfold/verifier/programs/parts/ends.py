@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bnfold.verifier.local.inferred import Inferred
 from bnfold.verifier.local.law import Subgraph
 from bnfold.verifier.models.held import Array, Map
 
@@ -27,29 +28,38 @@ class Held:
     Attributes:
         map: from y to x.
         step: how far its numbers move where those that it was inferred from are rounded another way.
+        fixed: the y of channels that hold a constant in both programs; NaN of all others.
     """
 
     map: Map
     step: Map
+    fixed: Array
 
     @classmethod
-    def of(cls, entry: Map, moved: Sequence[Map], resting: Array) -> "Held":
+    def of(cls, found: Inferred, moved: Sequence[Map], resting: Array) -> "Held":
         """A map, with steps of half a unit of the last place at least: folds store numbers on their way.
 
         A shift that cannot be told from 0 is none.
 
         Args:
-            entry: the map.
+            found: what was inferred.
             moved: others that were inferred in its place.
             resting: the x that zeros make, of which the shift is a part.
         """
+        entry = found.map
         others = tuple(axis for axis, size in enumerate(entry.shift.shape) if size == 1)
         sizes = np.abs(entry.scale), np.abs(resting).max(others, keepdims=True)
         scale, shift = (
             np.max([_HALF_UNIT * size, *(np.abs(getattr(other, name) - getattr(entry, name)) for other in moved)], 0)
             for name, size in zip(("scale", "shift"), sizes, strict=True)
         )
-        return cls(Map(entry.scale, np.where(np.abs(entry.shift) <= shift, 0.0, entry.shift)), Map(scale, shift))
+        return cls(
+            Map(entry.scale, np.where(np.abs(entry.shift) <= shift, 0.0, entry.shift)), Map(scale, shift), found.fixed
+        )
+
+    def possible(self, values: Array) -> Array:
+        """Of any y those that the program may hold."""
+        return np.where(np.isnan(self.fixed), values, self.fixed)
 
     def moved(self, scale: Array, shift: Array) -> Map:
         """The map with its numbers moved by so many steps."""
@@ -86,7 +96,8 @@ class Ends:
         def turned(given: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever a part makes
             own, numbers = self._apart(stored)
             maps = [Map(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
-            begin = {at: entry.original(given[at]) for at, entry in zip(self.begins, maps, strict=False)}
+            pairs = zip(self.begins.items(), maps, strict=False)
+            begin = {at: entry.original(held.possible(given[at])) for (at, held), entry in pairs}
             made = run(_with(given, begin), own)
             return made if self.end is None else maps[-1].new(made)
 
@@ -99,7 +110,7 @@ class Ends:
             own, dials = self._apart(stored)
             moved = list(self._moved(dials))
             pairs = zip(self.begins.items(), moved, strict=False)
-            begin = {at: held.map.exchanged(given[at], to) for (at, held), to in pairs}
+            begin = {at: held.map.exchanged(held.possible(given[at]), to) for (at, held), to in pairs}
             made = run(_with(given, begin), own)
             if self.end is None:
                 return made

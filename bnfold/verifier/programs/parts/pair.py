@@ -97,7 +97,7 @@ class PartPair:
             return None
         others = (_moved(comparator, draw) for draw in range(_DRAWS_OF_A_MAP))
         maps = (infer_map(x, _made(comparator.new, probes, stored)) for stored in others)
-        return Held.of(found, [entry for entry in maps if entry is not None], x[1])
+        return Held.of(found, [entry.map for entry in maps if entry is not None], x[1])
 
     def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
         comparator = self._comparator(taken)
