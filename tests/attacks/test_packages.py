@@ -73,7 +73,7 @@ def test_what_is_no_package(file, name, said, capsys):
 
 
 def test_a_text_is_no_sequence_of_packages():
-    with pytest.raises(UsageError, match="sequence of packages"):
+    with pytest.raises(UsageError, match="sequence of strings"):
         bnfold.FoldOptions(imports="torchvision")
 
 
