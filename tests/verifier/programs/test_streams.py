@@ -14,7 +14,7 @@ from bnfold.verifier.programs.opening import open_program  # noqa: E402
 from bnfold.verifier.programs.parts.prove import Prover  # noqa: E402
 from tests.faults.programs import compiled  # noqa: E402
 
-CHANNELS, BLOCKS, SHORT = 5, 8, 6
+CHANNELS, BLOCKS, SHORT = 5, 4, 6
 IMAGE = (2, 3, 6, 6)
 LITTLE = 1 + 1e-5
 WAYS = ("traced", "exported")
@@ -105,14 +105,14 @@ def test_parts_of_a_stream_stay_short_however_long_it_is(judge):
     assert max(len(check.inside) for check in found.checks) <= SHORT
 
 
-@pytest.mark.parametrize("name", ["stem.weight", "blocks.3.inner.weight", "blocks.6.outer.weight", "head.weight"])
+@pytest.mark.parametrize("name", ["stem.weight", "blocks.1.inner.weight", "blocks.2.outer.weight", "head.weight"])
 def test_a_number_off_by_little_is_found_where_it_is(judge, name):
     assert_found(judge, name, LITTLE)
 
 
 def test_a_bias_is_found_where_it_is_off_by_more_than_the_maps_are(judge):
     """Half a unit of the last place of the shift, about 2e-7 here, is what nobody can tell from a fault."""
-    assert_found(judge, "blocks.7.outer.bias", 1 + 1e-4)
+    assert_found(judge, "blocks.3.outer.bias", 1 + 1e-4)
 
 
 def assert_found(judge, name: str, factor: float) -> None:
@@ -124,7 +124,7 @@ def assert_found(judge, name: str, factor: float) -> None:
     assert len(wrong[0].inside) <= SHORT
 
 
-@pytest.mark.parametrize("channel", range(CHANNELS))
+@pytest.mark.parametrize("channel", [0, 3])
 def test_a_map_that_agrees_with_a_fault_excuses_nothing(judge, channel):
     """A whole channel of the stem is off, and so is the map that is found of it; the readers tell."""
     new = folded(Stream(0))
@@ -135,7 +135,7 @@ def test_a_map_that_agrees_with_a_fault_excuses_nothing(judge, channel):
 
 def test_a_reader_without_its_inverse(judge):
     new = folded(Stream(0))
-    new.blocks[4].inner.weight.data[:, 2] *= -1
+    new.blocks[2].inner.weight.data[:, 2] *= -1
     assert not all(check.passed for check in judge(new).checks)
 
 
