@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from tests.networks import Network
+from tests.signals import hear_signals
 
 resource = pytest.importorskip("resource", reason="limits of a process are Unix's")
 
@@ -85,12 +86,6 @@ sys.meta_path.insert(0, Signals())
 from bnfold.cli.process import run_and_exit
 run_and_exit()
 """
-
-
-def hear_signals():
-    """A shell lets what it runs in the background ignore SIGINT."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("folder", ["inside"], indirect=True)

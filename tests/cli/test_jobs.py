@@ -14,6 +14,7 @@ from bnfold.cli.main import main
 from bnfold.guard import can_guard, finish_all
 from bnfold.processors import usable
 from tests.networks import Network
+from tests.signals import hear_signals
 
 pytestmark = pytest.mark.skipif(not can_guard(), reason="this system cannot fork")
 
@@ -119,7 +120,9 @@ def test_a_signal_ends_all_of_them(folder, number):
         "--samples",
         "9999999",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals
+    )
     while len(list((folder / "out").glob(".*.bnfold-*/*"))) < 3:
         time.sleep(0.02)
         assert process.poll() is None
