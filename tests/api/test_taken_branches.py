@@ -52,14 +52,19 @@ def choice_of_weights(network, *, taken="then"):
     chosen(network, *bodies, "kernel", "true" if taken == "then" else "false")
 
 
-@pytest.mark.parametrize("taken", ["then", "else"])
-def test_a_weight_that_a_branch_holds(taken):
+def convolved_by_choice(*, taken="then"):
+    """A BatchNorm behind a Conv whose weight an If chooses."""
     network = Network()
     true(network)
     choice_of_weights(network, taken=taken)
     network.node("Conv", ["x", "kernel"], "c")
     network.batch_norm("c", "y", 4)
-    result = folded(network.model({"x": X}, IMAGE))
+    return network.model({"x": X}, IMAGE)
+
+
+@pytest.mark.parametrize("taken", ["then", "else"])
+def test_a_weight_that_a_branch_holds(taken):
+    result = folded(convolved_by_choice(taken=taken))
     assert [node.op_type for node in result.model.graph.node] == ["Conv"]
     assert any("the branch that is taken" in warning for warning in result.report.warnings)
 
@@ -156,12 +161,7 @@ def test_a_condition_of_the_run_time_keeps_both_branches():
 
 
 def test_a_condition_that_the_caller_may_replace_keeps_both_branches():
-    network = Network()
-    true(network)
-    choice_of_weights(network)
-    network.node("Conv", ["x", "kernel"], "c")
-    network.batch_norm("c", "y", 4)
-    model = network.model({"x": X}, IMAGE)
+    model = convolved_by_choice()
     model.graph.input.append(helper.make_tensor_value_info("true", TensorProto.BOOL, ()))
     result = bnfold.fold(model)
     assert (count(result.model, "BatchNormalization"), count(result.model, "If")) == (1, 1)
@@ -202,12 +202,7 @@ def test_a_body_of_a_loop():
 
 
 def test_tensors_of_branches_that_lie_beside_the_model(tmp_path):
-    network = Network()
-    true(network)
-    choice_of_weights(network)
-    network.node("Conv", ["x", "kernel"], "c")
-    network.batch_norm("c", "y", 4)
-    model = network.model({"x": X}, IMAGE)
+    model = convolved_by_choice()
     beside = onnx.ModelProto()
     beside.CopyFrom(model)
     source, target = tmp_path / "model.onnx", tmp_path / "folded.onnx"

@@ -155,6 +155,10 @@ class Comparator:
             for which, (held, own, changed) in enumerate(pairs)
         ]
 
+    def draw(self, draw: int) -> list[Any]:
+        """What the new one has stored, every changed number by half a unit of its last place up or down."""
+        return self.moved(lambda stored, which, units: moved(stored, draw, which, units), self.units)
+
     def single_draw(self, draw: int) -> list[Any]:
         """What the new one has stored, every changed number moved as far as a single one may be off."""
 
@@ -205,7 +209,7 @@ class _Made:
 
     def move(self, draw: int) -> Array:
         """How far it moves with every changed number by half a unit of its last place up or down, (rows, places)."""
-        return self._moved(lambda stored, which, units: moved(stored, draw, which, units))
+        return self._apart(self.of.new(self.given, self.of.draw(draw)), self.rows.b)
 
     def quick_move(self, draw: int) -> Array:
         """The same by signs that take no time to draw."""

@@ -32,9 +32,8 @@ _LINEAR = CONVOLUTIONS | {"AveragePool", "BatchNormalization", "Cast", "Einsum",
 _LINEAR |= {"FusedMatMul", "Gemm", "GlobalAveragePool", "MatMul", "NhwcConv", "NhwcFusedConv"}
 # Behind these, one number is made of values at all places.
 _MEET = frozenset(("Flatten", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Reshape"))
-_MOVES = frozenset(
-    "Concat Expand Flatten Gather Pad Reshape Slice Split Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
-)
+_MOVES = frozenset(("Concat", "Expand", "Flatten", "Gather", "Pad", "Reshape", "Slice", "Split", "Squeeze"))
+_MOVES |= {"Transpose", "Unsqueeze"}
 _SCALED = frozenset(("GroupNormalization", "InstanceNormalization", "LayerNormalization"))  # without their parameters
 # Of the places behind a quantizer, how many may lie on the other side of a border; and how many more than in a move.
 _FEW, _TIMES, _SAME = 0.01, 4, 1e-6

@@ -39,12 +39,19 @@ def _encode(scale: int, bias: int) -> Encode:
         old = context.constants.require_exact(context.required(scale)).reshape(-1)
         new = meaning.affine.scale.reshape(-1)
         parameters = {scale: None if _same(old, new) else _scales(context, scale, new)}
-        if context.node.has_input(bias) or meaning.affine.has_shift:
-            vector = np.broadcast_to(meaning.affine.shift.reshape(-1), (_columns(context),))
-            parameters[bias] = bias_for(context, vector, slot=bias, like=scale)
-        return edit_of(context, parameters)
+        return edit_of(context, parameters | _bias(context, meaning, bias, like=scale, columns=_columns(context)))
 
     return encode
+
+
+def _bias(
+    context: OnnxContext, meaning: IntegerProduct, slot: int, *, like: int, columns: int
+) -> dict[int, NewParameter | Refusal | None]:
+    """The bias at an input, in the type of another one; nothing where there is none, and none is asked for."""
+    if not context.node.has_input(slot) and not meaning.affine.has_shift:
+        return {}
+    vector = np.broadcast_to(meaning.affine.shift.reshape(-1), (columns,))
+    return {slot: bias_for(context, vector, slot=slot, like=like)}
 
 
 def _same(old: Array, new: Array) -> bool:
@@ -120,11 +127,8 @@ def _like_input_with(attribute_name: str) -> Callable[[OnnxNode], Shape | None]:
 
 def encode_mat_mul_n_bits(context: OnnxContext, meaning: IntegerProduct) -> OnnxEdit | Refusal:
     """Each block's scale is multiplied by what its output is; the integers and zero points stay."""
-    parameters = _scaled_blocks(context, meaning, _BLOCK_SCALES)
-    if context.node.has_input(_BLOCK_BIAS) or meaning.affine.has_shift:
-        vector = np.broadcast_to(meaning.affine.shift.reshape(-1), (context.attribute("N", 0),))
-        parameters[_BLOCK_BIAS] = bias_for(context, vector, slot=_BLOCK_BIAS, like=_BLOCK_SCALES)
-    return edit_of(context, parameters)
+    bias = _bias(context, meaning, _BLOCK_BIAS, like=_BLOCK_SCALES, columns=context.attribute("N", 0))
+    return edit_of(context, _scaled_blocks(context, meaning, _BLOCK_SCALES) | bias)
 
 
 def _scaled_blocks(

@@ -29,11 +29,16 @@ def product(rows: Array, matrix: Array) -> Array:
     return np.asarray(rows @ matrix)
 
 
-@computes("MatMul")
-def _matmul(_call: Call, a: Array, b: Array) -> Array:
+def matmul(a: Array, b: Array) -> Array:
+    """As numpy's; of a matrix as `product`."""
     if b.ndim == 2 and a.ndim > 1:
         return product(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
     return np.asarray(a @ b)
+
+
+@computes("MatMul")
+def _matmul(_call: Call, a: Array, b: Array) -> Array:
+    return matmul(a, b)
 
 
 @computes("Gemm")

@@ -20,6 +20,8 @@ from bnfold.verifier.local.float64.operator import (
 from bnfold.verifier.local.float64.reference import by_reference
 
 _computes = partial(computes, table=OF_MICROSOFT)
+# The first version of Pad with its pads at an input.
+_PAD_WITH_INPUTS = 13
 _NUMBERS = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("alpha", "beta")}
 
 
@@ -172,3 +174,26 @@ def _multi_head_attention(
         places = np.cumsum([part.shape[-1] for part in parts])[:2]
         parts = tuple(part + own for part, own in zip(parts, np.split(bias, places), strict=True))
     return _attended(call, *parts)
+
+
+@_computes("ConvTransposeWithDynamicPads")
+def _conv_transpose_with_dynamic_pads(
+    call: Call, x: Array, w: Array, pads: Array | None = None, bias: Array | None = None
+) -> Array:
+    given = call.attributes if pads is None else {**call.attributes, "pads": pads.tolist()}
+    return _standard("ConvTranspose", call, x, w, bias, **given)
+
+
+@_computes("Pad")
+def _pad(call: Call, x: Array, pads: Array, value: Array | None = None) -> Array:
+    number = None if value is None else value.reshape(())
+    return by_reference("Pad", max(call.version, _PAD_WITH_INPUTS), (x, pads.reshape(-1), number), call.attributes)
+
+
+@_computes("GroupNorm")
+def _group_norm(call: Call, x: Array, gamma: Array, beta: Array) -> Array:
+    last = call.get("channels_last", 1)
+    given = {"num_groups": call.get("groups"), "epsilon": call.get("epsilon", 1e-5)}
+    made = _standard("GroupNormalization", call, np.moveaxis(x, -1, 1) if last else x, gamma, beta, **given)
+    made = made / (1 + np.exp(-made)) if call.get("activation") else made
+    return np.moveaxis(made, 1, -1) if last else made

@@ -1,27 +1,17 @@
-"""Operators of com.microsoft whose weights are integers, and those that have their padding at an input, in float64.
+"""Products of com.microsoft whose weights are integers, in float64.
 
 Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from bnfold.verifier.local.float64.contractions import product
-from bnfold.verifier.local.float64.operator import OF_MICROSOFT, OPERATORS, Array, Call, NotComputedError, computes
-from bnfold.verifier.local.float64.reference import by_reference
+from bnfold.verifier.local.float64.contractions import matmul
+from bnfold.verifier.local.float64.operator import OF_MICROSOFT, Array, Call, NotComputedError, computes
 
 _computes = partial(computes, table=OF_MICROSOFT)
 _LARGEST = 255
-# The first version of Pad with its pads at an input.
-_WITH_INPUTS = 13
-
-
-def _multiplied(a: Array, b: Array) -> Array:
-    if b.ndim != 2 or a.ndim < 2:
-        return np.asarray(a @ b)
-    return product(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
 
 
 def _centred(integers: Array, zero: Array | None) -> Array:
@@ -39,7 +29,7 @@ def _mat_mul_integer_to_float(
     b_zero: Array | None = None,
     bias: Array | None = None,
 ) -> Array:
-    made = _multiplied(_centred(a, a_zero), _centred(b, b_zero)) * a_scale * b_scale
+    made = matmul(_centred(a, a_zero), _centred(b, b_zero)) * a_scale * b_scale
     return made if bias is None else np.asarray(made + bias)
 
 
@@ -52,7 +42,7 @@ def _dynamic_quantize_mat_mul(
     step = (most - least) / _LARGEST or 1.0
     zero = np.clip(np.rint(-least / step), 0, _LARGEST)
     rounded = np.clip(np.rint(a / step) + zero, 0, _LARGEST) - zero
-    made = _multiplied(rounded, _centred(b, b_zero)) * step * b_scale
+    made = matmul(rounded, _centred(b, b_zero)) * step * b_scale
     return made if bias is None else np.asarray(made + bias)
 
 
@@ -80,7 +70,7 @@ def _mat_mul_n_bits(
     else:
         centre = zeros.reshape(columns, count, 1)
     blocks = (_unpacked(b.reshape(columns, count, -1), bits)[..., :block] - centre) * scales
-    made = _multiplied(a, blocks.reshape(columns, -1)[:, :inputs].T)
+    made = matmul(a, blocks.reshape(columns, -1)[:, :inputs].T)
     return made if bias is None else np.asarray(made + bias)
 
 
@@ -88,30 +78,3 @@ def _unpacked(packed: Array, bits: int) -> Array:
     """Numbers of so many bits, the lowest bits of a byte first."""
     parts = (packed[..., None] >> np.arange(0, 8, bits, dtype=np.uint8)) & ((1 << bits) - 1)
     return parts.reshape(*packed.shape[:-1], -1).astype(np.float64)
-
-
-@_computes("ConvTransposeWithDynamicPads")
-def _conv_transpose_with_dynamic_pads(
-    call: Call, x: Array, w: Array, pads: Array | None = None, bias: Array | None = None
-) -> Array:
-    attributes = dict(call.attributes) | ({} if pads is None else {"pads": pads.tolist()})
-    return np.asarray(OPERATORS["ConvTranspose"](replace(call, attributes=attributes), x, w, bias))
-
-
-@_computes("Pad")
-def _pad(call: Call, x: Array, pads: Array, value: Array | None = None) -> Array:
-    number = None if value is None else value.reshape(())
-    return by_reference("Pad", max(call.version, _WITH_INPUTS), (x, pads.reshape(-1), number), call.attributes)
-
-
-@_computes("GroupNorm")
-def _group_norm(call: Call, x: Array, gamma: Array, beta: Array) -> Array:
-    last = call.get("channels_last", 1)
-    x = np.moveaxis(x, -1, 1) if last else x
-    groups = x.reshape(x.shape[0], call.get("groups"), -1)
-    centred = groups - groups.mean(axis=-1, keepdims=True)
-    normal = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + call.get("epsilon", 1e-5))
-    along = (-1, *(1,) * (x.ndim - 2))
-    made = normal.reshape(x.shape) * gamma.reshape(along) + beta.reshape(along)
-    made = made / (1 + np.exp(-made)) if call.get("activation") else made
-    return np.moveaxis(made, 1, -1) if last else made

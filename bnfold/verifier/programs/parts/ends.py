@@ -6,6 +6,7 @@ rounded, and may be off by what that moves it: so much it moves when the new par
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -78,7 +79,7 @@ class Ends:
     begins: Mapping[int, Held]
     end: Held | None = None
 
-    @property
+    @cached_property
     def dials(self) -> list[Array]:
         """Stored numbers by which the maps are moved: one step for as far as a number may be off."""
         rng = np.random.default_rng(0)

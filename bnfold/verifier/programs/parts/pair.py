@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.local.crop import Crop
-from bnfold.verifier.local.half_units import is_narrow, is_number, moved
+from bnfold.verifier.local.half_units import is_narrow, is_number
 from bnfold.verifier.local.inferred import infer_map
 from bnfold.verifier.local.law import Comparator, Subgraph
 from bnfold.verifier.local.probes import Impulses, Probe, Probes
@@ -95,7 +95,7 @@ class PartPair:
         found = infer_map(x, _made(comparator.new, probes, theirs))
         if found is None:
             return None
-        others = (_moved(comparator, draw) for draw in range(_DRAWS_OF_A_MAP))
+        others = (comparator.draw(draw) for draw in range(_DRAWS_OF_A_MAP))
         maps = (infer_map(x, _made(comparator.new, probes, stored)) for stored in others)
         return Held.of(found, [entry.map for entry in maps if entry is not None], x[1])
 
@@ -130,13 +130,13 @@ class PartPair:
     def _drawn(self) -> _Drawn:
         return _Drawn(self.seed)
 
-    @property
+    @cached_property
     def _begin(self) -> dict[str, Array]:
         """All arrays among what they begin with."""
         leaves = [leaf for leaf in pytree.tree_leaves(list(self.seen)) if isinstance(leaf, np.ndarray)]
         return {str(at): array for at, array in enumerate(leaves)}
 
-    @property
+    @cached_property
     def _crop(self) -> Crop:
         return crop_of(self._nodes, self.seen)
 
@@ -185,11 +185,6 @@ def _made(run: Subgraph, probes: Sequence[Probe], stored: Sequence[Any]) -> tupl
         made += np.split(values, probe.groups)
     *random, zeros = made
     return np.concatenate(random), np.concatenate([zeros] * len(random))
-
-
-def _moved(comparator: Comparator, draw: int) -> Sequence[Any]:
-    """What the new part has stored, every changed number rounded another way."""
-    return comparator.moved(lambda stored, which, units: moved(stored, draw, which, units), comparator.units)
 
 
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored
