@@ -10,7 +10,7 @@ import numpy as np
 from bnfold.affine import Affine, Array
 from bnfold.claims import Held
 from bnfold.compensation import Compensator, Region, Stopped
-from bnfold.distances import Distances
+from bnfold.distances import distance
 from bnfold.growth import effects, why_grown
 from bnfold.halves import Halves, all_behind, halves, halves_of_scale, halves_of_shift, sign_behind
 from bnfold.label import Label
@@ -58,20 +58,18 @@ class Crossing(Generic[N, V, E]):
     Args:
         port: the graph; it is changed in place.
         meanings: what its nodes mean.
-        nodes: those that may have to be folded, before anything is.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E], nodes: Iterable[N]) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E]) -> None:
         self._port = port
         self._meaning = meanings
         self._sizes: dict[V, tuple[float, float]] = {}
         self._rivals: Rivals[N, V, E] = Rivals(port)
-        self._distances: Distances[N, V, E] = Distances(port, nodes)
 
     def fold(self, node: N, meaning: AffineMap) -> Fold | Refusal:
         """Fold one BatchNorm, or say why it stays: what stopped the plan that came furthest."""
         level: Array = np.zeros(1)
-        far = partial(self._too_far, node)
+        far = partial(self._too_far, node, meaning)
         way = self._find(node, meaning, Plan(), halves(meaning.affine), lambda region: far(level, region))
         channels = meaning.affine.along(1)
         if isinstance(way, Refusal) and channels is not None:
@@ -80,7 +78,7 @@ class Crossing(Generic[N, V, E]):
             way, level = (way, level) if found is None else (found, shift)
         if isinstance(way, Refusal):
             return self._rivals.named(way)
-        fold = self._folded(node, way, level)
+        fold = self._folded(node, meaning, way, level)
         self._rivals.note(node, way.region)
         self.carry_out(way, lambda: self._bypass(node, meaning, way.region))
         return fold
@@ -95,7 +93,7 @@ class Crossing(Generic[N, V, E]):
         """What would do in the place of a BatchNorm that stays: an Add, or a Mul; None where both of it are needed."""
         if isinstance(self.find_addition(node, meaning), Way):
             return "Add"
-        far = partial(self._too_far, node, np.zeros(1))
+        far = partial(self._too_far, node, meaning, np.zeros(1))
         scaled = self._find(node, meaning, Plan(), halves_of_shift(meaning.affine), far)
         return "Mul" if isinstance(scaled, Way) else None
 
@@ -137,7 +135,6 @@ class Crossing(Generic[N, V, E]):
             replace_origin: takes the BatchNorm off its place; returns the tensor that is gone with it, if one is.
         """
         region = way.region
-        self._distances.move(region.maps, region.meanings)
         for value, affine in region.maps.items():
             self._sizes[value] = self._sizes_with(value, affine)
         changed = dict.fromkeys((*way.pulled.changed, *region.maps))
@@ -219,20 +216,20 @@ class Crossing(Generic[N, V, E]):
             return least, largest
         return least * float(sizes.min()), largest * float(sizes.max())
 
-    def _too_far(self, node: N, level: Array, region: Region[N, V]) -> Refusal | None:
+    def _too_far(self, node: N, meaning: AffineMap, level: Array, region: Region[N, V]) -> Refusal | None:
         """Whether readers would see values far from zero: those of a level of the BatchNorm's output are 0 then."""
         if not any(affine.has_shift for affine in region.maps.values()):
             return None
         farthest = FARTHEST_ZERO.get(self._port.significand(node), 0.0)
-        distance = self._distances.of(node, level)
-        if distance is None:
+        far = distance(meaning, level)
+        if far is None:
             return Refusal(Reason.CONDITIONING, "nothing says how far its zero lies from the values that it reads")
-        worst = int(np.argmax(distance))
-        if distance[worst] <= farthest:
+        worst = int(np.argmax(far))
+        if far[worst] <= farthest:
             return None
         return Refusal(
             Reason.CONDITIONING,
-            f"its zero lies {distance[worst]:.3g} deviations from the mean in channel {worst}, more than {farthest:g}",
+            f"its zero lies {far[worst]:.3g} deviations from the mean in channel {worst}, more than {farthest:g}",
         )
 
     def _encoded(self, origin: N, meaning: AffineMap, region: Region[N, V], pulled: Plan[N, V]) -> list[E] | Stopped:
@@ -254,13 +251,13 @@ class Crossing(Generic[N, V, E]):
             return Refusal(Reason.NO_BIAS, f"{node.op} has no bias, and another node would cost as much")
         return edit
 
-    def _folded(self, node: N, way: Way[N, V, E], level: Array) -> Fold:
+    def _folded(self, node: N, meaning: AffineMap, way: Way[N, V, E], level: Array) -> Fold:
         region, edits = way.region, way.edits
         meanings = {**way.pulled.meanings, **region.meanings}
         passed = {**way.pulled.through, **region.passed}
         changes = [(other, self._meaning(other), after) for other, after in meanings.items()]
         found = effects(self._port, changes, edits, "across")
-        distance = self._distances.of(node, level)
+        far = distance(meaning, level)
         return Fold(
             node=Label(node.label, node.op),
             op=node.op,
@@ -272,7 +269,7 @@ class Crossing(Generic[N, V, E]):
             amplification=found.amplification,
             dead_channels=found.dead_channels,
             quantization=found.quantization,
-            zero_point=0.0 if distance is None else float(distance.max(initial=0.0)),
+            zero_point=0.0 if far is None else float(far.max(initial=0.0)),
         )
 
     def _bypass(self, node: N, meaning: AffineMap, region: Region[N, V]) -> V | None:

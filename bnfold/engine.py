@@ -64,8 +64,8 @@ class _Engine(Generic[N, V, E]):
         self._kept: Standing[N, V, E, Kept] = Standing(self._meaning, Kept)
         self._stopped: Standing[N, V, E, Refusal] = Standing(self._meaning, Refusal)
         self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
-        self._crossing = Crossing(port, self._meaning, port.nodes()) if across else None
-        crossing = self._crossing or (Crossing(port, self._meaning, ()) if lower is not None else None)
+        self._crossing = Crossing(port, self._meaning) if across else None
+        crossing = self._crossing or (Crossing(port, self._meaning) if lower is not None else None)
         self._lowering = (
             Lowering(port, self._meaning, lower, crossing) if lower is not None and crossing is not None else None
         )

@@ -9,6 +9,9 @@ from bnfold.refusal import Reason, Refusal
 from bnfold.rules.moves import Moved
 from bnfold.semantics import AffineMap, Form
 
+# What float64 loses of a difference of two equal numbers that were computed in different ways.
+_LOST = 4 * np.finfo(np.float64).eps
+
 
 def read_batch_norm_as_affine(
     gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float, *, rank: int
@@ -17,7 +20,7 @@ def read_batch_norm_as_affine(
 
     Before::  y = gamma * (x - mean) / sqrt(variance + epsilon) + beta
     After::   y = scale * x + shift
-    Law:      scale = gamma / sqrt(variance + epsilon), shift = beta - scale * mean
+    Law:      scale = gamma / sqrt(variance + epsilon), shift = beta - scale * mean, or 0 where that is rounding alone
     Shapes:   gamma, beta, mean, variance: (C,); x: (N, C, ...)
     Refuses:  NOT_FINITE: a parameter holds NaN or infinity;
               NON_POSITIVE_VARIANCE: variance + epsilon <= 0 in a channel;
@@ -41,6 +44,7 @@ def read_batch_norm_as_affine(
     with np.errstate(over="ignore", invalid="ignore"):
         scale = gamma / np.sqrt(spread)
         shift = beta - scale * mean
+        shift = np.where(np.abs(shift) <= _LOST * np.abs(beta), 0.0, shift)
     if not np.isfinite(scale).all() or not np.isfinite(shift).all():
         return Refusal(Reason.OVERFLOW, "scale / sqrt(variance + epsilon) exceeds the largest float64")
     return per_channel(scale, shift, rank=rank)
@@ -76,6 +80,9 @@ def absorb_output_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Re
 def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Refusal:
     """A map in front of an affine node becomes part of that node's parameters.
 
+    What a BatchNorm knows of its input is in units of what that holds: a mean far from it would swallow its digits, and
+    a variance of other values would tell wrongly how far zero lies from those that it makes.
+
     Before::  x -- affine(s, t) -- node(a, b) -- y
     After::   x -- node(a', b') -- y
     Law:      a * (s * x + t) + b == (a * s) * x + (a * t + b); a Mul takes it for t = 0, an Add for s = 1
@@ -91,7 +98,9 @@ def absorb_input_into_affine_map(node: AffineMap, affine: Affine) -> Moved | Ref
         return refusal
     after = affine.then(node.affine)
     if node.form is Form.SCALE_AND_SHIFT:
-        return Moved(replace(node, affine=after))
+        channels = None if node.channel_axis is None else affine.along(node.channel_axis)
+        known = node.statistics if node.statistics is None or channels is None else node.statistics.moved(channels)
+        return Moved(replace(node, affine=after, statistics=known))
     if node.form is Form.SCALE and affine.has_shift:
         return Refusal(Reason.SHIFT_CANNOT_PASS, "a multiplication has no parameter that could take the shift")
     if node.form is Form.SHIFT and affine.has_scale:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from bnfold.affine import Affine, Array
+import numpy as np
+
+from bnfold.affine import Affine, Array, PerChannel
 from bnfold.semantics.absorber import Absorber, largest
 
 
@@ -13,11 +15,34 @@ class Statistics:
 
     Attributes:
         mean: (C,), in units of x.
-        deviation: (C,), the root of variance + epsilon.
+        variance: (C,), in units of x, squared.
+        epsilon: what the norm adds to the variance.
     """
 
     mean: Array
-    deviation: Array
+    variance: Array
+    epsilon: float
+
+    @property
+    def deviation(self) -> Array:
+        """(C,), in units of x: by what the norm divides."""
+        deviation: Array = np.sqrt(self.variance + self.epsilon)
+        return deviation
+
+    def moved(self, channels: PerChannel) -> "Statistics":
+        """Those of x', where x = map(x'); of a channel that the map makes constant, x' is not known, and they stay.
+
+        Law: deviation' = deviation / |scale|, as far as a variance of 0 allows that
+
+        Args:
+            channels: the map.
+        """
+        live = channels.scale != 0
+        scale = np.where(live, channels.scale, 1.0)
+        variance = np.maximum((self.deviation / scale) ** 2 - self.epsilon, 0.0)
+        # Where the scale is 1, not by way of a root, which would lose the last digits.
+        variance = np.where(np.abs(scale) == 1, self.variance, variance)
+        return Statistics((self.mean - channels.shift) / scale, variance, self.epsilon)
 
 
 class Form(Enum):
@@ -42,7 +67,7 @@ class AffineMap(Absorber):
         form: which part of the map the node's parameters can express.
         source: index of the input that holds x.
         channel_axis: the one axis along which the parameters may vary, or None where any axis may.
-        statistics: of x, where the file has them; they are those of x as the file was read.
+        statistics: of x, where the file has them.
     """
 
     affine: Affine

@@ -277,3 +277,22 @@ def test_a_level_far_from_the_values_is_no_zero(mean, folds):
     folded = fold_and_compare(network.model({"x": SHAPE}, ["y", "w"]))
     assert [entry.node for entry in folded.kept if entry.is_batch_norm] == ([] if folds else ["n_node"])
     assert not folds or folded.folds[0].zero_point > 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_norms_with_one_zero_fold_one_after_the_other(seed):
+    """Later norms of a dense block take the zero of the first, exactly: what rounding left of it could pass no ramp."""
+    network = Network(seed=seed)
+    tensors = [conv(network, "x", "stem")]
+    for block in range(3):
+        d = tensors[0] if not block else network.node("Concat", tensors, f"d{block}", axis=1)
+        if not block:
+            tame_batch_norm(network, d, "n0")
+        else:
+            first = (network.initializers[f"n0.{key}"] for key in ("scale", "bias", "mean", "var"))
+            names = [network.constant(f"n{block}.{i}", np.tile(v, block + 1)) for i, v in enumerate(first)]
+            network.node("BatchNormalization", [d, *names], f"n{block}")
+        r = network.node("Relu", [f"n{block}"], f"r{block}")
+        tensors.append(conv(network, r, "y" if block == 2 else f"c{block}", inputs=CHANNELS * (block + 1)))
+    folded = fold_and_compare(network.model({"x": SHAPE}, ["y"]))
+    assert [entry.direction for entry in folded.folds] == ["across"] * 3

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from bnfold.refusal import Reason
 from bnfold.semantics import AffineMap, Form, Opaque
@@ -222,3 +223,30 @@ def test_another_domain_is_not_the_standard():
     network.node("BatchNormalization", ["c", *parameters], "y", domain="elsewhere")
     folded = fold(network.model(inputs, {"y": (2, CHANNELS, 3, 3)}, domains={"elsewhere": 1}))
     assert (folded.folds, folded.kept) == ((), ())
+
+
+def behind_a_scale(scale, dtype="float32"):
+    """A BatchNorm that takes a Mul in front of it, and stays."""
+    network = Network()
+    network.node("Mul", ["x", network.constant("k", scale, dtype)], "m")
+    network.batch_norm("m", "y", CHANNELS, dtype=dtype)
+    network.initializers["y.var"][:] = 2.0
+    return network.model({"x": (2, CHANNELS, 3)}, ["y"], dtype=dtype), network.initializers
+
+
+def test_one_that_takes_a_map_stores_the_statistics_of_what_it_reads_now():
+    model, before = behind_a_scale(4.0)
+    folded = assert_folds_to(model, "BatchNormalization").model
+    after = {tensor.name: numpy_helper.to_array(tensor) for tensor in folded.graph.initializer}
+    np.testing.assert_allclose(after["y.mean"], before["y.mean"] / 4, rtol=1e-6)
+    np.testing.assert_allclose(after["y.var"], 2.0 / 16, rtol=1e-3)
+    again = fold(folded)
+    assert (again.folds, again.merges) == ((), ())
+
+
+def test_statistics_stay_where_their_type_has_no_room():
+    """The variance would be 200,000 in float16; scale and bias say the same map with the one that was there."""
+    model, before = behind_a_scale(0.003, "float16")
+    folded = assert_folds_to(model, "BatchNormalization").model
+    after = {tensor.name: numpy_helper.to_array(tensor) for tensor in folded.graph.initializer}
+    assert after["y.var"].tobytes() == before["y.var"].tobytes()

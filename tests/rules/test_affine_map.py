@@ -6,9 +6,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bnfold.affine import Affine, per_channel
+from bnfold.distances import distance
 from bnfold.refusal import Reason
 from bnfold.rules import push_past_additions
-from bnfold.semantics import AffineMap, Form
+from bnfold.semantics import AffineMap, Form, Statistics
 from tests.rules import values
 from tests.rules.laws import assert_pull_one, assert_push_law, assert_push_one, assert_refused, pull_one, push_one
 
@@ -25,6 +26,38 @@ def test_batch_norm(assert_law, data, case):
     assert moved.requirements == {}
     assert (moved.meaning.form, moved.meaning.channel_axis) == (Form.SCALE_AND_SHIFT, 1)
     assert moved.meaning.affine.along(1).fits(case.x.shape[1])
+
+
+def knowing(scale, shift, mean, variance, epsilon=1e-5):
+    """A BatchNorm that knows its input."""
+    affine = per_channel(np.asarray(scale), np.asarray(shift), rank=4)
+    statistics = Statistics(np.asarray(mean), np.asarray(variance), epsilon)
+    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=1, statistics=statistics)
+
+
+@given(data=st.data())
+def test_what_a_batch_norm_knows_of_its_input_moves_with_it(data):
+    """x = s * x' + t: the means answer each other, and zero is as far from what the norm makes as it was."""
+    numbers, sizes = st.floats(-9, 9), st.floats(0.01, 9) | st.floats(-9, -0.01)
+    scale, shift, mean, t = (data.draw(values.arrays(3, elements=numbers)) for _ in range(4))
+    s = data.draw(values.arrays(3, elements=sizes))
+    node = knowing(scale, shift, mean, data.draw(values.arrays(3, elements=st.floats(0.1, 9))))
+    after = push_one(node, per_channel(s, t, rank=4)).meaning
+    np.testing.assert_allclose(s * after.statistics.mean + t, mean, atol=1e-9)
+    levels = np.array([0.0, 2.0, -3.0])
+    np.testing.assert_allclose(distance(after, levels), distance(node, levels), rtol=1e-6, atol=1e-6)
+
+
+def test_of_a_channel_that_a_map_makes_constant_a_batch_norm_knows_what_it_knew():
+    after = push_one(knowing([1.0], [0.0], [2.0], [3.0]), per_channel(np.zeros(1), np.ones(1), rank=4)).meaning
+    assert after.statistics.variance == 3.0
+    assert distance(after, np.zeros(1)) == 0.0, "all that it makes is the mean"
+
+
+def test_a_variance_below_zero_becomes_none():
+    """epsilon is most of what such a norm divides by, and cannot be scaled."""
+    after = push_one(knowing([1.0], [0.0], [2.0], [1e-9]), per_channel(np.full(1, 100.0), np.zeros(1), rank=4)).meaning
+    assert after.statistics.variance == 0.0
 
 
 @BOTH_MOVES

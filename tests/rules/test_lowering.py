@@ -13,7 +13,7 @@ from tests.rules.laws import assert_same
 
 
 def batch_norm(affine):
-    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=1, statistics=Statistics(np.zeros(1), np.ones(1)))
+    return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=1, statistics=Statistics(np.zeros(1), np.ones(1), 0.0))
 
 
 @given(data=st.data(), axes=st.integers(1, 3), channels=st.integers(1, 5))

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from bnfold.affine import Affine, Array, PerChannel
+from bnfold.frontends.common.parameters import NewParameter
+from bnfold.frontends.common.precision import round_parameter
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Refusal
 from bnfold.regrouping import Dim
@@ -37,7 +39,7 @@ def read_batch_norm(
     affine = read_batch_norm_as_affine(gamma, beta, mean, variance, epsilon, rank=len(shape))
     if isinstance(affine, Refusal):
         raise Undecodable(affine.reason, affine.evidence)
-    statistics = Statistics(mean, np.sqrt(variance + epsilon))
+    statistics = Statistics(mean, variance, epsilon)
     return AffineMap(affine, Form.SCALE_AND_SHIFT, channel_axis=_CHANNEL_AXIS, statistics=statistics)
 
 
@@ -54,11 +56,22 @@ def read_batch_norm_of_one_channel(
     return replace(rows, affine=Affine(rows.affine.scale[0], rows.affine.shift[0]))
 
 
-def moved_mean(meaning: AffineMap, mean: Array) -> Array | None:
-    """The mean that the norm is to store, where its input holds other values than it did; None where it stays."""
-    if meaning.statistics is None or np.array_equal(meaning.statistics.mean, mean):
+def moved_statistic(known: Array | None, stored: Array, dtype: np.dtype[np.generic]) -> NewParameter | None:
+    """A mean or variance that the norm is to store, where its input holds other values than it did.
+
+    Args:
+        known: of what the input holds now.
+        stored: of what it held.
+        dtype: of the parameter.
+
+    Returns:
+        The parameter, exactly as it is stored, because scale and bias are made for that; None where it stays: where
+        nothing has moved, and where the type has no room, since scale and bias can say the map with any statistics.
+    """
+    if known is None or np.array_equal(known, stored):
         return None
-    return meaning.statistics.mean
+    rounded = round_parameter(np.broadcast_to(known, stored.shape), dtype)
+    return None if isinstance(rounded, Refusal) else NewParameter(rounded.astype(np.float64), rounded)
 
 
 def scale_and_bias(vectors: PerChannel, mean: Array, variance: Array, epsilon: float) -> tuple[Array, Array]:

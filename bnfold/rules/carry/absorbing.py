@@ -1,14 +1,10 @@
 """Operators with weights, which absorb maps on both sides."""
 
-from dataclasses import replace
-
-import numpy as np
-
 from bnfold.affine import Affine
 from bnfold.refusal import Reason, Refusal
-from bnfold.rules.carry.sides import Maps, Sides
+from bnfold.rules.carry.sides import Sides
 from bnfold.rules.dispatch import pull, push
-from bnfold.semantics import AffineMap, Meaning, Statistics
+from bnfold.semantics import Meaning
 
 
 def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
@@ -27,7 +23,7 @@ def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
         moved = push(after, sides.inputs)
         if isinstance(moved, Refusal):
             return moved
-        after = _with_moved_statistics(moved.meaning or after, sides.inputs)
+        after = moved.meaning or after
     if sides.outputs:
         inverses: dict[int, Affine] = {}
         for index, affine in sides.outputs.items():
@@ -42,15 +38,3 @@ def settle_absorber(node: Meaning, sides: Sides) -> Meaning | Refusal:
             return Refusal(Reason.OTHER_BRANCH, "the operator adds a tensor that would need the same scale")
         after = moved.meaning or after
     return after
-
-
-def _with_moved_statistics(node: Meaning, inputs: Maps) -> Meaning:
-    """What a norm knows of its input, in units of what that holds now: a mean far from it would swallow its digits."""
-    if not isinstance(node, AffineMap) or node.statistics is None or node.channel_axis is None:
-        return node
-    channels = inputs[node.source].along(node.channel_axis)
-    if channels is None:
-        return node
-    scale = np.where(channels.scale == 0, 1.0, channels.scale)
-    known = node.statistics
-    return replace(node, statistics=Statistics((known.mean - channels.shift) / scale, known.deviation / np.abs(scale)))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnfold.errors import InternalError
+from bnfold.frontends.aten.constants import numpy_dtype
 from bnfold.frontends.aten.edit import AtenEdit
 from bnfold.frontends.aten.operators.accepted_shapes import Takes, accepted_by_norm_of_channels
 from bnfold.frontends.aten.operators.call import AtenCall
@@ -11,7 +12,7 @@ from bnfold.frontends.aten.operators.norms import NORM_OF_CHANNELS, encode_norm_
 from bnfold.frontends.aten.operators.parameters import edit_of, rounded, type_of
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.batch_norms import (
-    moved_mean,
+    moved_statistic,
     read_batch_norm,
     require_channels,
     require_vectors,
@@ -76,15 +77,16 @@ def decode_batch_norm(call: AtenCall) -> Normalisation | AffineMap:
 
 
 def _encode_statistics(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal:
-    """The variance stays, and the mean where the statistics do; weight and bias take the change."""
+    """Mean and variance are those of what the input holds; weight and bias take the rest of the change."""
     mean, variance = (
         call.parameter(name, dynamic=Reason.DYNAMIC_PARAMETER) for name in ("running_mean", "running_var")
     )
-    exact_mean = moved_mean(meaning, mean)
-    moved = None if exact_mean is None else rounded(exact_mean, type_of(call, "running_mean"))
-    if isinstance(moved, Refusal):
-        return moved
-    mean = mean if moved is None else moved.rounded.astype(np.float64)
+    known = meaning.statistics
+    dtypes = [numpy_dtype(type_of(call, name)) for name in ("running_mean", "running_var")]
+    new_mean = moved_statistic(None if known is None else known.mean, mean, dtypes[0])
+    new_variance = moved_statistic(None if known is None else known.variance, variance, dtypes[1])
+    mean = mean if new_mean is None else new_mean.exact
+    variance = variance if new_variance is None else new_variance.exact
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {call.node.label!r}")
@@ -92,7 +94,12 @@ def _encode_statistics(call: AtenCall, meaning: AffineMap) -> AtenEdit | Refusal
     dtype = type_of(call, "weight", "bias", "running_mean")
     return edit_of(
         call,
-        {("weight", None): rounded(gamma, dtype), ("bias", None): rounded(beta, dtype), ("running_mean", None): moved},
+        {
+            ("weight", None): rounded(gamma, dtype),
+            ("bias", None): rounded(beta, dtype),
+            ("running_mean", None): new_mean,
+            ("running_var", None): new_variance,
+        },
     )
 
 

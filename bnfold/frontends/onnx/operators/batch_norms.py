@@ -5,13 +5,14 @@ import numpy as np
 from bnfold.affine import Array
 from bnfold.errors import InternalError
 from bnfold.frontends.common.batch_norms import (
-    moved_mean,
+    moved_statistic,
     read_batch_norm,
     read_batch_norm_of_one_channel,
     require_channels,
     require_vectors,
     scale_and_bias,
 )
+from bnfold.frontends.common.parameters import NewParameter
 from bnfold.frontends.common.undecodable import Undecodable, if_meant_for_inference
 from bnfold.frontends.onnx.attributes import DEFAULT_EPSILON
 from bnfold.frontends.onnx.edit import OnnxEdit
@@ -30,19 +31,27 @@ FIRST_WITH_TRAINING_MODE = 14
 
 
 def encode_batch_norm(context: OnnxContext, meaning: AffineMap) -> OnnxEdit | Refusal:
-    """The variance stays, and the mean where the statistics do; scale and bias take the change."""
-    mean, variance = (context.constants.require(context.required(slot)).astype(np.float64) for slot in (3, 4))
-    exact_mean = moved_mean(meaning, context.constants.require_exact(context.required(3)))
-    moved = None if exact_mean is None else parameter_for(context, 3, exact_mean)
-    if isinstance(moved, Refusal):
-        return moved
-    mean = mean if moved is None else moved.rounded.astype(np.float64)
+    """Mean and variance are those of what the input holds; scale and bias take the rest of the change."""
+    known = meaning.statistics
+    new_mean = _moved(context, 3, None if known is None else known.mean)
+    new_variance = _moved(context, 4, None if known is None else known.variance)
+    mean = _stored(context, 3) if new_mean is None else new_mean.exact
+    variance = _stored(context, 4) if new_variance is None else new_variance.exact
     vectors = meaning.affine.along(1)
     if vectors is None:
         raise InternalError(f"a map over several axes was to go into {context.node.label!r}")
     gamma, beta = scale_and_bias(vectors, mean, variance, context.attribute("epsilon", DEFAULT_EPSILON))
     new = {slot: parameter_for(context, slot, exact) for slot, exact in ((1, gamma), (2, beta))}
-    return edit_of(context, {**new, 3: moved})
+    return edit_of(context, {**new, 3: new_mean, 4: new_variance})
+
+
+def _moved(context: OnnxContext, slot: int, known: Array | None) -> NewParameter | None:
+    value = context.required(slot)
+    return moved_statistic(known, context.constants.require_exact(value), context.constants.dtype_of(value))
+
+
+def _stored(context: OnnxContext, slot: int) -> Array:
+    return context.constants.require(context.required(slot)).astype(np.float64)
 
 
 @FAMILY.operator(
