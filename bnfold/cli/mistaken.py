@@ -21,6 +21,8 @@ _MEANT = {
 """Commands and words that other tools have as commands: how it is called, and with what where nothing else is typed."""
 _ENDINGS = (".onnx", ".pt2", ".pt", ".pth", ".ts")
 _STANDARD_INPUT = "-"
+_NEARLY_THE_SAME = 0.8
+"""How like an option what was typed must be: --dryrun is, while --overwrite and --skip-verify mean something else."""
 
 
 def check_models(models: Sequence[Path]) -> None:
@@ -85,8 +87,8 @@ def _near(path: Path) -> str:
 
 
 def told_shorter(error: click.ClickException) -> str:
-    """What is wrong with a command line, as click says it; of what an option may have been, only the nearest."""
+    """What is wrong with a command line, as click says it; and the option that may be meant."""
     if isinstance(error, click.NoSuchOption):
-        near = get_close_matches(error.option_name, error.possibilities or (), n=1, cutoff=0.0)
+        near = get_close_matches(error.option_name, error.possibilities or (), n=1, cutoff=_NEARLY_THE_SAME)
         return f"there is no option {error.option_name}{f': did you mean {near[0]}?' if near else ''}"
     return error.format_message().rstrip(".")

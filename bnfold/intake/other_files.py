@@ -55,7 +55,7 @@ _KINDS = (
         "is compressed: unpack it first",
     ),
     _Kind(lambda start: start[257:262] == b"ustar", "is a tar archive: unpack it first"),
-    _Kind(_matches(rb"[\t\n\r\x20-\x7e]+\Z"), "is a text, not a model"),
+    _Kind(_matches(rb"[\t\n\r\x20-\x7e]+\Z"), "is text, not a model"),
 )
 
 

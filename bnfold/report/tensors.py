@@ -3,7 +3,7 @@
 import math
 
 from bnfold.report.checks import worst_of
-from bnfold.report.wording import counted, measured, times, whole
+from bnfold.report.wording import counted, measured, percent, times, whole
 from bnfold.verification import DeploymentCheck, TensorCheck, Verification
 
 
@@ -23,14 +23,18 @@ def tensor_lines(verification: Verification) -> list[str]:
 
 
 def _worst(tensor: TensorCheck) -> str:
-    channel = "" if tensor.channel is None else f", channel {tensor.channel}"
-    name = f"{tensor.name}{channel}"
     if not tensor.passed:
-        return f"worst: {name}: {tensor.problem}"
+        return f"worst: {tensor.name}: {tensor.problem}"
+    channel = "" if tensor.channel is None else f", channel {tensor.channel}"
+    return f"worst: {tensor.name}{channel}: {measured(tensor.max_rel)} of its scale{_beside(tensor)}"
+
+
+def _beside(tensor: TensorCheck) -> str:
+    """What the difference is held against: the limit where the place was run by itself, else the original's noise."""
+    if not math.isnan(tensor.excess):
+        return f"; run by itself, at {percent(tensor.excess)} of what rounding allows"
     noise = times(tensor.max_rel, tensor.noise_floor)
-    beside = f", {noise} its own noise" if noise else ""
-    limit = "" if math.isnan(tensor.excess) else f"; run by itself, {tensor.excess:.2g} of what rounding allows"
-    return f"worst: {name}: {measured(tensor.max_rel)} of its scale{beside}{limit}"
+    return f", {noise} its own noise" if noise else ""
 
 
 def _deployment(check: DeploymentCheck) -> str:

@@ -86,10 +86,15 @@ def _ending(report: ReportData, *, verbose: bool) -> list[RenderableType]:
     done = "This is a plan, nothing was written" if report.planned else "Nothing was written"
     spent = f"; it took {took}" if verbose else f" ({took})"
     line = Text.assemble(done, why.get(report.verification.status, ""), (spent, QUIET))
-    return [line, *_next_steps()] if report.verification.status == "failed" else [line]
+    return [line, *_next_steps(report)] if report.verification.status == "failed" else [line]
 
 
-def _next_steps() -> list[RenderableType]:
+def _next_steps(report: ReportData) -> list[RenderableType]:
     """What somebody can do whose fold failed the check: this is a bug of bnfold or of the runtime, not of theirs."""
-    keeps, shows = keyword("on_mismatch", "revert"), keyword("save_repro", "DIR")
-    return [Text(f"{keeps} keeps what passes; {shows} saves what differs", QUIET)]
+    asked = dict(report.environment.options) if report.environment is not None else {}
+    steps = []
+    if asked.get("on_mismatch") != "revert":
+        steps.append(f"{keyword('on_mismatch', 'revert')} keeps what passes")
+    if not asked.get("save_repro"):
+        steps.append(f"{keyword('save_repro', 'DIR')} saves what differs")
+    return [Text("; ".join(steps), QUIET)] if steps else []

@@ -48,6 +48,7 @@ def check_in_full(verification: Verification) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(head, HEADING)]
     if verification.outputs:
         lines.append(indented(2, _table(verification.outputs)))
+        lines += [indented(2, Text(_failed(output), _BAD)) for output in verification.outputs if not output.passed]
     lines += [indented(2, Text(printable(line))) for line in tensor_lines(verification)]
     lines.append(
         indented(
@@ -65,10 +66,13 @@ def _table(outputs: Sequence[OutputCheck]) -> Table:
     """One line per output; the original's own noise beside it where it was measured."""
     noisy = any(not math.isnan(output.noise_floor) for output in outputs)
     table = numbers("output", "max abs", "max rel", *(["own noise", ""] if noisy else []))
-    table.add_column(style=_BAD)
     for output in outputs:
         cells = [measured(output.max_abs), measured(output.max_rel)]
         if noisy:
             cells += [measured(output.noise_floor), times(output.max_rel, output.noise_floor)]
-        table.add_row(printable(output.name), *cells, "" if output.passed else printable(problem_of(output)))
+        table.add_row(printable(output.name), *cells)
     return table
+
+
+def _failed(output: OutputCheck) -> str:
+    return printable(f"{output.name}: {problem_of(output)}")

@@ -1,5 +1,6 @@
 """How the report for people is laid out: a column of labels, and what is said of each beside it."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -16,6 +17,8 @@ HEADING = "bold"
 CODE = "magenta"
 QUIET = "dim"
 LABEL_WIDTH = 12
+_BLANKS_AT_THE_END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
+"""In front of what ends a colour, too."""
 
 
 def as_lines(sections: Iterable[Sequence[RenderableType]], *, width: int, color: bool) -> str:
@@ -39,7 +42,7 @@ def as_lines(sections: Iterable[Sequence[RenderableType]], *, width: int, color:
     with console.capture() as capture:
         for section in filter(None, sections):
             console.print(*section, "", sep="\n")
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().split("\n")) + "\n"
+    return "\n".join(_BLANKS_AT_THE_END.sub(r"\1", line) for line in capture.get().rstrip().split("\n")) + "\n"
 
 
 def warning_line(text: str) -> Text:
@@ -87,7 +90,7 @@ def indented(columns: int, content: RenderableType) -> RenderableType:
 
 def numbers(first: str, *headings: str) -> Table:
     """A table without lines: names on the left, numbers on the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, show_edge=False, pad_edge=False)
     table.add_column(first, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)

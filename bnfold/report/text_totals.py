@@ -20,7 +20,7 @@ def render_totals(reports: Sequence[ReportData], failures: Sequence[Failure], sp
     would = "would go " if any(report.planned for report in done) else ""
     parts = [f"BatchNorms {would}{whole(before)} -> {whole(after)}", *_verdicts(reports), *_failures(failures)]
     models = counted(len(reports) + len(failures), "model")
-    return f"{models}: {', '.join(parts)} in {seconds(spent)}\n"
+    return f"{models} in {seconds(spent)}: {', '.join(parts)}\n"
 
 
 def _verdicts(reports: Sequence[ReportData]) -> list[str]:

@@ -30,6 +30,11 @@ def brief(value: float) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
+def percent(share: float) -> str:
+    """A share as a whole number of percents, or with two digits where it is less than one: "44 %", "0.31 %"."""
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.2g} %"
+
+
 def decibels(value: float) -> str:
     """A ratio of signal to noise in decibels, such as 38.4; a dash where there is none."""
     return "-" if math.isnan(value) else f"{value:.1f}"

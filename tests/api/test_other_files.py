@@ -27,7 +27,7 @@ FILES = {
     "array": (b"\x93NUMPY\x01\0v\0", "is an array of NumPy"),
     "gzip": (gzip.compress(b"model"), "is compressed: unpack it first"),
     "tar": (b"m.onnx".ljust(257, b"\0") + b"ustar\0" + bytes(200), "is a tar archive"),
-    "text": (b"hello\n", "is a text, not a model"),
+    "text": (b"hello\n", "is text, not a model"),
     "unknown": (bytes([7, 1, 255, 254, 3]), "is not an ONNX model, or is truncated (protobuf cannot parse it)"),
 }
 

@@ -43,8 +43,8 @@ def test_an_empty_file(tmp_path, call):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"hello\n", "is a text, not a model"),
-        (b"{}", "is a text, not a model"),
+        (b"hello\n", "is text, not a model"),
+        (b"{}", "is text, not a model"),
         (b"ir_version: 8\ngraph {\n}\n", "is an ONNX model as text"),
         (b"\xff" * 100, "is not an ONNX model"),
         (b"\0" * 100, "is not an ONNX model"),

@@ -100,3 +100,8 @@ def test_a_mistyped_option_has_one_suggestion(capsys, typed, meant):
 
     assert code == 2
     assert err == f"bnfold: there is no option {typed}: did you mean {meant}? (see bnfold --help)\n"
+
+
+@pytest.mark.parametrize("typed", ["--overwrite", "--skip-verify", "--json"])
+def test_an_option_of_other_tools_is_not_taken_for_one_that_means_something_else(capsys, typed):
+    assert told(capsys, "net.onnx", typed) == (2, f"bnfold: there is no option {typed} (see bnfold --help)\n")

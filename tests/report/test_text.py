@@ -195,6 +195,13 @@ def test_a_failed_check_shows_what_is_wrong_and_that_nothing_was_written():
     assert lines[-1] == "on_mismatch='revert' keeps what passes; save_repro='DIR' saves what differs"
 
 
+def test_what_was_asked_for_already_is_not_proposed():
+    asked = Environment((), (("on_mismatch", "revert"), ("save_repro", "repro")), ())
+    lines = lines_of(report(folds=[fold()], verification=FAILED, output=None, environment=asked))
+
+    assert lines[-1] == "Nothing was written: the check failed (1.4 s)"
+
+
 def test_many_wrong_outputs_are_counted():
     outputs = tuple(OutputCheck(f"o{index}", 1.0, 1.0, False) for index in range(5))
     said = joined(report(verification=Verification("failed", 3, 7, outputs), output=None))

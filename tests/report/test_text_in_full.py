@@ -116,9 +116,7 @@ def test_the_check_has_its_figures():
         "  b              0         0          -",
     ]
     assert "  2 of 2 changed tensors equal inside the graph" in lines
-    worst = (
-        "  worst: n1, channel 3: 1.00e-06 of its scale, 0.5x its own noise; run by itself, 0.25 of what rounding allows"
-    )
+    worst = "  worst: n1, channel 3: 1.00e-06 of its scale; run by itself, at 25 % of what rounding allows"
     assert worst in lines
     assert "  at default settings (CPUExecutionProvider): max rel 2.00e-07" in lines
 
@@ -127,7 +125,16 @@ def test_a_place_that_is_wrong_is_named_with_what_is_wrong():
     tensors = (TensorCheck("n1", frozenset(), 0.01, 3, False, problem="channel 3 differs: 1 against 2"),)
     verification = Verification("failed", 4, 0, (), tensors, problem="tensor 'n1': channel 3 differs: 1 against 2")
 
-    assert "  worst: n1, channel 3: channel 3 differs: 1 against 2" in lines_of(report(verification=verification))
+    assert "  worst: n1: channel 3 differs: 1 against 2" in lines_of(report(verification=verification))
+
+
+def test_what_is_wrong_with_an_output_stands_below_the_figures_on_a_narrow_terminal_too():
+    problem = "max |a - b| is 0.00441, 0.00057 of max |a|; tolerated is 7.72e-05"
+    wrong = OutputCheck("logits", 0.526, 5.71e-4, False, problem, 4.32e-7)
+    lines = lines_of(report(verification=Verification("failed", 6, 0, (wrong,)), output=None), width=50)
+
+    start = lines.index("  logits  5.26e-01  5.71e-04   4.32e-07  1.3e+03x")
+    assert " ".join(line.strip() for line in lines[start + 1 : start + 3]) == f"logits: {problem}"
 
 
 def test_outputs_without_noise_have_no_column_for_it():

@@ -12,11 +12,11 @@ def test_what_became_of_all_models():
     broken = Failure("x.onnx", 3, "is empty")
 
     assert render_totals([folded, folded, failed], [broken], 83.2) == (
-        "4 models: BatchNorms 6 -> 2, 2 with the same results, 1 NOT the same, 1 without a result in 83 s\n"
+        "4 models in 83 s: BatchNorms 6 -> 2, 2 with the same results, 1 NOT the same, 1 without a result\n"
     )
 
 
 def test_a_plan_says_what_would_be():
     planned = report([fold()], [kept()], planned=True, output=None, verification=SKIPPED)
 
-    assert render_totals([planned] * 2, [], 0.25) == "2 models: BatchNorms would go 4 -> 2 in 0.25 s\n"
+    assert render_totals([planned] * 2, [], 0.25) == "2 models in 0.25 s: BatchNorms would go 4 -> 2\n"

@@ -93,13 +93,13 @@ class Probes:
         free = {name: values.shape for name, values in seen.items() if self.is_free(name, values)}
         if crop.any_samples and len(free) == len(seen):
             drawn = {name: _in_groups(_shape(shape, crop), rng) for name, shape in free.items()}
-            yield Probe("on random values and zeros where it begins", drawn, len(_GROUPS) + 1)
+            yield Probe("on random values and zeros, this part alone", drawn, len(_GROUPS) + 1)
             return
         others = {name: wide(values) for name, values in seen.items() if name not in free}
         for exponents in _GROUPS if free else ():
             drawn = {name: _random(shape, shape, rng, exponents) for name, shape in free.items()}
-            yield Probe("on random values where it begins", others | drawn)
-        yield Probe("on zeros where it begins", others | {name: np.zeros(shape) for name, shape in free.items()})
+            yield Probe("on random values, this part alone", others | drawn)
+        yield Probe("on zeros, this part alone", others | {name: np.zeros(shape) for name, shape in free.items()})
 
     def impulses(self, seen: Mapping[str, Array], crop: Crop, wanted: Impulses) -> Iterator[Probe]:
         """Single large numbers among zeros, so that each brings single weights to the outputs; nothing but zeros first.
@@ -113,7 +113,7 @@ class Probes:
         others = {name: wide(values) for name, values in seen.items() if name not in free}
         crop = Crop() if others else crop
         quiet = {name: np.zeros(_smallest_shape(values.shape, crop)) for name, values in free.items()}
-        yield Probe("on zeros where it begins", others | quiet)
+        yield Probe("on zeros, this part alone", others | quiet)
         for name, values in ((name, values) for name, values in quiet.items() if values.size):
             samples = _Samples(values.shape, crop, wanted.alone)
             most = (_MOST_IN_ALL if wanted.narrow else _MOST_OF_WIDE) // max(1, prod(values.shape[1:]))
@@ -124,7 +124,7 @@ class Probes:
                     for place in together:
                         where: tuple[int, ...] = (sample, *place)
                         still[name][where] = side * _HEIGHT
-                yield Probe("on single numbers where it begins", others | still)
+                yield Probe("on single numbers, this part alone", others | still)
         for name in [name for name in others if name in wanted.lengths and name not in self.fixed]:
             for rows in _rows_of_a_table(others[name], wanted.lengths[name]):
                 yield Probe("on every row of a table", others | quiet | {name: rows})
