@@ -17,14 +17,11 @@ def locked(folder: Path) -> Iterator[None]:
 
     A file system without locks lets everybody in.
     """
-    descriptor = _open(folder)
-    try:
+    with _opened(folder) as descriptor:
         if descriptor is not None and fcntl is not None:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        _close(descriptor)
 
 
 @contextmanager
@@ -34,11 +31,8 @@ def held(folder: Path) -> Iterator[bool]:
     Yields:
         Whether it is held now. A file system without locks says no.
     """
-    descriptor = _open(folder)
-    try:
+    with _opened(folder) as descriptor:
         yield descriptor is not None and _take(descriptor)
-    finally:
-        _close(descriptor)
 
 
 def _take(descriptor: int) -> bool:
@@ -51,13 +45,23 @@ def _take(descriptor: int) -> bool:
     return True
 
 
-def _open(folder: Path) -> int | None:
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """Its descriptor, if it can be opened; closed afterwards, also where a signal is raised between two steps.
+
+    One that stayed open would keep its lock, and the next call of this process would wait for ever.
+    """
+    opened: list[int] = []
     try:
-        return os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
+        try:
+            with suppress(OSError):
+                opened.extend(map(os.open, [folder], [os.O_RDONLY]))  # one step: it is open and known, or neither
+            yield opened[0] if opened else None
+        finally:
+            _close(opened)
+    finally:
+        _close(opened)
 
 
-def _close(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
+def _close(opened: list[int]) -> None:
+    any(map(os.close, map(opened.pop, range(len(opened)))))  # one step, for the same reason

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from bnfold.writing.leftovers import remove_noted_leftovers
 from bnfold.writing.locks import held, locked
 
 _LONGEST_NAME = 200  # bytes of the target's name that a folder's name repeats; file systems take 255 in all
-_RANDOM = r"[a-z0-9_]{8}"  # of tempfile
+_RANDOM = r"[a-z0-9_]{8}"
 
 
 @contextmanager
@@ -27,11 +28,9 @@ def staging_folder(destination: Destination | None) -> Iterator[Path]:
         UsageError: the destination's folder refuses.
     """
     if destination is None or destination.is_stream:
-        folder = Path(tempfile.mkdtemp(prefix="bnfold-"))
-        try:
+        with _removed_afterwards(Path(tempfile.gettempdir(), f"bnfold-{secrets.token_hex(16)}")) as folder:
+            folder.mkdir(mode=0o700)
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return
     with _folder_beside(destination) as folder:
         yield folder
@@ -44,13 +43,36 @@ def _folder_beside(destination: Destination) -> Iterator[Path]:
         # Between its making and its being held, a folder looks like one that was left behind.
         with locked(parent):
             _remove_left_behind(destination.path, prefix)
+            folder = stack.enter_context(_removed_afterwards(_free_name(parent, prefix)))
             try:
-                folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+                folder.mkdir(mode=0o700)
             except OSError as error:
                 raise cannot_be_written(destination.given, error) from error
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(held(folder))
         yield folder
+
+
+@contextmanager
+def _removed_afterwards(folder: Path) -> Iterator[Path]:
+    """Remove a folder, which nobody else has and which need not be there yet, whatever happens inside.
+
+    A signal is raised between any two steps: so the folder is known before it is made, and a removal that one
+    interrupts is followed by another one. A second signal waits.
+    """
+    try:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_name(parent: Path, prefix: str) -> Path:
+    """Of a folder that is not there, while the parent is locked."""
+    while os.path.lexists(folder := parent / f"{prefix}{secrets.token_hex(4)}"):
+        pass
+    return folder
 
 
 def _prefix(name: str) -> str:

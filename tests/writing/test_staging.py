@@ -1,5 +1,7 @@
 """A staging folder goes with its process, or with the next call; one in use is not touched."""
 
+import contextlib
+import gc
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bnfold.errors import UsageError
+from bnfold.writing import locks, staging
 from bnfold.writing.destination import destination_of
 from bnfold.writing.staging import staging_folder
 
@@ -59,6 +62,72 @@ def test_it_goes_after_an_interrupt_as_well(target):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert list(target.parent.iterdir()) == []
+
+
+class Interruption(BaseException):
+    pass
+
+
+def interrupted(work, step):
+    """Do some work and raise what a signal raises, once, at an instruction of what stages and removes; whether it
+    came so far."""
+    watched = {staging.__file__: True, locks.__file__: True, contextlib.__file__: False}
+    steps = 0
+
+    def trace(frame, event, _):
+        nonlocal steps
+        if frame.f_code.co_filename not in watched or steps > step:
+            return None
+        frame.f_trace_opcodes = watched[frame.f_code.co_filename]
+        if event in ("line", "opcode"):
+            steps += 1
+            if steps > step:
+                raise Interruption
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interruption:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "/dev/null"])
+def test_a_signal_at_any_step_leaves_nothing(tmp_path, monkeypatch, name):
+    """Before the folder is made, between its making and whatever comes next; and no lock stays, for which the next
+    call of this process would wait."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    destination = destination_of(tmp_path / name)
+
+    def work():
+        with staging_folder(destination) as folder:
+            (folder / "half").touch()
+
+    for step in range(10_000):
+        if not interrupted(work, step):
+            break
+        gc.collect(0)
+        assert list(tmp_path.iterdir()) == [], step
+    assert step > 100
+
+
+def test_a_signal_in_the_middle_of_the_removal(target, monkeypatch):
+    remove, calls = shutil.rmtree, []
+
+    def stopped_once(folder, **options):
+        calls.append(folder)
+        if len(calls) == 1:
+            raise Interruption
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", stopped_once)
+    with pytest.raises(Interruption):
+        stage(target)
     assert list(target.parent.iterdir()) == []
 
 
