@@ -21,7 +21,7 @@ import stream_picture
 
 from bnfold import rules
 from bnfold.cli.spelling import as_option
-from bnfold.explanations import EXPLANATIONS, FAMILIES
+from bnfold.explanations import EXPLANATIONS, FAMILIES, MAP
 from bnfold.explanations.explanation import in_words
 from bnfold.keywords import spelled
 from bnfold.refusal import Reason
@@ -29,6 +29,22 @@ from bnfold.refusal import Reason
 DOCS = Path(__file__).parent
 PROJECT = DOCS.parent / "pyproject.toml"
 CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
+HOW_TO_READ = """\
+A **map** is `s * x + t`, with constants s and t that are broadcast against x. The name of a rule says what it does with
+one:
+
+| rule | does |
+|---|---|
+| `read_...` | says which map a node is |
+| `pull_...` | moves a map that stands behind an operator in front of it |
+| `push_...` | moves a map that stands in front of an operator behind it |
+| `absorb_output_...`, `absorb_input_...` | ends a map behind or in front of an operator in its parameters |
+| `merge_...`, `chain_...` | makes one operator of several that are linear |
+| `settle_...` | says what an operator becomes whose tensors hold other values, on every side ([theory](theory.md)) |
+| `lower_...` | writes a map as operators that every device has ([lowering](lowering.md)) |
+
+`x -- f -- y` is a graph: f makes y of x. A prime marks what changed. `Refuses` names the [codes](refusals.md) by which
+the rule says no, and when: `NOT_FINITE` is not-finite, BNF004."""
 PROVED = (
     "Each law is a property test over random maps (tests/rules), and each decoder and encoder is compared with "
     "onnxruntime over a grid of attributes (tests/onnx)."
@@ -40,10 +56,23 @@ def render_rules() -> str:
     parts = [
         "# Rules",
         "<!-- Written by docs/generate.py from the docstrings of bnfold/rules. Do not edit. -->",
+        HOW_TO_READ,
         PROVED,
     ]
-    parts += [_render_rule(rule) for rule in rules.ALL]
+    groups: dict[str, list[Callable[..., object]]] = {}
+    for rule in rules.ALL:
+        groups.setdefault(_subject(rule), []).append(rule)
+    for subject, members in groups.items():
+        parts += [f"## {subject}", *map(_render_rule, members)]
     return "\n\n".join(parts) + "\n"
+
+
+def _subject(rule: Callable[..., object]) -> str:
+    """What the file of a rule is about, in the words of its docstring."""
+    module = sys.modules[rule.__module__]
+    if module.__name__.startswith("bnfold.rules.carry."):
+        return "Across tensors that others read"
+    return re.split(r"[:.]", inspect.getdoc(module) or "", maxsplit=1)[0]
 
 
 def render_refusals() -> str:
@@ -51,6 +80,7 @@ def render_refusals() -> str:
     parts = [
         "# Refusals",
         "<!-- Written by docs/generate.py from bnfold/refusal.py and bnfold/explanations. Do not edit. -->",
+        MAP,
         "Every BatchNorm that stays has one of these codes for each direction that was tried; codes are never reused.",
         "`bnfold explain CODE` prints what is said here.",
     ]
@@ -118,7 +148,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def _render_rule(rule: Callable[..., object]) -> str:
     title, _, body = inspect.getdoc(rule).partition("\n\n")
-    return f"## {rule.__name__}\n\n{title}\n\n```\n{body}\n```"
+    return f"### {rule.__name__}\n\n{title}\n\n```\n{body}\n```"
 
 
 def main() -> int:

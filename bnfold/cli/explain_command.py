@@ -9,11 +9,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from bnfold.cli.grouped import CONTEXT, GroupedCommand
-from bnfold.explanations import EXPLANATIONS, FAMILIES
+from bnfold.explanations import EXPLANATIONS, FAMILIES, MAP
 from bnfold.explanations.explanation import in_words
 from bnfold.refusal import Reason
 
 _NARROWEST, _WIDEST = 40, 100
+_SUCH_AS = ("BNF201", "other-consumers")
+_ENOUGH = 3
+"""Letters of a name that tell something: "shift" is part of one, "a" of most."""
 
 
 def _fitting(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -42,8 +45,12 @@ def _reason(code: str) -> Reason:
         if wanted in (reason.code.lower().removeprefix("bnf"), reason.slug):
             return reason
     known = [name for reason in Reason for name in (reason.code, reason.slug)]
-    near = get_close_matches(code.lower() if "-" in code else code.upper(), known) or ["BNF201", "other-consumers"]
-    raise click.UsageError(f"got {code!r}, expected a code such as {', '.join(near)}: bnfold explain lists all of them")
+    near = [name for name in known if len(wanted) > _ENOUGH and wanted in name.lower()] or get_close_matches(
+        code.lower() if "-" in code else code.upper(), known
+    )
+    raise click.UsageError(
+        f"got {code!r}, expected a code such as {', '.join(near or _SUCH_AS)}: bnfold explain lists all of them"
+    )
 
 
 def _in_full(reason: Reason) -> str:
@@ -58,7 +65,7 @@ def _in_full(reason: Reason) -> str:
 
 
 def _all() -> str:
-    parts = []
+    parts = [f"{_wrapped(MAP, 0)}\n"]
     for prefix, title in FAMILIES.items():
         members = sorted((reason for reason in Reason if reason.code.startswith(prefix)), key=attrgetter("code"))
         lines = [_wrapped(f"{reason.code} {reason.slug}: {reason.meaning}", 2, 9) for reason in members]

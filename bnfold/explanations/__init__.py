@@ -6,7 +6,13 @@ from bnfold.explanations import algebra, graph, nodes, operators, weights
 from bnfold.explanations.explanation import Explanation
 from bnfold.refusal import Reason
 
-__all__ = ["EXPLANATIONS", "FAMILIES", "Explanation"]
+__all__ = ["EXPLANATIONS", "FAMILIES", "MAP", "Explanation"]
+
+MAP = (
+    "In inference a BatchNorm multiplies every channel by a scale and adds a shift: that is its map. To fold it is to "
+    "move the map through the graph until operators with weights take it in."
+)
+"""What every explanation counts on."""
 
 EXPLANATIONS: Mapping[Reason, Explanation] = {
     **nodes.EXPLANATIONS,

@@ -73,3 +73,8 @@ def test_an_unknown_code_is_one_line_with_what_may_be_meant(capsys, code, near):
     assert f"got {code!r}, expected a code such as" in printed.err
     assert near in printed.err
     assert "see bnfold explain --help" in printed.err
+
+
+def test_a_word_of_a_name_brings_the_names_that_have_it(capsys):
+    assert main(["explain", "other"]) == 2
+    assert "expected a code such as other-branch, other-consumers:" in capsys.readouterr().err
