@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, is_standard
 
@@ -24,6 +22,10 @@ ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu"
 _PRODUCTS = frozenset(("Gemm", "MatMul"))
 _OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
 _OF_AXES = frozenset(("ReduceMean", "ReduceSum", "Squeeze", "Unsqueeze"))
+_ALONG_AXES = _OF_AXES | {"Concat", "Flatten", "Reshape", "Slice", "Softmax", "Split", "Transpose"}
+_KEEP_SHAPE = frozenset(("Cast", "DequantizeLinear", "Identity"))
+_WITHOUT_STEPS = 4
+_NO_END = 2**31 - 1  # or larger
 _OUTPUTS = 9
 _BEFORE_THE_PLACES = 2
 _MATRIX = 2
@@ -183,9 +185,19 @@ def _integers(node: "NodeProto", name: str, default: list[int]) -> list[int]:
 
 def _kernel(node: "NodeProto", graph: Structure) -> list[int]:
     """How long the kernel of a convolution is on each axis; [] where its weight is computed and nothing says it."""
-    weight = graph.parameter(node.input[1])
+    weight = graph.parameter(_of_the_same_shape(node.input[1], graph))
     said = next((entry.ints for entry in node.attribute if entry.name == "kernel_shape"), ())
     return [int(size) for size in (said if weight is None else weight.dims[2:])]
+
+
+def _of_the_same_shape(name: str, graph: Structure) -> str:
+    """What a constant is made of number by number: the integers in front of a DequantizeLinear."""
+    while name in graph.producers and name in graph.constants:
+        node = graph.nodes[graph.producers[name]]
+        if node.op_type not in _KEEP_SHAPE or not is_standard(node):
+            break
+        name = node.input[0]
+    return name
 
 
 def _alike_in_samples(node: "NodeProto", graph: Structure, samples: int, least_rank: int) -> bool:
@@ -205,18 +217,8 @@ def _alike_in_samples(node: "NodeProto", graph: Structure, samples: int, least_r
         weight = graph.parameter(node.input[1])
         turned = any(entry.name == "transA" and entry.i for entry in node.attribute)
         return weight is not None and len(weight.dims) == _MATRIX and _has_one_variable(node, graph) and not turned
-    if node.op_type == "Flatten":
-        return all(entry.i == 1 for entry in node.attribute)
-    if node.op_type == "Transpose":
-        return any(list(entry.ints)[:1] == [0] for entry in node.attribute)
-    if node.op_type in _OF_AXES:
-        axes = _axes(node, graph)
-        return bool(axes) and min(axes) >= 1
-    if node.op_type == "Reshape":
-        sizes = graph.array(node.input[1]) if graph.parameter(node.input[1]) is not None else np.empty(0)
-        return bool(sizes.size > 1 and sizes[0] in (0, samples) and sizes.min() >= 0)
-    if node.op_type in ("Concat", "Split", "Softmax"):
-        return any(entry.name == "axis" and entry.i >= 1 for entry in node.attribute)
+    if node.op_type in _ALONG_AXES:
+        return _works_within_samples(node, graph, samples)
     if node.op_type in _OF_SAMPLES:
         return True
     return node.op_type in ARITHMETIC | ACTIVATIONS and all(
@@ -225,11 +227,45 @@ def _alike_in_samples(node: "NodeProto", graph: Structure, samples: int, least_r
     )
 
 
+def _works_within_samples(node: "NodeProto", graph: Structure, samples: int) -> bool:
+    """The same of what moves or joins values along axes that it names."""
+    match node.op_type:
+        case "Flatten":
+            return all(entry.i == 1 for entry in node.attribute)
+        case "Transpose":
+            return any(list(entry.ints)[:1] == [0] for entry in node.attribute)
+        case "Reshape":
+            sizes = _stored_integers(node, 1, graph)
+            return len(sizes) > 1 and sizes[0] in (0, samples) and min(sizes) >= 0
+        case "Slice":
+            return _has_one_variable(node, graph) and _takes_all_samples(node, graph)
+        case "Concat" | "Split" | "Softmax":
+            return any(entry.name == "axis" and entry.i >= 1 for entry in node.attribute)
+        case _:
+            return min(_axes(node, graph), default=0) >= 1
+
+
 def _axes(node: "NodeProto", graph: Structure) -> list[int]:
     """That a node names, in an attribute or a stored input; [] where they are computed or left out."""
-    if len(node.input) > 1:
-        return [int(axis) for axis in graph.array(node.input[1])] if graph.parameter(node.input[1]) is not None else []
-    return _integers(node, "axes", [])
+    return _stored_integers(node, 1, graph) if len(node.input) > 1 else _integers(node, "axes", [])
+
+
+def _stored_integers(node: "NodeProto", place: int, graph: Structure) -> list[int]:
+    """What a node reads at a place; [] where it is computed or left out."""
+    name = node.input[place] if len(node.input) > place else ""
+    return [int(number) for number in graph.array(name).reshape(-1)] if graph.parameter(name) is not None else []
+
+
+def _takes_all_samples(node: "NodeProto", graph: Structure) -> bool:
+    """Whether a Slice leaves the first axis whole (Slice-1 to -13): some exporters name it too, from 0 to no end."""
+    if len(node.input) == 1:
+        return min(_integers(node, "axes", []), default=0) >= 1
+    starts, ends, axes, steps = (_stored_integers(node, place, graph) for place in range(1, 5))
+    if 0 not in axes:
+        return min(axes, default=-1) >= 1
+    first = axes.index(0)
+    by_one = len(node.input) == _WITHOUT_STEPS or steps[first:][:1] == [1]
+    return starts[first:][:1] == [0] and ends[first:][:1] >= [_NO_END] and by_one
 
 
 def _fixes_its_size(node: "NodeProto") -> bool:

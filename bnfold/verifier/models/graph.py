@@ -14,7 +14,7 @@ from bnfold.verifier.models.held import HeldValues
 from bnfold.verifier.models.load import Model
 
 if TYPE_CHECKING:
-    from onnx import FunctionProto, NodeProto, TensorProto
+    from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +22,7 @@ RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUn
 """Operators that give other values in each run."""
 
 _TRAINING_MODE = 2
+_SPELLED = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 class Structure:
@@ -156,14 +157,23 @@ def is_standard(node: "NodeProto") -> bool:
 
 
 def _constant_nodes(nodes: "list[NodeProto]") -> "dict[str, TensorProto]":
-    """The tensors of Constant nodes, by the name of their output."""
+    """The tensors of Constant nodes, by the name of their output, however they spell them; no texts (Constant-12)."""
     return {
-        node.output[0]: attribute.t
+        node.output[0]: tensor
         for node in nodes
         if node.op_type == "Constant" and is_standard(node)
         for attribute in node.attribute
-        if attribute.name == "value"
+        if (tensor := _spelled_tensor(attribute)) is not None
     }
+
+
+def _spelled_tensor(attribute: "AttributeProto") -> "TensorProto | None":
+    from onnx import helper, numpy_helper
+
+    if attribute.name == "value":
+        return attribute.t
+    dtype = _SPELLED.get(attribute.name)
+    return dtype and numpy_helper.from_array(np.asarray(helper.get_attribute_value(attribute), dtype))
 
 
 def same_parameter(a: Structure, b: Structure, name: str, other: str) -> bool:

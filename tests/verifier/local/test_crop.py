@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 import bnfold
 from bnfold.verifier.local.crop import crop_of
@@ -50,6 +51,62 @@ def crop_around(original, new=None, tensor="y"):
 def test_a_crop_has_room_for_receptive_fields_of_enough_outputs(kernel, attributes, side):
     crop = crop_around(convolution([128] * len(kernel), kernel, **attributes))
     assert (crop.any_samples, crop.side) == (True, side)
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_a_weight_that_is_stored_as_integers_has_the_same_kernel(op):
+    model = convolution([128, 128], [3, 3], op=op)
+    plain = crop_around(model)
+    dequantised(model, "w")
+    assert crop_around(model) == plain
+    assert plain.side == 5
+
+
+def dequantised(model, name):
+    """A weight becomes integers, behind a node for each scale and one that keeps what it reads."""
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    integers = np.round(20 * numpy_helper.to_array(weight)).astype(np.int8)
+    weight.CopyFrom(numpy_helper.from_array(integers, "integers"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.05), "scale"))
+    nodes = [
+        helper.make_node("DequantizeLinear", ["integers", "scale"], ["numbers"]),
+        helper.make_node("Identity", ["numbers"], [name]),
+        *model.graph.node,
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def sliced(starts, ends, axes, **spelling):
+    """A slice between a convolution and its BatchNorm, its places as initializers or as Constant nodes."""
+    net = Network(seed=2)
+    net.node("Conv", ["x", net.weight("w", 4, 4, 1, 1)], "c")
+    places = {"starts": starts, "ends": ends, "axes": axes}
+    for name, numbers in places.items():
+        if spelling:
+            net.node("Constant", [], name, value_ints=numbers)
+        else:
+            net.constant(name, numbers, "int64")
+    net.node("Slice", ["c", *places], "s")
+    net.batch_norm("s", "y", 4)
+    return net.model({"x": [2, 4, 8, 8]}, ["y"])
+
+
+@pytest.mark.parametrize("spelling", [{}, {"as_nodes": True}], ids=["stored", "as nodes"])
+@pytest.mark.parametrize(
+    ("starts", "ends", "axes", "any_samples"),
+    [
+        ([1], [7], [2], True),
+        ([0, 1], [2**63 - 1, 7], [0, 2], True),
+        ([1, 0], [7, 2**31 - 1], [3, 0], True),
+        ([0], [1], [0], False),
+        ([1], [2**63 - 1], [0], False),
+        ([1], [7], [-1], False),
+    ],
+)
+def test_a_slice_treats_samples_alike_unless_it_leaves_some_out(starts, ends, axes, any_samples, spelling):
+    crop = crop_around(sliced(starts, ends, axes, **spelling))
+    assert (crop.any_samples, crop.side) == (any_samples, None)
 
 
 def two_convolutions():

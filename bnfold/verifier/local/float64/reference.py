@@ -33,7 +33,7 @@ class ReferenceNode:
     def __init__(self, graph: Structure, node: "NodeProto") -> None:
         self._graph, self._node = graph, node
         self._is_whole_graph = any(bodies(node)) or graph.function(node) is not None
-        self._holds_tensors = self._is_whole_graph or holds_a_value(node)
+        self._holds_tensors = self._is_whole_graph or any(entry.HasField("t") for entry in node.attribute)
         self._evaluator: Any = None
 
     def run(
