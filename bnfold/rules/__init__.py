@@ -19,6 +19,7 @@ from bnfold.rules.attention import (
     push_through_masking,
     push_through_matrix_product,
 )
+from bnfold.rules.biased_sum import pull_through_biased_sum, push_through_biased_sum
 from bnfold.rules.broadcast_scale import (
     absorb_input_into_broadcast_scale,
     absorb_output_into_broadcast_scale,
@@ -112,6 +113,8 @@ ALL: tuple[Callable[..., object], ...] = (
     push_through_split,
     pull_through_sum,
     push_through_sum,
+    pull_through_biased_sum,
+    push_through_biased_sum,
     pull_through_product,
     push_through_product,
     pull_through_matrix_product,

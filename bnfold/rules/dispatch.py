@@ -26,6 +26,7 @@ from bnfold.rules.attention import (
     push_through_masking,
     push_through_matrix_product,
 )
+from bnfold.rules.biased_sum import pull_through_biased_sum, push_through_biased_sum
 from bnfold.rules.broadcast_scale import (
     absorb_input_into_broadcast_scale,
     absorb_output_into_broadcast_scale,
@@ -54,6 +55,7 @@ from bnfold.rules.runtime_contraction import pull_through_runtime_contraction, p
 from bnfold.semantics import (
     AffineMap,
     Attention,
+    BiasedSum,
     BroadcastScale,
     Commuting,
     Concatenation,
@@ -149,6 +151,7 @@ _INTO_AN_INDEX = _never("the tensor is an index")
 ROWS: tuple[Row[Any], ...] = (
     Row(AffineMap, _on_output(absorb_output_into_affine_map), _on_source(absorb_input_into_affine_map)),
     Row(Attention, _on_output(pull_through_attention), push_through_attention),
+    Row(BiasedSum, _on_output(pull_through_biased_sum), push_through_biased_sum),
     Row(BroadcastScale, _on_output(absorb_output_into_broadcast_scale), _on_source(absorb_input_into_broadcast_scale)),
     Row(Commuting, _on_output(pull_through_commuting), _on_source(push_through_commuting)),
     Row(Concatenation, _on_output(pull_through_concatenation), push_through_concatenation),

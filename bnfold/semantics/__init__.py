@@ -11,7 +11,7 @@ from bnfold.semantics.affine_map import AffineMap, BroadcastScale, Form, Statist
 from bnfold.semantics.attention import Attention, Masking, MatrixProduct, Softmax
 from bnfold.semantics.contraction import Contraction, FusedContraction
 from bnfold.semantics.integer_product import IntegerProduct
-from bnfold.semantics.joins import Operand, Product, Sum
+from bnfold.semantics.joins import BiasedSum, Operand, Product, Sum
 from bnfold.semantics.movement import Concatenation, Rearrangement, Split
 from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent, RuntimeContraction
 from bnfold.semantics.opaque import Opaque
@@ -21,6 +21,7 @@ __all__ = [
     "Absorber",
     "AffineMap",
     "Attention",
+    "BiasedSum",
     "BroadcastScale",
     "Commuting",
     "Concatenation",
@@ -59,6 +60,7 @@ Meaning: TypeAlias = (
     | Concatenation
     | Split
     | Sum
+    | BiasedSum
     | Product
     | MatrixProduct
     | Softmax

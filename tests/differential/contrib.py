@@ -53,7 +53,9 @@ def gelu(g: Builder, x: Tensor) -> Tensor | None:
     """Gelu, BiasGelu, FastGelu, QuickGelu."""
     if x.dtype != "float32":
         return None
-    op_type = g.pick(["Gelu", "BiasGelu", "FastGelu", "QuickGelu"])
+    op_type = g.pick(["Gelu", "BiasGelu", "BiasGelu", "FastGelu", "QuickGelu"])
+    if op_type == "BiasGelu" and g.chance(0.5):
+        x = g.add("Add", [x, g.vector(x.dtype, x.shape[-1:])], x.shape)
     bias = (
         [g.vector(x.dtype, x.shape[-1:])] if op_type == "BiasGelu" or (op_type == "FastGelu" and g.chance(0.5)) else []
     )

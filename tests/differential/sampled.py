@@ -6,18 +6,21 @@ Each function adds nodes behind a tensor and returns the result, or None where i
 import numpy as np
 
 from tests.differential.builder import Builder, Tensor
+from tests.differential.contrib import MICROSOFT
 
 _MODELS = "ai.onnx.ml"
 
 
 def grid_sample(g: Builder, x: Tensor) -> Tensor | None:
-    if x.rank != 4 or x.dtype != "float32" or g.opset < 16:
+    of_microsoft = g.opset < 16 or g.chance(0.3)
+    if x.rank != 4 or x.dtype != "float32":
         return None
     height, width = g.between(1, 4), g.between(1, 4)
     grid = g.constant(g.random.uniform(-1.3, 1.3, size=(x.shape[0], height, width, 2)), x.dtype)
-    modes = ["bilinear", "nearest"] if g.opset < 20 else ["linear", "nearest"]
+    modes = ["bilinear", "nearest"] if of_microsoft or g.opset < 20 else ["linear", "nearest"]
     given = {"mode": g.pick(modes), "padding_mode": g.pick(["zeros", "border", "reflection"])}
-    return g.add("GridSample", [x, grid], (*x.shape[:2], height, width), **given)
+    domain = {"domain": MICROSOFT} if of_microsoft else {}
+    return g.add("GridSample", [x, grid], (*x.shape[:2], height, width), **domain, **given)
 
 
 def regions(g: Builder, x: Tensor) -> Tensor | None:

@@ -28,7 +28,7 @@ _DECODED = {op_type for (_, op_type), operator in OPERATORS.items() if operator.
 # Operators that read and end a map, and never pass one on.
 _NEVER_PASSED = {
     *("MatMulNBits", "MatMulBnb4", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "TransposeMatMul"),
-    *("ConvTransposeWithDynamicPads", "LinearRegressor", "LinearClassifier"),
+    *("ConvTransposeWithDynamicPads", "LinearRegressor", "LinearClassifier", "BiasGelu", "FastGelu"),
     *(
         "BatchNormalization",
         "Conv",
@@ -45,7 +45,7 @@ _NEVER_PASSED = {
     *("Softmax", "LogSoftmax"),  # which forget a shift
 }
 # onnxruntime has none for this operator on most processors: tests/onnx/test_fused.py.
-_WITHOUT_KERNEL = {"GroupNorm", "NhwcConv", "NhwcFusedConv", "SkipGroupNorm"}
+_WITHOUT_KERNEL = {"BiasAdd", "GroupNorm", "NhwcConv", "NhwcFusedConv", "SkipGroupNorm"}
 # What the graphs are made of, beside operators with a rule.
 _FORMS = {
     *("Loop", "Scan", "If", "local", "QuantizeLinear", "DequantizeLinear", "QLinearConv", "DynamicQuantizeLinear"),

@@ -11,6 +11,7 @@ from bnfold.rearrange import Regrouping, Repetition, Selection, Transposition
 from bnfold.semantics import (
     AffineMap,
     Attention,
+    BiasedSum,
     BroadcastScale,
     Commuting,
     Concatenation,
@@ -127,6 +128,14 @@ def _(meaning: Split, inputs, core=None):  # noqa: ARG001
 @evaluate.register
 def _(meaning: Sum, inputs, core=None):  # noqa: ARG001
     return (sum(operand.sign * inputs[index] for index, operand in enumerate(meaning.operands)),)
+
+
+@evaluate.register
+def _(meaning: BiasedSum, inputs, core=None):
+    """core, if any, is the activation."""
+    y = sum((inputs[index] for index in meaning.sources), start=meaning.bias)
+    assert y.shape == inputs[meaning.sources[0]].shape
+    return (y if core is None else core(y),)
 
 
 @evaluate.register
@@ -254,6 +263,11 @@ def _(value: FusedContraction):
 @absolute.register
 def _(value: BroadcastScale):
     return replace(value, values=np.abs(value.values))
+
+
+@absolute.register
+def _(value: BiasedSum):
+    return replace(value, bias=np.abs(value.bias))
 
 
 @absolute.register

@@ -16,6 +16,7 @@ from bnfold.rules.dispatch import ROWS
 from bnfold.semantics import (
     Absorber,
     AffineMap,
+    BiasedSum,
     BroadcastScale,
     Commuting,
     Contraction,
@@ -138,6 +139,7 @@ def test_every_rule_is_listed_once_and_is_the_one_that_dispatch_takes():
 ABSORBERS = [
     (AffineMap(SCALE, Form.SCALE), 3.0),
     (BroadcastScale(np.array([[2.0, -3.0]])), 3.0),
+    (BiasedSum((0, 2), np.array([[2.0, -3.0]]), 1), 0.0),
     (CONTRACTION, 1.0),
     (FusedContraction(CONTRACTION), 1.0),
     (Normalisation(SCALE, (1,)), 3.0),

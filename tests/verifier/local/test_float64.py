@@ -196,6 +196,8 @@ CASES += [
         *((op, [floats(3, 4)], {}) for op in ("Gelu", "FastGelu", "QuickGelu")),
         ("QuickGelu", [floats(3, 4)], {"alpha": 0.5}),
         *((op, [floats(3, 4), floats(4)], {}) for op in ("BiasGelu", "FastGelu")),
+        *(("GridSample", [floats(2, 3, 5, 6), floats(2, 4, 3, 2)], {"mode": mode, "padding_mode": padding})
+          for mode, padding in (("bilinear", "zeros"), ("nearest", "border"), ("bilinear", "reflection"))),
         *(("SkipLayerNormalization", ROWS[:count], {"epsilon": 1e-3}) for count in (3, 4, 5)),
         ("EmbedLayerNormalization", [*WORDS, *TABLES], {"epsilon": 1e-3, "outputs": 2}),
         ("EmbedLayerNormalization", [WORDS[0], None, *TABLES[:2], None, *TABLES[3:]], {"outputs": 2}),

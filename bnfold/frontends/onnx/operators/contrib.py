@@ -24,9 +24,7 @@ _SCALE, _BIAS = 2, 3
 _EMBEDDED_SCALE, _EMBEDDED_BIAS = 5, 6
 
 _CURVED = "is not linear"
-FAMILY.without_decoder(
-    "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE
-)
+FAMILY.without_decoder("Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE)
 FAMILY.without_decoder("BiasSoftmax", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE)
 FAMILY.without_decoder("BiasSplitGelu", "CDist", "Inverse", domain=_DOMAIN, why_not_linear=_CURVED)
 

@@ -1,6 +1,7 @@
 """Operators that read images between and beside their places: grids, regions, crops."""
 
 from bnfold.frontends.common.undecodable import Undecodable
+from bnfold.frontends.onnx.graph import OnnxNode, Shape, Traits
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.refusal import Reason
@@ -11,9 +12,19 @@ FAMILY = Family()
 _ZEROS_OUTSIDE = NoShift("places outside of the image are zeros")
 
 
+def _sampled(node: OnnxNode) -> Shape | None:
+    """As many places as the grid has."""
+    image, grid = ((value.shape if value is not None else None) for value in node.inputs[:2])
+    return None if image is None or grid is None else (*image[:2], *grid[1:-1])
+
+
 @FAMILY.operator("GridSample", (16, 20, 22))
+@FAMILY.operator("GridSample", (1,), domain="com.microsoft", traits=Traits(tell_output_shape=_sampled, type_of_input=0))
 def decode_grid_sample(context: OnnxContext) -> Commuting:
-    """Every place of y is a weighted mean of places of x. Source: ONNX GridSample-16, -20, -22."""
+    """Every place of y is a weighted mean of places of x.
+
+    Source: ONNX GridSample-16, -20, -22, com.microsoft GridSample-1.
+    """
     rank = len(context.shape(0))
     outside = context.attribute("padding_mode", b"zeros") == b"zeros"
     return Commuting(rank, mixed_axes=tuple(range(2, rank)), shift_factor=_ZEROS_OUTSIDE if outside else 1.0)
