@@ -1,12 +1,13 @@
-"""Products of two activations, and the softmax between two of them: what attention lets pass, and what it forgets."""
+"""A softmax, what is around it in attention, and attention in one node: what they let pass, and what they forget."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from bnfold.affine import Affine, Array, Drift, identity
+from bnfold.affine import Affine, Drift
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.joins import aligned, on_operand
+from bnfold.rules.matrix_product import varies
 from bnfold.rules.moves import Moved
 from bnfold.semantics import (
     AffineMap,
@@ -14,81 +15,13 @@ from bnfold.semantics import (
     Commuting,
     Form,
     Masking,
-    MatrixProduct,
     Meaning,
     NoShift,
     Softmax,
     Sum,
 )
 
-_LEFT, _RIGHT = 0, 1
 _NO_SCALE = Refusal(Reason.NOT_LINEAR, "minus infinity is in the place of some numbers, and takes no scale")
-_NO_SHIFT = Refusal(Reason.SHIFT_CANNOT_PASS, "a product of two activations keeps no shift")
-
-
-def push_through_matrix_product(node: MatrixProduct, inputs: Mapping[int, Affine]) -> Moved | Refusal:
-    """Scales in front of a product of two activations act behind it; so does a shift that the rows of weights add up.
-
-    Before::  a -- scale p; b -- affine(s, t); a b -- y
-    After::   a, b -- a b -- affine(p * s, t) -- y
-    Law:      (p * a) (s * b) == p * s * (a b); a (b + t) == a b + t, where the rows of a sum to 1 and t is alike in all
-              rows of b; a (b + t) == a b + d, where t is alike in all columns of b, and so is d, whatever a is
-    Shapes:   a: (..., n, k), b: (..., k, m), y: (..., n, m); p: (..., n, 1), s: (..., 1, m); t: (..., 1, m), or
-              (..., k, 1) where d: (..., n, 1), which is a `Drift`
-    Refuses:  SHIFT_CANNOT_PASS: a shift on a, or one on b that is neither;
-              WRONG_AXIS: a scale varies along the axis that is summed
-    Source:   ONNX MatMul-13
-    """
-    summed = {_LEFT: node.rank - 1, _RIGHT: node.rank - 2}
-    for index, affine in inputs.items():
-        if _varies(affine.scale, summed[index]):
-            return Refusal(Reason.WRONG_AXIS, "the map varies along the axis that a product of two activations sums")
-    left, right = (inputs.get(index, identity(node.rank)) for index in (_LEFT, _RIGHT))
-    if left.has_shift:
-        return _NO_SHIFT
-    scale = _first(left.scale, summed[_LEFT]) * _first(right.scale, summed[_RIGHT])
-    if not right.has_shift:
-        return Moved(None, {0: Affine(scale, _zeros(node.rank))})
-    if node.rows_sum_to_one and _LEFT not in inputs and not _varies(right.shift, summed[_RIGHT]):
-        return Moved(None, {0: Affine(scale, _first(right.shift, summed[_RIGHT]))})
-    if not np.any(scale != 1.0) and not _varies(right.shift, node.rank - 1):
-        return Moved(None, {0: Drift.along_last_axis(node.rank)})
-    return _NO_SHIFT
-
-
-def pull_through_matrix_product(node: MatrixProduct, affine: Affine) -> Moved | Refusal:
-    """A scale behind a product of two activations goes to one that has its axis, a shift to what weights apply to.
-
-    Before::  a, b -- a b -- affine(s, t) -- y
-    After::   b -- affine(s, t); a b -- y
-    Law:      s * (a b) + t == a (s * b + t), where s and t are alike in all rows, and the rows of a sum to 1 if t is
-              not 0; s * (a b) == (s * a) b, where s is alike in all columns
-    Shapes:   a: (..., n, k), b: (..., k, m), y: (..., n, m); s: (..., 1, m) or (..., n, 1); t: (..., 1, m)
-    Refuses:  SHIFT_CANNOT_PASS: the rows of a need not sum to 1; WRONG_AXIS: no factor has the axes along which the map
-              varies; UNKNOWN_SHAPE: whether it has is not known before run time
-    Source:   ONNX MatMul-13
-    """
-    if affine.has_shift and not node.rows_sum_to_one:
-        return _NO_SHIFT
-    wanted = (_RIGHT,) if affine.has_shift else (_RIGHT, _LEFT)
-    answers = {index: _for_factor(node, index, affine) for index in wanted}
-    choices = [{index: found} for index, found in answers.items() if not isinstance(found, Refusal)]
-    if not choices:
-        return next(found for found in answers.values() if isinstance(found, Refusal))
-    return Moved(None, choices[0], tuple(choices[1:]))
-
-
-def _for_factor(node: MatrixProduct, index: int, affine: Affine) -> Affine | Refusal:
-    """A map of the product as one of a factor, which has one of the last two axes, and perhaps one place on others."""
-    foreign = node.rank - 2 if index == _RIGHT else node.rank - 1
-    if _varies(affine.scale, foreign) or _varies(affine.shift, foreign):
-        return Refusal(Reason.WRONG_AXIS, f"the map varies along axis {foreign}, which is another factor's")
-    parts = [on_operand(_first(values, foreign), node.operands[index]) for values in (affine.scale, affine.shift)]
-    for part in parts:
-        if isinstance(part, Refusal):
-            return part
-    scale, shift = (part for part in parts if not isinstance(part, Refusal))
-    return Affine(scale, shift)
 
 
 def push_into_softmax(node: Softmax, affine: Affine) -> Moved | Refusal:
@@ -103,7 +36,7 @@ def push_into_softmax(node: Softmax, affine: Affine) -> Moved | Refusal:
     """
     if affine.has_scale:
         return Refusal(Reason.NOT_LINEAR, f"{node.name} is not linear, and forgets no scale")
-    wrong = [axis for axis in node.axes if _varies(affine.shift, axis)]
+    wrong = [axis for axis in node.axes if varies(affine.shift, axis)]
     if wrong:
         return Refusal(Reason.WRONG_AXIS, f"the shift varies along axis {wrong[0]}, over which {node.name} is taken")
     return Moved(None)
@@ -159,7 +92,7 @@ def push_through_attention(node: Attention, inputs: Mapping[int, Affine]) -> Mov
     behind: dict[int, Affine] = {}
     for index, affine in inputs.items():
         if index == node.key and not affine.has_scale:
-            if _varies(affine.shift, node.rank - 2):
+            if varies(affine.shift, node.rank - 2):
                 return Refusal(Reason.WRONG_AXIS, "the shift varies along the keys")
         elif index == node.value:
             refusal = _beside_features(node, affine)
@@ -228,7 +161,7 @@ def _drifts(meaning: Meaning, index: int, axis: int) -> bool:
             return (
                 index == source
                 and same_rank
-                and not _varies(affine.scale, axis)
+                and not varies(affine.scale, axis)
                 and meaning.form is not Form.SCALE_AND_SHIFT
             )
         case Sum(operands=operands, rank=rank, of_one_tensor=one):
@@ -238,15 +171,3 @@ def _drifts(meaning: Meaning, index: int, axis: int) -> bool:
         case Commuting(mixed_axes=(), needs_non_negative_scale=False, shift_factor=factor, source=source):
             return index == source and not isinstance(factor, NoShift)
     return False
-
-
-def _first(values: Array, axis: int) -> Array:
-    return np.take(values, [0], axis=axis)
-
-
-def _varies(values: Array, axis: int) -> bool:
-    return bool(np.any(values != _first(values, axis)))
-
-
-def _zeros(rank: int) -> Array:
-    return np.zeros((1,) * rank)

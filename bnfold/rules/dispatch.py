@@ -19,12 +19,10 @@ from bnfold.rules.affine_map import (
 from bnfold.rules.attention import (
     pull_through_attention,
     pull_through_masking,
-    pull_through_matrix_product,
     push_drift,
     push_into_softmax,
     push_through_attention,
     push_through_masking,
-    push_through_matrix_product,
 )
 from bnfold.rules.biased_sum import pull_through_biased_sum, push_through_biased_sum
 from bnfold.rules.broadcast_scale import (
@@ -42,6 +40,7 @@ from bnfold.rules.contraction import (
 from bnfold.rules.fused_contraction import absorb_input_into_fused_contraction, absorb_output_into_fused_contraction
 from bnfold.rules.integer_product import push_into_integer_product
 from bnfold.rules.joins import pull_through_product, pull_through_sum, push_through_product, push_through_sum
+from bnfold.rules.matrix_product import pull_through_matrix_product, push_through_matrix_product
 from bnfold.rules.moves import Moved
 from bnfold.rules.padding import pull_through_padding, push_through_padding
 from bnfold.rules.parts import (

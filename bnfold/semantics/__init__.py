@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from bnfold.semantics.absorber import Absorber
 from bnfold.semantics.affine_map import AffineMap, BroadcastScale, Form, Statistics
-from bnfold.semantics.attention import Attention, Masking, MatrixProduct, Softmax
+from bnfold.semantics.attention import Attention, Factor, Masking, MatrixProduct, Softmax
 from bnfold.semantics.contraction import Contraction, FusedContraction
 from bnfold.semantics.integer_product import IntegerProduct
 from bnfold.semantics.joins import BiasedSum, Operand, Product, Sum
@@ -27,6 +27,7 @@ __all__ = [
     "Concatenation",
     "Contraction",
     "Embedding",
+    "Factor",
     "Form",
     "FusedContraction",
     "IntegerProduct",

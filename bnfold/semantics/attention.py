@@ -2,26 +2,54 @@
 
 from dataclasses import dataclass
 
+from bnfold.affine import Array
 from bnfold.semantics.joins import Operand
 
 
 @dataclass(frozen=True)
-class MatrixProduct:
-    """A matrix product of two tensors that are computed at run time.
-
-    Equation: y[..., i, j] = sum over k of x_0[..., i, k] * x_1[..., k, j]
-    Symbols:  x_0: (..., n, k), x_1: (..., k, m), y: (..., n, m), all of one rank
-    Source:   ONNX MatMul-13
+class Factor:
+    """One of two tensors whose products are summed.
 
     Attributes:
-        operands: x_0 and x_1.
-        rank: of all three.
-        rows_sum_to_one: whether the rows of x_0 sum to 1, because it comes out of a softmax over its last axis.
+        axes: which axis of the result each of its axes is; None for one that is summed.
+        lengths: of its axes; None where it is not known.
     """
 
-    operands: tuple[Operand, Operand]
+    axes: tuple[int | None, ...]
+    lengths: tuple[int | None, ...]
+
+    @property
+    def rank(self) -> int:
+        """Of the tensor."""
+        return len(self.axes)
+
+    @property
+    def summed(self) -> tuple[int, ...]:
+        """Its axes that the result has not."""
+        return tuple(axis for axis, place in enumerate(self.axes) if place is None)
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixProduct:
+    """A matrix product of two tensors that are computed at run time, or another sum of their products.
+
+    Equation: y[..., i, j] = sum over k of x_0[..., i, k] * x_1[..., k, j] + b[j]
+    Symbols:  x_0: (..., n, k), x_1: (..., k, m), y: (..., n, m), or with axes in other orders; b: (1 or m,)
+    Source:   ONNX MatMul-13, Einsum-12; com.microsoft FusedMatMul-1
+
+    Attributes:
+        factors: x_0 and x_1.
+        rank: of y.
+        rows_sum_to_one: whether x_0 sums to 1 along the one axis that is summed, because it comes out of a softmax.
+        bias: b, which a shift becomes; None where there is none.
+        takes_bias: whether the operator has a form with a b.
+    """
+
+    factors: tuple[Factor, Factor]
     rank: int
     rows_sum_to_one: bool = False
+    bias: Array | None = None
+    takes_bias: bool = False
 
 
 @dataclass(frozen=True)

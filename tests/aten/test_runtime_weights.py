@@ -91,3 +91,23 @@ class Shared(nn.Module):
 def test_a_weight_that_two_convolutions_share_keeps_its_values():
     inputs = (torch.randn(2, 4, 5, 5), torch.randn(1, 4, 1, 1))
     assert reasons(fold(export(randomised(Shared()).eval(), *inputs))) == [Reason.OTHER_CONSUMERS]
+
+
+class OfTwo(nn.Module):
+    """A product of two computed matrices, and a number for each column behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.randn(6))
+
+    def forward(self, x, z):
+        return torch.mm(torch.sigmoid(x), torch.sigmoid(z)) + self.shift
+
+
+def test_a_shift_behind_a_product_of_two_computed_matrices_is_its_bias():
+    inputs = (torch.randn(3, 5), torch.randn(5, 6))
+    program = export(OfTwo(), *inputs)
+    result = fold(program)
+    assert_same(program, result.model, *inputs)
+    called = [str(node.target) for node in result.model.graph.nodes if node.op == "call_function"]
+    assert [name for name in called if "mm" in name or "add" in name] == ["aten.addmm.default"]

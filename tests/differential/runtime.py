@@ -36,6 +36,31 @@ def modulated_gemm(g: Builder, x: Tensor) -> Tensor | None:
     return g.add("Gemm", [x, weight, *bias], (x.shape[0], outputs), along=1, transB=transposed, **numbers)
 
 
+def product(g: Builder, x: Tensor) -> Tensor | None:
+    """A product with another tensor of the run time: of the same rank, a matrix for all, or a stack for one matrix."""
+    if x.rank < 2 or x.dtype == "float16":
+        return None
+    outputs = _BATCH  # inputs begin with it
+    kind = g.pick(["MatMul", "MatMul", "FusedMatMul", "Einsum"])
+    if (kind == "Einsum" and (g.opset < 12 or x.rank > 4)) or (kind == "FusedMatMul" and x.dtype != "float32"):
+        return None
+    other = Tensor(g.input(x.dtype, (outputs, x.shape[-1])), (outputs, x.shape[-1]), x.dtype, 0)
+    factor = (
+        g.add("Mul", [other, g.parameter(g.scales((outputs, 1)), x.dtype)], other.shape) if g.chance(0.7) else other
+    )
+    shape = (*x.shape[:-1], outputs)
+    if kind == "FusedMatMul":
+        return g.add(kind, [x, factor], shape, along=x.rank - 1, domain="com.microsoft", transB=1)
+    if kind == "Einsum":
+        letters = "abcd"[: x.rank]
+        term = f"{letters},z{letters[-1]}->"
+        result = g.pick([f"{letters[:-1]}z", f"z{letters[:-1]}"])
+        made = shape if result[-1] == "z" else (outputs, *x.shape[:-1])
+        return g.add(kind, [x, factor], made, along=result.index("z"), equation=term + result)
+    turned = g.add("Transpose", [factor], other.shape[::-1], along=1, perm=[1, 0])
+    return g.add(kind, [x, turned], shape, along=x.rank - 1)
+
+
 def shared_scales(g: Builder, x: Tensor) -> Tensor | None:
     """Two dynamically quantised products of one input, with one product of scales; each has a bias in most cases."""
     if x.rank != 2 or x.dtype != "float32" or g.opset < 11 or x.name not in g.inputs:

@@ -6,7 +6,7 @@ import pytest
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
-from tests.onnx.checks import assert_stays, decode_all, operators
+from tests.onnx.checks import assert_stays, operators
 
 TOKENS, WIDTH = 3, 4
 X = (2, TOKENS, WIDTH)
@@ -242,13 +242,6 @@ def test_a_scale_in_front_of_a_softmax_stays():
     network.batch_norm("x", "n", TOKENS)
     network.node("Softmax", ["n"], "y", axis=-1)
     assert_stays(network.model({"x": X}, ["y"]), Reason.GRAPH_INPUT)
-
-
-def test_products_of_other_ranks_are_none():
-    network = Network()
-    network.node("MatMul", ["x", "w"], "y")
-    meaning = decode_all(network.model({"x": X, "w": (WIDTH, 5)}, ["y"]))["y"]
-    assert meaning.reason is Reason.DYNAMIC_WEIGHT
 
 
 def test_lengths_and_the_batch_need_not_be_known():

@@ -154,8 +154,28 @@ def _(meaning: Attention, inputs, core=None):  # noqa: ARG001
 
 @evaluate.register
 def _(meaning: MatrixProduct, inputs, core=None):  # noqa: ARG001
-    assert all(inputs[index].ndim == meaning.rank for index in (0, 1))
-    return (np.matmul(inputs[0], inputs[1]),)
+    """As an einsum: what is summed is so along the same axes, in the order of each factor."""
+    letters = "abcdefgh"[: meaning.rank]
+    terms = []
+    for index, factor in enumerate(meaning.factors):
+        left_out = iter("wxyz")
+        terms.append("".join(next(left_out) if axis is None else letters[axis] for axis in factor.axes))
+        assert inputs[index].ndim == factor.rank
+    x = [inputs[index] for index in (0, 1)]
+    lengths = np.broadcast_shapes(*(_placed(meaning, index, x[index].shape) for index in (0, 1)))
+    wide = [
+        np.broadcast_to(
+            each, [n if a is None else lengths[a] for a, n in zip(meaning.factors[i].axes, each.shape, strict=True)]
+        )
+        for i, each in enumerate(x)
+    ]
+    y = np.einsum(f"{terms[0]},{terms[1]}->{letters}", *wide)
+    return (y if meaning.bias is None else y + meaning.bias,)
+
+
+def _placed(meaning, index, shape):
+    lengths = dict(zip(meaning.factors[index].axes, shape, strict=True))
+    return [lengths.get(axis, 1) for axis in range(meaning.rank)]
 
 
 @evaluate.register

@@ -1,11 +1,14 @@
 """Products of activations and softmax: what passes, what is forgotten, and what is neither."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bnfold.affine import Affine, Drift, identity
+from bnfold.frontends.common.products import factors_of
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import Moved, carry, pull, push
 from bnfold.rules.carry import Sides
@@ -13,6 +16,7 @@ from bnfold.semantics import (
     AffineMap,
     Attention,
     Commuting,
+    Factor,
     Form,
     Masking,
     MatrixProduct,
@@ -44,8 +48,8 @@ def products(draw, rows_sum_to_one):
         left = np.zeros((*batch, n, k))
         left[..., draw(st.integers(0, k - 1))] = 1.0
     right = values.numbers((*(draw(st.sampled_from([1, length])) for length in batch), k, m), draw(values.SEEDS))
-    operands = tuple(Operand(x.shape, rank) for x in (left, right))
-    return values.Case(MatrixProduct(operands, rank, rows_sum_to_one), {0: left, 1: right})
+    factors = factors_of((left.shape, right.shape), (False, False))
+    return values.Case(MatrixProduct(factors, rank, rows_sum_to_one), {0: left, 1: right})
 
 
 def scales(data, shape, axes):
@@ -101,8 +105,51 @@ def test_a_shift_that_is_alike_in_all_columns_drifts_to_the_softmax(data, case):
     assert_same(added, np.broadcast_to(added[..., :1], added.shape), 4 * (bound + bound[..., :1]))
 
 
-TOKENS = MatrixProduct((Operand((2, 3, 4), 3), Operand((2, 4, 5), 3)), 3)
-WEIGHTED = MatrixProduct(TOKENS.operands, 3, rows_sum_to_one=True)
+@st.composite
+def einsums(draw):
+    """Any sum of products: axes of the result in any order, in one factor or in both, and up to two that are summed."""
+    shared, own = draw(st.integers(0, 2)), [draw(st.integers(0, 2)) for _ in range(2)]
+    rank = max(shared + sum(own), 1)
+    own[0] += rank - shared - sum(own)
+    order = draw(st.permutations(range(rank)))
+    lengths = [draw(LENGTHS) for _ in range(rank)]
+    summed = [draw(LENGTHS) for _ in range(draw(st.integers(0, 2)))]
+    kept = [order[: shared + own[0]], [*order[:shared], *order[shared + own[0] :]]]
+    factors, tensors = [], {}
+    for index, places in enumerate(kept):
+        axes = draw(st.permutations([*places, *range(-len(summed), 0)]))
+        in_order = iter(range(-len(summed), 0))
+        axes = [axis if axis >= 0 else next(in_order) for axis in axes]
+        shape = tuple(lengths[a] if a >= 0 else summed[a] for a in axes)
+        factors.append(Factor(tuple(a if a >= 0 else None for a in axes), shape))
+        tensors[index] = values.numbers(shape, draw(values.SEEDS))
+    return values.Case(MatrixProduct(tuple(factors), rank), tensors)
+
+
+@given(data=st.data(), case=einsums())
+def test_scales_pass_any_sum_of_products(data, case):
+    chosen = data.draw(st.sets(st.integers(0, 1), min_size=1))
+    kept = [[a for a, place in enumerate(factor.axes) if place is not None] for factor in case.node.factors]
+    assert_push_law(case, {index: scales(data, case.inputs[index].shape, kept[index]) for index in chosen})
+
+
+@given(data=st.data(), case=einsums())
+def test_a_scale_behind_any_sum_of_products_goes_to_the_factor_with_its_axes(data, case):
+    (y,) = evaluate(case.node, case.inputs)
+    axes = [place for place in data.draw(st.sampled_from(case.node.factors)).axes if place is not None]
+    assert_pull_law(case, {0: scales(data, y.shape, axes)})
+
+
+@given(data=st.data(), case=products(rows_sum_to_one=False))
+def test_a_product_with_a_bias_takes_a_shift(data, case):
+    node = replace(case.node, takes_bias=True)
+    affine = data.draw(values.maps(_shape(case), [case.node.rank - 1]))
+    moved = assert_pull_law(values.Case(node, case.inputs), {0: affine})
+    assert not any(requirement.has_shift for requirement in moved.requirements.values())
+
+
+TOKENS = MatrixProduct(factors_of(((2, 3, 4), (2, 4, 5)), (False, False)), 3)
+WEIGHTED = MatrixProduct(TOKENS.factors, 3, rows_sum_to_one=True)
 ROWS = Affine(np.ones((1, 1, 1)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1))
 COLUMNS = Affine(np.ones((1, 1, 1)), np.arange(5.0).reshape(1, 1, 5))
 SUMMED = Affine(np.arange(1.0, 5.0).reshape(1, 4, 1), np.zeros((1, 1, 1)))
@@ -130,7 +177,7 @@ def test_what_does_not_pass_a_product(node, inputs, reason):
 def test_what_does_not_leave_a_product():
     assert pull(TOKENS, {0: COLUMNS}).reason is Reason.SHIFT_CANNOT_PASS
     assert pull(WEIGHTED, {0: ROWS}).reason is Reason.WRONG_AXIS
-    unknown = MatrixProduct((Operand((None, 3, 4), 3), Operand((None, 4, 5), 3)), 3)
+    unknown = MatrixProduct(factors_of(((None, 3, 4), (None, 4, 5)), (False, False)), 3)
     batch = Affine(np.array([2.0, 3.0]).reshape(2, 1, 1), np.zeros((1, 1, 1)))
     assert pull(unknown, {0: batch}).reason is Reason.UNKNOWN_SHAPE
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from bnfold.frontends.common.precision import AnyArray
+from bnfold.frontends.common.products import lengths_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason
-from bnfold.semantics import Contraction
+from bnfold.regrouping import Dim
+from bnfold.semantics import Contraction, Factor
 from bnfold.weight import Weight
 
 
@@ -72,3 +74,26 @@ def read_einsum(equation: Equation, slot: int, matrix: AnyArray, *, operator: st
         holds_bias=False,
         source=1 - slot,
     )
+
+
+def factors_of_einsum(equation: Equation, shapes: tuple[tuple[Dim, ...], ...]) -> tuple[Factor, Factor] | None:
+    """The two factors of an einsum of activations; None where an axis is named twice.
+
+    Args:
+        equation: what it computes, with every axis named.
+        shapes: of both operands.
+    """
+    result = equation.result
+    if any(len(set(letters)) != len(letters) for letters in (*equation.operands, result)):
+        return None
+    left, right = (
+        Factor(tuple(result.index(letter) if letter in result else None for letter in letters), lengths_of(shape))
+        for letters, shape in zip(equation.operands, shapes, strict=True)
+    )
+    return left, right
+
+
+def sums_rows(equation: Equation) -> bool:
+    """Whether all that is summed is the last axis of the first operand, along the same of the second."""
+    summed = {letter for letters in equation.operands for letter in letters if letter not in equation.result}
+    return summed == {equation.operands[0][-1]} and summed <= set(equation.operands[1])

@@ -8,7 +8,8 @@ from bnfold.frontends.common.parameters import Layout
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import Contraction
+from bnfold.regrouping import Dim
+from bnfold.semantics import Contraction, Factor
 from bnfold.weight import Weight
 from bnfold.window import Window
 
@@ -87,3 +88,32 @@ def scaled_product(
     if addend.ndim > 2 or addend.shape[-1:] not in ((), (1,), (columns,)):
         raise malformed(f"{operator} adds a tensor of shape {addend.shape} to {columns} columns")
     return weight, with_leading_ones(addend, 2) * beta
+
+
+def factors_of(shapes: tuple[tuple[Dim, ...], tuple[Dim, ...]], transposed: tuple[bool, bool]) -> tuple[Factor, Factor]:
+    """The factors of a matrix product, whose axes in front of the last two are aligned at their ends.
+
+    Args:
+        shapes: of both; a vector on the left is a row that goes, one on the right a column that goes.
+        transposed: whether the last two axes of each change places first.
+    """
+    left, right = shapes
+    ends = (len(left) > 1) + (len(right) > 1)
+    batch = max(len(left), len(right), 2) - 2
+    rows, columns = batch, batch + ends - 1
+    of_left: list[int | None] = [rows, None] if len(left) > 1 else [None]
+    of_right: list[int | None] = [None, columns] if len(right) > 1 else [None]
+    return (
+        _factor(left, of_left[::-1] if transposed[0] else of_left, batch),
+        _factor(right, of_right[::-1] if transposed[1] else of_right, batch),
+    )
+
+
+def _factor(shape: tuple[Dim, ...], ends: list[int | None], batch: int) -> Factor:
+    in_front = max(len(shape) - 2, 0)
+    return Factor((*range(batch - in_front, batch), *ends), lengths_of(shape))
+
+
+def lengths_of(shape: tuple[Dim, ...]) -> tuple[int | None, ...]:
+    """Lengths, of which those with a name alone are not known."""
+    return tuple(length if isinstance(length, int) else None for length in shape)

@@ -31,11 +31,19 @@ def multiplied(node: OnnxNode, matrix: int = 1) -> Shape | None:
 
 
 def times_matrix(node: OnnxNode) -> Shape | None:
-    """Output of a MatMul with a matrix (K, N) on the right: that of the first input, N at its end."""
-    shape, matrix = _input_shape(node, 0), _input_shape(node, 1)
-    if shape is None or matrix is None or len(matrix) != 2 or not shape:
+    """Output of a product with a matrix (K, N) on the right: that of the first input, N at its end.
+
+    Of two stacks of matrices, either of which may be transposed, one matrix for each place of the stacks.
+    """
+    left, right = _input_shape(node, 0), _input_shape(node, 1)
+    if left is None or right is None or not left or len(right) < 2 or (len(left) == 1 and len(right) > 2):
         return None
-    return (*shape[:-1], matrix[0 if attribute(node, "transB", 0) else 1])
+    if any(attribute(node, name, 0) for name in ("transBatchA", "transBatchB")):
+        return None
+    columns = right[-2 if attribute(node, "transB", 0) else -1]
+    if len(left) == 1:
+        return (columns,)
+    return (*_broadcast(left[:-2], right[:-2]), left[-1 if attribute(node, "transA", 0) else -2], columns)
 
 
 def normalised(node: OnnxNode) -> Shape | None:
@@ -70,8 +78,10 @@ def pooled(node: OnnxNode) -> Shape | None:
 def broadcast(node: OnnxNode, other: int = 1) -> Shape | None:
     """Output of an operator that broadcasts: the first input with the input `other`."""
     first, second = _input_shape(node, 0), _input_shape(node, other)
-    if first is None or second is None:
-        return None
+    return None if first is None or second is None else _broadcast(first, second)
+
+
+def _broadcast(first: Shape, second: Shape) -> Shape:
     rank = max(len(first), len(second))
     pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
     return tuple(_broadcast_dimension(*pair) for pair in pairs)

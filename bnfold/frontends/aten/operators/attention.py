@@ -9,6 +9,7 @@ from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.dimensions import shared_axes
+from bnfold.frontends.common.products import factors_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Attention, Masking, MatrixProduct, Operand, Softmax
@@ -91,14 +92,14 @@ def decode_added_mask(call: AtenCall) -> Masking | None:
 
 
 def matrix_product(call: AtenCall, left: str, right: str) -> MatrixProduct:
-    """What a product of two tensors of the run time means, where their ranks are alike."""
-    shapes = [call.shape(left), call.shape(right)]
-    rank = len(shapes[0])
-    if len(shapes[1]) != rank or rank < 2:
-        raise Undecodable(Reason.DYNAMIC_WEIGHT, f"{call.value(right).name!r} is no constant, and of another rank")
+    """What a product of two tensors of the run time means, of which one at most is a vector."""
+    shapes = (call.shape(left), call.shape(right))
+    if not all(shapes) or len(shapes[0]) == len(shapes[1]) == 1:
+        raise Undecodable(Reason.DYNAMIC_WEIGHT, f"{call.value(right).name!r} is no constant")
     call.require_float(call.value(left), call.value(right))
-    operands = (_operand(shapes[0], rank), _operand(shapes[1], rank))
-    return MatrixProduct(operands, rank, _rows_sum_to_one(call.value(left)))
+    factors = factors_of(shapes, (False, False))
+    rank = len({axis for factor in factors for axis in factor.axes if axis is not None})
+    return MatrixProduct(factors, rank, _rows_sum_to_one(call.value(left)))
 
 
 def _rows_sum_to_one(value: AtenValue) -> bool:

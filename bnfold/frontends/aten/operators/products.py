@@ -57,9 +57,11 @@ def encode_addmm(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
     return edit_of(call, {("mat2", None): weight, ("self", None): new_bias}, numbers={"alpha": 1, "beta": 1})
 
 
-def encode_mat_mul(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
+def encode_mat_mul(call: AtenCall, meaning: Contraction | MatrixProduct) -> AtenEdit | Refusal:
     """matmul, mm and bmm; where rank 2 needs a bias, addmm takes their place, else an addition follows."""
     right = "other" if "other" in call.node.arguments else "mat2"
+    if isinstance(meaning, MatrixProduct):
+        return _with_bias_of_columns(call, meaning, right)
     on_the_left = meaning.source == call.source(right)
     name = "self" if on_the_left else right
     copies = call.constants.require(call.value(name)).shape[:-2]
@@ -76,6 +78,16 @@ def encode_mat_mul(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
         return bias
     moved = {"mat1": "self", "mat2": right}
     return edit_of(call, {(name, None): weight}, op="aten::addmm", moved=moved, added={"self": bias})
+
+
+def _with_bias_of_columns(call: AtenCall, meaning: MatrixProduct, right: str) -> AtenEdit | Refusal:
+    result = call.node.outputs[0]
+    if meaning.bias is None or result is None or result.dtype is None:
+        return edit_of(call, {})
+    bias = rounded(meaning.bias.reshape(-1), result.dtype)
+    if isinstance(bias, Refusal):
+        return bias
+    return edit_of(call, {}, op="aten::addmm", moved={"mat1": "self", "mat2": right}, added={"self": bias})
 
 
 def encode_einsum(call: AtenCall, meaning: Contraction) -> AtenEdit | Refusal:
@@ -158,7 +170,10 @@ def _mat_mul(
     _keeps_type(call)
     right = "other" if "other" in call.node.arguments else "mat2"
     if not call.is_constant(call.value("self")) and not call.is_constant(call.value(right)):
-        return matrix_product(call, "self", right)
+        product = matrix_product(call, "self", right)
+        result = call.node.outputs[0]
+        is_addmm = takes_bias and all(factor.rank == 2 for factor in product.factors)
+        return replace(product, takes_bias=is_addmm and result is not None and result.dtype is not None)
     if call.is_constant(call.value("self")):
         rank = len(call.shape(right))
         if len(call.output_shape()) != rank:

@@ -3,6 +3,7 @@
 from onnx import TensorProto
 
 from bnfold.frontends.common.dimensions import shared_axes
+from bnfold.frontends.common.products import factors_of
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape, Traits
@@ -10,7 +11,7 @@ from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
 from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
 from bnfold.refusal import Reason
-from bnfold.semantics import Attention, MatrixProduct, Operand, Softmax
+from bnfold.semantics import Attention, MatrixProduct, Softmax
 
 FAMILY = Family()
 
@@ -84,17 +85,22 @@ def decode_multi_head_attention(context: OnnxContext) -> Attention:
     return Attention(3, _KEY, _VALUE if is_whole else None, adds_bias=node.has_input(_BIAS))
 
 
-def matrix_product(context: OnnxContext) -> MatrixProduct | None:
-    """What a MatMul of two activations means; None where their ranks are not known, or not alike."""
+def matrix_product(context: OnnxContext, transposed: tuple[bool, bool] = (False, False)) -> MatrixProduct | None:
+    """What a product of two activations means; None where their ranks are not known, or both are vectors.
+
+    Args:
+        context: the node.
+        transposed: whether the last two axes of each change places first.
+    """
     left, right = context.required(0), context.required(1)
-    if left.shape is None or right.shape is None or len(left.shape) != len(right.shape) or len(left.shape) < 2:
+    if not left.shape or not right.shape or len(left.shape) == len(right.shape) == 1:
         return None
-    rank = len(left.shape)
-    operands = (Operand(_lengths(left), rank), Operand(_lengths(right), rank))
-    return MatrixProduct(operands, rank, _rows_sum_to_one(left))
+    factors = factors_of((left.shape, right.shape), transposed)
+    rank = len({axis for factor in factors for axis in factor.axes if axis is not None})
+    return MatrixProduct(factors, rank, rows_sum_to_one(left) and not transposed[0])
 
 
-def _rows_sum_to_one(value: OnnxValue) -> bool:
+def rows_sum_to_one(value: OnnxValue) -> bool:
     """Whether a tensor comes out of a softmax over its last axis, as it is, in another type or under another shape."""
     for _ in range(_LONGEST_CHAIN):
         node = value.producer
@@ -121,7 +127,3 @@ def _keeps_rows(node: OnnxNode, before: Shape | None, after: Shape) -> bool:
         case "Dropout":
             return node.opset >= _FIRST_WITHOUT_MODE and not node.has_input(2)
     return False
-
-
-def _lengths(value: OnnxValue) -> tuple[int | None, ...]:
-    return tuple(length if isinstance(length, int) else None for length in value.shape or ())

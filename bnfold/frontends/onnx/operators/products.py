@@ -1,19 +1,22 @@
 """Gemm, MatMul, Einsum and FusedMatMul, read as contractions with one layout of the weight."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
+from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from bnfold.affine import Array
-from bnfold.frontends.common.einsum import read_einsum
-from bnfold.frontends.common.parameters import bias_along_output, bias_per_channel
+from bnfold.frontends.common.einsum import factors_of_einsum, read_einsum, sums_rows
+from bnfold.frontends.common.parameters import bias_along_output, bias_per_channel, new_parameter
 from bnfold.frontends.common.products import as_matrix, matrix_times, require_matrix, scaled_product, times_matrix
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.attributes import equation
 from bnfold.frontends.onnx.edit import OnnxEdit
 from bnfold.frontends.onnx.graph import Traits
 from bnfold.frontends.onnx.operators.arithmetic import joins_activations
-from bnfold.frontends.onnx.operators.attention import matrix_product
+from bnfold.frontends.onnx.operators.attention import matrix_product, rows_sum_to_one
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.row import Family
@@ -94,13 +97,23 @@ def read_gemm(context: OnnxContext) -> Contraction:
     return Contraction(weight, bias, 2, output_axis=1, input_axis=input_axis, window=Window())
 
 
-def encode_mat_mul(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refusal:
+def encode_mat_mul(context: OnnxContext, meaning: Contraction | MatrixProduct) -> OnnxEdit | Refusal:
     """With a bias it becomes a Gemm at rank 2, and gets an Add behind it at others."""
+    if isinstance(meaning, MatrixProduct):
+        return _with_bias_of_columns(context, meaning)
     slot = 1 - meaning.source
     if meaning.bias is None or not meaning.holds_bias:
         return _with_bias_behind(context, meaning, outputs_first=slot == 0)
     weight = weight_for(context, meaning, as_matrix(outputs_first=slot == 0), slot=slot)
     return edit_of(context, {slot: weight, 2: bias_for(context, bias_per_channel(meaning))}, op_type="Gemm")
+
+
+def _with_bias_of_columns(context: OnnxContext, meaning: MatrixProduct) -> OnnxEdit | Refusal:
+    """A product of two activations of rank 2 is a Gemm as well, which has a bias."""
+    if meaning.bias is None:
+        return edit_of(context, {})
+    dtype = tensor_dtype_to_np_dtype(context.required(0).element_type)
+    return edit_of(context, {2: new_parameter(meaning.bias.reshape(-1), dtype)}, op_type="Gemm")
 
 
 def _with_bias_behind(
@@ -125,7 +138,8 @@ def decode_mat_mul(context: OnnxContext) -> Contraction | MatrixProduct:
         return matrix_times(context.weight(0), len(context.shape(1)), 1, context.node.op)
     product = matrix_product(context) if joins_activations(context) else None
     if product is not None:
-        return product
+        is_gemm = all(factor.rank == 2 for factor in product.factors)
+        return replace(product, takes_bias=is_gemm and context.required(0).element_type != TensorProto.UNDEFINED)
     context.require_float(1)
     stored = context.weight(1)
     require_matrix(stored, context.node.op)
@@ -144,11 +158,17 @@ _FUSED = Traits(tell_output_shape=shape_times_matrix, type_of_input=0)
 
 @FAMILY.operator("FusedMatMul", (1,), domain="com.microsoft", encode=encode_fused_mat_mul, traits=_FUSED)
 @FAMILY.operator("TransposeMatMul", (1,), domain="com.microsoft", encode=encode_fused_mat_mul, traits=_FUSED)
-def decode_fused_mat_mul(context: OnnxContext) -> Contraction:
+def decode_fused_mat_mul(context: OnnxContext) -> Contraction | MatrixProduct:
     """FusedMatMul: alpha * A B or alpha * A B', with a constant matrix B; TransposeMatMul is its older name.
+
+    Of two activations, alpha * A B with either transposed, where alpha is 1 if the rows of A sum to 1.
 
     Source: com.microsoft FusedMatMul-1, TransposeMatMul-1.
     """
+    if joins_activations(context) and not any(context.attribute(name, 0) for name in _TRANSPOSED_ACTIVATIONS[1:]):
+        product = matrix_product(context, (bool(context.attribute("transA", 0)), bool(context.attribute("transB", 0))))
+        if product is not None:
+            return replace(product, rows_sum_to_one=product.rows_sum_to_one and context.attribute("alpha", 1.0) == 1.0)
     if any(context.attribute(name, 0) for name in _TRANSPOSED_ACTIVATIONS):
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"{context.node.op} with transposed activations has no rule")
     context.require_float(1)
@@ -166,8 +186,10 @@ def encode_einsum(context: OnnxContext, meaning: Contraction) -> OnnxEdit | Refu
 
 
 @FAMILY.operator("Einsum", (12, 28), encode=encode_einsum)
-def decode_einsum(context: OnnxContext) -> Contraction | Rearrangement:
+def decode_einsum(context: OnnxContext) -> Contraction | MatrixProduct | Rearrangement:
     """Einsum of an activation and a constant matrix from inputs to outputs, or a permutation of one tensor's axes.
+
+    Of two activations, any sum of their products.
 
     Source: ONNX Einsum-12, -28.
     """
@@ -176,5 +198,11 @@ def decode_einsum(context: OnnxContext) -> Contraction | Rearrangement:
         return Rearrangement((Transposition(parsed.permutation),))
     if not parsed.joins_two:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} is not one activation and one constant")
+    if joins_activations(context):
+        factors = factors_of_einsum(parsed, (context.shape(0), context.shape(1)))
+        if factors is None:
+            raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} takes a diagonal")
+        weighs = sums_rows(parsed) and rows_sum_to_one(context.required(0))
+        return MatrixProduct(factors, len(parsed.result), weighs)
     slot = 0 if not isinstance(context.constants.read(context.required(0)), Refusal) else 1
     return read_einsum(parsed, slot, context.weight(slot), operator="Einsum")
