@@ -9,9 +9,10 @@ from typing import TypeAlias
 from bnfold.semantics.absorber import Absorber
 from bnfold.semantics.affine_map import AffineMap, BroadcastScale, Form, Statistics
 from bnfold.semantics.attention import Attention, Factor, Masking, MatrixProduct, Softmax
+from bnfold.semantics.biased_sum import BiasedSum
 from bnfold.semantics.contraction import Contraction, FusedContraction
 from bnfold.semantics.integer_product import IntegerProduct
-from bnfold.semantics.joins import BiasedSum, Operand, Product, Sum
+from bnfold.semantics.joins import Operand, Product, Sum
 from bnfold.semantics.movement import Concatenation, Rearrangement, Split
 from bnfold.semantics.one_sided import Embedding, Normalisation, Recurrent, RuntimeContraction
 from bnfold.semantics.opaque import Opaque

@@ -174,6 +174,10 @@ CASES: list[tuple[str, list, dict]] = [
      {"opset": 21, "axis": 1, "block_size": 2}),
 ]  # fmt: skip
 
+CASES += [
+    ("GridSample", [floats(2, 3, 5, 6), floats(2, 4, 3, 2)], {"mode": mode, "padding_mode": "border", "opset": opset})
+    for mode, opset in (("bilinear", 16), ("bicubic", 16), ("linear", 20), ("nearest", 20))
+]
 ROWS = [floats(2, 3, 8), floats(2, 3, 8), floats(8), floats(8), floats(8)]
 WORDS = [np.asarray([[1, 2, 0]], np.int32), np.asarray([[0, 1, 1]], np.int32)]
 TABLES = [floats(5, 8), floats(4, 8), floats(2, 8), floats(8), floats(8)]
@@ -196,7 +200,8 @@ CASES += [
         *((op, [floats(3, 4)], {}) for op in ("Gelu", "FastGelu", "QuickGelu")),
         ("QuickGelu", [floats(3, 4)], {"alpha": 0.5}),
         *((op, [floats(3, 4), floats(4)], {}) for op in ("BiasGelu", "FastGelu")),
-        *(("GridSample", [floats(2, 3, 5, 6), floats(2, 4, 3, 2)], {"mode": mode, "padding_mode": padding})
+        *(("GridSample", [floats(2, 3, 5, 6), floats(2, 4, 3, 2)], {"mode": mode, "padding_mode": padding, **more})
+          for more in ({}, {"align_corners": 1})
           for mode, padding in (("bilinear", "zeros"), ("nearest", "border"), ("bilinear", "reflection"))),
         *(("SkipLayerNormalization", ROWS[:count], {"epsilon": 1e-3}) for count in (3, 4, 5)),
         ("EmbedLayerNormalization", [*WORDS, *TABLES], {"epsilon": 1e-3, "outputs": 2}),

@@ -1,7 +1,8 @@
 """Operators that onnx's reference implementation computes less exactly, in other versions only, or wrongly.
 
 Erf comes out of float32 there, Pad cannot cut, Softmax and BatchNormalization are those of later versions,
-LpNormalization knows one norm, and GroupNormalization does not run. Source: ONNX, all versions up to opset 24.
+LpNormalization knows one norm, GridSample knows its modes by their later names, and GroupNormalization does not run.
+Source: ONNX, all versions up to opset 24.
 """
 
 import math
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from bnfold.verifier.local.float64.operator import Array, Call, NotComputedError, computes
+from bnfold.verifier.local.float64.reference import by_reference
 
 _ALL_AXES_BEHIND = 13
 _EPSILON = float(np.float32(1e-5))  # the default of an attribute, which is a float32
+_LATER_NAMES = {"bilinear": "linear", "bicubic": "cubic"}
+_GRID_SAMPLE = 20
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -106,3 +110,10 @@ def _group_norm(call: Call, x: Array, scale: Array, bias: Array) -> Array:
 def _lp_norm(call: Call, x: Array) -> Array:
     axis = call.get("axis", -1)
     return np.asarray(x / np.linalg.norm(x, call.get("p", 2), axis, keepdims=True))
+
+
+@computes("GridSample")
+def _grid_sample(call: Call, x: Array, grid: Array) -> Array:
+    mode = call.text("mode", "linear")
+    given = {**call.attributes, "mode": _LATER_NAMES.get(mode, mode)}
+    return by_reference("GridSample", max(call.version, _GRID_SAMPLE), (x, grid), given)

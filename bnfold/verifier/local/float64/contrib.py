@@ -22,7 +22,6 @@ from bnfold.verifier.local.float64.reference import by_reference
 _computes = partial(computes, table=OF_MICROSOFT)
 # The first version of Pad with its pads at an input.
 _PAD_WITH_INPUTS = 13
-_FIRST_GRID_SAMPLE = 16
 _NUMBERS = {"LeakyRelu": ("alpha",), "Clip": ("min", "max"), "HardSigmoid": ("alpha", "beta")}
 
 
@@ -114,8 +113,7 @@ def _bias_add(_call: Call, x: Array, bias: Array, skip: Array) -> Array:
 
 @_computes("GridSample")
 def _grid_sample(call: Call, x: Array, grid: Array) -> Array:
-    """Under the names that modes had in the first version of ONNX's."""
-    return by_reference("GridSample", _FIRST_GRID_SAMPLE, (x, grid), call.attributes)
+    return _standard("GridSample", call, x, grid)
 
 
 @_computes("QuickGelu")
