@@ -175,8 +175,13 @@ CASES: list[tuple[str, list, dict]] = [
 ]  # fmt: skip
 
 CASES += [
-    ("GridSample", [floats(2, 3, 5, 6), floats(2, 4, 3, 2)], {"mode": mode, "padding_mode": "border", "opset": opset})
-    for mode, opset in (("bilinear", 16), ("bicubic", 16), ("linear", 20), ("nearest", 20))
+    ("GridSample", [floats(2, 3, 5, 6), floats(2, 4, 3, 2)], {"mode": mode, "padding_mode": padding, "opset": opset})
+    for mode, padding, opset in (
+        ("bilinear", "border", 16),
+        ("bicubic", "zeros", 16),
+        ("linear", "border", 20),
+        ("cubic", "reflection", 20),
+    )
 ]
 ROWS = [floats(2, 3, 8), floats(2, 3, 8), floats(8), floats(8), floats(8)]
 WORDS = [np.asarray([[1, 2, 0]], np.int32), np.asarray([[0, 1, 1]], np.int32)]
