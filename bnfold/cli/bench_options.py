@@ -38,7 +38,7 @@ bench_options = together(
         type=parse_seconds,
         default="2",
         show_default=True,
-        help="For which both models are run at each level and number of threads.",
+        help="How long both models run, at each level and number of threads.",
     ),
 )
 

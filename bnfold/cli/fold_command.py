@@ -62,8 +62,8 @@ _result_options = together(
         help="A file for one model, - for standard output, a folder for several.  "
         "[default: MODEL.folded.EXT beside each model]",
     ),
-    _results("--in-place", is_flag=True, help="Let OUT be the model itself; without -o, it is."),
-    _results("--dry-run", is_flag=True, help="Plan and explain; write and check no model."),
+    _results("--in-place", is_flag=True, help="Write over the model; where -o is given, allow it to name the model."),
+    _results("--dry-run", is_flag=True, help="Say what would fold and why others stay; check nothing, write no model."),
     _results(
         "--report",
         "reports",
@@ -145,7 +145,7 @@ _folding_options = together(
     "--allow-kept",
     metavar="NODE",
     multiple=True,
-    help="Exit with 4 if others stay, beyond --max-kept; a glob pattern; repeatable.",
+    help="Let it stay, and do not count it; exit with 4 if others stay, beyond --max-kept. A glob pattern; repeatable.",
 )
 @_gates(
     "--annotate/--no-annotate",

@@ -12,6 +12,7 @@ from bnfold.report.grouping import KeptGroup, group_folds, group_kept
 from bnfold.report.labels import all_called, called
 from bnfold.report.model import ReportData
 from bnfold.report.text_layout import CODE, HEADING, QUIET, Hanging, indented, labelled
+from bnfold.report.verdicts import WHERE
 from bnfold.report.wording import counted, printable, whole
 
 _WHERE: dict[Direction, str] = {
@@ -78,20 +79,20 @@ def _kept_group(group: KeptGroup, noun: str) -> list[RenderableType]:
 
 
 def _evidence(node: Kept) -> Table:
-    """The first reason, and the others below it. Paths start behind the node."""
+    """A row for each way that was tried: how far it went, and what ended it."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style=QUIET, no_wrap=True)
     table.add_column(overflow="fold")
-    first, *others = node.refusals
-    if len(first.path) > 1:
-        table.add_row("path", _path(first, "<-"))
-    table.add_row("because", printable(first.evidence))
-    if first.hint:
-        table.add_row("note", printable(first.hint))
-    for refusal in others:
-        table.add_row("nor", f"{_path(refusal, '->')} {printable(refusal.evidence)} ({refusal.reason.code})".lstrip())
+    for refusal in node.refusals:
+        ended = Text.assemble(f"{_path(refusal)}{printable(refusal.evidence)} (", (refusal.reason.code, CODE), ")")
+        table.add_row(WHERE[refusal.way], ended)
+        if refusal.hint:
+            table.add_row("note", printable(refusal.hint))
     return table
 
 
-def _path(refusal: Refusal, arrow: str) -> str:
-    return " ".join(f"{arrow} {called(label)}" for label in refusal.path[1:])
+def _path(refusal: Refusal) -> str:
+    """Such as "<- MaxPool pool: ", from behind the node; nothing where the way ends at the node itself."""
+    arrow = "<-" if refusal.way == "upstream" else "->"
+    steps = " ".join(f"{arrow} {called(label)}" for label in refusal.path[1:])
+    return f"{steps}: " if steps else ""

@@ -82,16 +82,15 @@ def test_a_plan_says_what_would_be_folded():
 def test_every_node_that_stays_has_every_reason():
     lines = lines_of(report(stays=[from_both_sides("bn7"), from_both_sides("bn8")]))
 
-    assert block(lines, "Stays", "      nor      -> conv 1 of 4 scales is 0 (BNF110)") == [
+    assert block(lines, "Stays", "      across  -> conv: 1 of 4 scales is 0 (BNF110)") == [
         "Stays",
         "  BNF201 other-consumers: 2 BatchNorms",
         "  another node reads the tensor that would change",
         "    bn7",
-        "      path     <- conv",
-        "      because  'c' is also read by 'x' (Concat)",
-        "      nor      -> Relu act it bends at zero (BNF103)",
-        "      nor      -> Relu act half of it (BNF103)",
-        "      nor      -> conv 1 of 4 scales is 0 (BNF110)",
+        "      before  <- conv: 'c' is also read by 'x' (Concat) (BNF201)",
+        "      behind  -> Relu act: it bends at zero (BNF103)",
+        "      both    -> Relu act: half of it (BNF103)",
+        "      across  -> conv: 1 of 4 scales is 0 (BNF110)",
     ]
 
 
@@ -103,7 +102,7 @@ def test_hints_and_other_affine_nodes_are_there():
 
     assert "  BNF101 not-linear: 1 other affine node" in lines
     assert "    Mul m2" in lines
-    assert "      note     look at x" in lines
+    assert "      note    look at x" in lines
 
 
 def test_the_check_has_its_figures():
