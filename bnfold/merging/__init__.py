@@ -14,12 +14,13 @@ from bnfold.label import Label
 from bnfold.merging.branches import Branch, BranchFinder, SumTree
 from bnfold.merging.choice import Choice, choose, choose_chain
 from bnfold.merging.commit import Commit
-from bnfold.merging.linear import Linear, compute
+from bnfold.merging.linear import Linear, compute, grows
 from bnfold.merging.pruning import prune
 from bnfold.outcome import Apart, Change, Merge, Quantization
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.merge import multiply_adds
+from bnfold.semantics import Contraction
 
 __all__ = ["Merged", "Merger"]
 
@@ -156,6 +157,9 @@ class Merger(Generic[N, V, E]):
                     yield merged
 
     def _merge_pair(self, pair: Branch[N, V]) -> Merged[N] | None:
+        match [self._port.decode(node) for node in pair.steps]:
+            case [Contraction() as first, Contraction() as second] if grows(first, second):
+                return None
         linear = compute(self._port, pair, affine_nodes=self._affine_nodes)
         choice = linear if isinstance(linear, Refusal) or len(linear.weights) < 2 else choose_chain(linear)
         if not isinstance(choice, Choice) or self._obstacle(self._other_steps(pair, choice.host)) is not None:

@@ -14,7 +14,7 @@ from bnfold.merging.branches import Branch
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import Moved, chain_contractions, pull, push, read_map_as_contraction, refuse
-from bnfold.rules.merge import multiply_adds
+from bnfold.rules.merge import chained_size, multiply_adds
 from bnfold.semantics import AffineMap, Contraction, Meaning, Opaque
 
 
@@ -101,6 +101,13 @@ def compute(port: GraphPort[N, V, E], branch: Branch[N, V], *, affine_nodes: boo
         tuple(weight for _, weight in weights),
         tuple(maps),
         _multiply_adds(kernels, [weight for _, weight in weights]),
+    )
+
+
+def grows(first: Contraction, second: Contraction) -> bool:
+    """Whether one operator in place of two in a row would take more multiply-adds, known without their product."""
+    return first.weight.ndim == second.weight.ndim and chained_size(first, second) > _multiply_adds(
+        [first, second], [first, second]
     )
 
 

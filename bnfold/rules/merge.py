@@ -119,6 +119,13 @@ def chain_contractions(first: Contraction, second: Contraction) -> Contraction |
     )
 
 
+def chained_size(first: Contraction, second: Contraction) -> int:
+    """How many numbers the weight of `chain_contractions` has, by shapes alone."""
+    kernels = zip(first.weight.shape[3:], second.weight.shape[3:], strict=True)
+    inputs = first.input_channels // gcd(int(first.weight.shape[0]), int(second.weight.shape[0]))
+    return second.output_channels * inputs * prod(one * other for one, other in kernels)
+
+
 def merge_branches(branches: Sequence[Contraction]) -> Contraction | Refusal:
     """Contractions of one tensor that are added up are one contraction.
 

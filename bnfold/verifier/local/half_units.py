@@ -12,6 +12,9 @@ from bnfold.verifier.compare.arrays import FLOATS
 
 Array: TypeAlias = npt.NDArray[Any]
 
+_MOST_AT_A_TIME = 2**16
+"""Numbers that are moved in the processor's cache: memory that is new to a process costs more than the arithmetic."""
+
 
 def wide(held: Any) -> Any:  # noqa: ANN401 - an array, a number or a list
     """An array of floating-point numbers in float64, of complex ones in complex128; all else as it is."""
@@ -84,9 +87,14 @@ def _scaled(held: Array, share: float, rng: np.random.Generator) -> Array:
     table = np.atleast_1d(held)
     table = table.reshape(len(table), math.prod(table.shape[1:]))
     rows, columns = (2.0 * rng.integers(0, 2, length) - 1 for length in table.shape)
-    changed = np.multiply.outer(share * rows, columns)
-    changed += 1
-    return np.asarray(np.multiply(changed, table, out=None if held.dtype.kind == "c" else changed).reshape(held.shape))
+    moved = np.empty(table.shape, np.complex128 if held.dtype.kind == "c" else np.float64)
+    step = max(1, _MOST_AT_A_TIME // max(1, len(columns)))
+    for begin in range(0, len(table), step):
+        piece = slice(begin, begin + step)
+        changed = np.multiply.outer(share * rows[piece], columns)
+        changed += 1
+        np.multiply(changed, table[piece], out=moved[piece])
+    return moved.reshape(held.shape)
 
 
 def nudged(values: Sequence[Any], draw: int, step: float) -> list[Any]:

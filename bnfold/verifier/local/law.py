@@ -205,7 +205,10 @@ class _Made:
         if not isinstance(other, np.ndarray) or other.shape != self.made[0].shape:
             return np.full(rows.shape, np.inf)
         found = in_rows(other, self.groups, self.axis)
-        return np.asarray(np.nan_to_num(found - rows, nan=0.0, posinf=0.0, neginf=0.0))
+        apart = found - rows
+        if not np.isfinite(apart).all():
+            np.nan_to_num(apart, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(apart)
 
     def move(self, draw: int) -> Array:
         """How far it moves with every changed number by half a unit of its last place up or down, (rows, places)."""
@@ -256,7 +259,7 @@ def _doubted(made: _Made) -> Finding:
             if not wrong.any() or (stages is _STAGES and (excess[kept] > _BEYOND).any()):
                 return rows.finding(excess)
             kept, moves = kept[wrong], [rest[wrong] for rest in moves]
-            if floor is rows.floor:  # in doubt for the first time
+            if floor is rows.floor and count > 1:  # a single move is too few, and some more cost less than this
                 floor = made.floor()
     return rows.finding(excess)
 
@@ -264,13 +267,17 @@ def _doubted(made: _Made) -> Finding:
 def _by_singles(made: _Made) -> Finding:
     """Look at moves until no place is in doubt, or it is known in which of them moves are of no more than two sizes."""
     rows = made.rows
-    error, floor = np.abs(rows.error), made.floor()[:, None]
+    larger = np.zeros((len(rows.a), 1))
     if not any(is_narrow(held) for held, changed in zip(made.of.stored[1], made.of.changed, strict=True) if changed):
-        floor = floor + _ROUNDED_LARGER * np.abs(rows.a).max(1)[:, None]
+        larger = _ROUNDED_LARGER * np.abs(rows.a).max(1)[:, None]
+    error, floor = np.abs(rows.error), rows.floor[:, None] + larger
     sizes: list[Array] = []
     for draw in range(_KEPT):
         sizes.append(np.abs(made.single_move(draw)))
         ratios = ratio(error, _SINGLE * np.max(sizes, axis=0) + floor)
+        if draw == 0 and (ratios > 1).any():  # what else float64 and folds did takes longer to know
+            floor = made.floor()[:, None] + larger
+            ratios = ratio(error, _SINGLE * sizes[0] + floor)
         doubtful = ratios > 1
         if not doubtful.any():
             return rows.finding(ratios.max(1))

@@ -62,9 +62,11 @@ class Rows:
     def of(cls, a: Array, b: Array, channels: int, least: float) -> "Rows":
         """Of values that may be infinite or NaN, with differences of which the least say nothing."""
         with np.errstate(invalid="ignore"):
-            error = np.nan_to_num(b - a, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            error = b - a
+        if not np.isfinite(error).all():
+            error = np.nan_to_num(error, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            a, b = (np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) for values in (a, b))
         error[np.abs(error) <= least] = 0
-        a, b = (np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) for values in (a, b))
         return cls(a, b, error, channels)
 
     @cached_property
@@ -88,7 +90,9 @@ class Rows:
         return np.asarray(self.largest > np.maximum(_FAR * np.repeat(scale, self.channels), noise))
 
     def only(self, chosen: Array) -> "Rows":
-        """Some of the rows."""
+        """Some of the rows, in order."""
+        if len(chosen) == len(self.a):
+            return self
         return Rows(self.a[chosen], self.b[chosen], self.error[chosen], self.channels)
 
     def excess(self, moves: Array, floor: Array) -> Array:
@@ -144,7 +148,7 @@ def in_rows(values: Array, groups: int, axis: int = 1) -> Array:
     channels = values.shape[1] if values.ndim > 1 else 1
     if values.dtype.kind == "c":
         values = np.stack([values.real, values.imag], axis=-1)
-    split = values.astype(np.float64).reshape(groups, -1, channels, math.prod(values.shape[2:]))
+    split = values.astype(np.float64, copy=False).reshape(groups, -1, channels, math.prod(values.shape[2:]))
     return np.moveaxis(split, 2, 1).reshape(groups * channels, -1)
 
 

@@ -82,7 +82,10 @@ def _batch_norm(call: Call, x: Array, scale: Array, bias: Array, mean: Array, va
     # A vector is one channel. Source: ONNX BatchNormalization-9
     shape = (1, -1) + (1,) * (x.ndim - 2) if x.ndim > 1 else (1,)
     factor = (scale / np.sqrt(variance + call.get("epsilon", _EPSILON))).reshape(shape)
-    return np.asarray((x - mean.reshape(shape)) * factor + bias.reshape(shape))
+    made = x - mean.reshape(shape)
+    made *= factor
+    made += bias.reshape(shape)
+    return np.asarray(made)
 
 
 @computes("Reshape")

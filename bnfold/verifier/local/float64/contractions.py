@@ -85,9 +85,11 @@ def _conv(call: Call, x: Array, w: Array, bias: Array | None = None) -> Array:
     if _has_single_numbers(x, call.get("group", 1)):
         made = _of_single_numbers(x, w, call.get("group", 1), strides, dilations, pads)
         return made if bias is None else np.asarray(made + bias.reshape(-1, *[1] * axes))
-    x = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else np.ascontiguousarray(x)
+    x = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else x
+    depthwise = x.shape[1] == call.get("group", 1)  # too little for a matrix product
+    x = _channels_last(x) if depthwise else np.ascontiguousarray(x)
     seen = windows(x, w.shape[2:], strides, dilations)
-    made = _correlate(seen, w, call.get("group", 1))
+    made = _depthwise(seen, w) if depthwise else _correlate(seen, w, call.get("group", 1))
     return made if bias is None else np.asarray(made + bias.reshape(-1, *[1] * axes))
 
 
@@ -111,11 +113,12 @@ def _of_single_numbers(
     apart = x.reshape(samples * groups, -1)
     where = np.argmax(apart != 0, axis=1)
     channel, *at = np.unravel_index(where, (x.shape[1] // groups, *x.shape[2:]))
-    least, most = channel.min(), channel.max() + 1
-    taps = w.reshape(groups, each, w.shape[1], -1)[:, :, least:most].transpose(0, 2, 3, 1)
-    table = np.concatenate([taps.reshape(-1, each), np.zeros((1, each))])
+    met, which = np.unique(channel, return_inverse=True)
+    taps = w.reshape(groups, each, w.shape[1], -1).take(met, axis=2).transpose(0, 2, 3, 1)
+    table = np.zeros((prod(taps.shape[:-1]) + 1, each))
+    table[:-1].reshape(taps.shape)[:] = taps
     # Of each output: the row of that table, outputs of one axis behind those of the other.
-    rows = (np.tile(np.arange(groups), samples) * (most - least) + channel - least)[:, None]
+    rows = (np.tile(np.arange(groups), samples) * len(met) + which)[:, None]
     outputs, meets = [], np.ones_like(rows, np.bool_)
     for place, size, length, stride, dilation, (first, last) in zip(
         at, x.shape[2:], w.shape[2:], strides, dilations, pads, strict=True
@@ -134,8 +137,6 @@ def _correlate(seen: Array, w: Array, groups: int) -> Array:
     batch, channels = seen.shape[:2]
     axes = w.ndim - 2
     outputs = seen.shape[2 : 2 + axes]
-    if channels == groups:  # depthwise: too little for a matrix product
-        return _depthwise(seen, w, groups)
     length = batch * prod(outputs) * w[0].size * groups
     if length > _MOST_PATCHES and batch > 1:
         half = batch // 2
@@ -153,15 +154,21 @@ def _correlate(seen: Array, w: Array, groups: int) -> Array:
     return np.moveaxis(rows.reshape(batch, *outputs, len(w)), -1, 1)
 
 
-def _depthwise(seen: Array, w: Array, groups: int) -> Array:
-    axes = w.ndim - 2
-    times = len(w) // groups
-    made = np.zeros((seen.shape[0], len(w), *seen.shape[2 : 2 + axes]))
+def _channels_last(x: Array) -> Array:
+    """The same, with the channels of a place beside each other in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def _depthwise(seen: Array, w: Array) -> Array:
+    """Every channel by itself, tap by tap; fast where channels lie beside each other."""
+    batch, channels, *outputs = seen.shape[: w.ndim]
+    weight = w.reshape(channels, -1, *w.shape[2:])
+    made = np.zeros((batch, *outputs, *weight.shape[:2]))
+    one = np.empty_like(made)
     for tap in np.ndindex(*w.shape[2:]):
         at: tuple[Any, ...] = (..., *tap)
-        values = np.repeat(seen[at], times, axis=1) if times > 1 else seen[at]
-        made += values * w[at].reshape(-1, *[1] * axes)
-    return made
+        made += np.multiply(np.moveaxis(seen[at], 1, -1)[..., None], weight[at], out=one)
+    return np.moveaxis(made.reshape(batch, *outputs, len(w)), -1, 1)
 
 
 @computes("ConvTranspose")
