@@ -122,7 +122,7 @@ def _peak(graph: "GraphProto", inputs: set[str]) -> tuple[int, int]:
         reads = names_read(node)
         made = {name: sizes.get(name, 0) for name in node.output if name}
         if node.op_type in RANDOM or not moving.isdisjoint(reads):
-            moving |= made.keys()
+            moving.update(made)
         else:
             constant += sum(made.values())
         alive |= made

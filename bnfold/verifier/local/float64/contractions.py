@@ -14,6 +14,8 @@ from bnfold.verifier.local.float64.operator import Array, Call, computes
 
 _MOST_PATCHES = 2**23
 """Numbers that are copied at a time for one matrix product: 64 MB."""
+_MOST_IN_CACHE = 2**15
+"""Numbers of a result that are added up at a time: 256 KB."""
 
 
 def product(rows: Array, matrix: Array) -> Array:
@@ -86,10 +88,8 @@ def _conv(call: Call, x: Array, w: Array, bias: Array | None = None) -> Array:
         made = _of_single_numbers(x, w, call.get("group", 1), strides, dilations, pads)
         return made if bias is None else np.asarray(made + bias.reshape(-1, *[1] * axes))
     x = np.pad(x, [(0, 0), (0, 0), *pads]) if any(map(any, pads)) else x
-    depthwise = x.shape[1] == call.get("group", 1)  # too little for a matrix product
-    x = _channels_last(x) if depthwise else np.ascontiguousarray(x)
-    seen = windows(x, w.shape[2:], strides, dilations)
-    made = _depthwise(seen, w) if depthwise else _correlate(seen, w, call.get("group", 1))
+    seen = windows(np.ascontiguousarray(x), w.shape[2:], strides, dilations)
+    made = _correlate(seen, w, call.get("group", 1))
     return made if bias is None else np.asarray(made + bias.reshape(-1, *[1] * axes))
 
 
@@ -137,6 +137,8 @@ def _correlate(seen: Array, w: Array, groups: int) -> Array:
     batch, channels = seen.shape[:2]
     axes = w.ndim - 2
     outputs = seen.shape[2 : 2 + axes]
+    if channels == groups:  # depthwise: too little for a matrix product
+        return _depthwise(seen, w)
     length = batch * prod(outputs) * w[0].size * groups
     if length > _MOST_PATCHES and batch > 1:
         half = batch // 2
@@ -154,21 +156,20 @@ def _correlate(seen: Array, w: Array, groups: int) -> Array:
     return np.moveaxis(rows.reshape(batch, *outputs, len(w)), -1, 1)
 
 
-def _channels_last(x: Array) -> Array:
-    """The same, with the channels of a place beside each other in memory."""
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
-
-
 def _depthwise(seen: Array, w: Array) -> Array:
-    """Every channel by itself, tap by tap; fast where channels lie beside each other."""
+    """Every channel by itself, tap by tap, and as many channels at a time as stay in the processor's cache."""
     batch, channels, *outputs = seen.shape[: w.ndim]
-    weight = w.reshape(channels, -1, *w.shape[2:])
-    made = np.zeros((batch, *outputs, *weight.shape[:2]))
-    one = np.empty_like(made)
-    for tap in np.ndindex(*w.shape[2:]):
-        at: tuple[Any, ...] = (..., *tap)
-        made += np.multiply(np.moveaxis(seen[at], 1, -1)[..., None], weight[at], out=one)
-    return np.moveaxis(made.reshape(batch, *outputs, len(w)), -1, 1)
+    weight = w.reshape(channels, -1, *[1] * len(outputs), *w.shape[2:])
+    made = np.zeros((batch, channels, weight.shape[1], *outputs))
+    step = max(1, _MOST_IN_CACHE * channels // max(1, made.size))
+    for begin in range(0, channels, step):
+        some = slice(begin, begin + step)
+        held = made[:, some]
+        one = np.empty_like(held)
+        for tap in np.ndindex(*w.shape[2:]):
+            at: tuple[Any, ...] = (..., *tap)
+            held += np.multiply(seen[at][:, some, None], weight[at][some], out=one)
+    return made.reshape(batch, len(w), *outputs)
 
 
 @computes("ConvTranspose")
