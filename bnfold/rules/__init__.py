@@ -30,6 +30,7 @@ from bnfold.rules.carry import (
     settle_product,
     settle_sum,
 )
+from bnfold.rules.choice import pull_through_choice, push_through_choice
 from bnfold.rules.commuting import pull_through_commuting, push_through_commuting
 from bnfold.rules.contraction import (
     absorb_input_into_contraction,
@@ -110,6 +111,8 @@ ALL: tuple[Callable[..., object], ...] = (
     push_through_concatenation,
     pull_through_split,
     push_through_split,
+    pull_through_choice,
+    push_through_choice,
     pull_through_sum,
     push_through_sum,
     pull_through_biased_sum,

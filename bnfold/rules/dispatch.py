@@ -30,6 +30,7 @@ from bnfold.rules.broadcast_scale import (
     absorb_output_into_broadcast_scale,
     absorb_widening,
 )
+from bnfold.rules.choice import pull_through_choice, push_through_choice
 from bnfold.rules.commuting import pull_through_commuting, push_through_commuting
 from bnfold.rules.contraction import (
     absorb_input_into_contraction,
@@ -56,6 +57,7 @@ from bnfold.semantics import (
     Attention,
     BiasedSum,
     BroadcastScale,
+    Choice,
     Commuting,
     Concatenation,
     Contraction,
@@ -152,6 +154,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(Attention, _on_output(pull_through_attention), push_through_attention),
     Row(BiasedSum, _on_output(pull_through_biased_sum), push_through_biased_sum),
     Row(BroadcastScale, _on_output(absorb_output_into_broadcast_scale), _on_source(absorb_input_into_broadcast_scale)),
+    Row(Choice, _on_output(pull_through_choice), push_through_choice),
     Row(Commuting, _on_output(pull_through_commuting), _on_source(push_through_commuting)),
     Row(Concatenation, _on_output(pull_through_concatenation), push_through_concatenation),
     Row(Contraction, _on_output(absorb_output_into_contraction), _on_source(absorb_input_into_contraction)),

@@ -10,6 +10,7 @@ from bnfold.semantics.absorber import Absorber
 from bnfold.semantics.affine_map import AffineMap, BroadcastScale, Form, Statistics
 from bnfold.semantics.attention import Attention, Factor, Masking, MatrixProduct, Softmax
 from bnfold.semantics.biased_sum import BiasedSum
+from bnfold.semantics.choice import Choice
 from bnfold.semantics.contraction import Contraction, FusedContraction
 from bnfold.semantics.integer_product import IntegerProduct
 from bnfold.semantics.joins import Operand, Product, Sum
@@ -24,6 +25,7 @@ __all__ = [
     "Attention",
     "BiasedSum",
     "BroadcastScale",
+    "Choice",
     "Commuting",
     "Concatenation",
     "Contraction",
@@ -60,6 +62,7 @@ Meaning: TypeAlias = (
     | Padding
     | Rearrangement
     | Concatenation
+    | Choice
     | Split
     | Sum
     | BiasedSum

@@ -117,3 +117,33 @@ def _made(g: Builder, x: Tensor, op_type: str, inputs: list[str], shape: tuple[i
     result = Tensor(g.name("t"), shape, x.dtype, x.axis)
     g.node(op_type, inputs, [result.name], **attributes)
     return g.keep(result)
+
+
+def gathered(g: Builder, x: Tensor) -> Tensor | None:
+    """Places of one axis or of two together, in a list or in a table."""
+    if x.rank < 2 or g.opset < 12 or x.dtype == "float16":
+        return None
+    if g.chance(0.6):
+        places = g.random.integers(0, x.shape[1], size=g.pick([(2,), (3,), (1, 2)]))
+        index = np.broadcast_to(places[..., None], (x.shape[0], *places.shape, 1))
+        shape = (x.shape[0], *places.shape, *x.shape[2:])
+        return g.add("GatherND", [x, g.constant(index, "int64")], shape, along=len(places.shape), batch_dims=1)
+    count = g.between(1, 3)
+    index = np.stack([g.random.integers(0, length, size=(2, count)) for length in x.shape[:2]], axis=-1)
+    return g.add("GatherND", [x, g.constant(index, "int64")], (2, count, *x.shape[2:]), along=1)
+
+
+def chosen(g: Builder, x: Tensor) -> Tensor | None:
+    """A number of x or of another tensor, or of a constant, by a mask of the file or of the run time."""
+    if g.opset < 9 or x.dtype != "float32":
+        return None
+    other = g.partner(x, lambda tensor: tensor.shape == x.shape) if g.chance(0.4) else None
+    held = g.constant(g.random.normal(size=g.pick([(), (1,), x.shape[-1:]])), x.dtype)
+    parts = g.pick([[x, other or held], [other or held, x]])
+    if g.chance(0.7):
+        lengths = [g.pick([1, length]) for length in x.shape]
+        mask = g.constant(g.random.random(lengths) < 0.5, "bool")
+    else:
+        mask = g.name("m")
+        g.node("Less", [g.input(x.dtype, x.shape), g.constant(0.0, x.dtype)], [mask])
+    return g.add("Where", [mask, *parts], x.shape)

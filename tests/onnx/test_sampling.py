@@ -148,13 +148,11 @@ def test_an_einsum_that_permutes_axes(text):
     assert_folds_to(network.model({"x": X}, IMAGE), "Conv", "Einsum")
 
 
-@pytest.mark.parametrize("text", ["nchw->nch", "nchw->", "nchw,k->nchwk"])
+@pytest.mark.parametrize("text", ["nchw->nch", "nchw->"])
 def test_an_einsum_that_sums_has_no_rule(text):
     network = Network()
     convolved(network)
-    given = ["c", "z"] if "," in text else ["c"]
-    network.node("Einsum", given, "o", equation=text)
+    network.node("Einsum", ["c"], "o", equation=text)
     network.node("Mul", ["o", network.constant("m", 2.0)], "y")
-    inputs = {"x": X, **({"z": (2,)} if "," in text else {})}
     shape = [f"d{axis}" for axis in range(len(text.split("->")[1]))]
-    assert operators(fold_and_compare(network.model(inputs, {"y": shape})).model) == ["Conv", "Einsum", "Mul"]
+    assert operators(fold_and_compare(network.model({"x": X}, {"y": shape})).model) == ["Conv", "Einsum", "Mul"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
@@ -136,3 +137,59 @@ def test_a_shift_in_front_of_a_mean_counts_for_its_part():
     network.node("Mean", ["a", "x", "x"], "m")
     network.node("Conv", ["m", network.weight("w", 2, 3, 1, 1)], "y")
     assert_folds_to(model_of(network), "Mean", "Conv")
+
+
+def gathered_at(index, *, batch_dims=0, opset=17, affine="BatchNormalization", rank=4):
+    """Conv, GatherND at these places, and a BatchNorm or an Add behind it."""
+    network = Network(opset=opset)
+    given = {"batch_dims": batch_dims} if batch_dims else {}
+    network.node("GatherND", [convolved(network), network.constant("i", index, "int64")], "o", **given)
+    if affine == "Add":
+        network.node("Add", ["o", network.constant("t", 0.5)], "y")
+    else:
+        channels = 4 if np.shape(index)[-1] == 1 and not batch_dims else np.shape(index)[1]
+        network.batch_norm("o", "y", channels)
+    return network.model({"x": (2, 3, 5, 5)}, {"y": [f"d{axis}" for axis in range(rank)]})
+
+
+CHANNELS_2_AND_1 = [[[0, 2], [0, 1]], [[1, 2], [1, -3]]]
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+@pytest.mark.parametrize(
+    ("index", "batch_dims"),
+    [([[1], [0], [1]], 0), ([[[3], [0], [-3]]] * 2, 1), (CHANNELS_2_AND_1, 0)],
+    ids=["samples", "channels", "both"],
+)
+def test_a_gather_of_several_axes(opset, index, batch_dims):
+    assert_folds_to(gathered_at(index, batch_dims=batch_dims, opset=opset), "Conv", "GatherND")
+
+
+def test_a_gather_of_several_axes_without_batch_dims():
+    assert_folds_to(gathered_at(CHANNELS_2_AND_1, opset=11), "Conv", "GatherND")
+
+
+@pytest.mark.parametrize("index", [[[[3], [0], [3]]] * 2, [[[0, 0], [1, 3], [0, 2]]]], ids=["twice", "one sample"])
+def test_a_map_that_is_not_one_for_each_channel_stays(index):
+    assert (
+        fold(gathered_at(index, batch_dims=3 - np.ndim(index) if np.shape(index)[-1] > 1 else 1)).batch_norms_left == 1
+    )
+
+
+def test_places_of_all_axes_at_once_take_what_is_alike():
+    assert_folds_to(gathered_at([[0, 1, 2, 3], [1, 3, 0, 0]], affine="Add", rank=1), "Conv", "GatherND")
+
+
+def test_places_that_differ_from_sample_to_sample():
+    model = gathered_at([[[3], [0]], [[1], [0]]], batch_dims=1)
+    assert_stays(model, Reason.UNKNOWN_OPERATOR, "differ from sample to sample")
+
+
+def test_places_of_the_run_time_pass_what_is_alike_along_them():
+    network = Network()
+    network.node("Cast", ["i"], "places", to=TensorProto.INT64)
+    network.node("GatherND", [convolved(network), "places"], "o")
+    ended(network, "o", 4)
+    model = network.model({"x": (2, 3, 5, 5)}, {"y": ["n", 4, 5, 5]}, check=False)
+    model.graph.input.append(helper.make_tensor_value_info("i", TensorProto.INT32, (3, 1)))
+    assert fold(model).batch_norms_left == 0

@@ -13,6 +13,7 @@ from bnfold.semantics import (
     Attention,
     BiasedSum,
     BroadcastScale,
+    Choice,
     Commuting,
     Concatenation,
     Contraction,
@@ -116,6 +117,13 @@ def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
     pieces = [reduce(lambda x, step: move(step, x), meaning.steps, inputs[index]) for index in meaning.inputs]
     whole = np.concatenate(pieces, axis=meaning.axis)
     return (reduce(lambda x, step: move(step, x), meaning.behind, whole),)
+
+
+@evaluate.register
+def _(meaning: Choice, inputs, core=None):
+    """core, if any, makes the mask."""
+    chosen = {**inputs, **meaning.constants}
+    return (np.where(meaning.mask if core is None else core(), *(chosen[index] for index in sorted(chosen))),)
 
 
 @evaluate.register
@@ -293,6 +301,11 @@ def _(value: BiasedSum):
 @absolute.register
 def _(value: Padding):
     return replace(value, value=abs(value.value))
+
+
+@absolute.register
+def _(value: Choice):
+    return replace(value, constants={index: np.abs(values) for index, values in value.constants.items()})
 
 
 @absolute.register

@@ -1,15 +1,17 @@
-"""Places of an axis, several times or some of them: Tile, Compress, GatherElements, ReverseSequence."""
+"""Places of axes, several times or some of them: Tile, Compress, GatherElements, GatherND, ReverseSequence."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
+from bnfold.frontends.common.dimensions import named
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.frontends.onnx.graph import Shape
 from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.row import Family
-from bnfold.rearrange import Selection
+from bnfold.rearrange import Regrouping, Selection
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Commuting, Rearrangement
 
@@ -72,6 +74,34 @@ def _same_for_all(index: AnyArray, axis: int) -> Sequence[int] | None:
         if first.size and np.array_equal(np.broadcast_to(first, index.shape), index)
         else None
     )
+
+
+@FAMILY.operator("GatherND", (11, 12, 13))
+def decode_gather_nd(context: OnnxContext) -> Rearrangement | Commuting:
+    """Places of several axes together, in the order of an index. Source: ONNX GatherND-11, -12, -13."""
+    shape, taken = context.shape(0), context.shape(1)
+    first, depth = context.attribute("batch_dims", 0), taken[-1] if taken else None
+    if not isinstance(depth, int) or not 1 <= depth <= len(shape) - first:
+        raise Undecodable(Reason.UNKNOWN_SHAPE, "how many axes GatherND names places of is not known before run time")
+    named_axes = range(first, first + depth)
+    index = context.constants.read(context.required(1))
+    lengths = [length for length in shape[first : first + depth] if isinstance(length, int)]
+    if isinstance(index, Refusal) or len(lengths) < depth or index.size > _MOST_PLACES:
+        if depth == 1 and len(taken) == first + 2:
+            return Commuting(len(shape), (first,))
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, "GatherND of places known only at run time has no rule")
+    own = index[(0,) * first]
+    if np.any(index != own):
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, "GatherND of places that differ from sample to sample has no rule")
+    if np.any(own < -np.array(lengths)) or np.any(own >= lengths):
+        raise malformed(f"GatherND takes places beyond lengths of {lengths}")
+    flat = np.ravel_multi_index(tuple(np.moveaxis(own % lengths, -1, 0)), lengths)
+    whole = named(shape)
+    before, behind = whole[:first], whole[named_axes.stop :]
+    one = (*before, prod(lengths), *behind)
+    chosen = Selection(first, tuple(int(place) for place in flat.ravel()), prod(lengths))
+    rows = (*before, flat.size, *behind)
+    return Rearrangement((Regrouping(whole, one), chosen, Regrouping(rows, (*before, *flat.shape, *behind))))
 
 
 @FAMILY.operator("ReverseSequence", (10, 28))

@@ -1,0 +1,120 @@
+"""Where, with tensors and constants to choose from, and a mask that is fixed or not."""
+
+import numpy as np
+import pytest
+
+from bnfold.refusal import Reason
+from tests.folding import fold, fold_and_compare
+from tests.networks import Network
+from tests.onnx.checks import assert_folds_to, assert_stays, operators
+
+X = (2, 3, 6, 6)
+MASKS = {"places": (6, 6), "channels": (4, 1, 1), "samples": (2, 1, 1, 1), "all": (2, 4, 6, 6)}
+
+
+def convolved(network, output="c"):
+    names = [network.weight(f"{output}.w", 4, 3, 1, 1), network.weight(f"{output}.b", 4)]
+    return network.node("Conv", ["x", *names], output)
+
+
+def masked(network, shape=(6, 6)):
+    return network.constant("mask", np.random.default_rng(1).random(shape) < 0.5, "bool")
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("held", [(), (1,), (4, 1, 1), (1, 4, 1, 1)], ids=str)
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_batch_norm_behind_a_constant_and_a_tensor(mask, held, first):
+    network = Network()
+    convolved(network)
+    parts = ["c", network.weight("k", *held)]
+    network.node("Where", [masked(network, MASKS[mask]), *(parts if first else parts[::-1])], "o")
+    network.batch_norm("o", "y", 4)
+    assert_folds_to(network.model({"x": X}, ["y"]), "Conv", "Where")
+
+
+def test_a_batch_norm_behind_two_tensors():
+    network = Network()
+    network.node("Where", [masked(network), convolved(network), convolved(network, "d")], "o")
+    network.batch_norm("o", "y", 4)
+    assert_folds_to(network.model({"x": X}, ["y"]), "Conv", "Conv", "Where")
+
+
+def test_a_mask_of_the_run_time():
+    network = Network()
+    convolved(network)
+    network.node("Greater", ["c", network.constant("zero", 0.0)], "mask")
+    network.node("Neg", ["x"], "z")
+    network.node("Conv", ["z", network.weight("v", 4, 3, 1, 1)], "d")
+    network.node("Less", ["d", "zero"], "below")
+    network.node("Conv", ["x", network.weight("u", 4, 3, 1, 1)], "e")
+    network.node("Where", ["below", "e", network.constant("k", 0.5)], "o")
+    network.batch_norm("o", "y", 4)
+    assert fold_and_compare(network.model({"x": X}, ["y"])).batch_norms_left == 0
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_batch_norm_in_front_goes_on_to_the_convolution_behind(fixed):
+    """Without padding; the constant takes the inverse, so no scale may be 0."""
+    network = Network()
+    network.batch_norm("x", "n", 3)
+    network.initializers["n.scale"][:] = [0.5, -1.5, 2.0]
+    mask = masked(network) if fixed else "mask"
+    if not fixed:
+        network.node("Greater", ["x", network.constant("limit", 0.1)], "mask")
+    network.node("Where", [mask, "n", network.constant("k", 0.5)], "o")
+    network.node("Conv", ["o", network.weight("w", 4, 3, 3, 3)], "y")
+    assert fold_and_compare(network.model({"x": X}, ["y"])).batch_norms_left == 0
+
+
+def test_a_channel_that_is_made_zero_stays_in_front_of_a_mask_of_the_run_time():
+    network = Network()
+    network.batch_norm("x", "n", 3)
+    network.node("Greater", ["x", network.constant("limit", 0.1)], "mask")
+    network.node("Where", ["mask", "n", network.constant("k", 0.5)], "o")
+    network.node("Conv", ["o", network.weight("w", 4, 3, 3, 3)], "y")
+    (kept,) = fold(network.model({"x": X}, ["y"])).kept
+    assert Reason.ZERO_SCALE in [refusal.reason for refusal in kept.refusals]
+
+
+def test_one_of_two_tensors_with_a_map_of_its_own():
+    network = Network()
+    network.batch_norm("x", "n", 3)
+    network.node("Sigmoid", ["x"], "s")
+    network.node("Greater", ["x", network.constant("limit", 0.1)], "mask")
+    network.node("Where", ["mask", "n", "s"], "o")
+    network.node("Conv", ["o", network.weight("w", 4, 3, 3, 3)], "y")
+    (kept,) = fold(network.model({"x": X}, ["y"])).kept
+    assert Reason.OTHER_BRANCH in [refusal.reason for refusal in kept.refusals]
+
+
+def test_minus_infinity_among_the_numbers_to_choose_from():
+    network = Network()
+    convolved(network)
+    network.node(
+        "Where", [masked(network), "c", network.constant("k", np.array([0, -np.inf, 1, 2]).reshape(4, 1, 1))], "o"
+    )
+    network.batch_norm("o", "y", 4)
+    assert_stays(network.model({"x": X}, ["y"]), Reason.NOT_FINITE, "a constant that is chosen")
+
+
+def test_a_constant_that_the_graph_fills_with_one_number_is_not_written_out():
+    network = Network()
+    convolved(network)
+    network.initializers["shape"] = np.array([2, 4, 6, 6])
+    network.node("ConstantOfShape", ["shape"], "k")
+    network.node("Where", [masked(network), "c", "k"], "o")
+    network.batch_norm("o", "y", 4)
+    assert_stays(network.model({"x": X}, ["y"]), Reason.PARAMETER_GROWS)
+
+
+def test_half_precision_and_a_constant_that_others_read():
+    network, dtype = Network(), "float16"
+    names = [network.weight("w", 4, 3, 1, 1, dtype=dtype), network.constant("k", 0.25, dtype)]
+    network.node("Conv", ["x", names[0]], "c")
+    network.node("Where", [masked(network), "c", names[1]], "o")
+    network.batch_norm("o", "n", 4, dtype=dtype)
+    network.node("Add", ["x", "k"], "z")
+    network.node("Neg", ["n"], "y")
+    folded = fold_and_compare(network.model({"x": X}, ["y", "z"], dtype=dtype))
+    assert sorted(operators(folded.model)) == ["Add", "Conv", "Neg", "Where"]
