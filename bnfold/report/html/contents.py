@@ -24,12 +24,15 @@ def contents(subjects: Sequence[Subject], failures: Sequence[Failure]) -> str:
 
 
 def _totals(subjects: Sequence[Subject], failures: Sequence[Failure]) -> str:
-    """Such as "118 of 180 BatchNorms folded, 62 left; same results in 3 of 4 models, 1 without a result"."""
-    done = [subject.report.batch_norms for subject in subjects if subject.report.is_done]
-    found, folded, kept = (sum(getattr(tally, what) for tally in done) for what in ("found", "folded", "kept"))
-    equal = sum(subject.report.verification.passed for subject in subjects)
-    parts = [f"{whole(folded)} of {counted(found, 'BatchNorm')} folded, {whole(kept)} left"]
-    parts.append(f"same results in {whole(equal)} of {counted(len(subjects) + len(failures), 'model')}")
+    """Such as "118 of 180 BatchNorms folded, 62 left; same results in 3 of 4 models; 1 without a result"."""
+    reports = [subject.report for subject in subjects]
+    tallies = [report.batch_norms for report in reports if report.is_done or report.planned]
+    found, folded, kept = (sum(getattr(tally, what) for tally in tallies) for what in ("found", "folded", "kept"))
+    would, stay = ("would fold", "would be left") if any(report.planned for report in reports) else ("folded", "left")
+    parts = [f"{whole(folded)} of {counted(found, 'BatchNorm')} {would}, {whole(kept)} {stay}"]
+    if any(report.verification.status != "skipped" for report in reports):
+        equal = sum(report.verification.passed for report in reports)
+        parts.append(f"same results in {whole(equal)} of {counted(len(subjects) + len(failures), 'model')}")
     if failures:
         parts.append(f"{whole(len(failures))} without a result")
     return "; ".join(parts)
@@ -40,13 +43,14 @@ def _row(subject: Subject) -> str:
     word, grade = ("a plan", "weak") if report.planned else answer_of(report.verification)
     tally = report.batch_norms
     before, after, unit = file_sizes(report.bytes.before, report.bytes.after)
+    file = "" if report.planned else f"{before} \u2192 {after} {unit}"
     cells = (
         f'<td class="name"><a href="#{subject.prefix}model">{text(report.input)}</a></td>',
         f'<td class="grade {grade}">{text(word)}</td>',
         f'<td class="number">{whole(tally.found)}</td>',
         f'<td class="number">{whole(tally.kept)}</td>',
         f'<td class="number">{whole(report.nodes.before)} \u2192 {whole(report.nodes.after)}</td>',
-        f'<td class="number">{before} \u2192 {after} {unit}</td>',
+        f'<td class="number">{file}</td>',
     )
     return f"<tr>{''.join(cells)}</tr>\n"
 

@@ -14,7 +14,7 @@ from bnfold.report.html import render_html
 from bnfold.report.html.sections import SECTIONS
 from bnfold.report.model import Digest, Environment, Failure
 from bnfold.timings import Latency, Spread
-from bnfold.verification import DeploymentCheck, OutputCheck, TensorCheck, Verification
+from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from tests.report.html.large import LOWERED, folded, large_report, left
 from tests.reports import FAILED, FULL, apart, fold, kept, merge, refusal, report
 
@@ -246,6 +246,14 @@ def test_several_models_begin_with_totals_and_a_table():
     assert "3 of 4 BatchNorms folded, 1 left; same results in 1 of 3 models; 1 without a result" in text
     assert html.index('id="contents"') < html.index('id="m1-model"') < html.index('id="m2-model"')
     assert "is empty" in text
+
+
+def test_totals_of_plans_say_what_would_be_and_nothing_of_results_that_nobody_compared():
+    planned = replace(large_report(2, 1), planned=True, output=None, verification=SKIPPED)
+    text = "\n".join(Page(render_html([planned, planned])).text)
+
+    assert "4 of 6 BatchNorms would fold, 2 would be left" in text
+    assert "same results in" not in text
 
 
 def test_a_plan_says_so():
