@@ -8,7 +8,7 @@ from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.html.entries import Entry, Subject
 from bnfold.report.html.markup import code, paragraph, text
 from bnfold.report.model import ReportData, Tally
-from bnfold.report.verdicts import WHERE, needs_a_person, obstacle_on_its_way, verdict_of, ways_of
+from bnfold.report.verdicts import WHERE, needs_a_person, obstacle_on_its_way, verdict_of, ways_of, what_would_do
 from bnfold.report.wording import counted, file_sizes, overridable, printable, seconds, whole
 
 _MOST_GROUPS = 5
@@ -155,8 +155,11 @@ def _group(subject: Subject, nodes: tuple[Kept, ...]) -> str:
     such, more = ("such as", f" and {whole(len(nodes) - 1)} more") if len(nodes) > 1 else ("it is", "")
     hints = dict.fromkeys(refusal.hint for refusal in ways_of(nodes[0]) if refusal.hint)
     notes = "".join(f'<span class="quiet">{text(hint)}</span>' for hint in hints)
+    ways = list(reasons(nodes[0], subject.prefix))
+    if any(node.would_do for node in nodes):
+        ways.append(f"<i>instead</i> {text(what_would_do(nodes))}")
     return (
-        f"<li><b>{whole(len(nodes))}</b><div>{'; '.join(reasons(nodes[0], subject.prefix))}"
+        f"<li><b>{whole(len(nodes))}</b><div>{'; '.join(ways)}"
         f'<span class="quiet such">{such} {link}{more}</span>{notes}</div></li>\n'
     )
 

@@ -297,3 +297,10 @@ def test_the_same_report_makes_the_same_bytes():
 def test_sections_have_names_of_their_own():
     slugs = [section.slug for section in SECTIONS]
     assert len(set(slugs)) == len(slugs)
+
+
+def test_what_would_do_in_the_place_of_a_group_is_said_above_too():
+    stays = [replace(kept(f"bn{index}"), would_do="Add") for index in range(2)]
+    text = "".join(Page(render_html([report(stays=stays)])).text)
+
+    assert "instead one Add (lower='add')" in text
