@@ -55,7 +55,7 @@ def run(request: Request, screen: Screen) -> ExitCode:
     began = time.monotonic()
     try:
         options = _options(request)
-        _import_for_all(jobs)
+        _import_for_all(jobs, compares=request.check is not None and not request.dry_run)
         folder = None if request.dry_run else output_folder([job.source for job in jobs], request.output)
         with existing(folder), closing(_fold_all(jobs, options, request, screen)) as folded:
             for job, result in zip(jobs, folded, strict=True):
@@ -74,12 +74,16 @@ def run(request: Request, screen: Screen) -> ExitCode:
     return worst([*(result.code for result in results), *_save_reports(request, results, screen)])
 
 
-def _import_for_all(jobs: Sequence[Job]) -> None:
-    """Every model is folded in a process of its own; what takes seconds to import is imported once for all."""
+def _import_for_all(jobs: Sequence[Job], *, compares: bool) -> None:
+    """Every model is folded in a process of its own; what takes long to import is imported once for all."""
     from bnfold.guard import import_unused
 
-    if sum(map(_is_zip, (job.source for job in jobs))) > 1:
+    programs = sum(map(_is_zip, (job.source for job in jobs)))
+    if programs > 1:
         import_unused("torch")
+    if compares and len(jobs) - programs > 1:
+        for package in ("onnxruntime", "bnfold.api.formats.onnx", "bnfold.verifier"):
+            import_unused(package)
 
 
 def _is_zip(path: Path) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'bnfold[torch]'")
 
+import bnfold  # noqa: E402
 from bnfold.cli.main import main  # noqa: E402
 from tests.attacks import on_programs, on_scripts  # noqa: E402
 from tests.attacks.context import Context  # noqa: E402
@@ -22,6 +23,17 @@ ALL = [
 @pytest.fixture
 def context(tmp_path):
     return Context(tmp_path / "mark")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _good_files_were_read_before(tmp_path_factory):
+    """What that imports and remembers is there in every child, then, and not made anew in each."""
+    folder = tmp_path_factory.mktemp("good")
+    context = Context(folder / "mark")
+    for ending, parts in (("pt2", context.program), ("pt", context.script)):
+        path = folder / f"good.{ending}"
+        path.write_bytes(archive(parts))
+        bnfold.fold_file(path, folder / f"out.{ending}", verify=None)
 
 
 @pytest.mark.parametrize(("attack", "ending"), ALL)

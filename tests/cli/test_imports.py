@@ -57,15 +57,34 @@ def test_onnx_files_are_folded_without_torch(tmp_path):
     assert "torch" not in modules
 
 
-@pytest.mark.parametrize("how", ["--no-verify", "--dry-run"])
-def test_nothing_of_the_verifier_is_imported_where_nothing_is_compared(tmp_path, how):
+def two_models(folder):
     net = Network()
     convolved = net.node("Conv", ["x", net.weight("w", 4, 3, 3, 3)], "c")
     net.batch_norm(convolved, "y", 4)
-    onnx.save(net.model({"x": [1, 3, 8, 8]}, ["y"]), tmp_path / "m.onnx")
+    models = [folder / name for name in ("m.onnx", "n.onnx")]
+    for path in models:
+        onnx.save(net.model({"x": [1, 3, 8, 8]}, ["y"]), path)
+    return list(map(str, models))
 
-    answer, modules = modules_after(str(tmp_path / "m.onnx"), how, "-o", str(tmp_path / "out.onnx"))
+
+def of_the_verifier(modules):
+    return [name for name in modules if name.startswith(("bnfold.verifier", "onnxruntime", "torch"))]
+
+
+@pytest.mark.parametrize("how", ["--no-verify", "--dry-run"])
+def test_nothing_of_the_verifier_is_imported_where_nothing_is_compared(tmp_path, how):
+    output = [] if how == "--dry-run" else ["-o", str(tmp_path / "out")]
+    answer, modules = modules_after(*two_models(tmp_path), how, *output)
 
     assert answer == 0
     assert "bnfold.engine" in modules
-    assert not [name for name in modules if name.startswith(("bnfold.verifier", "onnxruntime", "torch"))]
+    assert not of_the_verifier(modules)
+
+
+def test_what_several_models_are_compared_with_is_imported_once_for_all(tmp_path):
+    """Each is compared in a process of its own, which has it from this one."""
+    answer, modules = modules_after(*two_models(tmp_path), "-o", str(tmp_path / "out"))
+
+    assert answer == 0
+    assert {"onnxruntime", "bnfold.verifier"} <= set(of_the_verifier(modules))
+    assert "torch" not in modules

@@ -18,7 +18,7 @@ from tests.signals import hear_signals
 
 pytestmark = pytest.mark.skipif(not can_guard(), reason="this system cannot fork")
 
-_SECONDS = re.compile(r"in\s+[0-9.]+ s\n|\"seconds\": \{[^}]*\}")
+_SECONDS = re.compile(r"in\s+[0-9.]+ s\b|\"seconds\": \{[^}]*\}")
 
 
 def network(seed, channels):
@@ -53,7 +53,8 @@ def written_by(capsys, folder, jobs):
     for path in out.iterdir():
         path.unlink()
     out.rmdir()
-    return code, files, report, _SECONDS.sub("", printed.out), printed.err
+    lines = _SECONDS.sub("", printed.out).split()  # which wrap elsewhere where a time is longer
+    return code, files, report, lines, printed.err
 
 
 def test_the_same_whatever_the_number(folder, capsys):

@@ -1,9 +1,4 @@
-"""Replaces a model and its data, and is stopped at one of the steps that this takes. A program of its own.
-
-python -m tests.writing.interrupted MODEL OLD_OR_NEW_NAME STEP fail|kill|full
-
-With STEP 0 it is not stopped. Prints how many calls it made that change something.
-"""
+"""Replaces a model and its data, and is stopped at one of the steps that this takes."""
 
 import errno
 import os
@@ -55,17 +50,22 @@ def replace(model: Path) -> None:
             print(warning, file=sys.stderr)
 
 
-def main() -> int:
-    model, step, how = sys.argv[1:]
-    stop_at(int(step), how)
+def replace_and_stop(model: Path, step: int, how: str) -> int:
+    """Replace a model and its data, stopped at a step; in a process of its own, as `os` is another one behind it.
+
+    Args:
+        model: to replace.
+        step: counted from 1; at 0 nothing stops it.
+        how: "kill", or "fail" or "full" for an error of the step.
+
+    Returns:
+        An exit code. It prints how many calls it made that change something.
+    """
+    stop_at(step, how)
     try:
-        replace(Path(model))
+        replace(model)
     except (UsageError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print(steps_done)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
@@ -11,7 +9,8 @@ from bnfold.errors import UsageError
 from bnfold.writing.destination import destination_of
 from bnfold.writing.publishing import publish_files
 from bnfold.writing.staging import staging_folder
-from tests.writing.interrupted import NEW, replace
+from tests.forked import in_fork
+from tests.writing.interrupted import NEW, replace, replace_and_stop
 from tests.writing.models import data_of, model_bytes, write_model
 
 OLD = b"the old data, longer"
@@ -23,8 +22,9 @@ def names(folder):
 
 
 def call(model, step=0, how="fail"):
-    arguments = [sys.executable, "-m", "tests.writing.interrupted", str(model), str(step), how]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    done = in_fork(lambda: replace_and_stop(model, step, how))
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
 
 
 def old_model(folder, data_name):
