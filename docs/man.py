@@ -1,15 +1,13 @@
 """The man page of the command, from its own help. docs/generate.py writes it to docs/bnfold.1, which is installed."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import click
 
 from bnfold.cli.fold_command import fold_command
+from bnfold.cli.grouped import lists_of
 from bnfold.cli.main import _COMMANDS
 from bnfold.version import __version__
-
-_TITLE = re.compile(r"^(\S[^:]*):$")
 
 
 def man_page() -> str:
@@ -25,7 +23,7 @@ def man_page() -> str:
     for command in _COMMANDS.values():
         title = _text((command.name or "").upper())
         parts += [f".SH {title}\n{_text(_help(command))}", *_options(command, ".SS")]
-    parts += _epilog(fold_command.epilog or "")
+    parts += _lists(fold_command.epilog or "")
     return "\n".join(parts) + "\n"
 
 
@@ -58,19 +56,11 @@ def _options(command: click.Command, heading: str) -> Iterator[str]:
         yield from (f".TP\n.B {_text(names)}\n{_text(text)}" for names, text in groups[name])
 
 
-def _epilog(text: str) -> Iterable[str]:
-    """Paragraphs that keep their lines; one that begins with a title is a section."""
-    for paragraph in re.split(r"\n\s*\n", text.strip()):
-        first, *lines = paragraph.replace("\b", "").strip().splitlines() or [""]
-        title = _TITLE.match(first)
-        if title is None:
-            title, lines = re.match("(Notes)", "Notes"), [first, *lines]
-        assert title is not None
-        name, _, aside = title[1].partition(" (")
-        yield f".SH {_text(name.upper())}"
-        if aside:
-            yield _text(f"{aside[:1].upper()}{aside[1:].rstrip(')')}.")
-        yield "\n".join([".nf", *(_text(line.strip()) for line in lines), ".fi"])
+def _lists(epilog: str) -> Iterator[str]:
+    """What stands behind the options in the help."""
+    for heading, rows in lists_of(epilog):
+        yield f".SH {_text(heading.upper())}"
+        yield from (f".TP\n.B {_text(term)}\n{_text(said)}".rstrip() for term, said in rows)
 
 
 def _text(words: str) -> str:

@@ -22,26 +22,26 @@ from bnfold.cli.shared_options import (
 )
 from bnfold.version import __version__
 
-_EPILOG = """\b
-Other commands (a model that is called so is ./explain or ./verify):
-  bnfold explain CODE                      what a reason means, and what you can do
-  bnfold verify A B                        whether any two models compute the same
+_EPILOG = """\
+Other commands:
+  bnfold explain CODE  what a reason means, and what you can do
+  bnfold verify A B  whether any two models compute the same
+  ./explain, ./verify  models that are called like these commands
 
-\b
-Exit status (of several models, the first of 70, 3, 2, 1, 5, 4, 0):
+Exit status:
   0   folded and equal, also where there was nothing to fold
   1   the folded model does not equal the original; nothing was written
   2   the options are wrong, or the output cannot be written
   3   the model cannot be read, or is invalid
-  4   BatchNorms stay that --fail-on-kept, --max-kept or --allow-kept forbid
+  4   a gate failed: --fail-on-kept, --max-kept or --allow-kept
   5   equality could not be checked; nothing was written
   70  a bug in bnfold
   129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM; nothing is left half done
+  several models  the first that occurs of 70, 3, 2, 1, 5, 4, 0
 
-\b
 Examples:
-  bnfold model.onnx                        writes model.folded.onnx
-  bnfold model.onnx --dry-run -v           explains every node, writes nothing
+  bnfold model.onnx  writes model.folded.onnx
+  bnfold model.onnx --dry-run -v  explains every node, writes nothing
   bnfold a.onnx b.onnx -o out --report out.json
   bnfold model.onnx --dim batch=1 --input image=photos.npy
 """
@@ -88,7 +88,7 @@ _folding_options = together(
         "--merge-branches/--no-merge-branches",
         default=True,
         show_default=True,
-        help="Merge parallel branches that are linear in one tensor into one operator.",
+        help="Merge parallel branches, linear in one tensor, into one operator.",
     ),
     _folding(
         "--across/--no-across",

@@ -1,5 +1,6 @@
 """Options in groups, so that a long help can be read: what belongs together stands together, under a heading."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -39,6 +40,28 @@ class GroupedCommand(click.Command):
         for heading in sorted(groups, key=_OTHERS.__eq__):
             with formatter.section(heading):
                 formatter.write_dl(groups[heading])
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See click.Command. What stands behind the options is wrapped as they are."""
+        for heading, rows in lists_of(self.epilog or ""):
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def lists_of(epilog: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The lists that an epilog is made of.
+
+    Args:
+        epilog: paragraphs, each of a heading that ends in a colon and of lines: a term, two blanks or more, what is
+            said of it. A line may be a term alone.
+
+    Yields:
+        Each heading, without the colon, and its terms with what is said of them.
+    """
+    for paragraph in filter(None, epilog.strip().split("\n\n")):
+        heading, *lines = paragraph.split("\n")
+        rows = [re.split(r" {2,}", line.strip(), maxsplit=1) for line in lines]
+        yield heading.removesuffix(":"), [(row[0], row[1] if len(row) > 1 else "") for row in rows]
 
 
 def options_of(group: str) -> "partial[Callable[[F], F]]":

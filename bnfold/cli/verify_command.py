@@ -18,7 +18,7 @@ from bnfold.cli.shared_options import (
     work_options,
 )
 
-_EPILOG = """\b
+_EPILOG = """\
 Exit status:
   0   equal, also where every changed part is equal and the rest cannot be run
   1   B does not equal A, or does not load
@@ -26,11 +26,10 @@ Exit status:
   3   a model cannot be read, or A is invalid
   5   equality could not be checked
 
-\b
 Examples:
   bnfold verify model.onnx model.simplified.onnx
   bnfold verify a.pt2 b.pt2 --samples 20
-  bnfold verify a.onnx b.onnx --no-same-names         where a tool gave names to other tensors
+  bnfold verify a.onnx b.onnx --no-same-names  where a tool gave names to other tensors
 """
 
 _check = options_of("The check")

@@ -17,9 +17,11 @@ def test_both_names_of_the_option_give_the_same(capsys):
     assert helped(capsys, "-h") == helped(capsys, "--help")
 
 
+@pytest.mark.parametrize("columns", [64, 80, 200])
 @pytest.mark.parametrize("command", [(), ("verify",), ("explain",)])
-def test_lines_fit_a_terminal(capsys, command):
-    assert max(map(len, helped(capsys, *command, "--help").splitlines())) <= 100
+def test_lines_fit_a_terminal(capsys, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert max(map(len, helped(capsys, *command, "--help").splitlines())) <= min(columns, 100)
 
 
 def test_options_stand_in_groups(capsys):
@@ -27,7 +29,8 @@ def test_options_stand_in_groups(capsys):
 
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert headings[:3] == ["Results:", "What is folded:", "The check:"]
-    assert headings[-4:] == ["In a pipeline:", "Configuration:", "What is printed:", "Others:"]
+    assert headings[-7:-3] == ["In a pipeline:", "Configuration:", "What is printed:", "Others:"]
+    assert headings[-3:] == ["Other commands:", "Exit status:", "Examples:"]
     places = {
         name: next(i for i, line in enumerate(lines) if line.startswith(f"  {name}"))
         for name in (
