@@ -1,4 +1,4 @@
-"""Where: each number is that of one of two tensors, of which one may be a constant."""
+"""Where, Max and Min: each number is that of one of several tensors, of which one may be a constant."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,18 +13,23 @@ from bnfold.semantics import Choice
 
 
 def pull_through_choice(node: Choice, affine: Affine) -> Moved | Refusal:
-    """A map behind a choice acts on both tensors that are chosen from; a constant takes it.
+    """A map behind a choice acts on all tensors that are chosen from; a constant takes it.
 
     Before::  a, c -- where -- affine(s, t) -- y
     After::   a -- affine(s, t); where(a, s * c + t) -- y
-    Law:      s * where(a, c) + t == where(s * a + t, s * c + t)
+    Law:      s * where(a, c) + t == where(s * a + t, s * c + t); s * max(a, c) + t == max(s * a + t, s * c + t) for
+              s that is not negative
     Shapes:   y: (d_1, ..., d_r); a, c: aligned with it at their last axes, each length 1 or that of y; s, t: of the
               rank of y, of length 1 where a is repeated
     Refuses:  WRONG_AXIS: the map varies along an axis on which a tensor is repeated; UNKNOWN_SHAPE: whether it does is
-              not known before run time; PARAMETER_GROWS: a constant would be larger than it and the map;
+              not known before run time; NEEDS_NON_NEGATIVE_SCALE: s is negative in front of a maximum or minimum;
+              PARAMETER_GROWS: a constant would be larger than it and the map;
               NOT_FINITE: a constant holds NaN or infinity; OVERFLOW: it exceeds float64 then
-    Source:   ONNX Where-16
+    Source:   ONNX Where-16, Max-13, Min-13
     """
+    refusal = _turned_around(node, affine)
+    if refusal is not None:
+        return refusal
     requirements: dict[int, Affine] = {}
     for index, operand in node.operands.items():
         scale, shift = (on_operand(values, operand) for values in (affine.scale, affine.shift))
@@ -38,17 +43,19 @@ def pull_through_choice(node: Choice, affine: Affine) -> Moved | Refusal:
 
 
 def push_through_choice(node: Choice, inputs: Mapping[int, Affine]) -> Moved | Refusal:
-    """A map in front of a choice acts behind it, if both tensors have it; a constant takes its inverse.
+    """A map in front of a choice acts behind it, if all tensors have it; a constant takes its inverse.
 
     Where the mask is fixed, each place has the map of the tensor that is chosen there.
 
     Before::  a -- affine(s, t); c; where -- y
     After::   a; where(a, (c - t) / s) -- affine(s, t) -- y
-    Law:      where(s * a + t, c) == s * where(a, (c - t) / s) + t
+    Law:      where(s * a + t, c) == s * where(a, (c - t) / s) + t; max(s * a + t, c) == s * max(a, (c - t) / s) + t
+              for positive s
     Shapes:   y: (d_1, ..., d_r); a, c: aligned with it at their last axes, each length 1 or that of y
     Refuses:  OTHER_BRANCH: the tensors have different maps, and the mask is not fixed; ZERO_SCALE: a constant cannot
-              take the inverse; NOT_LINEAR: the map is on the mask; what a constant refuses, as above
-    Source:   ONNX Where-16
+              take the inverse; NEEDS_NON_NEGATIVE_SCALE: s is negative in front of a maximum or minimum;
+              NOT_LINEAR: the map is on the mask; what a constant refuses, as above
+    Source:   ONNX Where-16, Max-13, Min-13
     """
     if set(inputs) - set(node.operands):
         return Refusal(Reason.NOT_LINEAR, "the operator reads the tensor as one of its parameters")
@@ -58,11 +65,26 @@ def push_through_choice(node: Choice, inputs: Mapping[int, Affine]) -> Moved | R
     one, *others = maps.values()
     if any(not one.equals(other) for other in others):
         return _by_place(node, maps)
+    refusal = _turned_around(node, one)
+    if refusal is not None:
+        return refusal
     undone = one.inverse() if node.constants else identity(node.rank)
     if isinstance(undone, Refusal):
         return undone if node.mask is None else _by_place(node, maps)
     after = _with_constants(node, undone)
     return after if isinstance(after, Refusal) else Moved(after, {0: one})
+
+
+def _turned_around(node: Choice, affine: Affine) -> Refusal | None:
+    negative = np.flatnonzero(affine.scale < 0)
+    if not node.by_size or not negative.size:
+        return None
+    lowest = int(np.argmin(affine.scale))
+    return Refusal(
+        Reason.NEEDS_NON_NEGATIVE_SCALE,
+        f"{negative.size} of {affine.scale.size} channels have scale < 0 "
+        f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
+    )
 
 
 def _by_place(node: Choice, maps: Mapping[int, Affine]) -> Moved | Refusal:

@@ -147,3 +147,14 @@ def chosen(g: Builder, x: Tensor) -> Tensor | None:
         mask = g.name("m")
         g.node("Less", [g.input(x.dtype, x.shape), g.constant(0.0, x.dtype)], [mask])
     return g.add("Where", [mask, *parts], x.shape)
+
+
+def largest(g: Builder, x: Tensor) -> Tensor | None:
+    """Or the smallest, of two tensors, of a tensor and a constant, or of a tensor and what is made of it."""
+    if g.opset < 8 or x.dtype != "float32":
+        return None
+    other = g.partner(x, lambda tensor: tensor.shape == x.shape and tensor.name != x.name) if g.chance(0.5) else None
+    if other is None and g.chance(0.3):
+        other = g.add("Mul", [x, g.constant(0.2, x.dtype)], x.shape)
+    held = g.constant(g.random.normal(size=g.pick([(), (), x.shape[-1:]])), x.dtype)
+    return g.add(g.pick(["Max", "Min"]), [x, other or held], x.shape)

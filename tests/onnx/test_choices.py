@@ -7,6 +7,7 @@ from bnfold.refusal import Reason
 from tests.folding import fold, fold_and_compare
 from tests.networks import Network
 from tests.onnx.checks import assert_folds_to, assert_stays, operators
+from tests.onnx.test_across import tame_batch_norm
 
 X = (2, 3, 6, 6)
 MASKS = {"places": (6, 6), "channels": (4, 1, 1), "samples": (2, 1, 1, 1), "all": (2, 4, 6, 6)}
@@ -118,3 +119,63 @@ def test_half_precision_and_a_constant_that_others_read():
     network.node("Neg", ["n"], "y")
     folded = fold_and_compare(network.model({"x": X}, ["y", "z"], dtype=dtype))
     assert sorted(operators(folded.model)) == ["Add", "Conv", "Neg", "Where"]
+
+
+def positive(network, source, output, channels=4, dtype="float32"):
+    """A BatchNorm without negative scales."""
+    network.batch_norm(source, output, channels, dtype)
+    network.initializers[f"{output}.scale"] = np.abs(network.initializers[f"{output}.scale"])
+
+
+@pytest.mark.parametrize("opset", [8, 12, 17])
+@pytest.mark.parametrize("op_type", ["Max", "Min"])
+@pytest.mark.parametrize("held", [None, (), (4, 1, 1)], ids=str)
+def test_a_batch_norm_behind_the_largest_of_two(held, op_type, opset):
+    """Maxout, or a Relu that is spelled out."""
+    network = Network(opset=opset)
+    parts = [convolved(network), convolved(network, "d") if held is None else network.weight("k", *held)]
+    network.node(op_type, parts, "o")
+    positive(network, "o", "y")
+    assert_folds_to(network.model({"x": X}, ["y"]), *["Conv"] * (2 if held is None else 1), op_type)
+
+
+def test_halves_of_one_convolution_of_which_the_larger_is_taken():
+    """Max feature map of LightCNN; https://arxiv.org/abs/1511.02683."""
+    network = Network()
+    network.node("Conv", ["x", network.weight("w", 8, 3, 3, 3), network.weight("b", 8)], "c")
+    network.initializers["halves"] = np.array([4, 4])
+    network.node("Split", ["c", "halves"], ["l", "r"], axis=1)
+    network.node("Max", ["l", "r"], "m")
+    positive(network, "m", "n")
+    network.node("Sigmoid", ["n"], "y")
+    assert_folds_to(network.model({"x": X}, ["y"]), "Conv", "Split", "Max", "Sigmoid")
+
+
+def test_a_batch_norm_in_front_of_the_largest_goes_behind_it():
+    network = Network()
+    positive(network, "x", "n", 3)
+    network.initializers["n.scale"][:] = [0.5, 1.5, 2.0]
+    network.node("Max", ["n", network.constant("k", 0.5)], "o")
+    network.node("Conv", ["o", network.weight("w", 4, 3, 3, 3)], "y")
+    assert_folds_to(network.model({"x": X}, ["y"]), "Max", "Conv")
+
+
+def test_a_negative_scale_stays_behind_the_largest():
+    network = Network()
+    network.node("Max", [convolved(network), network.constant("k", 0.5)], "o")
+    network.batch_norm("o", "y", 4)
+    network.initializers["y.scale"][:] = [1.0, -1.0, 1.0, 1.0]
+    assert_stays(network.model({"x": X}, ["y"]), Reason.NEEDS_NON_NEGATIVE_SCALE)
+
+
+def test_a_norm_folds_across_a_stream_that_ends_in_the_larger_of_two():
+    network = Network()
+    convolved(network)
+    tame_batch_norm(network, "c", "n", 4)
+    network.node("Relu", ["n"], "r")
+    network.node("Conv", ["r", network.weight("v", 4, 4, 1, 1), network.weight("vb", 4)], "d")
+    network.node("Max", ["c", "d"], "m")
+    network.node("Conv", ["m", network.weight("u", 2, 4, 1, 1), network.weight("ub", 2)], "y")
+    folded = fold_and_compare(network.model({"x": X}, ["y"]))
+    assert folded.batch_norms_left == 0
+    assert [entry.direction for entry in folded.folds] == ["across"]

@@ -133,9 +133,14 @@ def test_of_one_tensor_and_without_limits_they_are_that_tensor(op_type, opset):
     assert_folds_to(behind(op_type, opset=opset), "Conv", op_type)
 
 
-@pytest.mark.parametrize("op_type", ["Max", "Min", "Clip"])
-def test_of_several_or_with_limits_they_are_not_linear(op_type):
-    assert_stays(behind(op_type, [(0.5, "float32")]), Reason.NOT_LINEAR, f"{op_type} is not linear")
+def test_with_limits_it_is_not_linear():
+    assert_stays(behind("Clip", [(0.5, "float32")]), Reason.NOT_LINEAR, "Clip is not linear")
+
+
+@pytest.mark.parametrize("opset", [8, 12, 17])
+def test_the_first_power_is_the_tensor_itself(opset):
+    assert_folds_to(behind("Pow", [(1.0, "float32")], opset=opset), "Conv", "Pow")
+    assert_stays(behind("Pow", [(2.0, "float32")], opset=opset), Reason.NOT_LINEAR, "Pow is not linear")
 
 
 @pytest.mark.parametrize("text", ["nchw->nhwc", "abcd -> cdab"])

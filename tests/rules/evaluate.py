@@ -123,6 +123,8 @@ def _(meaning: Concatenation, inputs, core=None):  # noqa: ARG001
 def _(meaning: Choice, inputs, core=None):
     """core, if any, makes the mask."""
     chosen = {**inputs, **meaning.constants}
+    if meaning.by_size:
+        return (reduce(np.maximum, chosen.values()),)
     return (np.where(meaning.mask if core is None else core(), *(chosen[index] for index in sorted(chosen))),)
 
 

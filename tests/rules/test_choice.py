@@ -73,6 +73,40 @@ def test_under_a_fixed_mask_a_constant_need_not_take_an_inverse_that_is_none():
     assert push(node, {1: nothing}).requirements[0].scale.reshape(-1).tolist() == [0.0, 1.0, 0.0]
 
 
+@st.composite
+def largest(draw):
+    """Of two or three tensors, of which one may be a constant."""
+    tensors = {index: draw(values.arrays(*SHAPE)) for index in range(draw(st.integers(1, 2)))}
+    held = {len(tensors): draw(values.arrays(1, 1, 1))} if len(tensors) == 1 or draw(st.booleans()) else {}
+    return values.Case(Choice(3, dict.fromkeys(tensors, WHOLE), held, by_size=True), tensors)
+
+
+POSITIVE = st.floats(0.1, 9.0)
+
+
+@given(data=st.data(), case=largest())
+def test_what_is_behind_the_largest_goes_to_all_where_no_scale_is_negative(data, case):
+    scale = data.draw(values.arrays(1, 3, 1, elements=POSITIVE | st.just(0.0)))
+    moved = assert_pull_law(case, {0: Affine(scale, data.draw(values.arrays(1, 3, 1)))})
+    assert set(moved.requirements) == set(case.node.operands)
+
+
+@given(data=st.data(), case=largest())
+def test_one_map_in_front_of_the_largest_passes_where_no_scale_is_negative(data, case):
+    affine = Affine(data.draw(values.arrays(1, 3, 1, elements=POSITIVE)), np.zeros((1, 1, 1)))
+    moved = assert_push_law(case, dict.fromkeys(case.node.operands, affine))
+    assert moved.requirements[0].equals(affine)
+
+
+def test_a_negative_scale_turns_an_order_around():
+    node = Choice(2, {0: Operand((3, 4), 2), 1: Operand((3, 4), 2)}, by_size=True)
+    affine = per_channel(np.array([1.0, -2.0, -1.0, 3.0]), np.zeros(4), rank=2)
+    said = "2 of 4 channels have scale < 0 (min -2, channel 1)"
+    assert_refused(pull(node, {0: affine}), Reason.NEEDS_NON_NEGATIVE_SCALE, said)
+    assert_refused(push(node, {0: affine, 1: affine}), Reason.NEEDS_NON_NEGATIVE_SCALE, said)
+    assert push(node, {0: affine}).reason is Reason.OTHER_BRANCH
+
+
 def test_the_reasons():
     free, held = Choice(3, {1: WHOLE, 2: WHOLE}), Choice(3, {2: WHOLE}, {1: np.ones((1, 1, 1))})
     affine = per_channel(np.arange(3.0), np.ones(3), rank=3)

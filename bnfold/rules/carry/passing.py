@@ -6,13 +6,18 @@ from bnfold.affine import Affine, Drift
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules.carry.sides import Maps, Sides, agree, proper
 from bnfold.rules.dispatch import pull, push
-from bnfold.semantics import Concatenation, Meaning, Split
+from bnfold.rules.joins import aligned
+from bnfold.semantics import Choice, Concatenation, Meaning, Split
 
 
 def spread_over_passing(node: Meaning, known: Sides) -> Sequence[Sides] | Refusal:
     """Activations, pooling, data movement, Concat, Split: a map on one side is a map on the other."""
     inputs: Maps = known.inputs
-    if not inputs or (known.outputs and isinstance(node, Concatenation)):
+    if isinstance(node, Choice) and inputs and not known.outputs:
+        known = Sides(inputs, {0: aligned(next(iter(inputs.values())), node.rank)})
+        everywhere = spread_over_passing(node, known)
+        return everywhere if isinstance(everywhere, Refusal) else (Sides(everywhere[0].inputs, known.outputs),)
+    if not inputs or (known.outputs and isinstance(node, (Choice, Concatenation))):
         pulled = pull(node, known.outputs)
         if isinstance(pulled, Refusal):
             return pulled

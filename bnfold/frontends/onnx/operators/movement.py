@@ -55,11 +55,11 @@ def decode_dropout(context: OnnxContext) -> Rearrangement:
     return Rearrangement(())
 
 
-@FAMILY.operator("Max", (6, 8, 12, 13), traits=Traits(commutative=True))
-@FAMILY.operator("Min", (6, 8, 12, 13), traits=Traits(commutative=True))
-def decode_extreme(context: OnnxContext) -> Rearrangement:
-    """Max and Min of one tensor are that tensor. Source: ONNX Max-6 to -13, Min-6 to -13."""
-    if len(context.node.inputs) > 1:
+@FAMILY.operator("Pow", (7, 12, 13, 15))
+def decode_pow(context: OnnxContext) -> Rearrangement:
+    """The first power is the tensor itself, as Power layers of Caffe are written. Source: ONNX Pow-7 to -15."""
+    exponent = context.constant(1)
+    if exponent is None or exponent.size != 1 or exponent.item() != 1 or exponent.ndim > len(context.shape(0)):
         raise _not_linear(context)
     return Rearrangement(())
 

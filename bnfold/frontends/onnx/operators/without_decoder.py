@@ -14,7 +14,7 @@ FAMILY.without_decoder(
     *"""
     Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh Ceil Celu Cos Cosh Equal Erf Exp Floor Gelu Greater
     GreaterOrEqual HardSigmoid Hardmax IsInf IsNaN LRN Less LessOrEqual Log LpNormalization
-    MeanVarianceNormalization Mish NonZero Not Or Pow RMSNormalization Reciprocal Round Selu Shrink Sign Sin
+    MeanVarianceNormalization Mish NonZero Not Or RMSNormalization Reciprocal Round Selu Shrink Sign Sin
     Sinh Softplus Softsign Sqrt Swish Tan ThresholdedRelu Xor
     """.split(),  # noqa: SIM905 - a list of strings would take thirty lines
     why_not_linear="is not linear",
