@@ -88,7 +88,7 @@ _folding_options = together(
         "--merge-branches/--no-merge-branches",
         default=True,
         show_default=True,
-        help="Merge parallel branches, linear in one tensor, into one operator.",
+        help="Make one operator of parallel branches.",
     ),
     _folding(
         "--across/--no-across",
