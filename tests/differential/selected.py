@@ -145,7 +145,8 @@ def chosen(g: Builder, x: Tensor) -> Tensor | None:
         mask = g.constant(g.random.random(lengths) < 0.5, "bool")
     else:
         mask = g.name("m")
-        g.node("Less", [g.input(x.dtype, x.shape), g.constant(0.0, x.dtype)], [mask])
+        seen = g.partner(x, lambda tensor: tensor.shape == x.shape and tensor.name != x.name) or x
+        g.node("Less", [seen.name, g.constant(0.0, x.dtype)], [mask])
     return g.add("Where", [mask, *parts], x.shape)
 
 
