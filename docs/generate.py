@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import addresses  # beside this file
@@ -86,7 +87,7 @@ def render_refusals() -> str:
     ]
     with spelled(as_option):
         for prefix, title in FAMILIES.items():
-            reasons = [reason for reason in Reason if reason.code.startswith(prefix)]
+            reasons = sorted((reason for reason in Reason if reason.code.startswith(prefix)), key=attrgetter("code"))
             rows = [f"| [{r.code}](#{r.code.lower()}) | {r.slug} | {r.meaning} |" for r in reasons]
             parts.append("\n".join([f"## {title}", "", "| code | name | meaning |", "|---|---|---|", *rows]))
             parts += map(_render_reason, reasons)

@@ -6,8 +6,8 @@ from bnfold.refusal import Reason
 EXPLANATIONS = {
     Reason.OTHER_CONSUMERS: Explanation(
         "others read what {op} makes",
-        "The weight in front, with the map in it, makes other numbers. The BatchNorm's own readers want them, and "
-        "another node that reads the same tensor does not. Where that node can take the inverse, bnfold gives it the "
+        "An operator in front that takes the map makes other numbers. The BatchNorm's readers want these; another node "
+        "that reads the same tensor wants the old ones. Where that node can take the inverse, bnfold gives it the "
         "inverse; here it cannot.",
         before="Conv -> BatchNorm -> Relu,  and Conv -> Sigmoid",
         after="it stays: Conv' would give the Sigmoid other numbers",
@@ -59,10 +59,10 @@ EXPLANATIONS = {
     ),
     Reason.CONSTANT: Explanation(
         "it reads a constant",
-        "The tensor is a constant, so there is no operator in front that could take the map. What can be computed "
-        "beforehand is, by onnxruntime as well.",
+        "The tensor is a constant, so there is no operator in front that could take the map. Runtimes "
+        "compute such a node once, when they load the model.",
         before="constant -> Mul by a constant",
-        after="it stays, and costs nothing: runtimes compute it once",
+        after="it stays, and costs nothing",
         advice="Nothing is needed.",
     ),
     Reason.SPELLED_OUT: Explanation(

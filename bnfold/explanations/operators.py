@@ -16,8 +16,8 @@ EXPLANATIONS = {
     ),
     Reason.FOREIGN_DOMAIN: Explanation(
         "{op} is of another domain",
-        "The operator is of another domain than ONNX's own (com.microsoft, a company's, a function of the model), "
-        "whatever its name says. Two operators called Gelu may differ.",
+        "The operator is of another domain than ONNX's own (com.microsoft, a company's, a function of the model), and "
+        "bnfold has no rule for it there. Its name tells nothing: two operators called Gelu may differ.",
         before="Conv -> com.example.Swish -> BatchNorm",
         after="with a function inlined, or standard operators exported:  Conv' as elsewhere",
         advice="If it is a function of the model, inline it (onnx.inliner). If a tool has fused operators "
