@@ -1,16 +1,22 @@
 """The report for people in short: the answer first, and what stays with a verdict."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bnfold.cli.spelling import as_option
+from bnfold.keywords import spelled
 from bnfold.label import Label
 from bnfold.refusal import Reason
 from bnfold.report.model import Change, Environment
 from bnfold.report.text import render_text
 from bnfold.verification import SKIPPED, DeploymentCheck, OutputCheck, TensorCheck, Verification
 from tests.reports import FAILED, fold, kept, refusal, report
+
+ROOT = Path(__file__).parents[2]
 
 MEASURED = Verification(
     "passed",
@@ -379,3 +385,21 @@ def test_names_are_neither_markup_nor_terminal_commands(verbose):
         text = render_text(each, color=True, verbose=verbose, width=200)
         assert r"[red]x[/red] :smile: \x1b[2J\nq" in text
         assert "\x1b[2J" not in text
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reading_refusals.md"])
+def test_pages_show_what_stays_as_it_is_printed(page):
+    shown = re.search(r"^  Left  17 .*?(?=^```)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    concat, relu = Label("concat", "Concat"), Label("act", "Relu")
+    name = "/features/conv2_3/c1x1_a/bn/BatchNormalization"
+    ways = [
+        refusal(Reason.OTHER_CONSUMERS, "read by x", (name, concat)).going("upstream"),
+        refusal(Reason.SHIFT_CANNOT_PASS, "it bends", (name, relu)).going("downstream"),
+        refusal(Reason.SHIFT_CANNOT_PASS, "it bends", (name, relu)).going("across"),
+    ]
+    stays = [replace(kept(name, *ways), would_do="Add")] * 14 + [from_both_sides(f"bn{index}") for index in range(3)]
+
+    with spelled(as_option):
+        text = render_text(report(stays=stays))
+    assert shown is not None
+    assert shown[0] in text
