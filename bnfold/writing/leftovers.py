@@ -40,9 +40,9 @@ def remove_leftovers(model: Path, old_data: Iterable[Path]) -> list[str]:
     """
     abandoned = {model.parent / name for name in _names_in(model.parent) if is_fresh_name(model, name)}
     candidates = {path for path in {*old_data, *abandoned} if path.is_file()}
+    candidates -= data_files_of(model) if candidates else set()
     if not candidates:
         return []
-    candidates -= data_files_of(model)
     readers = _readers(model.parent, candidates)
     warnings = []
     for path in sorted(candidates):
