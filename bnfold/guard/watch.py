@@ -7,6 +7,7 @@ watch many children without a thread: see `bnfold.guard.together`.
 import os
 import pickle
 import signal
+import stat
 import sys
 import time
 import warnings
@@ -21,6 +22,7 @@ from bnfold.guard.limits import FOLDING, READING, TIMING, WRITING, Limits, proce
 from bnfold.guard.messages import ERROR, RESULT, STEP, Receiver, read_value
 from bnfold.keywords import keyword
 from bnfold.sizes import memory
+from bnfold.writing.locations import data_files_of
 
 T = TypeVar("T")
 
@@ -29,6 +31,7 @@ Watching: TypeAlias = Generator[int | None, bool, T]
 all work that was begun before. It returns what the work gave."""
 
 _CHUNK = 2**20
+_BLOCK = 512  # bytes, in which st_blocks counts
 # A process that waits for something, and uses no processor, gets this many times longer.
 _PATIENCE = 20
 _WHY_KILLED = {
@@ -50,7 +53,7 @@ def watch(work: Work[T], step: Step, source: Path, folder: Path, limits: Limits)
         work: what to do; it calls its argument with the name of every step that begins. What it returns must consist
             of the values of a report.
         step: told the same names, here.
-        source: the file that is worked on, for its size.
+        source: the file that is worked on, for its size and that of its data.
         folder: the one folder in which the child can write.
         limits: of each step.
 
@@ -65,10 +68,24 @@ def watch(work: Work[T], step: Step, source: Path, folder: Path, limits: Limits)
 
 
 def _size_of(source: Path) -> int:
+    """Bytes of a model and of its data beside it, which onnxruntime maps so that it counts as private memory."""
+    return _bytes_of(source) + sum(_bytes_that_are_there(path) for path in data_files_of(source))
+
+
+def _bytes_of(path: Path) -> int:
     try:
-        return source.stat().st_size
+        return path.stat().st_size
     except OSError:  # the work says it better
         return 0
+
+
+def _bytes_that_are_there(path: Path) -> int:
+    """Without the holes of a sparse file, which could ask for any limit at no cost."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return min(status.st_size, _BLOCK * status.st_blocks) if stat.S_ISREG(status.st_mode) else 0
 
 
 class _Child:

@@ -19,6 +19,7 @@ _LARGEST_MESSAGE = 2**31  # bytes; protobuf takes no more
 # Of ModelProto, GraphProto and TensorProto, which are not imported for this.
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _LARGE = 2**16  # bytes
+_ARCHIVE = b"PK"  # how a zip archive begins, and no ModelProto
 _LEAST_FIELDS, _BYTES_SEARCHED_MEANWHILE = 1000, 2**12
 
 
@@ -31,6 +32,8 @@ def data_files_of(model: Path) -> frozenset[Path]:
         if not (model.is_file() and 0 < model.stat().st_size < _LARGEST_MESSAGE):
             return frozenset()
         with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content[:2] == _ARCHIVE:
+                return frozenset()
             return frozenset(
                 model.parent / location
                 for start, stop in _beside_weights(content)

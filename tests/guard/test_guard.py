@@ -10,10 +10,12 @@ import time
 from pathlib import Path, PurePosixPath
 
 import pytest
+from onnx import GraphProto, ModelProto, TensorProto
 
 from bnfold.errors import ModelFormatError, UncheckedError, UnexpectedError, UnsupportedModelError, VerificationError
 from bnfold.guard import Limits, can_guard, run_guarded
 from bnfold.guard.landlock import confine
+from bnfold.guard.limits import private_memory
 from bnfold.guard.messages import Receiver, Sender, read_value
 from bnfold.refusal import Reason, Refusal
 from bnfold.report.model import Failure
@@ -143,6 +145,31 @@ def spend(seconds):
 def test_too_much_memory_is_an_error(guarded):
     with pytest.raises(UnsupportedModelError, match=r"needs more than 128 MiB of memory \(Limits.memory\)"):
         guarded(lambda _: len(bytearray(2**30)), limits=Limits(memory=2**27))
+
+
+@pytest.mark.parametrize(("is_sparse", "times"), [(False, 4), (True, 0)])
+def test_data_beside_the_model_counts_as_far_as_it_is_there(tmp_path, is_sparse, times):
+    """onnxruntime maps it so that it counts as private memory; holes of a sparse file would allow anything."""
+    resource = pytest.importorskip("resource")
+    if private_memory() is None:
+        pytest.skip("this system does not say how much memory is private")
+    data, size = tmp_path / "m.data", 2**26
+    if is_sparse:
+        data.touch()
+        os.truncate(data, size)
+    else:
+        data.write_bytes(b"1" * size)
+        os.sync()  # what is not yet on the disk may have no blocks there
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[size // 4], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=data.name)
+    (tmp_path / "m.onnx").write_bytes(ModelProto(graph=GraphProto(initializer=[tensor])).SerializeToString())
+
+    def limit_for(model):
+        return run_guarded(
+            lambda _: resource.getrlimit(resource.RLIMIT_DATA)[0], print, tmp_path / model, tmp_path, Limits()
+        )
+
+    assert round((limit_for("m.onnx") - limit_for("no.onnx")) / size) == times
 
 
 def test_memory_within_the_limit_is_there(guarded):
