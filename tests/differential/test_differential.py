@@ -45,7 +45,7 @@ _NEVER_PASSED = {
     *("Softmax", "LogSoftmax"),  # which forget a shift
 }
 # onnxruntime has none for this operator on most processors: tests/onnx/test_fused.py.
-_WITHOUT_KERNEL = {"BiasAdd", "GroupNorm", "NhwcConv", "NhwcFusedConv", "SkipGroupNorm"}
+_WITHOUT_KERNEL = {"BiasAdd", "GemmFloat8", "GroupNorm", "NhwcConv", "NhwcFusedConv", "SkipGroupNorm"}
 # What the graphs are made of, beside operators with a rule.
 _FORMS = {
     *("Loop", "Scan", "If", "local", "QuantizeLinear", "DequantizeLinear", "QLinearConv", "DynamicQuantizeLinear"),

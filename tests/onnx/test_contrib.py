@@ -157,3 +157,11 @@ def test_nothing_leaves_an_attention():
     network.node("Mul", ["c", network.weight("m", 8)], "y")
     folded = fold_and_compare(model_of(network, {"x": (2, 3, 8)}, {"y": 3}))
     assert operators(folded.model) == ["Attention", "Mul"]
+
+
+def test_what_no_cpu_computes_is_called_that():
+    network = Network()
+    network.node("GemmFloat8", ["x", network.weight("w", 4, 5)], "c", domain=DOMAIN)
+    network.batch_norm("c", "y", 5)
+    model = model_of(network, {"x": (3, 4)}, {"y": 2})
+    assert_stays(model, Reason.UNKNOWN_OPERATOR, "onnxruntime computes com.microsoft::GemmFloat8 on no CPU")

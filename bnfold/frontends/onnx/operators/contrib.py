@@ -12,9 +12,9 @@ from bnfold.frontends.onnx.operators.context import OnnxContext
 from bnfold.frontends.onnx.operators.norms import edited, read_layer_norm
 from bnfold.frontends.onnx.operators.parameters import bias_for, edit_of, weight_for
 from bnfold.frontends.onnx.operators.row import Family
-from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output
+from bnfold.frontends.onnx.told_shapes import like_first_input, like_first_output, multiplied
 from bnfold.refusal import Reason, Refusal
-from bnfold.semantics import Normalisation, Recurrent
+from bnfold.semantics import Normalisation, Opaque, Recurrent
 
 FAMILY = Family()
 
@@ -27,6 +27,13 @@ _CURVED = "is not linear"
 FAMILY.without_decoder("Gelu", "QuickGelu", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE)
 FAMILY.without_decoder("BiasSoftmax", domain=_DOMAIN, why_not_linear=_CURVED, traits=_KEEPS_SHAPE)
 FAMILY.without_decoder("BiasSplitGelu", "CDist", "Inverse", domain=_DOMAIN, why_not_linear=_CURVED)
+
+
+@FAMILY.operator("GemmFloat8", (1,), domain=_DOMAIN, traits=Traits(tell_output_shape=multiplied))
+def decode_gemm_float8(context: OnnxContext) -> Opaque:
+    """Products of float8 numbers, of which no CPU of onnxruntime computes any. Source: com.microsoft GemmFloat8-1."""
+    evidence = f"onnxruntime computes {context.node.op} on no CPU, so that no fold into it could be checked"
+    return Opaque(Reason.UNKNOWN_OPERATOR, evidence)
 
 
 def encode_skip_layer_norm(context: OnnxContext, meaning: Normalisation) -> OnnxEdit | Refusal:
