@@ -52,25 +52,12 @@ def decode_softmax(call: AtenCall) -> Softmax:
 def decode_masked_fill(call: AtenCall) -> Masking:
     """Minus infinity in the place of some numbers. Source: torch.Tensor.masked_fill."""
     shape, result = call.shape("self"), call.output_shape()
-    if not _hides(call.node.arguments["value"], call):
+    if not hides(call.node.arguments["value"], call):
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"{call.node.op} has a rule for minus infinity alone")
-    return Masking(_operand(shape, len(result)), len(result), call.source("self"))
+    return Masking(operand(shape, len(result)), len(result), call.source("self"))
 
 
-@FAMILY.operator("where")
-def decode_where(call: AtenCall) -> Masking:
-    """Scores, or minus infinity, whatever chooses between them. Source: torch.where."""
-    if not {"self", "other"} <= call.node.arguments.keys():
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"{call.node.op} of a condition alone has no rule")
-    hidden = [name for name in ("self", "other") if _hides(call.node.arguments[name], call)]
-    if len(hidden) != 1:
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"{call.node.op} has a rule for minus infinity alone")
-    name = "other" if hidden == ["self"] else "self"
-    shape, result = call.shape(name), call.output_shape()
-    return Masking(_operand(shape, len(result)), len(result), call.source(name))
-
-
-def _hides(argument: object, call: AtenCall) -> bool:
+def hides(argument: object, call: AtenCall) -> bool:
     """Whether an argument is minus infinity, and nothing else."""
     if not isinstance(argument, AtenValue):
         return isinstance(argument, float) and argument == -np.inf
@@ -88,7 +75,7 @@ def decode_added_mask(call: AtenCall) -> Masking | None:
     if stored is None or isinstance(stored, Refusal) or torch.isnan(stored).any() or torch.isposinf(stored).any():
         return None
     shape, result = call.shape(source), call.output_shape()
-    return Masking(_operand(shape, len(result)), len(result), call.source(source))
+    return Masking(operand(shape, len(result)), len(result), call.source(source))
 
 
 def matrix_product(call: AtenCall, left: str, right: str) -> MatrixProduct:
@@ -99,10 +86,10 @@ def matrix_product(call: AtenCall, left: str, right: str) -> MatrixProduct:
     call.require_float(call.value(left), call.value(right))
     factors = factors_of(shapes, (False, False))
     rank = len({axis for factor in factors for axis in factor.axes if axis is not None})
-    return MatrixProduct(factors, rank, _rows_sum_to_one(call.value(left)))
+    return MatrixProduct(factors, rank, rows_sum_to_one(call.value(left)))
 
 
-def _rows_sum_to_one(value: AtenValue) -> bool:
+def rows_sum_to_one(value: AtenValue) -> bool:
     """Whether a tensor comes out of a softmax over its last axis, as it is or under another shape."""
     node = value.producer
     for _ in range(_LONGEST_CHAIN):
@@ -127,7 +114,8 @@ def _keeps_rows(node: AtenNode) -> bool:
     return node.operator.functional in _REGROUPED and isinstance(lengths[0], int) and lengths[0] == lengths[1]
 
 
-def _operand(shape: Shape, rank: int) -> Operand:
+def operand(shape: Shape, rank: int) -> Operand:
+    """A tensor that is aligned with one of this rank at its last axes."""
     lengths = tuple(length if isinstance(length, int) else None for length in shape)
     return Operand((1,) * (rank - len(shape)) + lengths, len(shape))
 

@@ -7,13 +7,14 @@ import numpy as np
 
 from bnfold.affine import Array
 from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.choices import choice
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.ramps import leaky_relu, ramp, relu
 from bnfold.frontends.common.reductions import places_summed
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
-from bnfold.semantics import Commuting, NoShift, Opaque
+from bnfold.semantics import Choice, Commuting, NoShift, Opaque
 
 FAMILY = AtenFamily()
 
@@ -119,10 +120,10 @@ def decode_sum(call: AtenCall) -> Commuting:
 
 
 @FAMILY.operator("amax", "amin", "max", "min")
-def decode_extreme(call: AtenCall) -> Commuting:
-    """amax, amin, and max and min of one tensor. Source: torch.amax, torch.max."""
+def decode_extreme(call: AtenCall) -> Choice | Commuting:
+    """amax, amin, max and min: of one tensor, or of two. Source: torch.amax, torch.max."""
     if call.has("other"):
-        raise Undecodable(Reason.NOT_LINEAR, f"{call.node.op} of two tensors is not linear")
+        return choice(call, by_size=True)
     _refuse_read_places(call)
     return _reduction(call, shift_factor=1.0, needs_non_negative_scale=True)
 

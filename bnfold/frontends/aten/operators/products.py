@@ -15,8 +15,8 @@ from bnfold.frontends.aten.operators.accepted_shapes import (
     accepted_by_matmul,
     accepted_by_mm,
 )
-from bnfold.frontends.aten.operators.attention import matrix_product
-from bnfold.frontends.aten.operators.call import AtenCall
+from bnfold.frontends.aten.operators.attention import matrix_product, rows_sum_to_one
+from bnfold.frontends.aten.operators.call import AtenCall, known_shape
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.parameters import edit_of, encode_with_bias, parameter_like, rounded, weight_of
 from bnfold.frontends.aten.operators.row import Keeps
@@ -24,7 +24,7 @@ from bnfold.frontends.aten.operators.runtime_weights import encode_runtime_weigh
 from bnfold.frontends.common.convolutions import (
     on_axis,
 )
-from bnfold.frontends.common.einsum import parse_equation, read_einsum
+from bnfold.frontends.common.einsum import factors_of_einsum, parse_equation, read_einsum, sums_rows
 from bnfold.frontends.common.parameters import NewParameter, bias_along_output, bias_per_channel, new_weight
 from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.products import as_matrix, matrix_times, require_matrix, scaled_product, times_matrix
@@ -201,12 +201,21 @@ def _repeated_matrix(call: AtenCall, name: str) -> Array:
 
 
 @FAMILY.operator("einsum", encode=encode_einsum, converts_in_autocast=True, may_return_input=True)
-def decode_einsum(call: AtenCall) -> Contraction:
-    """An einsum of an activation and a constant matrix from inputs to outputs. Source: torch.einsum."""
+def decode_einsum(call: AtenCall) -> Contraction | MatrixProduct:
+    """An einsum of an activation and a constant matrix from inputs to outputs, or of two activations.
+
+    Source: torch.einsum
+    """
     text = str(call.fixed("equation")).replace(" ", "")
     parsed, tensors = parse_equation(text), call.values("tensors")
     if not parsed.joins_two or len(tensors) != 2:
         raise Undecodable(Reason.UNKNOWN_OPERATOR, f"einsum {text!r} is not one activation and one constant")
+    if not any(map(call.is_constant, tensors)):
+        factors = factors_of_einsum(parsed, (known_shape(tensors[0]), known_shape(tensors[1])))
+        if factors is None:
+            raise Undecodable(Reason.UNKNOWN_OPERATOR, f"einsum {text!r} takes a diagonal")
+        call.require_float(*tensors)
+        return MatrixProduct(factors, len(parsed.result), sums_rows(parsed) and rows_sum_to_one(tensors[0]))
     slot = 0 if call.is_constant(tensors[0]) else 1
     matrix = call.parameter_at(tensors[slot], dynamic=Reason.DYNAMIC_WEIGHT)
     return read_einsum(parsed, slot, matrix, operator="einsum")
