@@ -53,12 +53,11 @@ def gelu(g: Builder, x: Tensor) -> Tensor | None:
     """Gelu, BiasGelu, FastGelu, QuickGelu."""
     if x.dtype != "float32":
         return None
-    op_type = g.pick(["Gelu", "BiasGelu", "BiasGelu", "FastGelu", "QuickGelu"])
-    if op_type == "BiasGelu" and g.chance(0.5):
+    op_type = g.pick(["Gelu", "BiasGelu", "FastGelu", "FastGelu", "QuickGelu"])
+    biased = op_type == "BiasGelu" or (op_type == "FastGelu" and g.chance(0.7))
+    if biased and g.chance(0.5):
         x = g.add("Add", [x, g.vector(x.dtype, x.shape[-1:])], x.shape)
-    bias = (
-        [g.vector(x.dtype, x.shape[-1:])] if op_type == "BiasGelu" or (op_type == "FastGelu" and g.chance(0.5)) else []
-    )
+    bias = [g.vector(x.dtype, x.shape[-1:])] if biased else []
     return g.add(op_type, [x, *bias], x.shape, domain=MICROSOFT)
 
 

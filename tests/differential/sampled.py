@@ -67,7 +67,7 @@ def norm(g: Builder, x: Tensor) -> Tensor | None:
     """Of places, or of an axis."""
     if x.dtype != "float32" or x.rank < 2:
         return None
-    if x.rank == 4 and g.opset < 22 and g.chance(0.2):
+    if x.rank == 4 and g.opset < 22 and g.chance(0.4):
         return g.add("GlobalLpPool", [x], (*x.shape[:2], 1, 1))
     if x.rank == 4 and g.chance(0.5):
         shape = (*x.shape[:2], x.shape[2], x.shape[3])
@@ -92,10 +92,12 @@ def permuted(g: Builder, x: Tensor) -> Tensor | None:
 
 
 def alone(g: Builder, x: Tensor) -> Tensor | None:
-    """The largest and the smallest of one tensor, and a Clip without limits."""
-    op_type = g.pick(["Max", "Min", "Clip"])
+    """The largest and the smallest of one tensor, a Clip without limits, and the first power."""
+    op_type = g.pick(["Max", "Min", "Clip", "Pow"])
     if g.opset < 8 or x.dtype == "float16" or (op_type == "Clip" and x.dtype != "float32"):
         return None
+    if op_type == "Pow":
+        return g.add(op_type, [x, g.constant(1.0, x.dtype)], x.shape)
     return g.add(op_type, [x], x.shape)
 
 
