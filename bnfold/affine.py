@@ -76,7 +76,7 @@ class Affine:
         if zero.size:
             return Refusal(
                 Reason.ZERO_SCALE,
-                f"{zero.size} of {self.scale.size} channels have scale 0 (the first is channel {zero[0]})",
+                f"scale 0 in {zero.size} of {self.scale.size} channels (the first is channel {zero[0]})",
             )
         with np.errstate(over="ignore", invalid="ignore"):
             inverse = Affine(1.0 / self.scale, -self.shift / self.scale)

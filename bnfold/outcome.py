@@ -124,6 +124,10 @@ class Kept:
     not_lowered: Refusal | None = None
     would_do: OneOperator | None = None
 
+    def __repr__(self) -> str:
+        """In one line, as somebody wants it at a prompt."""
+        return f"<Kept {self.op} {self.node!r}: {', '.join(map(repr, self.refusals))}>"
+
 
 @dataclass(frozen=True)
 class Lowered:

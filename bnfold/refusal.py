@@ -90,7 +90,7 @@ class Refusal:
 
     Attributes:
         reason: the stable code.
-        evidence: what was seen, in figures where there are any: "3 of 64 channels have scale < 0, min -0.41".
+        evidence: what was seen, in figures where there are any: "scale < 0 in 3 of 64 channels, min -0.41".
         path: labels of the nodes from the one that stays to the one that stopped it.
         hint: what a person could change in the model; empty where nothing helps.
         readers: labels of the nodes whose reading forbids it, the first few.
@@ -103,6 +103,11 @@ class Refusal:
     hint: str = ""
     readers: tuple[str, ...] = ()
     way: Way = ""
+
+    def __repr__(self) -> str:
+        """In one line, as somebody wants it at a prompt."""
+        way = f", {self.way}" if self.way else ""
+        return f"<{self.reason.code} {self.reason.slug}{way}: {self.evidence}>"
 
     def along(self, *path: str) -> "Refusal":
         """The same refusal, met on this path."""

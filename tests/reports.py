@@ -23,7 +23,7 @@ def fold(node="bn1", op="BatchNormalization", direction="upstream", into=("conv1
     return Fold(node, op, op == "BatchNormalization", f"{node}_out", direction, into, through, amplification)
 
 
-def refusal(reason=Reason.NEEDS_NON_NEGATIVE_SCALE, evidence="3 of 64 channels have scale < 0", path=(), hint=""):
+def refusal(reason=Reason.NEEDS_NON_NEGATIVE_SCALE, evidence="scale < 0 in 3 of 64 channels", path=(), hint=""):
     return Refusal(reason, evidence, path, hint)
 
 

@@ -38,7 +38,7 @@ def read_batch_norm_as_affine(
         count = int((spread <= 0).sum())
         return Refusal(
             Reason.NON_POSITIVE_VARIANCE,
-            f"{count} of {spread.size} channels have variance + epsilon <= 0 "
+            f"variance + epsilon <= 0 in {count} of {spread.size} channels "
             f"(min {spread[channel]:.3g}, channel {channel})",
         )
     with np.errstate(over="ignore", invalid="ignore"):

@@ -82,7 +82,7 @@ def _turned_around(node: Choice, affine: Affine) -> Refusal | None:
     lowest = int(np.argmin(affine.scale))
     return Refusal(
         Reason.NEEDS_NON_NEGATIVE_SCALE,
-        f"{negative.size} of {affine.scale.size} channels have scale < 0 "
+        f"scale < 0 in {negative.size} of {affine.scale.size} channels "
         f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
     )
 

@@ -123,7 +123,7 @@ def test_a_parameter_from_the_caller_is_refused(parameter):
         ("bias", np.inf, Reason.NOT_FINITE, "bias is inf in channel 3"),
         ("mean", -np.inf, Reason.NOT_FINITE, "mean is -inf in channel 3"),
         ("var", np.inf, Reason.NOT_FINITE, "variance is inf in channel 3"),
-        ("var", -1.0, Reason.NON_POSITIVE_VARIANCE, "1 of 5 channels have variance + epsilon <= 0 (min -1, channel 3)"),
+        ("var", -1.0, Reason.NON_POSITIVE_VARIANCE, "variance + epsilon <= 0 in 1 of 5 channels (min -1, channel 3)"),
     ],
 )
 def test_values_that_make_no_map(parameter, value, reason, evidence):

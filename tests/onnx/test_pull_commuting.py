@@ -34,7 +34,7 @@ def test_a_scale_without_a_minus_passes_maxima(step, kind):
 @pytest.mark.parametrize("kind", ["BN", "Mul"])
 def test_a_negative_scale_turns_maxima_and_ramps_around(step, kind):
     model = conv_then([step], kind)
-    evidence = "1 of 4 channels have scale < 0 (min "
+    evidence = "scale < 0 in 1 of 4 channels (min "
     assert_stuck(model, Reason.NEEDS_NON_NEGATIVE_SCALE, "y", "v0", evidence=evidence)
 
 

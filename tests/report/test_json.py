@@ -89,7 +89,7 @@ def test_kept_batch_norms_carry_the_first_refusal_and_all_of_them():
     assert entry["code"] == "BNF104"
     assert entry["reason"] == "needs-non-negative-scale"
     assert entry["path"] == ["bn3", "pool2"]
-    assert entry["because"] == "3 of 64 channels have scale < 0"
+    assert entry["because"] == "scale < 0 in 3 of 64 channels"
     assert entry["hint"] == "move the BatchNorm before the pooling to fold it"
     assert [(each["code"], each["path"]) for each in entry["refusals"]] == [
         ("BNF104", ["bn3", "pool2"]),

@@ -403,3 +403,10 @@ def test_pages_show_what_stays_as_it_is_printed(page):
         text = render_text(report(stays=stays))
     assert shown is not None
     assert shown[0] in text
+
+
+def test_what_stays_is_one_line_at_a_prompt():
+    assert repr(from_both_sides("bn7", across=False)) == (
+        "<Kept BatchNormalization 'bn7': <BNF201 other-consumers, upstream: 'c' is also read by 'x' (Concat)>, "
+        "<BNF103 shift-cannot-pass, downstream: it bends at zero>, <BNF103 shift-cannot-pass, both: half of it>>"
+    )

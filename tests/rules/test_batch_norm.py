@@ -51,9 +51,9 @@ def test_epsilon_not_finite(bad):
 @pytest.mark.parametrize(
     ("variance", "epsilon", "evidence"),
     [
-        ([1.0, 0.0, 2.0], 0.0, "1 of 3 channels have variance + epsilon <= 0 (min 0, channel 1)"),
-        ([1.0, -0.5, -0.25], 0.25, "2 of 3 channels have variance + epsilon <= 0 (min -0.25, channel 1)"),
-        ([0.0, 1.0, -1.0], 0.5, "1 of 3 channels have variance + epsilon <= 0 (min -0.5, channel 2)"),
+        ([1.0, 0.0, 2.0], 0.0, "variance + epsilon <= 0 in 1 of 3 channels (min 0, channel 1)"),
+        ([1.0, -0.5, -0.25], 0.25, "variance + epsilon <= 0 in 2 of 3 channels (min -0.25, channel 1)"),
+        ([0.0, 1.0, -1.0], 0.5, "variance + epsilon <= 0 in 1 of 3 channels (min -0.5, channel 2)"),
     ],
 )
 def test_non_positive_variance(variance, epsilon, evidence):

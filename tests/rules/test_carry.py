@@ -148,7 +148,7 @@ def test_a_constant_channel_behind_a_contraction_cannot_be_undone():
     answer = settle(node, Sides(outputs={0: per_channel([0.0, 1.0, 1.0], 0.0, rank=2)}))
     assert isinstance(answer, Refusal)
     assert answer.reason is Reason.ZERO_SCALE
-    assert answer.evidence == "1 of 3 channels have scale 0 (the first is channel 0)"
+    assert answer.evidence == "scale 0 in 1 of 3 channels (the first is channel 0)"
 
 
 def test_two_scales_at_a_sum():

@@ -101,7 +101,7 @@ def test_one_map_in_front_of_the_largest_passes_where_no_scale_is_negative(data,
 def test_a_negative_scale_turns_an_order_around():
     node = Choice(2, {0: Operand((3, 4), 2), 1: Operand((3, 4), 2)}, by_size=True)
     affine = per_channel(np.array([1.0, -2.0, -1.0, 3.0]), np.zeros(4), rank=2)
-    said = "2 of 4 channels have scale < 0 (min -2, channel 1)"
+    said = "scale < 0 in 2 of 4 channels (min -2, channel 1)"
     assert_refused(pull(node, {0: affine}), Reason.NEEDS_NON_NEGATIVE_SCALE, said)
     assert_refused(push(node, {0: affine, 1: affine}), Reason.NEEDS_NON_NEGATIVE_SCALE, said)
     assert push(node, {0: affine}).reason is Reason.OTHER_BRANCH

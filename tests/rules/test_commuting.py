@@ -210,7 +210,7 @@ def test_negative_scales_are_counted(move):
     relu = Commuting(4, needs_non_negative_scale=True, shift_factor=BENDS)
     affine = per_channel([1.0, -0.25, 0.0, -0.5, 2.0], 0.0, rank=4)
     answer = move(relu, affine)
-    expected = "2 of 5 channels have scale < 0 (min -0.5, channel 3)"
+    expected = "scale < 0 in 2 of 5 channels (min -0.5, channel 3)"
     assert_refused(answer, Reason.NEEDS_NON_NEGATIVE_SCALE, expected)
     assert answer.hint == ""  # to move the BatchNorm to the other side would be another network
 
@@ -220,7 +220,7 @@ def test_channels_are_counted_and_not_the_copies_that_a_constant_stores_of_them(
     pool = Commuting(4, mixed_axes=(2, 3), needs_non_negative_scale=True)
     compact = per_channel([1.0, 2.0, -0.5], 0.0, rank=4)
     stored = Affine(np.tile(compact.scale, (1, 1, 3, 3)), compact.shift)
-    expected = "1 of 3 channels have scale < 0 (min -0.5, channel 2)"
+    expected = "scale < 0 in 1 of 3 channels (min -0.5, channel 2)"
     assert_refused(move(pool, stored), Reason.NEEDS_NON_NEGATIVE_SCALE, expected)
 
 

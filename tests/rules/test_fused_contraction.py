@@ -68,7 +68,7 @@ def test_maps_in_front_go_in_whatever_the_activation(data, activation):
         (
             per_channel([2.0, -3.0], 0.0, rank=2),
             Reason.NEEDS_NON_NEGATIVE_SCALE,
-            "1 of 2 channels have scale < 0 (min -3, channel 1)",
+            "scale < 0 in 1 of 2 channels (min -3, channel 1)",
         ),
         (
             per_channel(1.0, [0.5, -4.0], rank=2),

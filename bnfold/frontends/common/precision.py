@@ -109,7 +109,7 @@ def judge_rows(
         smallest = float(ml_dtypes.finfo(dtype).smallest_normal)
         return Refusal(
             Reason.UNDERFLOW,
-            f"{lost.size} of {largest.size} channels fall far below {smallest:.3g}, the smallest normal {dtype}: "
+            f"far below {smallest:.3g}, the smallest normal {dtype}, in {lost.size} of {largest.size} channels: "
             f"max |weight| {largest[lost[0]]:.3g} in channel {lost[0]}",
         )
     return is_dead

@@ -206,7 +206,7 @@ def test_the_page_holds_what_the_report_holds():
         "-42,504",
         "BNF104",
         "pool2",
-        "3 of 64 channels have scale < 0",
+        "scale < 0 in 3 of 64 channels",
         "conv1",
         "move the BatchNorm before the pooling to fold it",
     ):
