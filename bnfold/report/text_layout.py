@@ -17,8 +17,8 @@ HEADING = "bold"
 CODE = "magenta"
 QUIET = "dim"
 LABEL_WIDTH = 12
-_BLANKS_AT_THE_END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
-"""In front of what ends a colour, too."""
+_END = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
+"""Blanks at the end of a line, and the colours that begin and end among them."""
 
 
 def as_lines(sections: Iterable[Sequence[RenderableType]], *, width: int, color: bool) -> str:
@@ -42,7 +42,11 @@ def as_lines(sections: Iterable[Sequence[RenderableType]], *, width: int, color:
     with console.capture() as capture:
         for section in filter(None, sections):
             console.print(*section, "", sep="\n")
-    return "\n".join(_BLANKS_AT_THE_END.sub(r"\1", line) for line in capture.get().rstrip().split("\n")) + "\n"
+    return "\n".join(map(_without_blanks_at_the_end, capture.get().rstrip().split("\n"))) + "\n"
+
+
+def _without_blanks_at_the_end(line: str) -> str:
+    return _END.sub(lambda end: end[0].replace(" ", ""), line)
 
 
 def warning_line(text: str) -> Text:

@@ -1,5 +1,7 @@
 """The report for people who ask for all of it: every node by name, with every reason and figure."""
 
+import re
+
 from bnfold.label import Label
 from bnfold.refusal import Reason
 from bnfold.report.text import render_text
@@ -148,3 +150,10 @@ def test_the_time_is_told_stage_by_stage():
 
 def test_parameters_are_counted():
     assert "  parameters    8,062,504 -> 8,020,000" in lines_of(report())
+
+
+def test_no_line_ends_in_blanks_in_colour_either():
+    text = render_text(report(verification=MEASURED), width=50, verbose=True, color=True)
+
+    assert "own noise" in text
+    assert not [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).split("\n") if line.endswith(" ")]
