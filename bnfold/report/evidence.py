@@ -73,6 +73,19 @@ def problem_of(output: OutputCheck) -> str:
     return output.problem or "beyond the tolerance"
 
 
+def steps_after_a_failure(report: ReportData) -> str:
+    """What somebody can ask for whose fold failed the check, and has not: "on_mismatch='revert' keeps what passes"."""
+    if report.verification.status != "failed":
+        return ""
+    asked = dict(report.environment.options) if report.environment is not None else {}
+    steps = []
+    if asked.get("on_mismatch") != "revert":
+        steps.append(f"{keyword('on_mismatch', 'revert')} keeps what passes")
+    if not asked.get("save_repro"):
+        steps.append(f"{keyword('save_repro', 'DIR')} saves what differs")
+    return "; ".join(steps)
+
+
 def _outputs_in_short(verification: Verification) -> str:
     """Such as "6 inputs; largest difference 4.1e-07 (rounding: 1.9e-07)", in units of the output's size."""
     inputs = counted(verification.samples, "input")

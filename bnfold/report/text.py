@@ -10,7 +10,7 @@ from dataclasses import asdict
 from rich.console import RenderableType
 from rich.text import Text
 
-from bnfold.keywords import keyword
+from bnfold.report.evidence import steps_after_a_failure
 from bnfold.report.model import ReportData
 from bnfold.report.text_check import check_in_full, same_results
 from bnfold.report.text_latency import latency
@@ -86,15 +86,5 @@ def _ending(report: ReportData, *, verbose: bool) -> list[RenderableType]:
     done = "This is a plan, nothing was written" if report.planned else "Nothing was written"
     spent = f"; it took {took}" if verbose else f" ({took})"
     line = Text.assemble(done, why.get(report.verification.status, ""), (spent, QUIET))
-    return [line, *_next_steps(report)] if report.verification.status == "failed" else [line]
-
-
-def _next_steps(report: ReportData) -> list[RenderableType]:
-    """What somebody can do whose fold failed the check: this is a bug of bnfold or of the runtime, not of theirs."""
-    asked = dict(report.environment.options) if report.environment is not None else {}
-    steps = []
-    if asked.get("on_mismatch") != "revert":
-        steps.append(f"{keyword('on_mismatch', 'revert')} keeps what passes")
-    if not asked.get("save_repro"):
-        steps.append(f"{keyword('save_repro', 'DIR')} saves what differs")
-    return [Text("; ".join(steps), QUIET)] if steps else []
+    next_steps = steps_after_a_failure(report)
+    return [line, Text(next_steps, QUIET)] if next_steps else [line]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bnfold.outcome import Kept
-from bnfold.report.evidence import answer_of, evidence_of
+from bnfold.report.evidence import answer_of, evidence_of, steps_after_a_failure
 from bnfold.report.grouping import group_by_fate, group_by_verdict
 from bnfold.report.html.entries import Entry, Subject
 from bnfold.report.html.markup import code, paragraph, text
@@ -58,8 +58,14 @@ def _verdict(subject: Subject) -> str:
     lines = "".join(paragraph(line) for line in evidence_of(report) if not any(problem in line for problem in said))
     return (
         f'<div class="verdict {grade}"><b class="mark">{_MARKS[grade]}</b><div>{_headline(report)}'
-        f'<p class="same">Same results: <b>{text(word)}</b></p>\n{lines}{_failed(subject)}</div></div>\n'
+        f'<p class="same">Same results: <b>{text(word)}</b></p>\n'
+        f"{lines}{_failed(subject)}{_next_steps(report)}</div></div>\n"
     )
+
+
+def _next_steps(report: ReportData) -> str:
+    steps = steps_after_a_failure(report)
+    return paragraph(steps, "quiet") if steps else ""
 
 
 def _headline(report: ReportData) -> str:

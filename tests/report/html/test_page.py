@@ -304,3 +304,10 @@ def test_what_would_do_in_the_place_of_a_group_is_said_above_too():
     text = "".join(Page(render_html([report(stays=stays)])).text)
 
     assert "instead one Add (lower='add')" in text
+
+
+def test_after_a_failure_the_page_says_what_one_can_ask_for():
+    failed = "".join(Page(render_html([report(verification=FAILED, output=None)])).text)
+
+    assert "on_mismatch='revert' keeps what passes; save_repro='DIR' saves what differs" in failed
+    assert "keeps what passes" not in "".join(Page(render_html([report()])).text)
