@@ -179,3 +179,47 @@ def test_a_norm_folds_across_a_stream_that_ends_in_the_larger_of_two():
     folded = fold_and_compare(network.model({"x": X}, ["y"]))
     assert folded.batch_norms_left == 0
     assert [entry.direction for entry in folded.folds] == ["across"]
+
+
+@pytest.mark.parametrize("op_type", ["Max", "Where"])
+def test_one_tensor_that_is_chosen_from_twice(op_type):
+    network = Network()
+    mask = [masked(network)] if op_type == "Where" else []
+    network.node(op_type, [*mask, convolved(network), "c"], "o")
+    positive(network, "o", "n")
+    network.node("Sigmoid", ["n"], "y")
+    assert_folds_to(network.model({"x": X}, ["y"]), "Conv", op_type, "Sigmoid")
+
+
+def test_two_choices_share_a_constant_that_is_an_output_too():
+    network = Network()
+    convolved(network), convolved(network, "d"), masked(network), network.constant("k", 0.4)
+    network.node("Where", ["mask", "c", "k"], "m"), network.node("Max", ["k", "d"], "o")
+    network.batch_norm("m", "a", 4), positive(network, "o", "b")
+    network.node("Add", ["a", "b"], "s"), network.node("Sigmoid", ["s"], "y"), network.node("Identity", ["k"], "z")
+    assert fold_and_compare(network.model({"x": X}, ["y", "z"])).batch_norms_left == 0
+
+
+def test_a_constant_that_is_longer_than_the_tensor_keeps_its_length():
+    """The result is as long as the constant."""
+    network = Network()
+    network.node("GlobalAveragePool", [convolved(network)], "g")
+    network.node("Max", ["g", network.constant("k", np.full((4, 5, 5), 0.3))], "o")
+    positive(network, "o", "y")
+    assert_folds_to(network.model({"x": X}, ["y"]), "Conv", "GlobalAveragePool", "Max")
+
+
+def test_a_tensor_that_is_repeated_along_the_channels_takes_no_map_of_them():
+    network = Network(opset=13)
+    network.node("ReduceMean", [convolved(network)], "g", axes=[1])
+    network.node("Max", ["c", "g"], "o")
+    positive(network, "o", "y")
+    assert_stays(network.model({"x": X}, ["y"]), Reason.WRONG_AXIS, "on which a branch is repeated")
+
+
+def test_a_condition_that_reads_the_tensor_keeps_it():
+    network = Network()
+    network.node("Greater", [convolved(network), network.constant("z", 0.0)], "mask")
+    network.node("Where", ["mask", "c", network.constant("k", 0.1)], "o")
+    network.batch_norm("o", "y", 4)
+    assert_stays(network.model({"x": X}, ["y"]), Reason.OTHER_CONSUMERS)
