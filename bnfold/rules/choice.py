@@ -7,6 +7,7 @@ import numpy as np
 
 from bnfold.affine import Affine, Array, identity
 from bnfold.refusal import Reason, Refusal
+from bnfold.rules.commuting import why_order_turns
 from bnfold.rules.joins import aligned, on_operand
 from bnfold.rules.moves import Moved
 from bnfold.semantics import Choice
@@ -27,9 +28,9 @@ def pull_through_choice(node: Choice, affine: Affine) -> Moved | Refusal:
               NOT_FINITE: a constant holds NaN or infinity; OVERFLOW: it exceeds float64 then
     Source:   ONNX Where-16, Max-13, Min-13
     """
-    refusal = _turned_around(node, affine)
-    if refusal is not None:
-        return refusal
+    turned = why_order_turns(affine) if node.by_size else None
+    if turned is not None:
+        return turned
     requirements: dict[int, Affine] = {}
     for index, operand in node.operands.items():
         scale, shift = (on_operand(values, operand) for values in (affine.scale, affine.shift))
@@ -65,26 +66,14 @@ def push_through_choice(node: Choice, inputs: Mapping[int, Affine]) -> Moved | R
     one, *others = maps.values()
     if any(not one.equals(other) for other in others):
         return _by_place(node, maps)
-    refusal = _turned_around(node, one)
-    if refusal is not None:
-        return refusal
+    turned = why_order_turns(one) if node.by_size else None
+    if turned is not None:
+        return turned
     undone = one.inverse() if node.constants else identity(node.rank)
     if isinstance(undone, Refusal):
         return undone if node.mask is None else _by_place(node, maps)
     after = _with_constants(node, undone)
     return after if isinstance(after, Refusal) else Moved(after, {0: one})
-
-
-def _turned_around(node: Choice, affine: Affine) -> Refusal | None:
-    negative = np.flatnonzero(affine.scale < 0)
-    if not node.by_size or not negative.size:
-        return None
-    lowest = int(np.argmin(affine.scale))
-    return Refusal(
-        Reason.NEEDS_NON_NEGATIVE_SCALE,
-        f"scale < 0 in {negative.size} of {affine.scale.size} channels "
-        f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
-    )
 
 
 def _by_place(node: Choice, maps: Mapping[int, Affine]) -> Moved | Refusal:

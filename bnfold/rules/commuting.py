@@ -72,14 +72,9 @@ def _carry(node: Commuting, affine: Affine, factor: float) -> Moved | Refusal:
         )
     # Exporters store copies along the mixed axes: what is counted from here on are places that differ.
     affine = affine.constant_along(node.mixed_axes)
-    negative = np.flatnonzero(affine.scale < 0)
-    if node.needs_non_negative_scale and negative.size:
-        lowest = int(np.argmin(affine.scale))
-        return Refusal(
-            Reason.NEEDS_NON_NEGATIVE_SCALE,
-            f"scale < 0 in {negative.size} of {affine.scale.size} channels "
-            f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
-        )
+    turned = why_order_turns(affine) if node.needs_non_negative_scale else None
+    if turned is not None:
+        return turned
     if isinstance(node.shift_factor, NoShift) and affine.has_shift:
         largest = int(np.argmax(np.abs(affine.shift)))
         return Refusal(
@@ -96,3 +91,16 @@ def _with_axes(values: Array, rank: int, kept: tuple[int, ...]) -> Array:
     for axis, length in zip(kept, values.shape, strict=True):
         shape[axis] = length
     return values.reshape(shape)
+
+
+def why_order_turns(affine: Affine) -> Refusal | None:
+    """Which scales turn around what is larger and what is smaller (NEEDS_NON_NEGATIVE_SCALE); None where none does."""
+    negative = np.flatnonzero(affine.scale < 0)
+    if not negative.size:
+        return None
+    lowest = int(np.argmin(affine.scale))
+    return Refusal(
+        Reason.NEEDS_NON_NEGATIVE_SCALE,
+        f"scale < 0 in {negative.size} of {affine.scale.size} channels "
+        f"(min {affine.scale.reshape(-1)[lowest]:.3g}, channel {lowest})",
+    )
