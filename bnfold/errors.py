@@ -79,7 +79,15 @@ class UnexpectedError(Exception):
         )
 
 
+_SAYS_LAST = "The following operation failed in the TorchScript interpreter"
+
+
 def first_line(error: Exception) -> str:
-    """What somebody else's exception says, in one line; the name of its class where it says nothing."""
+    """What somebody else's exception says, in one line; the name of its class where it says nothing.
+
+    torch tells what happened in a script last, behind a line that is always the same and the code around.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if lines[0].startswith(_SAYS_LAST) else lines[0]
