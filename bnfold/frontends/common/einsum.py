@@ -1,4 +1,4 @@
-"""Einsums of one activation and one constant matrix."""
+"""Einsums of one activation and one constant matrix, or of two activations."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Products with a constant matrix, as ONNX and PyTorch both have them."""
+"""Matrix products as ONNX and PyTorch both have them: with a constant, or of two tensors of the run time."""
 
 import numpy as np
 

@@ -209,7 +209,8 @@ def decode_einsum(call: AtenCall) -> Contraction | MatrixProduct:
     text = str(call.fixed("equation")).replace(" ", "")
     parsed, tensors = parse_equation(text), call.values("tensors")
     if not parsed.joins_two or len(tensors) != 2:
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"einsum {text!r} is not one activation and one constant")
+        evidence = f"einsum {text!r} is no product of two tensors with a name for every axis"
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, evidence)
     if not any(map(call.is_constant, tensors)):
         factors = factors_of_einsum(parsed, (known_shape(tensors[0]), known_shape(tensors[1])))
         if factors is None:

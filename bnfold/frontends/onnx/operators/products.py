@@ -197,7 +197,8 @@ def decode_einsum(context: OnnxContext) -> Contraction | MatrixProduct | Rearran
     if parsed.permutation is not None:
         return Rearrangement((Transposition(parsed.permutation),))
     if not parsed.joins_two:
-        raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} is not one activation and one constant")
+        evidence = f"Einsum {str(parsed)!r} is no product of two tensors with a name for every axis"
+        raise Undecodable(Reason.UNKNOWN_OPERATOR, evidence)
     if joins_activations(context):
         factors = factors_of_einsum(parsed, (context.shape(0), context.shape(1)))
         if factors is None:
