@@ -22,7 +22,7 @@ def verdict_of(check: Callable[[], Verification], seed: int) -> Verification:
     try:
         return check()
     except InvalidOriginalError as error:
-        raise InvalidOriginalError(f"{error}; {_without_check()}") from error
+        raise InvalidOriginalError(f"{str(error).rstrip('.')}; {_without_check()}") from error
     except UncheckedError as error:
         return Verification(status="unchecked", samples=0, seed=seed, problem=str(error))
 
@@ -31,7 +31,7 @@ def raise_if_failed(report: Report) -> None:
     """Raise VerificationError where the check failed, UncheckedError where it said nothing; both carry the report."""
     verdict = report.verification
     if verdict.status == "unchecked":
-        why = f"the fold could not be checked: {verdict.problem}; {_without_check()}"
+        why = f"the fold could not be checked: {verdict.problem.rstrip('.')}; {_without_check()}"
         raise UncheckedError(why, replace(report, output=None))
     if verdict.status != "failed":
         return

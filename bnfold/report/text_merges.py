@@ -73,9 +73,9 @@ def quantized_weights(folds: Sequence[Fold], merges: Sequence[Merge], *, verbose
 
 def _suffering(entry: Suffering) -> str:
     before, after = entry.quantization.before, entry.quantization.after
-    zeros = f"; {whole(after.vanishing)} of {counted(len(after.channels), 'channel')} round to 0"
+    lost = f"{whole(before.vanishing)} -> {whole(after.vanishing)} of {whole(len(after.channels))}"
     return (
         f"{called(entry.weight)}: signal to noise {before.per_tensor:.0f} -> {after.per_tensor:.0f} dB, "
         f"{after.per_channel:.0f} dB with a scale for each channel"
-        + (f"{zeros}, {whole(before.vanishing)} before" if after.vanishing else "")
+        + (f"; channels that round to 0: {lost}" if after.vanishing else "")
     )

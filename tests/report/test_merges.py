@@ -42,7 +42,7 @@ def test_weights_that_int8_does_not_suit_are_named():
 def test_channels_that_round_to_zero_are_named_and_what_a_scale_for_each_does_not_help():
     after = replace(QUANTIZATION.after, vanishing=1, per_channel=15.0)
     text = render_text(report(merges=[merge(quantization=replace(QUANTIZATION, after=after))]), width=140)
-    assert "15 dB with a scale for each channel; 1 of 2 channels round to 0, 0 before\n" in text
+    assert "15 dB with a scale for each channel; channels that round to 0: 0 -> 1 of 2\n" in text
     assert (
         "if you quantise: exclude add from folding, or keep it in float; a scale for each channel is not enough" in text
     )

@@ -147,7 +147,7 @@ def _int8(fold: Fold) -> str:
     if fold.quantization is None:
         return ""
     before, after = fold.quantization.before, fold.quantization.after
-    lost = f"; {whole(after.vanishing)} of {counted(len(after.channels), 'channel')} would round to 0"
+    lost = f"; channels that would round to 0: {whole(after.vanishing)} of {whole(len(after.channels))}"
     return (
         f"signal to noise {decibels(before.per_tensor)} \u2192 {decibels(after.per_tensor)} dB with one scale, "
         f"{decibels(before.per_channel)} \u2192 {decibels(after.per_channel)} dB with one for each channel"
