@@ -11,6 +11,7 @@ from bnfold.verifier.models.stand_ins import are_inside, as_partial, lacking_nod
 from bnfold.verifier.run.complaints import Lacking, RefusedError
 
 Compare = Callable[[Structure, Structure], Verification]
+_MOST_NAMED = 3
 
 
 def compare_what_runs(
@@ -34,7 +35,7 @@ def compare_what_runs(
     absent, lacked = set(random), list[str]()
     while True:
         reasons = [_randomness(ours, random)] if random else []
-        reasons += [f"the whole model needs {'; '.join(lacked)}"] if lacked else []
+        reasons += [f"the whole model needs {in_short(lacked)}"] if lacked else []
         try:
             return _compare_without(absent, reasons, ours, theirs, compare)
         except UncheckedError as error:
@@ -46,6 +47,12 @@ def compare_what_runs(
                 raise
             absent.update(found)
             lacked.append(str(lacking))
+
+
+def in_short(lacked: Sequence[str]) -> str:
+    """The first few, and how many more: of a model in an old form, every node may be one."""
+    more = len(lacked) - _MOST_NAMED
+    return "; ".join(lacked[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _compare_without(

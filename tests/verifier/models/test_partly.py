@@ -12,6 +12,7 @@ import bnfold
 from bnfold.cli.main import main
 from bnfold.errors import InvalidOriginalError, UncheckedError, UsageError
 from bnfold.verifier import VerifyOptions, check
+from bnfold.verifier.models.partly import in_short
 from tests.verifier.small_models import BOOL, DOUBLE, FLOAT, INT64, model_proto, node
 
 
@@ -158,6 +159,11 @@ def test_a_node_that_never_runs_is_named_and_its_surroundings_are_checked():
     verification = bnfold.fold(network.proto()).report.verification
     assert verification.status == "partial"
     assert "needs Reshape 'reshapes', which does not run: " in verification.warnings[0]
+
+
+def test_of_many_that_do_not_run_the_first_are_named_and_the_others_counted():
+    assert in_short(["a", "b", "c"]) == "a; b; c"
+    assert in_short(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
 
 
 def test_a_random_node_is_named_and_everything_else_is_compared():
