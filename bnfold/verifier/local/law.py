@@ -54,6 +54,7 @@ _STAGES = (4, 16, 64)
 _AXES_OF_TOKENS = (1, 2)  # of three axes, the last one holds the channels as often
 _DRAWS_OF_SINGLES = 24
 _KEPT = 4  # and no more, for all runs on impulses
+_MOST_KEPT = 2**24  # numbers of them: 128 MiB; one draw is kept in any case
 _UNITS_OF_SINGLES = 8.0  # times as many as are usual
 # Of the largest value beside it: a number of float32 may have been a larger one when it was rounded, between two folds.
 _ROUNDED_LARGER = 2.0**-23
@@ -166,9 +167,16 @@ class Comparator:
             return (moved if is_narrow(stored) else moved_quickly)(stored, draw, which, units)
 
         found = self._kept.get(draw) or self.moved(move, _UNITS_OF_SINGLES * self.units)
-        if draw < _KEPT:
+        if draw < self._keeps:
             self._kept[draw] = found
         return found
+
+    @cached_property
+    def _keeps(self) -> int:
+        numbers = sum(
+            own.size for own, is_new in zip(self.stored[1], self.changed, strict=True) if is_new and is_number(own)
+        )
+        return max(1, min(_KEPT, int(_MOST_KEPT // max(1, numbers))))
 
     @cached_property
     def _kept(self) -> dict[int, list[Any]]:
