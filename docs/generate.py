@@ -148,9 +148,9 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def _render_rule(rule: Callable[..., object]) -> str:
-    title, _, body = inspect.getdoc(rule).partition("\n\n")
-    body = re.sub(r"^(Before|After)::", r"\1: ", body, flags=re.MULTILINE)
-    return f"### {rule.__name__}\n\n{title}\n\n```\n{body}\n```"
+    words, _, law = inspect.getdoc(rule).partition("\n\nBefore::")
+    body = re.sub(r"^After::", "After: ", f"Before: {law}", flags=re.MULTILINE)
+    return f"### {rule.__name__}\n\n{words}\n\n```\n{body}\n```"
 
 
 def main() -> int:
