@@ -23,6 +23,6 @@ def distance(meaning: AffineMap, level: Array) -> Array | None:
         return None
     mean = channels.shift + channels.scale * meaning.statistics.mean
     deviation = np.abs(channels.scale) * meaning.statistics.deviation
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         found: Array = np.where(deviation == 0, 0.0, np.abs(level - mean) / deviation)
     return found

@@ -39,13 +39,17 @@ def knowing(scale, shift, mean, variance, epsilon=1e-5):
 def test_what_a_batch_norm_knows_of_its_input_moves_with_it(data):
     """x = s * x' + t: the means answer each other, and zero is as far from what the norm makes as it was."""
     numbers, sizes = st.floats(-9, 9), st.floats(0.01, 9) | st.floats(-9, -0.01)
-    scale, shift, mean, t = (data.draw(values.arrays(3, elements=numbers)) for _ in range(4))
-    s = data.draw(values.arrays(3, elements=sizes))
+    shift, mean, t = (data.draw(values.arrays(3, elements=numbers)) for _ in range(3))
+    scale, s = (data.draw(values.arrays(3, elements=elements)) for elements in (sizes | st.just(0.0), sizes))
     node = knowing(scale, shift, mean, data.draw(values.arrays(3, elements=st.floats(0.1, 9))))
     after = push_one(node, per_channel(s, t, rank=4)).meaning
     np.testing.assert_allclose(s * after.statistics.mean + t, mean, atol=1e-9)
     levels = np.array([0.0, 2.0, -3.0])
     np.testing.assert_allclose(distance(after, levels), distance(node, levels), rtol=1e-6, atol=1e-6)
+
+
+def test_a_zero_beyond_all_numbers_is_infinitely_far():
+    assert distance(knowing([2e-309], [0.0], [0.0], [1.0]), np.full(1, 2.0)) == np.inf
 
 
 def test_of_a_channel_that_a_map_makes_constant_a_batch_norm_knows_what_it_knew():
