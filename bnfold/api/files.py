@@ -14,6 +14,7 @@ from bnfold.api.places import Staged, publish
 from bnfold.api.reproducing import reproduction_kept
 from bnfold.api.stopwatch import Stopwatch
 from bnfold.api.typed import FileKeywords, with_keywords_of
+from bnfold.api.unchanged import unchanged
 from bnfold.errors import UsageError
 from bnfold.guard import Limits, Watching, can_guard, finish, watch
 from bnfold.report.readable import Report
@@ -52,7 +53,8 @@ def fold_file(
         **keywords: the fields of `FoldOptions`, in place of options.
 
     Raises:
-        ModelFormatError, UnsupportedModelError: the source cannot be read or folded, or is not there.
+        ModelFormatError, UnsupportedModelError: the source cannot be read or folded, is not there, or is changed
+            meanwhile.
         UsageError: the target cannot be written, or would overwrite a file of the source; torch is needed and missing;
             options and keywords are both given.
         VerificationError: the result does not equal the original; nothing is written. The error carries the report.
@@ -93,7 +95,7 @@ def folding_file(
         def work(step: Progress) -> Staged:
             return _stage(source, destination, folder, options, step, in_place=in_place)
 
-        with reproduction_kept(options, folder):
+        with unchanged(source), reproduction_kept(options, folder):
             if limits is not None and can_guard():
                 staged = yield from watch(work, progress, source, folder, limits)
             else:
