@@ -4,7 +4,6 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import onnx
@@ -98,15 +97,14 @@ def try_model(source: Source, task: Task) -> Trial:
     try:
         original = source.make()
         folded = OnnxFormat().hold(original, FoldOptions(merge_branches=False)).fold((), Stopwatch())
-        own = partial(by_bnfold, claims=folded.claims)
-        trial.on_correct[OWN] = own(original, folded.model)
+        trial.on_correct[OWN] = by_bnfold(original, folded.model)
     except BnfoldError as error:
         trial.left_out = str(error)
         return trial
     outcome = folded.outcome
     ways = outcome.folds, outcome.kept
     trial.batch_norms = tuple(sum(entry.is_batch_norm for entry in entries) for entries in ways)
-    checkers: dict[str, Checker] = {OWN: own, **(OTHERS if task.others else {})}
+    checkers: dict[str, Checker] = {OWN: by_bnfold, **(OTHERS if task.others else {})}
     trial.on_correct |= {name: ask(original, folded.model) for name, ask in checkers.items() if name != OWN}
     _verify_correct(trial, original, folded, task.correct_seeds)
     # The same faults whatever other models are tried beside this one.
@@ -124,7 +122,7 @@ def _verify_correct(trial: Trial, original: onnx.ModelProto, folded: OnnxFolded,
     trial.correct_seeds = seeds
     a, b = original.SerializeToString(), folded.model.SerializeToString()
     for seed in range(seeds):
-        result = check(a, b, VerifyOptions(seed=seed), claims=folded.claims)
+        result = check(a, b, VerifyOptions(seed=seed))
         if not result.passed:
             trial.called_wrong[seed] = result.problem
 

@@ -8,7 +8,6 @@ from typing import Generic
 import numpy as np
 
 from bnfold.affine import Affine, Array
-from bnfold.claims import Held
 from bnfold.compensation import Compensator, Region, Stopped
 from bnfold.distances import distance
 from bnfold.growth import effects, why_grown
@@ -40,7 +39,6 @@ class Way(Generic[N, V, E]):
         region: the maps, and who lives with them.
         edits: of the nodes that take a map.
         pulled: what goes upstream before that, along tensors that nobody else reads.
-        tensor: name of the one that the BatchNorm makes.
     """
 
     origin: N
@@ -49,7 +47,6 @@ class Way(Generic[N, V, E]):
     region: Region[N, V]
     edits: list[E]
     pulled: Plan[N, V]
-    tensor: str
 
 
 class Crossing(Generic[N, V, E]):
@@ -144,8 +141,7 @@ class Crossing(Generic[N, V, E]):
         gone = replace_origin()
         for value in changed:
             if value is not gone:
-                known = value in region.maps and value not in way.pulled.changed
-                self._port.rename(value, Held(region.maps[value], way.tensor) if known else None)
+                self._port.rename(value)
 
     def _find(
         self,
@@ -177,7 +173,7 @@ class Crossing(Generic[N, V, E]):
             region = self._plan(compensator, node, {before: own, behind: others}, refuse)
             edits = region if isinstance(region, Stopped) else self._encoded(node, meaning, region, pulled)
             if isinstance(region, Region) and not isinstance(edits, Stopped):
-                return Way(node, (own, others), meaning, region, edits, pulled, behind.name)
+                return Way(node, (own, others), meaning, region, edits, pulled)
             if isinstance(edits, Stopped):
                 far = edits if edits.reach > far.reach else far
                 hopeless += [own.shift] if edits.shifts_alone else []

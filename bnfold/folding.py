@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 from bnfold import rules
-from bnfold.claims import Held
 from bnfold.directions import Directions
 from bnfold.errors import InternalError
 from bnfold.growth import effects, why_grown
@@ -141,7 +140,7 @@ class Folder(Generic[N, V, E]):
 
     def _commit(self, node: N, meaning: AffineMap, move: _Move[N, V, E]) -> None:
         changed = dict(move.plan.changed)
-        before, gone = self._port.inputs(node)[meaning.source], result_of(self._port, node).name
+        before = self._port.inputs(node)[meaning.source]
         self._planner.meaning.forget_around((node, *move.plan.meanings), changed)
         for edit in move.edits:
             self._port.apply(edit)
@@ -151,8 +150,8 @@ class Folder(Generic[N, V, E]):
             self._port.bypass_upstream(node, meaning.source)
         else:
             self._port.bypass_downstream(node, meaning.source)
-        for value, affine in changed.items():
-            self._port.rename(value, None if affine is None else Held(affine, gone))
+        for value in changed:
+            self._port.rename(value)
 
 
 def _going(refusal: Refusal, direction: Direction) -> Refusal:

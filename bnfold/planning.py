@@ -40,13 +40,13 @@ class Plan(Generic[N, V]):
 
     Attributes:
         meanings: what nodes will mean.
-        changed: tensors that will hold other values; old value = map(new value), where it is known.
+        changed: tensors that will hold other values.
         into: nodes that absorb.
         through: nodes that a map only passes.
     """
 
     meanings: dict[N, Meaning] = field(default_factory=dict)
-    changed: dict[V, Affine | None] = field(default_factory=dict)
+    changed: dict[V, None] = field(default_factory=dict)
     into: dict[N, None] = field(default_factory=dict)
     through: dict[N, None] = field(default_factory=dict)
 
@@ -214,7 +214,7 @@ class Planner(Generic[N, V, E]):
                 value = outputs[index] if index < len(outputs) else None
                 if value is None:  # a part that nobody holds
                     continue
-                plan.changed[value] = None if value in plan.changed else part
+                plan.changed[value] = None
                 refusal = refusal or self._send_to_readers(front, value, part, path)
         return refusal
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from bnfold.claims import Held
 from bnfold.errors import InternalError
 from bnfold.refusal import Refusal
 from bnfold.semantics import AffineMap, Contraction, Meaning
@@ -143,13 +142,8 @@ class GraphPort(Protocol[N, V, E]):
     def position(self, node: N) -> tuple[int, ...]:
         """Where the node stands: smaller than the position of every node that reads what it makes."""
 
-    def rename(self, value: V, held: Held | None = None) -> None:
-        """Give a tensor that holds other values from now on a fresh name.
-
-        Args:
-            value: the tensor.
-            held: by which map it does, where that is known.
-        """
+    def rename(self, value: V) -> None:
+        """Give a tensor that holds other values from now on a fresh name."""
 
     def bypass_upstream(self, node: N, source: int) -> None:
         """Remove a node: what makes its input now makes the tensor with its output's name."""

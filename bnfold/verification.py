@@ -126,27 +126,6 @@ class Verification:
         return f"<Verification: {self.status}{on}{f': {why}' if why else ''}>"
 
 
-@dataclass(frozen=True, eq=False)
-class Claim:
-    """What a fold says of a tensor that it let hold other values: x = scale * y + shift, number by number.
-
-    A claim is checked, never trusted: where it is wrong, what makes the tensor or what reads it differs.
-
-    Attributes:
-        original: name of the tensor x, in the original.
-        new: name of the tensor y, in the new model.
-        scale: float64, of the tensor's rank, every dimension 1 or the tensor's. Where it is 0, y may hold anything.
-        shift: the same, in units of x.
-        folds: names of the tensors that the nodes made which are gone for it.
-    """
-
-    original: str
-    new: str
-    scale: npt.NDArray[np.float64]
-    shift: npt.NDArray[np.float64]
-    folds: frozenset[str]
-
-
 SKIPPED = Verification(status="skipped", samples=0, seed=0)
 
 

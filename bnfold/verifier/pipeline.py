@@ -14,21 +14,21 @@ import numpy as np
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.intake.text import readable_text
 from bnfold.keywords import keyword
-from bnfold.verification import Claim, Verification, VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.arrays import tensors as tensors_in
 from bnfold.verifier.compare.intermediate import Doubt, TensorRecord, compare_tensor, is_noise, noise_at
 from bnfold.verifier.compare.noise import NoiseLevel, measure, noise_of
-from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters, own_tolerance
 from bnfold.verifier.local.check import check_alone, check_on_sample
 from bnfold.verifier.local.probes import Probes
+from bnfold.verifier.local.renamed import Unlike, find_held
 from bnfold.verifier.local.whole import in_float64
+from bnfold.verifier.models.aligned import with_names_of_original
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors, made_inside
 from bnfold.verifier.models.depth import is_deep
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.models.held import HeldValues, with_names_of_original
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.partly import compare_what_runs
 from bnfold.verifier.models.signature import signature_difference
@@ -55,6 +55,8 @@ from bnfold.verifier.run.shapes import Shape, settings
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
 from bnfold.verifier.verdict import failed, put_together
 
+_ROUNDS = 3
+"""In which tensors of other names are looked for; where there are still wrong ones among them, none is looked for."""
 _MOST_MEANWHILE = 2**26
 """Bytes of outputs that wait for their comparison while changed tensors are compared by themselves."""
 
@@ -66,7 +68,6 @@ def check(
     candidate: ModelSource,
     options: VerifyOptions | None = None,
     progress: Progress = lambda _: None,
-    claims: Sequence[Claim] = (),
 ) -> Verification:
     """Run both models on the same inputs, as they are written, and compare every output and every changed tensor.
 
@@ -75,7 +76,6 @@ def check(
         candidate: the new model, likewise.
         options: inputs and tolerances; None for the defaults.
         progress: told what is being done.
-        claims: what tensors of the candidate hold, if other values than in the reference. They are checked.
 
     Returns:
         A verification that passed, or that failed and says where. A candidate that does not load or run has failed.
@@ -88,30 +88,51 @@ def check(
     """
     try:
         with one_thread_of_blas():
-            return _check(reference, candidate, options or VerifyOptions(), progress, claims)
+            return _check(reference, candidate, options or VerifyOptions(), progress)
     except MemoryError as error:
         raise out_of_memory("compare the models") from error
     except RefusedError as error:
         raise UncheckedError(str(error)) from error
 
 
-def _check(
-    reference: ModelSource,
-    candidate: ModelSource,
-    options: VerifyOptions,
-    progress: Progress,
-    claims: Sequence[Claim],
-) -> Verification:
+def _check(reference: ModelSource, candidate: ModelSource, options: VerifyOptions, progress: Progress) -> Verification:
     require_provider(options.provider)
     require_libraries(options.custom_ops)
     try:
-        ours = _ready(Model.read("the original", reference, options.custom_ops), {}, options)
+        ours = _ready(Structure(Model.read("the original", reference, options.custom_ops)), options)
     except RefusedError as error:
         raise of_original(error) from error
+    unlike: frozenset[str] = frozenset()
+    for _ in range(_ROUNDS if _compares_alone(options) else 0):
+        try:
+            return _check_against(ours, candidate, options, progress, unlike)
+        except Unlike as news:
+            unlike |= news.names
+    return _check_against(ours, candidate, options, progress, None)
+
+
+def _check_against(
+    ours: Structure,
+    candidate: ModelSource,
+    options: VerifyOptions,
+    progress: Progress,
+    unlike: Collection[str] | None,
+) -> Verification:
+    """Compare two models, of which the original is open.
+
+    Args:
+        ours: the original.
+        candidate: the new model.
+        options: of the check.
+        progress: told what is being done.
+        unlike: names that no tensor of other name gets in the new model; None where none does.
+
+    Raises:
+        Unlike: some should not have got theirs.
+    """
     try:
         new = Model.read("the new model", candidate, options.custom_ops)
-        held = with_names_of_original(new.proto, ours.model.proto, claims, coarsest_float(ours.model))
-        theirs = _ready(new, held, options)
+        theirs = _ready(Structure(new) if unlike is None else with_names_of_original(new, ours, unlike), options)
         progress("comparing the graphs")
         tensors = _changed_tensors(ours, theirs)
     except RefusedError as error:
@@ -132,10 +153,14 @@ def _check(
     return replace(verdict, warnings=(*verdict.warnings, f"names of other tensors in the new model: {names}"))
 
 
-def _ready(model: Model, held: Mapping[str, HeldValues], options: VerifyOptions) -> Structure:
-    graph = Structure(model, held)
+def _ready(graph: Structure, options: VerifyOptions) -> Structure:
     Demand(graph, options.memory).require_a_session()
     return graph
+
+
+def _compares_alone(options: VerifyOptions) -> bool:
+    """A tolerance of the caller's speaks of values that occur, not of those that the verifier chooses."""
+    return options.probe and own_tolerance(options) is None
 
 
 def _changed_tensors(ours: Structure, theirs: Structure, reused: Collection[str] = ()) -> list[ChangedTensor]:
@@ -203,11 +228,6 @@ class _State:
     tensors: list[TensorRecord] = field(default_factory=list)
 
     @property
-    def compares_alone(self) -> bool:
-        """A tolerance of the caller's speaks of values that occur, not of those that the verifier chooses."""
-        return self.options.probe and own_tolerance(self.options) is None
-
-    @property
     def differs(self) -> bool:
         """Whether some output does."""
         return any(statistics.differs for statistics in self.outputs)
@@ -215,7 +235,7 @@ class _State:
     def verdict(self) -> Verification:
         """On all that was compared."""
         checks = [record.result() for record in self.tensors]
-        return put_together(self.run, self.outputs, checks, self.options, compared_alone=self.compares_alone)
+        return put_together(self.run, self.outputs, checks, self.options, compared_alone=_compares_alone(self.options))
 
 
 def _groups(pair: Pair, ours: Structure, options: VerifyOptions) -> list[list[ChangedTensor]]:
@@ -239,10 +259,11 @@ def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None
     records = [TensorRecord(changed, made_inside(changed, state.ours, state.theirs)) for changed in pair.tensors]
     state.tensors += records
     first = state.run.first(pair)
-    seen = [] if state.compares_alone else records
+    _find_held(state, pair, first)
+    seen = [] if _compares_alone(state.options) else records
     others = state.run.others(pair, around([record.changed for record in seen], state.ours))
     with begun(lambda: _run_meanwhile(first, others if compares_outputs else iter(()))) as meanwhile:
-        if first is not None and state.compares_alone:
+        if first is not None and _compares_alone(state.options):
             _compare_alone(state, records, first)
         samples = meanwhile()
     if first is not None:
@@ -258,6 +279,13 @@ def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None
         _compare_sample(state, open_records, sample, compares_outputs=False)
     if state.differs and not any(record.problem for record in records):
         _look_for_the_cause(state, pair, records)
+
+
+def _find_held(state: _State, pair: Pair, first: Sample | None) -> None:
+    """Find out what those changed tensors hold that have other names in the new model."""
+    if not state.theirs.held.keys().isdisjoint(changed.name for changed in pair.tensors):
+        seen = {} if first is None else boundary_values(pair.tensors, first.arrays())
+        find_held(state.ours, state.theirs, pair.tensors, seen, Probes(state.options.seed, state.options.inputs))
 
 
 def _run_meanwhile(first: Sample | None, others: Iterator[Sample]) -> list[Sample]:
@@ -298,7 +326,7 @@ def _compare_sample(state: _State, records: Sequence[TensorRecord], sample: Samp
         for doubt in compare_tensor(
             record,
             sample.original.tensors[record.changed.name],
-            sample.new.tensors[record.changed.name],
+            sample.new_tensor(record.changed.name),
             sample.runner.precision,
             tolerance,
         )

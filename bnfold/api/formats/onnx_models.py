@@ -30,7 +30,7 @@ from bnfold.intake.text import readable_text
 from bnfold.outcome import Change, LowerTo, Outcome
 from bnfold.report.model import FormatName
 from bnfold.timings import BenchOptions, Latency
-from bnfold.verification import Claim, Verification, VerifyOptions
+from bnfold.verification import Verification, VerifyOptions
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,6 @@ class OnnxSource:
             Change(self.before.parameters, after.parameters),
             self.read_as_inference,
             moved_inside,
-            port.claims(),
         )
 
     def _planned(
@@ -180,7 +179,6 @@ class OnnxFolded:
     Attributes:
         reference: what the model must equal.
         moved_inside: tensors that lay in a data file and hold their data themselves now.
-        claims: what its tensors hold, if other values.
     """
 
     opened: OpenModel
@@ -190,7 +188,6 @@ class OnnxFolded:
     parameters: Change
     read_as_inference: bool
     moved_inside: Sequence[onnx.TensorProto]
-    claims: tuple[Claim, ...]
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -208,15 +205,15 @@ class OnnxFolded:
         if not self.outcome.changes and not self.opened.data_files and isinstance(self.reference, Path):
             unchanged = copy_if_unchanged(self.opened, folder / target.name)
             if unchanged:
-                return OnnxCandidate(self.reference, unchanged, (unchanged,), size_of([unchanged]), ())
+                return OnnxCandidate(self.reference, unchanged, (unchanged,), size_of([unchanged]))
         files = tuple(stage(self.opened, self.moved_inside, folder, target))
-        return OnnxCandidate(self.reference, files[-1], files, size_of(files), self.claims)
+        return OnnxCandidate(self.reference, files[-1], files, size_of(files))
 
     @readable_text()
     def keep(self) -> "OnnxCandidate":
         """See Folded."""
         serialised = self.opened.model.SerializeToString(deterministic=True)
-        return OnnxCandidate(self.reference, serialised, (), len(serialised), self.claims)
+        return OnnxCandidate(self.reference, serialised, (), len(serialised))
 
 
 @dataclass(frozen=True)
@@ -227,7 +224,6 @@ class OnnxCandidate:
     result: Path | bytes
     files: tuple[Path, ...]
     size: int
-    claims: tuple[Claim, ...]
     warnings: tuple[str, ...] = ()
 
     @readable_text()
@@ -236,7 +232,7 @@ class OnnxCandidate:
         from bnfold.verifier import check, verdict_if_identical
 
         identical = verdict_if_identical(self.reference, self.result, how)
-        return identical or check(self.reference, self.result, how, progress, self.claims)
+        return identical or check(self.reference, self.result, how, progress)
 
     @readable_text()
     def reproduce(self, verdict: Verification, how: VerifyOptions, folder: Path) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import torch
 
-from bnfold.claims import Held
 from bnfold.errors import InternalError
 from bnfold.frontends.aten import branches
 from bnfold.frontends.aten.constants import AtenConstants
@@ -186,8 +185,8 @@ class AtenPort:
         """Where the node stands in the program."""
         return node.position
 
-    def rename(self, value: AtenValue, held: Held | None = None) -> None:  # noqa: ARG002
-        """Give a tensor with other values a fresh name. The check of programs asks for no claims."""
+    def rename(self, value: AtenValue) -> None:
+        """Give a tensor with other values a fresh name."""
         self._graph.rename(value, self._graph.fresh_name(f"{value.name}_folded"))
 
     def bypass_upstream(self, node: AtenNode, source: int) -> None:

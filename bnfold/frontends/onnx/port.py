@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 import onnx
 
-from bnfold.claims import Held, Ledger
 from bnfold.frontends.common.left_alone import LeftAlone
 from bnfold.frontends.common.precision import significand
 from bnfold.frontends.onnx import branches
@@ -24,7 +23,6 @@ from bnfold.frontends.onnx.storage import TensorStore
 from bnfold.frontends.onnx.writer import write
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import AffineMap, Contraction, Meaning
-from bnfold.verification import Claim
 
 
 class OnnxPort:
@@ -55,7 +53,6 @@ class OnnxPort:
         self._constants = OnnxConstants(store, keep_overridable=keep_overridable)
         self._rewiring = Rewiring(self._index, self._constants)
         self._editor = ModelEditor(self._rewiring, self._constants)
-        self._ledger: Ledger[OnnxValue] = Ledger()
         self._left_alone = LeftAlone(self.nodes(), exclude, without)
         infer_shapes(self._index)
         complete_shapes(self._index, self._constants)
@@ -212,15 +209,9 @@ class OnnxPort:
         """Where the node stands in its graph."""
         return node.position
 
-    def rename(self, value: OnnxValue, held: Held | None = None) -> None:
+    def rename(self, value: OnnxValue) -> None:
         """Give a tensor with other values a fresh name."""
-        self._ledger.move(value, held)
         self._rewiring.rename(value)
-
-    def claims(self) -> tuple[Claim, ...]:
-        """What the tensors of the main graph hold, where that is known and they are still there."""
-        there = self._index.main.values
-        return self._ledger.claims(lambda value: there.get(value.name) is value)
 
     def bypass_upstream(self, node: OnnxNode, source: int) -> None:
         """Remove a node; its input's producer takes over its output's name."""

@@ -12,7 +12,7 @@ from bnfold.verifier.local.finding import LocalFinding
 from bnfold.verifier.local.float64.operator import NotComputedError
 from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.local.inside import Inside, Look, Place, inside_bodies, inside_functions
-from bnfold.verifier.local.pair import SubgraphPair
+from bnfold.verifier.local.pair import SubgraphPair, can_be_alone
 from bnfold.verifier.local.probes import Impulses, Probe, Probes
 from bnfold.verifier.local.recurrent import inside_recurrent
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
@@ -40,7 +40,7 @@ def check_alone(
         What is found, under the name of its tensor: several findings for one, or none where it cannot be computed.
     """
     for changed in tensors:
-        if not _can_be_alone(changed, original, seen):
+        if not can_be_alone(changed, original, seen):
             continue
         place = Place(changed, original, new, seen)
         inside = [list(_look_inside(entry, probes)) for look in _LOOKS for entry in look(place) or ()]
@@ -61,20 +61,14 @@ def check_on_sample(
         seen: values of the tensors that its subgraphs begin with.
         where: how messages call the sample.
     """
-    if not _can_be_alone(changed, original, seen):
+    if not can_be_alone(changed, original, seen):
         return None
     with suppress(NotComputedError):
         pair = SubgraphPair(changed, original, new)
         probe = Probe(where, {name: wide(seen[name]) for name in changed.boundary})
-        finding = pair.compare(_as_new_has(probe, new))
+        finding = pair.compare(probe)
         return finding if pair.makes_floats else None
     return None
-
-
-def _can_be_alone(changed: ChangedTensor, original: Structure, known: Mapping[str, Array]) -> bool:
-    """Whether the subgraphs can be run by themselves: what they begin with is known, and nothing is random."""
-    random = any(original.is_random(index) for index in changed.original)
-    return not random and all(name in known for name in changed.boundary)
 
 
 def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
@@ -85,7 +79,7 @@ def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
     with suppress(NotComputedError):
         pair = SubgraphPair(changed, original, new)
         for probe in probes.draws(begin, crop):
-            finding = pair.compare(_as_new_has(probe, new))
+            finding = pair.compare(probe)
             if finding.what and not pair.makes_floats:  # what integers are made of may have been rounded
                 return
             yield finding
@@ -95,12 +89,6 @@ def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
             wanted = Impulses(pair.has_narrow_numbers, pair.joins_places and crop.any_samples, pair.sides, lengths)
             for probe in probes.impulses(begin, crop, wanted):
                 yield pair.compare_singles(probe)
-
-
-def _as_new_has(probe: Probe, new: Structure) -> Probe:
-    """Values of the original as those that the new model has in their place."""
-    values = {name: new.held[name].map.new(array) for name, array in probe.values.items() if name in new.held}
-    return replace(probe, values={**probe.values, **values})
 
 
 def _look_inside(inside: Inside, probes: Probes) -> Iterator[LocalFinding | None]:

@@ -92,7 +92,7 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
     if len({(*shape[:1], *shape[2:]) for shape in known}) != 1:  # what is joined has as many samples and places
         return Crop()
     shape = known[0]
-    held = [new.held[name].map for name in (changed.name, *changed.boundary) if name in new.held]
+    held = [values.map for name in (changed.name, *changed.boundary) if (values := new.held.get(name))]
     if any(values.varies_along(0) for values in held):
         return Crop()
     parts = [

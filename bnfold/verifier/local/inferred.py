@@ -1,24 +1,111 @@
 """Which map leads from what a tensor holds in the new model to what it holds in the original, if one does.
 
-A fold may let a tensor hold y instead of x = scale * y + shift, and the readers of it take the inverse. Nobody has to
-say so: what both models make of the same values shows it. What is read off here is only proposed. As a claim it is put
-to the test like any other (`bnfold.verifier.models.held`), and can excuse nothing.
+What is read off here is only proposed: it is put to the test where the tensor is made and where it is read
+(`bnfold.verifier.local.ends`), and can excuse nothing.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from bnfold.verifier.models.held import Map
+from bnfold.verifier.local.half_units import is_number, moved_quickly
+from bnfold.verifier.local.law import Comparator, Subgraph
+from bnfold.verifier.models.graph import same_bits
+from bnfold.verifier.models.held import Array, Held, Map
 
-Array = npt.NDArray[Any]
+Made: TypeAlias = tuple[Array, Array]
+"""Of random values, and of zeros."""
+Values: TypeAlias = tuple[Sequence[Any], int]
+"""What both parts are given, and how many groups of samples lie in it one behind the other."""
 
 _CLOSE = 1e-4
 """Of the largest value of a channel: far above what rounding of float32 weights does, far below another function."""
 _CONSTANT = 2.0**-40
 _TOKENS = 3
+_DRAWS = 2
+_HALF_UNIT = 2.0**-24
+"""Of numbers from 1 to 2 in float32."""
+
+
+def infer_held(comparator: Comparator, values: Sequence[Values]) -> Held | None:
+    """What the new model seems to hold where two parts end; None where no map says it.
+
+    Its numbers may be off by what moves them when stored ones are rounded another way: those of the new part, and those
+    of the original's that met in them, since folds store numbers on their way. It is half a unit of the last place at
+    least. What cannot be told from a shift of 0 or a scale of 1 was meant to be that.
+
+    Args:
+        comparator: the parts.
+        values: what they begin with: random values, and zeros as the last group of the last ones.
+
+    Raises:
+        Exception: whatever a part raises where it does not run.
+    """
+    made = _made_by_both(comparator, values, *comparator.wide)
+    found = None if made is None else infer_map(*made)
+    if made is None or found is None:
+        return None
+    moved = [_moved(comparator, values, found.axis, draw) for draw in range(_DRAWS)]
+    scale, shift = found.map.scale, found.map.shift
+    others = tuple(axis for axis, size in enumerate(shift.shape) if size == 1)
+    resting = np.abs(made[0][1]).max(others, keepdims=True)
+    off_scale = _largest(_HALF_UNIT * np.abs(scale), (one.scale - scale for one in moved if one))
+    off_shift = _largest(_HALF_UNIT * np.maximum(resting, np.abs(shift)), (one.shift - shift for one in moved if one))
+    is_one, is_none = np.abs(scale - 1) <= off_scale, np.abs(shift) <= off_shift
+    return Held(
+        map=Map(np.where(is_one, 1.0, scale), np.where(is_none, 0.0, shift)),
+        step=Map(np.where(is_one, 0.0, off_scale), np.where(is_none, 0.0, off_shift)),
+        slack=Map(np.where(is_one, off_scale, 0.0), np.where(is_none, off_shift, 0.0)),
+        fixed=found.fixed,
+        is_lost=found.is_lost,
+    )
+
+
+def _largest(least: Array, changes: Iterable[Array]) -> Array:
+    """The largest change of each number, or what it is at least."""
+    return np.asarray(np.max([least, *map(np.abs, changes)], axis=0))
+
+
+def _moved(comparator: Comparator, values: Sequence[Values], axis: int, draw: int) -> Map | None:
+    """The map, where stored numbers are rounded another way; None where the parts make something else then."""
+    kept = [held for held in comparator.stored[1] if is_number(held)]
+    own = list(comparator.wide[0])
+    for which, held in enumerate(comparator.stored[0]):
+        if is_number(held) and not any(same_bits(held, other) for other in kept):
+            own[which] = moved_quickly(held, draw, which, comparator.units)
+    made = _made_by_both(comparator, values, own, comparator.draw(draw))
+    return None if made is None else _Channels.of(made, axis).map
+
+
+def _made_by_both(
+    comparator: Comparator, values: Sequence[Values], own: Sequence[Any], theirs: Sequence[Any]
+) -> tuple[Made, Made] | None:
+    """What both parts make, if that can be compared number by number."""
+    x, y = _made(comparator.original, values, own), _made(comparator.new, values, theirs)
+    return (x, y) if x is not None and y is not None and _are_alike(*x, *y) else None
+
+
+def _are_alike(*arrays: Array) -> bool:
+    """Whether arrays have one shape with an axis of channels, and numbers in it."""
+    one_shape = len({array.shape for array in arrays}) == 1 and arrays[0].ndim > 1
+    return one_shape and all(np.isfinite(array).all() for array in arrays)
+
+
+def _made(run: Subgraph, values: Sequence[Values], stored: Sequence[Any]) -> Made | None:
+    """What a part makes of random values, and what of zeros at each place of these; None where that is no number."""
+    made: list[Array] = []
+    for given, groups in values:
+        found = run(given, stored)
+        if not is_number(found) or found.ndim == 0 or len(found) % groups:
+            return None
+        made += np.split(found, groups)
+    *random, zeros = made
+    if not random or any(entry.shape != zeros.shape for entry in random):
+        return None
+    return np.concatenate(random), np.concatenate([zeros] * len(random))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,71 +113,119 @@ class Inferred:
     """What a tensor of the new model seems to hold.
 
     Attributes:
+        axis: of the channels.
         map: y, for the original's x = scale * y + shift.
-        fixed: the y of channels that hold a constant in both models, of the map's shape; NaN of all others. Nothing
+        fixed: the y of channels that hold a constant in the new model, of the map's shape; NaN of all others. Nothing
             says what other values would stand for.
+        is_lost: of these, the ones in which the original holds other values as well.
     """
 
+    axis: int
     map: Map
     fixed: Array
+    is_lost: Array
 
 
-def infer_map(x: tuple[Array, Array], y: tuple[Array, Array]) -> Inferred | None:
+def infer_map(x: Made, y: Made) -> Inferred | None:
     """One number for each channel of a scale and a shift.
+
+    Args:
+        x: what the original makes of random values and of zeros, float64, (N, C, ...) or (N, ..., C).
+        y: what the new model makes of them, likewise.
+
+    Returns:
+        The map, of the tensor's rank; None where there is none.
+    """
+    if not _are_alike(*x, *y):
+        return None
+    for axis in (1, -1) if x[0].ndim >= _TOKENS else (1,):
+        channels = _Channels.of((x, y), axis)
+        if channels.obey:
+            return Inferred(axis, channels.map, channels.fixed, channels.shaped(channels.lost))
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Channels:
+    """What both make, channel by channel: arrays of (channels, places).
 
     The scale comes of differences from what zeros make, and the shift of what zeros make themselves: there it is not
     drowned in what large values make.
 
-    Args:
-        x: what the original makes of random values and of zeros, float64, (N, C, ...) or (N, T, C).
-        y: what the new model makes of them.
-
-    Returns:
-        The map, of the tensor's rank; None where there is none, or where every y is its x.
+    Attributes:
+        shape: of a map.
+        x, resting_x: of random values and of zeros, in the original.
+        y, resting_y: in the new model.
     """
-    arrays = (*x, *y)
-    shapes = {array.shape for array in arrays}
-    if len(shapes) != 1 or arrays[0].ndim <= 1 or not all(np.isfinite(array).all() for array in arrays):
-        return None
-    axes = (1, -1) if arrays[0].ndim == _TOKENS else (1,)
-    found = (_along(axis, x, y) for axis in axes)
-    entry = next((entry for entry in found if entry is not None), None)
-    return None if entry is None or _changes_nothing(entry.map) else entry
 
+    shape: Sequence[int]
+    x: Array
+    resting_x: Array
+    y: Array
+    resting_y: Array
 
-def _along(axis: int, x: tuple[Array, Array], y: tuple[Array, Array]) -> Inferred | None:
-    """The map whose numbers belong to the channels of one axis."""
-    left, resting_x, right, resting_y = (_by_channel(array, axis) for array in (*x, *y))
-    dx, dy = left - resting_x, right - resting_y
-    moves_x, moves_y = _moves(dx, left), _moves(dy, right)
-    if (moves_x & ~moves_y).any():
-        return None
-    with np.errstate(all="ignore"):
-        scale = np.where(moves_x, (dx * dy).sum(1) / np.square(dy).sum(1), 0.0)
-    rests = ~moves_x & ~moves_y
-    scale[rests] = 1.0
-    shifts = resting_x - scale[:, None] * resting_y
-    shift = shifts.mean(1)
-    apart = np.abs(left - scale[:, None] * right - shift[:, None]).max(1)
-    steps = np.abs(shifts - shift[:, None]).max(1)
-    sizes = np.maximum(np.abs(resting_x), np.abs(scale[:, None] * resting_y)).max(1)
-    if (apart > _CLOSE * np.abs(left).max(1)).any() or (steps > _CLOSE * sizes).any():
-        return None
-    if (np.ptp(resting_y[rests], axis=1) > _CLOSE * np.abs(resting_y[rests]).max(1)).any():
-        return None  # another constant at every place
-    shape = [1] * x[0].ndim
-    shape[axis] = len(scale)
-    fixed = np.where(rests, resting_y.mean(1), np.nan)
-    return Inferred(Map(scale.reshape(shape), shift.reshape(shape)), fixed.reshape(shape))
+    @classmethod
+    def of(cls, made: tuple[Made, Made], axis: int) -> "_Channels":
+        """Along one axis."""
+        arrays = [np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for pair in made for array in pair]
+        shape = [1] * made[0][0].ndim
+        shape[axis] = len(arrays[0])
+        return cls(shape, *arrays)
 
+    @cached_property
+    def moves_x(self) -> Array:
+        """Whether a channel is no constant in the original."""
+        return _moves(self.x - self.resting_x, self.x)
 
-def _by_channel(array: Array, axis: int) -> Array:
-    return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    @cached_property
+    def moves_y(self) -> Array:
+        """Whether it is none in the new model."""
+        return _moves(self.y - self.resting_y, self.y)
+
+    @property
+    def lost(self) -> Array:
+        """Whether the new model has a constant where the original has none."""
+        return np.asarray(self.moves_x & ~self.moves_y)
+
+    @cached_property
+    def scale(self) -> Array:
+        """1 where the new model has a constant."""
+        dx, dy = self.x - self.resting_x, self.y - self.resting_y
+        with np.errstate(all="ignore"):
+            scale = np.where(self.moves_x, (dx * dy).sum(1) / np.square(dy).sum(1), 0.0)
+        return np.where(self.moves_y, scale, 1.0)
+
+    @cached_property
+    def shifts(self) -> Array:
+        """At every place."""
+        return np.asarray(self.resting_x - self.scale[:, None] * self.resting_y)
+
+    @property
+    def map(self) -> Map:
+        """It changes nothing where something is lost."""
+        return Map(self.shaped(self.scale), self.shaped(np.where(self.lost, 0.0, self.shifts.mean(1))))
+
+    @property
+    def fixed(self) -> Array:
+        """As of Inferred."""
+        return self.shaped(np.where(self.moves_y, np.nan, self.resting_y.mean(1)))
+
+    @property
+    def obey(self) -> bool:
+        """Whether one map for each channel says it all, as far as rounding lets it, and something is not lost."""
+        shift = self.shifts.mean(1, keepdims=True)
+        apart = np.abs(self.x - self.scale[:, None] * self.y - shift).max(1)
+        steps = np.abs(self.shifts - shift).max(1)
+        sizes = np.maximum(np.abs(self.resting_x), np.abs(self.scale[:, None] * self.resting_y)).max(1)
+        wrong = (apart > _CLOSE * np.abs(self.x).max(1)) | (steps > _CLOSE * sizes)
+        constants = self.resting_y[~self.moves_y]
+        is_one = np.ptp(constants, axis=1) <= _CLOSE * np.abs(constants).max(1)
+        return bool(is_one.all() and not (wrong & ~self.lost).any() and not self.lost.all())
+
+    def shaped(self, numbers: Array) -> Array:
+        """One number for each channel, in the shape of a map."""
+        return numbers.reshape(self.shape)
 
 
 def _moves(change: Array, values: Array) -> Array:
     return np.asarray(np.abs(change).max(1) > _CONSTANT * np.abs(values).max(1))
-
-
-def _changes_nothing(entry: Map) -> bool:
-    return bool(np.allclose(entry.scale, 1, rtol=0, atol=_CLOSE) and np.allclose(entry.shift, 0, rtol=0, atol=_CLOSE))

@@ -13,7 +13,7 @@ from bnfold.intake.walk import bodies
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, is_standard
-from bnfold.verifier.models.held import HeldValues
+from bnfold.verifier.models.held import Held
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.matching import Match, attributes
 from bnfold.verifier.models.subgraph import Subgraph, assemble
@@ -36,7 +36,7 @@ class Inside:
     original: Model
     new: Model
     feeds: Mapping[str, Array]
-    held: Mapping[str, HeldValues]
+    held: Mapping[str, Held | None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Place:
         others = [pair for number, pair in enumerate(pairs) if number not in but]
         return all(match.same_input(*pair) and not self.new.holds_others(pair) for pair in others)
 
-    def held(self, names: Iterable[str]) -> dict[str, HeldValues]:
+    def held(self, names: Iterable[str]) -> dict[str, Held | None]:
         """Those of some tensors that hold other values in the new graph."""
         return {name: self.new.held[name] for name in names if name in self.new.held}
 

@@ -5,7 +5,7 @@ model's numbers were rounded when they were stored. `bnfold.verifier.local.law` 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,16 +14,18 @@ import numpy as np
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array, smallest
 from bnfold.verifier.local.crop import ACTIVATIONS, ARITHMETIC, CONVOLUTIONS
+from bnfold.verifier.local.ends import Ends
 from bnfold.verifier.local.finding import LocalFinding, incomparable, incomparable_because
 from bnfold.verifier.local.float64.evaluate import Float64Subgraph, Role
 from bnfold.verifier.local.float64.reference import computed_constants
-from bnfold.verifier.local.half_units import is_narrow, is_number, moved, wide
+from bnfold.verifier.local.half_units import is_narrow, is_number, moved
+from bnfold.verifier.local.inferred import infer_held
 from bnfold.verifier.local.law import Comparator, Subgraph
-from bnfold.verifier.local.parts import NewPart, OriginalPart
 from bnfold.verifier.local.probes import Probe
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure, same_bits
+from bnfold.verifier.models.held import Held
 
 _UNITS = 4.0
 """Half units of float32 and float64: four roundings, as other tools make them that fold in the type itself."""
@@ -42,6 +44,12 @@ Judge = Callable[[Comparator, Sequence[Array]], Finding]
 """By one law, on given values."""
 
 
+def can_be_alone(changed: ChangedTensor, original: Structure, known: Mapping[str, Array]) -> bool:
+    """Whether the subgraphs can be run by themselves: what they begin with is known, and nothing is random."""
+    random = any(original.is_random(index) for index in changed.original)
+    return not random and all(name in known for name in changed.boundary)
+
+
 class SubgraphPair:
     """Both subgraphs.
 
@@ -53,8 +61,10 @@ class SubgraphPair:
 
     def __init__(self, changed: ChangedTensor, original: Structure, new: Structure) -> None:
         self._tensor, self._boundary = changed.name, changed.boundary
-        self._ours = OriginalPart(original, changed.original, changed.name, new.held)
-        self._theirs = NewPart(new, changed.new, changed.name, new.held)
+        self._ours = Float64Subgraph(original, changed.original, changed.name)
+        self._theirs = Float64Subgraph(new, changed.new, changed.name)
+        begins = ((at, new.held.get(name)) for at, name in enumerate(changed.boundary))
+        self._ends = Ends({at: held for at, held in begins if held}, new.held.get(changed.name), _UNITS)
         self._changed = [not self._had(array, self._theirs.roles(name)) for name, array in self._theirs.stored.items()]
         self._computed: Mapping[str, Array] = computed_constants(original, self._ours.nodes, changed.name)
         self._smooth = not (self._ours.has_quantizers or self._theirs.has_quantizers)
@@ -114,9 +124,23 @@ class SubgraphPair:
         finding = self._nearest(probe, Comparator.compare_singles)
         return self._told(finding, probe, "has a number that was not rounded once")
 
+    def infer_end(self, probes: Iterable[Probe]) -> Held | None:
+        """What the new model seems to hold at the changed tensor; None where no map says it.
+
+        Args:
+            probes: random values and zeros to begin with.
+
+        Raises:
+            NotComputedError: an operator cannot be computed.
+        """
+        return infer_held(self._exact, [(self._given(probe), probe.groups) for probe in probes])
+
+    def _given(self, probe: Probe) -> list[Array]:
+        return self._ends.as_new_has([probe.values[name] for name in self._boundary])
+
     def _nearest(self, probe: Probe, judge: Judge) -> Finding:
         """The finding; where the original computes constants, the better one of two, with their rounding or without."""
-        given = [probe.values[name] for name in self._boundary]
+        given = self._given(probe)
         found = judge(self._exact, given)
         if found.excess > 1 and self._computed:
             found = min(found, judge(self._rounded, given), key=lambda entry: entry.excess)
@@ -130,28 +154,41 @@ class SubgraphPair:
     def _rounded(self) -> Comparator:
         return self._comparator(self._computed)
 
-    def _comparator(self, computed: Mapping[str, Array]) -> Comparator:
-        """Both subgraphs on values of what they begin with; some constants of the original are not computed again."""
+    def _comparator(self, computed: Mapping[str, Array], *, rounds: bool = False) -> Comparator:
+        """Both subgraphs on values of what they begin with.
+
+        Args:
+            computed: constants of the original that are not computed again.
+            rounds: whether quantizers round.
+        """
         boundary = self._boundary  # and not self, which keeps what this returns
 
         def run_by(part: Float64Subgraph, more: Mapping[str, Array]) -> Subgraph:
             def run(given: Sequence[Array], stored: Sequence[Array]) -> Array:
                 begin = {**dict(zip(boundary, given, strict=True)), **more}
-                return part.run(begin, dict(zip(part.stored, stored, strict=True)), rounds=False)
+                return part.run(begin, dict(zip(part.stored, stored, strict=True)), rounds=rounds)
 
             return run
 
-        stored = list(self._ours.stored.values()), list(self._theirs.stored.values())
-        runs = run_by(self._ours, computed), run_by(self._theirs, {})
-        return Comparator(*runs, stored, self._changed, units=_UNITS, least=self._least, taken_up=self._taken_up)
+        ends = self._ends
+        return Comparator(
+            ends.original(run_by(self._ours, computed)),
+            ends.new(run_by(self._theirs, {})),
+            ([*self._ours.stored.values(), *ends.numbers], [*self._theirs.stored.values(), *ends.dials]),
+            [*self._changed, *(True for _ in ends.dials)],
+            units=_UNITS,
+            least=self._least,
+            taken_up=self._taken_up,
+        )
 
     @cached_property
     def _taken_up(self) -> Sequence[bool]:
         """Between tensors that hold other values, numbers met those of other folds, and were stored in between."""
-        if not self._theirs.held:
+        if not self._ends.numbers:
             return ()
         kept = self._theirs.stored.values()
-        return [not any(same_bits(array, other) for other in kept) for array in self._ours.stored.values()]
+        taken = [not any(same_bits(array, other) for other in kept) for array in self._ours.stored.values()]
+        return [*taken, *(False for _ in self._ends.numbers)]
 
     @cached_property
     def _least(self) -> float:
@@ -161,28 +198,19 @@ class SubgraphPair:
 
     def _compare_steps(self, probe: Probe, finding: Finding) -> Finding:
         """How many values cross a border of a quantizer, in units of how many do where the new numbers move."""
-        own, theirs = (
-            {name: wide(array) for name, array in part.stored.items()} for part in (self._ours, self._theirs)
-        )
-        a, b = self._ours.run(probe.values, own), self._theirs.run(probe.values, theirs)
-        others = {
-            name: moved(self._theirs.stored[name], 0, which)
-            if changed and is_number(self._theirs.stored[name])
-            else array
-            for which, ((name, array), changed) in enumerate(zip(theirs.items(), self._changed, strict=True))
-        }
+        comparator, given = self._comparator({}, rounds=True), self._given(probe)
+        own, theirs = comparator.wide
+        a, b = comparator.original(given, own), comparator.new(given, theirs)
         apart = _SAME * np.abs(a).max(initial=0)
         crossed = np.mean(np.abs(b - a) > apart)
-        usual = np.mean(np.abs(self._theirs.run(probe.values, others) - b) > apart)
+        others = comparator.moved(lambda stored, which, units: moved(stored, 0, which, units), 1.0)
+        usual = np.mean(np.abs(comparator.new(given, others) - b) > apart)
         return replace(finding, excess=max(finding.excess, float(crossed / (_FEW + _TIMES * usual))))
 
     def _incomparable_because(self, probe: Probe) -> str:
         """Why values cannot be compared one by one; "" if they can."""
-        a, b = (
-            part.run(probe.values, {name: wide(array) for name, array in part.stored.items()}, rounds=False)
-            for part in (self._ours, self._theirs)
-        )
-        return incomparable_because(a, b)
+        given, (own, theirs) = self._given(probe), self._exact.wide
+        return incomparable_because(self._exact.original(given, own), self._exact.new(given, theirs))
 
     def _told(self, found: Finding, probe: Probe, what: str = "differs") -> LocalFinding:
         if math.isinf(found.excess):

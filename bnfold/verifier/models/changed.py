@@ -5,7 +5,7 @@ it is equal where those are. What is left are the places where something was cha
 graph that lies between it and the tensors before it that both models have.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from bnfold.intake.walk import bodies
@@ -40,12 +40,29 @@ def find_changed_tensors(original: Structure, new: Structure, reused: Collection
     """
     common = _common(original, new).difference(reused)
     match = Match(original, new, common)
-    free = common - _weights_of_sums(original) - _weights_of_sums(new)
+    free = _free(common, original, new)
     return [
         _changed_tensor(original, new, free, tensor)
         for tensor in original.producers
         if tensor in common and not match.made_alike(tensor)
     ]
+
+
+def cut_without(unlike: Collection[str], original: Structure, new: Structure, tensor: str) -> ChangedTensor:
+    """A changed tensor whose parts do not begin with tensors that have one name in both models, and no more in common.
+
+    Args:
+        unlike: these.
+        original: the original.
+        new: the new model.
+        tensor: its name.
+    """
+    return _changed_tensor(original, new, _free(_common(original, new), original, new) - set(unlike), tensor)
+
+
+def _free(common: Set[str], original: Structure, new: Structure) -> Set[str]:
+    """The tensors that a part may begin with, whatever values they take."""
+    return common - _weights_of_sums(original) - _weights_of_sums(new)
 
 
 def _common(original: Structure, new: Structure) -> set[str]:
@@ -64,9 +81,9 @@ def _weights_of_sums(graph: Structure) -> set[str]:
     return softmaxes & read
 
 
-def _changed_tensor(original: Structure, new: Structure, free: set[str], tensor: str) -> ChangedTensor:
+def _changed_tensor(original: Structure, new: Structure, free: Set[str], tensor: str) -> ChangedTensor:
     """Walk back on both sides to tensors that both have, as near as possible, and may begin with any values."""
-    stops = free - {tensor}
+    stops = set(free - {tensor})
     while True:
         ours, before = _part(original, tensor, stops)
         theirs, behind = _part(new, tensor, stops)
@@ -105,7 +122,7 @@ def nodes_behind(graph: Structure, tensor: str) -> tuple[int, ...]:
 def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> frozenset[str]:
     """Names of all that the original makes on the way to a tensor, in bodies and in functions called there as well.
 
-    Where it begins or ends at tensors that hold other values, what was made by the nodes that are gone for it, too.
+    Where it begins or ends at tensors that hold other values, what nodes made that are gone for it, too.
     """
     functions = {(entry.domain, entry.name): entry for entry in original.model.proto.functions}
     names: set[str] = set()
@@ -119,5 +136,18 @@ def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> 
         if key in functions and key not in called:
             called.add(key)
             waiting += functions[key].node
-    held = (new.held[name] for name in (changed.name, *changed.boundary) if name in new.held)
-    return frozenset(names).union(*(values.folds for values in held))
+    return frozenset(names).union(_gone_around((changed.name, *changed.boundary), original, new))
+
+
+def _gone_around(tensors: Iterable[str], original: Structure, new: Structure) -> Iterator[str]:
+    """What the new model has no more next to tensors that hold other values, and to all those around them."""
+    waiting = [name for name in tensors if name in new.held]
+    seen = set(waiting)
+    while waiting:
+        name = waiting.pop()
+        for near in original.neighbours(name):
+            if near in new.held and near not in seen:
+                seen.add(near)
+                waiting.append(near)
+            elif near in original.producers and near not in new.producers:
+                yield near

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 
 from bnfold.intake.tensors import is_external
 from bnfold.intake.walk import bodies
-from bnfold.verifier.models.held import HeldValues
+from bnfold.verifier.models.held import Held
 from bnfold.verifier.models.load import Model
 
 if TYPE_CHECKING:
@@ -30,19 +29,20 @@ class Structure:
 
     Args:
         model: the model.
-        held: what tensors hold, if other values than those of the same names in the original.
+        held: what tensors hold, if other values than those of the same names in the original. None of one of which
+            that has to be found out.
 
     Attributes:
-        model, held: the same.
+        model, held: the same; tensors that hold what the original does are taken out once that is known.
         nodes: in the order of the file.
         inputs: names of what the caller feeds.
         producers: index of the node that makes a tensor, by its name.
         constants: names of tensors that do not depend on the inputs, parameters among them.
     """
 
-    def __init__(self, model: Model, held: Mapping[str, HeldValues] = MappingProxyType({})) -> None:
+    def __init__(self, model: Model, held: Mapping[str, Held | None] | None = None) -> None:
         graph = model.proto.graph
-        self.model, self.held = model, held
+        self.model, self.held = model, dict(held or {})
         self.nodes: list[NodeProto] = list(graph.node)
         self._stored: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
         self._sparse = {tensor.values.name for tensor in graph.sparse_initializer}
@@ -78,8 +78,26 @@ class Structure:
         """The tensors that a node reads, captures by its bodies among them."""
         return names_read(self.nodes[index])
 
+    def neighbours(self, tensor: str) -> list[str]:
+        """The tensors that are read beside one or made of it, and that it is made of."""
+        maker = self.producers.get(tensor)
+        indices = [*self.readers(tensor), *([] if maker is None else [maker])]
+        return [name for index in indices for name in (*self.reads(index), *self.nodes[index].output) if name]
+
+    def readers(self, tensor: str) -> list[int]:
+        """The indices of the nodes that read it."""
+        return self._readers.get(tensor, [])
+
+    @cached_property
+    def _readers(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for index in range(len(self.nodes)):
+            for name in dict.fromkeys(self.reads(index)):
+                found.setdefault(name, []).append(index)
+        return found
+
     def holds_others(self, names: Iterable[str]) -> bool:
-        """Whether some of these tensors hold other values than in the original."""
+        """Whether some of these tensors hold other values than in the original, or may do so."""
         return bool(self.held) and not self.held.keys().isdisjoint(names)
 
     def parameter(self, name: str) -> "TensorProto | None":

@@ -1,28 +1,19 @@
-"""Tensors that hold other values in the new model, and what is claimed of them: x = scale * y + shift.
+"""Tensors that hold other values in the new model: y, for the original's x = scale * y + shift.
 
-Such a tensor gets the original's name, so that it is one that both models have, and a part can begin and end there.
-What is claimed is the word of the accused. It is put to the test twice: where the tensor is made, x has to come out
-of what the new model makes, and where it is read, both have to make the same of y and of the x that belongs to it.
+A fold that crosses a tensor which others read lets it hold y, and those others take the inverse. Nobody has to say so:
+what both models make of the same values shows it (`bnfold.verifier.local.inferred`). Such a tensor is one that both
+models have, and a part can begin and end there. That excuses nothing: where the tensor is made, x has to come out of
+what the new model makes, and where it is read, both have to make the same of y and of the x that belongs to it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bnfold.intake.tensor_names import rename_tensors, tensor_names
-from bnfold.verification import Claim
-
-if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
-
 Array = npt.NDArray[Any]
-
-_PRECISE = (np.float32, np.float64)
-_OF_SEQUENCES = ("SequenceConstruct", "SequenceErase", "SequenceInsert", "SplitToSequence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,59 +55,41 @@ class Map:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldValues:
-    """What is claimed of one tensor.
+class Held:
+    """What the new model holds in place of one tensor of the original.
 
     Attributes:
-        map: the claim.
-        stored: the same in the precision of the model.
-        folds: tensors that the nodes made which are gone for it.
+        map: from y to x.
+        step: how far its numbers may be from those that the readers were made for: what moves them where the stored
+            ones that they were inferred from are rounded another way.
+        slack: how far they may be from those that were measured, where they were taken for 0 or 1.
+        fixed: the y of channels that hold a constant in the new model; NaN of all others.
+        is_lost: where x may be anything beside such a constant, as a mask: the readers forget it.
     """
 
     map: Map
-    stored: Map
-    folds: frozenset[str]
+    step: Map
+    slack: Map
+    fixed: Array
+    is_lost: Array
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every y is its x."""
+        return bool((self.map.scale == 1).all() and not self.map.shift.any())
 
-def with_names_of_original(
-    new: "ModelProto", original: "ModelProto", claims: Iterable[Claim], precision: "np.dtype[Any]"
-) -> dict[str, HeldValues]:
-    """Give tensors with other values the names that they have in the original.
+    def possible(self, values: Array) -> Array:
+        """Of any y those that the model may hold."""
+        return np.where(np.isnan(self.fixed), values, self.fixed)
 
-    Claims of tensors that one of the models does not have, or whose name means something else there, are left out; in
-    half precision all of them are: maps that were rounded to so few digits on the way say nothing of single numbers.
+    def original(self, values: Array, to: Map) -> Array:
+        """The x of any y, by this map or one that is near it; of what is lost, the same numbers."""
+        return np.where(self.is_lost, values, to.original(self.possible(values)))
 
-    Args:
-        new: the new model; its names are changed in place.
-        original: the original.
-        claims: what is said of tensors of its main graph.
-        precision: of the original.
+    def new(self, values: Array, to: Map) -> Array:
+        """The y of x, by this map or one that is near it."""
+        return np.where(self.is_lost, self.fixed, to.new(values))
 
-    Returns:
-        What these tensors hold, by the names of the original.
-    """
-    asked = list(claims)
-    if not asked or precision not in _PRECISE:
-        return {}
-    before, after = _made(original.graph), _made(new.graph)
-    taken = set(tensor_names(new.graph))
-    kept = [claim for claim in asked if claim.original in before and claim.new in after and claim.original not in taken]
-    rename_tensors(new.graph, {claim.new: claim.original for claim in kept})
-    return {claim.original: _held(claim, precision) for claim in kept}
-
-
-def _held(claim: Claim, precision: "np.dtype[Any]") -> HeldValues:
-    stored = Map(_rounded(claim.scale, precision), _rounded(claim.shift, precision))
-    return HeldValues(Map(claim.scale, claim.shift), stored, claim.folds)
-
-
-def _rounded(values: Array, precision: "np.dtype[Any]") -> Array:
-    """Values in the precision of the model; the same ones where all of them are such numbers, as 1 is."""
-    rounded = values.astype(precision)
-    return values if np.array_equal(rounded, values) else rounded
-
-
-def _made(graph: "GraphProto") -> set[str]:
-    """The tensors that the nodes of a graph make, but for its outputs: a sequence of tensors has no single map."""
-    nodes = (node for node in graph.node if node.op_type not in _OF_SEQUENCES)
-    return {name for node in nodes for name in node.output} - {entry.name for entry in graph.output}
+    def moved(self, by: Map, scale: Array, shift: Array) -> Map:
+        """The map with its numbers moved by so many times others."""
+        return Map(self.map.scale + scale * by.scale, self.map.shift + shift * by.shift)

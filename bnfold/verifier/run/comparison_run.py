@@ -11,7 +11,7 @@ from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.models.held import HeldValues
+from bnfold.verifier.models.held import Held
 from bnfold.verifier.run.complaints import RefusedError, of_original
 from bnfold.verifier.run.feeding import Feeding
 from bnfold.verifier.run.inputs import distinct_samples, draw, name_of_draw
@@ -33,13 +33,13 @@ class Pair:
         original: the original; what the subgraphs begin with is exposed as well.
         new: the new model.
         tensors: the changed tensors.
-        held: what they hold in the new model, if other values.
+        held: what they hold in the new model, if other values, as far as it is known by then.
     """
 
     original: OnnxRunner
     new: OnnxRunner
     tensors: tuple[ChangedTensor, ...]
-    held: Mapping[str, HeldValues]
+    held: Mapping[str, Held | None]
 
     @classmethod
     def open(cls, original: Structure, new: Structure, tensors: Sequence[ChangedTensor]) -> "Pair":
@@ -96,6 +96,7 @@ class Sample:
         original: what the original makes of them.
         new: what the new model does.
         runner: the original.
+        held: what tensors hold in the new model, if other values.
     """
 
     number: int
@@ -104,6 +105,14 @@ class Sample:
     original: Observation
     new: Observation
     runner: OnnxRunner
+    held: Mapping[str, Held | None]
+
+    def new_tensor(self, name: str) -> object:
+        """What the new model makes of one tensor, in terms of the original's where it holds other values."""
+        value, held = self.new.tensors[name], self.held.get(name)
+        if held is None or not isinstance(value, np.ndarray):
+            return value
+        return held.map.original(value).astype(value.dtype)
 
     @cached_property
     def moved_once(self) -> list[Observation]:
@@ -215,22 +224,12 @@ def _run_both(
 
     def observe_new() -> Observation:
         try:
-            return _as_original(pair.new.observe(feeds, wanted), pair.held)
+            return pair.new.observe(feeds, wanted)
         except RefusedError as error:
             raise NewModelRefuses(f"{error} (in {where})") from error
 
     expected, got = side_by_side(lambda: known or pair.original.observe(feeds, tensors), observe_new)
-    return Sample(number, where, feeds, expected, got, pair.original)
-
-
-def _as_original(seen: Observation, held: Mapping[str, HeldValues]) -> Observation:
-    """With the original's values where a tensor holds others."""
-    values = {
-        name: held[name].map.original(array).astype(array.dtype)
-        for name, array in seen.tensors.items()
-        if name in held and isinstance(array, np.ndarray)
-    }
-    return Observation(seen.outputs, {**seen.tensors, **values})
+    return Sample(number, where, feeds, expected, got, pair.original, pair.held)
 
 
 def _divided(where: str, exponent: int) -> str:

@@ -175,8 +175,8 @@ def test_what_is_constant_in_both_is_held_to_these_constants():
 
 @pytest.mark.parametrize(
     "y",
-    [X, (X[0] ** 3, X[1] ** 3), (np.ones_like(X[0]), np.ones_like(X[0])), (X[0][:2], X[1][:2]), (X[0] * np.nan, X[1])],
-    ids=["equal", "cubed", "constant", "shorter", "nan"],
+    [(X[0] ** 3, X[1] ** 3), (np.ones_like(X[0]), np.ones_like(X[0])), (X[0][:2], X[1][:2]), (X[0] * np.nan, X[1])],
+    ids=["cubed", "constant", "shorter", "nan"],
 )
 def test_no_map(y):
     assert infer_map(X, y) is None

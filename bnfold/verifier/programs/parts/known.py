@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from bnfold.verifier.models.held import Held
 from bnfold.verifier.programs.parts.cutting import Cutter, Part
-from bnfold.verifier.programs.parts.ends import Held
 from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.parts.matching import Numbers, candidates
 

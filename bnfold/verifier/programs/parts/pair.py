@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,20 +14,22 @@ from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.local.crop import Crop
-from bnfold.verifier.local.half_units import is_narrow, is_number
-from bnfold.verifier.local.inferred import infer_map
+from bnfold.verifier.local.ends import Ends
+from bnfold.verifier.local.half_units import is_narrow
+from bnfold.verifier.local.inferred import infer_held
 from bnfold.verifier.local.law import Comparator, Subgraph
-from bnfold.verifier.local.probes import Impulses, Probe, Probes
+from bnfold.verifier.local.probes import Impulses, Probes
 from bnfold.verifier.local.rows import Finding
+from bnfold.verifier.models.held import Held
 from bnfold.verifier.programs.parts.crop import crop_of
 from bnfold.verifier.programs.parts.cutting import Part
-from bnfold.verifier.programs.parts.ends import UNITS, Ends, Held
 from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
 
+_UNITS = 2
+"""Half units by which numbers between maps may be off: a map and its inverse meet in them, and each was rounded."""
 _SINGLE = torch.finfo(torch.float32).eps
-_DRAWS_OF_A_MAP = 4
 
 
 class _Drawn(Probes):
@@ -89,15 +91,9 @@ class PartPair:
         comparator = self._comparator(None)
         if self._shows_singles(comparator):
             return None
-        probes = list(self._drawn.draws(self._begin, self._crop))
-        own, theirs = comparator.wide
-        x = _made(comparator.original, probes, own)
-        found = infer_map(x, _made(comparator.new, probes, theirs))
-        if found is None:
-            return None
-        others = (comparator.draw(draw) for draw in range(_DRAWS_OF_A_MAP))
-        maps = (infer_map(x, _made(comparator.new, probes, stored)) for stored in others)
-        return Held.of(found, [entry.map for entry in maps if entry is not None], x[1])
+        probes = self._drawn.draws(self._begin, self._crop)
+        held = infer_held(comparator, [([*probe.values.values()], probe.groups) for probe in probes])
+        return None if held is None or held.changes_nothing else held
 
     def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
         comparator = self._comparator(taken)
@@ -152,13 +148,14 @@ class PartPair:
     def _comparator(self, taken: bool | None) -> Comparator:
         """Both parts; which branch they take, or None for the one that they choose."""
         runs, stored = [], []
+        ends = replace(self.ends, units=self._units)
         turns: tuple[tuple[Callable[[Subgraph], Subgraph], list[Array]], ...]
-        turns = (self.ends.original, self.ends.numbers), (self.ends.new, self.ends.dials)
+        turns = (ends.original, ends.numbers), (ends.new, ends.dials)
         for graph, part, places, (turn, numbers) in zip(self.graphs, self.parts, self.places, turns, strict=True):
             function = graph.function([*part.given, *part.stored], [part.target], part.nodes, taken=taken)
             runs.append(partial(_on_leaves, turn(partial(_run, function, places)), self.seen))
             stored.append([*(as_arrays(_as_read(value, part)) for value in part.stored), *numbers])
-        changed = [*self.changed, *(True for _ in self.ends.dials)]
+        changed = [*self.changed, *(True for _ in ends.dials)]
         return Comparator(runs[0], runs[1], (stored[0], stored[1]), changed, units=self._units)
 
     @property
@@ -168,23 +165,11 @@ class PartPair:
         Those of a narrower type where a region computes in it; several where a map and its inverse meet in a number.
         """
         narrow = [torch.finfo(node.computes_in).eps for node in self._nodes if node.computes_in is not None]
-        return max(narrow, default=_SINGLE * (UNITS if self.ends.numbers else 1)) / _SINGLE
+        return max(narrow, default=_SINGLE * (_UNITS if self.ends.numbers else 1)) / _SINGLE
 
 
 def _excess(found: tuple[Finding, str]) -> float:
     return found[0].excess
-
-
-def _made(run: Subgraph, probes: Sequence[Probe], stored: Sequence[Any]) -> tuple[Array, Array]:
-    """What a part makes of random values, and what of zeros at each place of these."""
-    made: list[Array] = []
-    for probe in probes:
-        values = run(list(probe.values.values()), stored)
-        if not is_number(values):
-            raise Unreadable("it is no tensor of numbers")
-        made += np.split(values, probe.groups)
-    *random, zeros = made
-    return np.concatenate(random), np.concatenate([zeros] * len(random))
 
 
 def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or what else is stored

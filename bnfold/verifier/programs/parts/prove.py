@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bnfold.verification import TensorCheck
+from bnfold.verifier.local.ends import Ends
 from bnfold.verifier.local.half_units import is_number
 from bnfold.verifier.local.rows import Finding
+from bnfold.verifier.models.held import Held
 from bnfold.verifier.programs.parts.cutting import Part
-from bnfold.verifier.programs.parts.ends import Ends, Held
 from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
 from bnfold.verifier.programs.parts.known import Known
 from bnfold.verifier.programs.parts.pair import PartPair

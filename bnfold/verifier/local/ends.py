@@ -1,7 +1,8 @@
-"""Where two parts begin and end, if the new program holds other values there: y, for the original's x of them.
+"""Where two parts begin and end, if the new one holds other values there: y, for the original's x of them.
 
 Both are given y where they begin, and asked for y where they end. A map was inferred from numbers that had been
-rounded, and may be off by what that moves it: so much it moves when the new part's stored numbers do.
+rounded. Where a part ends, it is what was measured there, so nothing is off; where one begins, it may be off by what
+rounding moves it: so much it moves when the new part's stored numbers do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,59 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from bnfold.verifier.local.inferred import Inferred
 from bnfold.verifier.local.law import Subgraph
-from bnfold.verifier.models.held import Array, Map
+from bnfold.verifier.models.held import Array, Held, Map
 
-UNITS = 2
-"""Half units by which numbers between maps may be off: a map and its inverse meet in them, and each was rounded."""
 _HALF_UNIT = 2.0**-24
 """Of numbers from 1 to 2 in float32."""
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """What the new program holds in place of one value of the original.
-
-    Attributes:
-        map: from y to x.
-        step: how far its numbers move where those that it was inferred from are rounded another way.
-        fixed: the y of channels that hold a constant in both programs; NaN of all others.
-    """
-
-    map: Map
-    step: Map
-    fixed: Array
-
-    @classmethod
-    def of(cls, found: Inferred, moved: Sequence[Map], resting: Array) -> "Held":
-        """A map, with steps of half a unit of the last place at least: folds store numbers on their way.
-
-        A shift that cannot be told from 0 is none.
-
-        Args:
-            found: what was inferred.
-            moved: others that were inferred in its place.
-            resting: the x that zeros make, of which the shift is a part.
-        """
-        entry = found.map
-        others = tuple(axis for axis, size in enumerate(entry.shift.shape) if size == 1)
-        sizes = np.abs(entry.scale), np.abs(resting).max(others, keepdims=True)
-        scale, shift = (
-            np.max([_HALF_UNIT * size, *(np.abs(getattr(other, name) - getattr(entry, name)) for other in moved)], 0)
-            for name, size in zip(("scale", "shift"), sizes, strict=True)
-        )
-        return cls(
-            Map(entry.scale, np.where(np.abs(entry.shift) <= shift, 0.0, entry.shift)), Map(scale, shift), found.fixed
-        )
-
-    def possible(self, values: Array) -> Array:
-        """Of any y those that the program may hold."""
-        return np.where(np.isnan(self.fixed), values, self.fixed)
-
-    def moved(self, scale: Array, shift: Array) -> Map:
-        """The map with its numbers moved by so many steps."""
-        return Map(self.map.scale + scale * self.step.scale, self.map.shift + shift * self.step.shift)
 
 
 @dataclass(frozen=True)
@@ -74,10 +27,12 @@ class Ends:
     Attributes:
         begins: by the place of the value in what both parts are given.
         end: of what they make; None where that is the original's.
+        units: half units by which the law moves a stored number of float32.
     """
 
     begins: Mapping[int, Held]
     end: Held | None = None
+    units: float = 1.0
 
     @cached_property
     def dials(self) -> list[Array]:
@@ -91,6 +46,10 @@ class Ends:
         """Those of the maps: to the original's part, stored numbers like others."""
         return list(chain.from_iterable((held.map.scale, held.map.shift) for held in self._all))
 
+    def as_new_has(self, given: Sequence[Array]) -> list[Array]:
+        """Values of the original, as those that the new model has in their place."""
+        return _with(given, {at: held.map.new(given[at]) for at, held in self.begins.items()})
+
     def original(self, run: Subgraph) -> Subgraph:
         """The original's part, in terms of y, behind whose stored numbers those of the maps stand."""
 
@@ -98,9 +57,9 @@ class Ends:
             own, numbers = self._apart(stored)
             maps = [Map(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
             pairs = zip(self.begins.items(), maps, strict=False)
-            begin = {at: entry.original(held.possible(given[at])) for (at, held), entry in pairs}
+            begin = {at: held.original(given[at], entry) for (at, held), entry in pairs}
             made = run(_with(given, begin), own)
-            return made if self.end is None else maps[-1].new(made)
+            return made if self.end is None else self.end.new(made, maps[-1])
 
         return turned
 
@@ -130,9 +89,9 @@ class Ends:
 
     def _moved(self, dials: Sequence[Array]) -> Iterator[Map]:
         """The maps, moved by what the dials say."""
-        steps = ((now - dial) / (UNITS * _HALF_UNIT) for now, dial in zip(dials, self.dials, strict=True))
+        steps = ((now - dial) / (self.units * _HALF_UNIT) for now, dial in zip(dials, self.dials, strict=True))
         for held, scale, shift in zip(self._all, steps, steps, strict=True):
-            yield held.moved(scale, shift)
+            yield held.moved(held.slack if held is self.end else held.step, scale, shift)
 
 
 def _with(given: Sequence[Any], others: Mapping[int, Array]) -> list[Any]:
