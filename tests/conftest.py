@@ -3,6 +3,7 @@
 Hypothesis profiles: "ci" draws the same examples every time, "deep" searches further.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -24,6 +25,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 TORCH_SEED = 67280421310721
 # Seconds; the slowest test takes a few on an idle machine.
 PATIENCE = 600
+
+
+def pytest_collection_finish() -> None:
+    """What was imported until now, a million objects where torch is there, is not searched for garbage again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

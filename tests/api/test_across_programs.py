@@ -12,7 +12,7 @@ from tests.torch_modules import assert_same_calls  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
-SHAPE = (2, 3, 8, 8)
+SHAPE = (2, 3, 4, 4)
 
 
 class Block(nn.Module):

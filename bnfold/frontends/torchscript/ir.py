@@ -37,6 +37,15 @@ class _Unreadable:
 
 UNREADABLE = _Unreadable()
 
+# Of the operators that may have blocks, those that are in every graph.
+_WITHOUT_BLOCKS = frozenset(
+    f"prim::{name}"
+    for name in (
+        *("CallFunction", "CallMethod", "Constant", "GetAttr", "ListConstruct", "ListUnpack", "NumToTensor", "SetAttr"),
+        *("RaiseException", "TupleConstruct", "TupleUnpack", "Uninitialized", "dtype", "unchecked_cast"),
+    )
+)
+
 
 def all_nodes(block: IrBlock) -> Iterator[IrNode]:
     """All nodes of a graph in its order, those of blocks behind the node that holds them."""
@@ -47,7 +56,13 @@ def all_nodes(block: IrBlock) -> Iterator[IrNode]:
             waiting.pop()
             continue
         yield node
-        waiting += [iter(list(inner.nodes())) for inner in reversed(list(node.blocks()))]
+        waiting += [iter(list(inner.nodes())) for inner in reversed(_blocks(node))]
+
+
+def _blocks(node: IrNode) -> list[IrBlock]:
+    """Most nodes are not asked: where there are none, the iterator ends in an exception of C++, which takes long."""
+    kind = node.kind()
+    return list(node.blocks()) if kind.startswith("prim::") and kind not in _WITHOUT_BLOCKS else []
 
 
 @dataclass(frozen=True)

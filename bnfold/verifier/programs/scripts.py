@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, ...]
 """Names from the top module down to an attribute."""
 
+_LEAVES = frozenset(("prim::CallMethod", "prim::Constant", "prim::GetAttr", "prim::ListConstruct", "prim::SetAttr"))
+
 
 class RunnableScript(TorchProgram):
     """A ScriptModule.
@@ -105,8 +107,9 @@ def _held(root: Any, place: Place) -> Any:  # noqa: ANN401 - whatever an attribu
 def _all_nodes(block: Any) -> Iterator[Any]:  # noqa: ANN401 - of torch._C
     for node in block.nodes():
         yield node
-        for inner in node.blocks():
-            yield from _all_nodes(inner)
+        if node.kind().startswith("prim::") and node.kind() not in _LEAVES:  # to ask for no blocks takes long
+            for inner in node.blocks():
+                yield from _all_nodes(inner)
 
 
 def _is_tensor(node: Any) -> bool:  # noqa: ANN401 - of torch._C
