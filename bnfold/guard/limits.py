@@ -37,7 +37,7 @@ class Limits:
             return self.memory
         if step == READING:
             return _GIB + 4 * size
-        return 2 * _GIB + 6 * size if step in (FOLDING, WRITING) else 8 * _GIB + 8 * size
+        return 4 * _GIB + 6 * size if step in (FOLDING, WRITING) else 8 * _GIB + 8 * size
 
 
 # Descriptors: a model with its data files and what the libraries open is far below.

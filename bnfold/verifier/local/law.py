@@ -160,6 +160,14 @@ class Comparator:
         """What the new one has stored, every changed number by half a unit of its last place up or down."""
         return self.moved(lambda stored, which, units: moved(stored, draw, which, units), self.units)
 
+    def nudged_own(self, draw: int) -> list[Any]:
+        """What the original has stored, moved by as much as float64 does, and by what folds rounded on the way."""
+        own = nudged(self.wide[0], draw, WIDE)
+        for which, is_taken in enumerate(self.taken_up):
+            if is_taken and is_number(self.stored[0][which]):
+                own[which] = moved_quickly(self.stored[0][which], draw, which)
+        return own
+
     def single_draw(self, draw: int) -> list[Any]:
         """What the new one has stored, every changed number moved as far as a single one may be off."""
 
@@ -237,14 +245,10 @@ class _Made:
         """What float64 itself may do to any place, and what folds did that stored numbers on their way, (rows,)."""
         apart = []
         for draw in range(2):
-            given, (own, theirs) = nudged(self.given, draw, WIDE), (nudged(held, draw, WIDE) for held in self.of.wide)
-            for which, is_taken in enumerate(self.of.taken_up):
-                if is_taken and is_number(self.of.stored[0][which]):
-                    own[which] = moved_quickly(self.of.stored[0][which], draw, which)
-            apart += [
-                self._apart(self.of.original(given, own), self.rows.a),
-                self._apart(self.of.new(given, theirs), self.rows.b),
-            ]
+            given = nudged(self.given, draw, WIDE)
+            # One set of weights at a time: they may be large.
+            apart.append(self._apart(self.of.original(given, self.of.nudged_own(draw)), self.rows.a))
+            apart.append(self._apart(self.of.new(given, nudged(self.of.wide[1], draw, WIDE)), self.rows.b))
         return np.asarray(self.rows.floor + _NOISE_FACTOR * np.abs(apart).max((0, 2)))
 
 
