@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "Neg", "Sqrt", "Sub"))
 ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
+_NUMBER_BY_NUMBER = ARITHMETIC | ACTIVATIONS | {"Cast"}
 _PRODUCTS = frozenset(("Gemm", "MatMul"))
 _OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
 _OF_AXES = frozenset(("ReduceMean", "ReduceSum", "Squeeze", "Unsqueeze"))
@@ -221,7 +222,7 @@ def _alike_in_samples(node: "NodeProto", graph: Structure, samples: int, least_r
         return _works_within_samples(node, graph, samples)
     if node.op_type in _OF_SAMPLES:
         return True
-    return node.op_type in ARITHMETIC | ACTIVATIONS and all(
+    return node.op_type in _NUMBER_BY_NUMBER and all(
         tensor is not None and (len(tensor.dims) < least_rank or tensor.dims[0] == 1)
         for tensor in _parameters(node, graph)
     )
@@ -279,7 +280,7 @@ def _alike_in_places(node: "NodeProto", graph: Structure, axes: int) -> bool:
         return True
     if node.op_type in ("Concat", "Split"):
         return any(entry.name == "axis" and entry.i == 1 for entry in node.attribute)
-    return node.op_type in ARITHMETIC | ACTIVATIONS and all(
+    return node.op_type in _NUMBER_BY_NUMBER and all(
         tensor is not None and len(tensor.dims) <= axes + _BEFORE_THE_PLACES and set(tensor.dims[-axes:]) <= {1}
         for tensor in _parameters(node, graph)
     )

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import bnfold
 from bnfold.verifier.local.crop import crop_of
-from bnfold.verifier.models.changed import find_changed_tensors
+from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from tests.networks import Network
@@ -107,6 +107,19 @@ def sliced(starts, ends, axes, **spelling):
 def test_a_slice_treats_samples_alike_unless_it_leaves_some_out(starts, ends, axes, any_samples, spelling):
     crop = crop_around(sliced(starts, ends, axes, **spelling))
     assert (crop.any_samples, crop.side) == (any_samples, None)
+
+
+def test_what_changes_the_type_treats_places_alike():
+    net = Network(seed=5)
+    net.node("Conv", ["x", net.weight("w", 6, 4, 3, 3)], "c", pads=[1] * 4)
+    net.node("Cast", [net.node("Cast", ["c"], "h", to=TensorProto.FLOAT16)], "f", to=TensorProto.FLOAT)
+    net.batch_norm("f", "y", 6)
+    original = net.model({"x": [1, 4, 64, 64]}, ["y"])
+    new = spoiled(original, of_shape([6, 4, 3, 3]), lambda weight: np.multiply(weight, 2, out=weight))
+    ours, theirs = Structure(Model("the original", original)), Structure(Model("the new model", new))
+    whole = ChangedTensor("y", tuple(range(4)), tuple(range(4)), ("x",))
+    crop = crop_of(whole, ours, theirs, {"x": [1, 4, 64, 64]})
+    assert (crop.any_samples, crop.side) == (True, 3)
 
 
 def two_convolutions():
