@@ -12,6 +12,7 @@ import bnfold
 from bnfold.engine import fold_graph
 from bnfold.frontends.onnx.port import OnnxPort
 from bnfold.frontends.onnx.storage import TensorStore
+from bnfold.intake.tensor_names import rename_tensors
 from bnfold.verification import Verification
 from bnfold.verifier import check
 from bnfold.verifier.local import pair
@@ -199,6 +200,16 @@ def test_an_output_and_a_name_that_is_taken_stay_what_they_are():
     assert names_in_original(structure(ours), structure(theirs)) == {}
     ours.graph.output[0].name = ours.graph.node[1].output[0] = "z"
     assert names_in_original(structure(ours), structure(by_conv(drawn(), "d"))) == {"d": "c"}
+
+
+def test_where_only_names_differ_nothing_is_looked_at():
+    original = stream(3)
+    names = {name: f"{name}_too" for node in original.graph.node for name in node.output if name != "y"}
+    other = onnx.ModelProto()
+    other.CopyFrom(original)
+    rename_tensors(other.graph, names)
+    verdict = checked(original, other)
+    assert (verdict.passed, verdict.tensors) == (True, ())
 
 
 def test_a_tensor_that_is_like_nothing_in_the_original_is_compared_by_what_is_made_of_it():

@@ -4,9 +4,10 @@ What is read off here is only proposed: it is put to the test where the tensor i
 (`bnfold.verifier.local.ends`), and can excuse nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,13 +26,16 @@ _CLOSE = 1e-4
 """Of the largest value of a channel: far above what rounding of float32 weights does, far below another function."""
 _CONSTANT = 2.0**-40
 _TOKENS = 3
-_DRAWS = 2
+_DRAWS, _MORE = 2, 3
 _HALF_UNIT = 2.0**-24
 """Of numbers from 1 to 2 in float32."""
 
 
-def infer_held(comparator: Comparator, values: Sequence[Values]) -> Held | None:
+def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Held | None:
     """What the new model seems to hold where two parts end; None where no map says it.
+
+    Where a channel seems to be a constant, values of several draws say whether it is one: behind an activation, most
+    may be dead on few.
 
     Its numbers may be off by what moves them when stored ones are rounded another way: those of the new part, and those
     of the original's that met in them, since folds store numbers on their way. It is half a unit of the last place at
@@ -39,13 +43,18 @@ def infer_held(comparator: Comparator, values: Sequence[Values]) -> Held | None:
 
     Args:
         comparator: the parts.
-        values: what they begin with: random values, and zeros as the last group of the last ones.
+        draws: what they begin with, in several draws: random values, and zeros as the last group of the last ones.
 
     Raises:
         Exception: whatever a part raises where it does not run.
     """
+    values = next(draws)
     made = _made_by_both(comparator, values, *comparator.wide)
     found = None if made is None else infer_map(*made)
+    if found is not None and not np.isnan(found.fixed).all():
+        values = [*chain.from_iterable(islice(draws, _MORE)), *values]
+        made = _made_by_both(comparator, values, *comparator.wide)
+        found = None if made is None else infer_map(*made)
     if made is None or found is None:
         return None
     moved = [_moved(comparator, values, found.axis, draw) for draw in range(_DRAWS)]

@@ -124,16 +124,16 @@ class SubgraphPair:
         finding = self._nearest(probe, Comparator.compare_singles)
         return self._told(finding, probe, "has a number that was not rounded once")
 
-    def infer_end(self, probes: Iterable[Probe]) -> Held | None:
+    def infer_end(self, draws: Iterable[Iterable[Probe]]) -> Held | None:
         """What the new model seems to hold at the changed tensor; None where no map says it.
 
         Args:
-            probes: random values and zeros to begin with.
+            draws: random values and zeros to begin with, as often as they are asked for.
 
         Raises:
             NotComputedError: an operator cannot be computed.
         """
-        return infer_held(self._exact, [(self._given(probe), probe.groups) for probe in probes])
+        return infer_held(self._exact, ([(self._given(probe), probe.groups) for probe in probes] for probes in draws))
 
     def _given(self, probe: Probe) -> list[Array]:
         return self._ends.as_new_has([probe.values[name] for name in self._boundary])

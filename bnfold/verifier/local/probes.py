@@ -6,8 +6,9 @@ everything, zeros, which leave the shift alone, and impulses, which bring out si
 one that is off by less than their rounding together is not seen.
 """
 
+import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from math import ceil, prod
@@ -81,6 +82,10 @@ class Probes:
 
     seed: int
     fixed: Container[str] = ()
+
+    def further(self) -> "Iterator[Probes]":
+        """The same way with other seeds, itself first."""
+        return (replace(self, seed=self.seed + more) for more in itertools.count())
 
     def draws(self, seen: Mapping[str, Array], crop: Crop) -> Iterator[Probe]:
         """Random values, and zeros.

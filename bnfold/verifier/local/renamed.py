@@ -65,5 +65,5 @@ def _held_at(
     begin = {name: seen[name] for name in changed.boundary}
     crop = crop_of(changed, original, new, {name: array.shape for name, array in begin.items()})
     with suppress(NotComputedError):
-        return SubgraphPair(changed, original, new).infer_end(probes.draws(begin, crop))
+        return SubgraphPair(changed, original, new).infer_end(again.draws(begin, crop) for again in probes.further())
     return None

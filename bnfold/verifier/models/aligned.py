@@ -12,9 +12,10 @@ import numpy as np
 
 from bnfold.intake.tensor_names import rename_tensors, tensor_names
 from bnfold.verifier.compare.precision import coarsest_float
+from bnfold.verifier.models.changed import common_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.models.matching import attributes
+from bnfold.verifier.models.matching import Match, attributes
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -43,7 +44,21 @@ def with_names_of_original(new: Model, original: Structure, unlike: Collection[s
         return graph
     names = {after: name for after, name in names_in_original(original, graph).items() if name not in unlike}
     rename_tensors(new.proto.graph, names)
-    return Structure(new, dict.fromkeys(names.values())) if names else graph
+    others = _made_otherwise(Structure(new, dict.fromkeys(names.values())), original)
+    own = {name: after for after, name in names.items() if name in others and _goes_on(graph, after)}
+    own |= {name: after for after, name in names.items() if name in others and _goes_on(original, name)}
+    rename_tensors(new.proto.graph, own)
+    return Structure(new, dict.fromkeys(name for name in names.values() if name in others and name not in own))
+
+
+def _made_otherwise(new: Structure, original: Structure) -> set[str]:
+    """Of tensors that may hold other values, those that are not made by the same node of the same tensors."""
+    match = Match(original, new, common_tensors(original, new))
+    for name in [name for name in original.producers if name in new.held]:
+        del new.held[name]
+        if not match.made_alike(name):
+            new.held[name] = None
+    return set(new.held)
 
 
 def names_in_original(original: Structure, new: Structure) -> dict[str, str]:
@@ -74,8 +89,7 @@ def _single(graph: Structure, other: Structure) -> set[str]:
     """The tensors that depend on the inputs, are no outputs, and have no name that the other model has as well."""
     outputs = {entry.name for entry in graph.model.proto.graph.output}
     sequences = {name for name, index in graph.producers.items() if graph.nodes[index].op_type in _OF_SEQUENCES}
-    names = graph.producers.keys() - graph.constants - outputs - sequences - set(tensor_names(other.model.proto.graph))
-    return {name for name in names if not _goes_on(graph, name)}
+    return graph.producers.keys() - graph.constants - outputs - sequences - set(tensor_names(other.model.proto.graph))
 
 
 def _goes_on(graph: Structure, tensor: str) -> bool:

@@ -38,7 +38,7 @@ def find_changed_tensors(original: Structure, new: Structure, reused: Collection
         new: the new model.
         reused: names that mean other tensors in the new model.
     """
-    common = _common(original, new).difference(reused)
+    common = common_tensors(original, new).difference(reused)
     match = Match(original, new, common)
     free = _free(common, original, new)
     return [
@@ -57,7 +57,7 @@ def cut_without(unlike: Collection[str], original: Structure, new: Structure, te
         new: the new model.
         tensor: its name.
     """
-    return _changed_tensor(original, new, _free(_common(original, new), original, new) - set(unlike), tensor)
+    return _changed_tensor(original, new, _free(common_tensors(original, new), original, new) - set(unlike), tensor)
 
 
 def _free(common: Set[str], original: Structure, new: Structure) -> Set[str]:
@@ -65,8 +65,8 @@ def _free(common: Set[str], original: Structure, new: Structure) -> Set[str]:
     return common - _weights_of_sums(original) - _weights_of_sums(new)
 
 
-def _common(original: Structure, new: Structure) -> set[str]:
-    """Tensors that depend on the inputs and have one name in both models."""
+def common_tensors(original: Structure, new: Structure) -> set[str]:
+    """The tensors that depend on the inputs and have one name in both models."""
     made = original.producers.keys() & new.producers.keys()
     return (made - original.constants - new.constants) | (original.inputs & new.inputs)
 

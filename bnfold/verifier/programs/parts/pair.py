@@ -91,8 +91,10 @@ class PartPair:
         comparator = self._comparator(None)
         if self._shows_singles(comparator):
             return None
-        probes = self._drawn.draws(self._begin, self._crop)
-        held = infer_held(comparator, [([*probe.values.values()], probe.groups) for probe in probes])
+        draws = (drawn.draws(self._begin, self._crop) for drawn in self._drawn.further())
+        held = infer_held(
+            comparator, ([([*probe.values.values()], probe.groups) for probe in probes] for probes in draws)
+        )
         return None if held is None or held.changes_nothing else held
 
     def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
