@@ -188,8 +188,8 @@ def _constant_nodes(nodes: "list[NodeProto]") -> "dict[str, TensorProto]":
 def _spelled_tensor(attribute: "AttributeProto") -> "TensorProto | None":
     from onnx import helper, numpy_helper
 
-    if attribute.name == "value":
-        return attribute.t
+    if attribute.name == "value":  # under which torch's exporter writes texts as well
+        return attribute.t if attribute.HasField("t") else None
     dtype = _SPELLED.get(attribute.name)
     return dtype and numpy_helper.from_array(np.asarray(helper.get_attribute_value(attribute), dtype))
 
