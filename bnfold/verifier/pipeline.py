@@ -55,7 +55,7 @@ from bnfold.verifier.run.shapes import Shape, settings
 from bnfold.verifier.run.wanted_sizes import wanted_sizes
 from bnfold.verifier.verdict import failed, put_together
 
-_ROUNDS = 3
+_ROUNDS = 6
 """In which tensors of other names are looked for; where there are still wrong ones among them, none is looked for."""
 _MOST_MEANWHILE = 2**26
 """Bytes of outputs that wait for their comparison while changed tensors are compared by themselves."""

@@ -52,8 +52,8 @@ def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Hel
     made = _made_by_both(comparator, values, *comparator.wide)
     found = None if made is None else infer_map(*made)
     if found is not None and not np.isnan(found.fixed).all():
-        values = [*chain.from_iterable(islice(draws, _MORE)), *values]
-        made = _made_by_both(comparator, values, *comparator.wide)
+        several = [*chain.from_iterable(islice(draws, _MORE)), *values]
+        made = _made_by_both(comparator, several, *comparator.wide)
         found = None if made is None else infer_map(*made)
     if made is None or found is None:
         return None
@@ -193,8 +193,12 @@ class _Channels:
 
     @property
     def lost(self) -> Array:
-        """Whether the new model has a constant where the original has none."""
-        return np.asarray(self.moves_x & ~self.moves_y)
+        """Whether the new model has a constant where the original has none, or another one at every place.
+
+        Zeros around an image make such of a constant.
+        """
+        varies = np.ptp(self.resting_x, axis=1) > _CLOSE * np.abs(self.resting_x).max(1)
+        return np.asarray((self.moves_x | varies) & ~self.moves_y)
 
     @cached_property
     def scale(self) -> Array:

@@ -166,6 +166,17 @@ def test_where_the_original_holds_a_constant_the_new_one_is_free():
     np.testing.assert_array_equal(found.map.shift, [[0, 7]])
 
 
+def test_a_constant_that_is_another_one_at_every_place_is_lost():
+    """As zeros around an image make it, where the new model has forgotten the channel."""
+    edge = np.where(np.arange(3) == 0, 2.0, 5.0)
+    x = np.stack([np.random.default_rng(0).standard_normal((4, 3)), np.broadcast_to(edge, (4, 3))], axis=1)
+    resting = np.stack([np.zeros((4, 3)), np.broadcast_to(edge, (4, 3))], axis=1)
+    y = np.stack([2 * x[:, 0], np.zeros((4, 3))], axis=1), np.zeros((4, 2, 3))
+    found = infer_map((x, resting), y)
+    np.testing.assert_array_equal(found.is_lost, [[[False], [True]]])
+    np.testing.assert_array_equal(found.fixed, [[[np.nan], [0]]])
+
+
 def test_what_is_constant_in_both_is_held_to_these_constants():
     x = together(np.array([[1.0, 7.0], [2.0, 7.0]]), np.array([0.0, 7.0]))
     found = infer_map(x, together(np.array([[2.0, 4.0], [4.0, 4.0]]), np.array([0.0, 4.0])))
