@@ -5,7 +5,6 @@ side, in their order: what two of them make stands in one place, if none of it h
 """
 
 from collections.abc import Collection, Hashable, Iterator, Set
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from bnfold.verifier.models.changed import common_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.matching import Match, attributes
+from bnfold.verifier.models.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -74,14 +74,10 @@ def names_in_original(original: Structure, new: Structure) -> dict[str, str]:
     if not ours or not theirs:
         return {}
     rows = [list(_rows(graph, single)) for graph, single in ((original, ours), (new, theirs))]
-    labels = [[label for label, _ in side] for side in rows]
-    matcher = SequenceMatcher(None, labels[0], labels[1], autojunk=False)
     names: dict[str, str] = {}
-    for start, other, length in matcher.get_matching_blocks():
-        pairs = zip(rows[0][start : start + length], rows[1][other : other + length], strict=True)
-        for (_, a), (_, b) in pairs:
-            made = zip(a.output, b.output, strict=False)
-            names |= {after: before for before, after in made if before in ours and after in theirs}
+    for a, b in side_by_side(*([label for label, _ in side] for side in rows)):
+        made = zip(rows[0][a][1].output, rows[1][b][1].output, strict=False)
+        names |= {after: before for before, after in made if before in ours and after in theirs}
     return names
 
 
