@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from bnfold.verifier.models.side_by_side import side_by_side
 from bnfold.verifier.programs.parts.graph import Node, ProgramGraph, Value
 
 if TYPE_CHECKING:
@@ -80,17 +80,16 @@ def candidates(
         new: the nodes that the original does not have.
         numbers: of the values of either.
     """
-    matcher = SequenceMatcher(None, [*map(_label, original)], [*map(_label, new)], autojunk=False)
-    for start, other, length in matcher.get_matching_blocks():
-        for a, b in zip(original[start : start + length], new[other : other + length], strict=True):
-            same_constants = True
-            for left, right in zip(a.operands, b.operands, strict=True):
-                if left.tensor is not None or right.tensor is not None:
-                    same_constants &= numbers[0][left] == numbers[1][right]
-                else:
-                    yield left, right
-            if same_constants:
-                yield from zip(a.outputs, b.outputs, strict=True)
+    for place, other in side_by_side([*map(_label, original)], [*map(_label, new)]):
+        a, b = original[place], new[other]
+        same_constants = True
+        for left, right in zip(a.operands, b.operands, strict=True):
+            if left.tensor is not None or right.tensor is not None:
+                same_constants &= numbers[0][left] == numbers[1][right]
+            else:
+                yield left, right
+        if same_constants:
+            yield from zip(a.outputs, b.outputs, strict=True)
 
 
 def _label(node: Node) -> Hashable:
