@@ -17,6 +17,7 @@ from bnfold.verification import Verification
 from bnfold.verifier import check
 from bnfold.verifier.local import pair
 from bnfold.verifier.local.inferred import infer_held
+from bnfold.verifier.local.law import Comparator
 from bnfold.verifier.models.aligned import names_in_original, with_names_of_original
 from bnfold.verifier.models.changed import find_changed_tensors
 from bnfold.verifier.models.graph import Structure
@@ -342,3 +343,17 @@ def test_a_number_that_was_rounded_before_another_fold_cancelled_it_is_no_differ
         net.node("Conv", [tensor, net.constant("v", kernel), net.constant("a", biases)], "y")
     models = [net.model({"x": SHAPE}, ["r", "y"]) for net in (before, after)]
     assert checked(*models).passed == passes
+
+
+def test_a_channel_that_is_dead_on_the_first_values_has_the_map_that_others_show():
+    alive = np.random.default_rng(0).standard_normal((8, 2))
+    dead = np.stack([alive[:, 0], -1 - np.abs(alive[:, 1])], axis=1)
+    draws = ([([np.concatenate([values, np.zeros((8, 2))])], 2)] for values in (dead, alive, alive, alive))
+
+    def run(given, stored):
+        return np.maximum(given[0], 0) * stored[0]
+
+    numbers = np.ones(2, np.float32), np.full(2, 2, np.float32)
+    held = infer_held(Comparator(run, run, ([numbers[0]], [numbers[1]]), [True]), draws)
+    np.testing.assert_allclose(held.map.scale, [[0.5, 0.5]], rtol=1e-6)
+    assert held.step.scale.max() < 1e-6

@@ -52,8 +52,8 @@ def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Hel
     made = _made_by_both(comparator, values, *comparator.wide)
     found = None if made is None else infer_map(*made)
     if found is not None and not np.isnan(found.fixed).all():
-        several = [*chain.from_iterable(islice(draws, _MORE)), *values]
-        made = _made_by_both(comparator, several, *comparator.wide)
+        values = [*chain.from_iterable(islice(draws, _MORE)), *values]
+        made = _made_by_both(comparator, values, *comparator.wide)
         found = None if made is None else infer_map(*made)
     if made is None or found is None:
         return None
