@@ -228,6 +228,11 @@ class _State:
     tensors: list[TensorRecord] = field(default_factory=list)
 
     @property
+    def probes(self) -> Probes:
+        """How values of the verifier's own choice are drawn."""
+        return Probes(self.options.seed, self.options.inputs)
+
+    @property
     def differs(self) -> bool:
         """Whether some output does."""
         return any(statistics.differs for statistics in self.outputs)
@@ -285,7 +290,7 @@ def _find_held(state: _State, pair: Pair, first: Sample | None) -> None:
     """Find out what those changed tensors hold that have other names in the new model."""
     if not state.theirs.held.keys().isdisjoint(changed.name for changed in pair.tensors):
         seen = {} if first is None else boundary_values(pair.tensors, first.arrays())
-        find_held(state.ours, state.theirs, pair.tensors, seen, Probes(state.options.seed, state.options.inputs))
+        find_held(state.ours, state.theirs, pair.tensors, seen, state.probes)
 
 
 def _run_meanwhile(first: Sample | None, others: Iterator[Sample]) -> list[Sample]:
@@ -310,8 +315,7 @@ def _compare_alone(state: _State, records: Sequence[TensorRecord], first: Sample
     by_name = {record.changed.name: record for record in records}
     tensors = [record.changed for record in records]
     seen = boundary_values(tensors, first.arrays())
-    probes = Probes(state.options.seed, state.options.inputs)
-    for finding in check_alone(state.ours, state.theirs, state.count.of_changes(tensors), seen, probes):
+    for finding in check_alone(state.ours, state.theirs, state.count.of_changes(tensors), seen, state.probes):
         by_name[finding.tensor].see_local(finding)
 
 

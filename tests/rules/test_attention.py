@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnfold.affine import Affine, Drift, identity
-from bnfold.frontends.common.products import factors_of
+from bnfold.frontends.common.products import product_of_activations
 from bnfold.refusal import Reason, Refusal
 from bnfold.rules import Moved, carry, pull, push
 from bnfold.rules.carry import Sides
@@ -48,8 +48,9 @@ def products(draw, rows_sum_to_one):
         left = np.zeros((*batch, n, k))
         left[..., draw(st.integers(0, k - 1))] = 1.0
     right = values.numbers((*(draw(st.sampled_from([1, length])) for length in batch), k, m), draw(values.SEEDS))
-    factors = factors_of((left.shape, right.shape), (False, False))
-    return values.Case(MatrixProduct(factors, rank, rows_sum_to_one), {0: left, 1: right})
+    node = product_of_activations((left.shape, right.shape), (False, False), rows_sum_to_one=rows_sum_to_one)
+    assert node.rank == rank
+    return values.Case(node, {0: left, 1: right})
 
 
 def scales(data, shape, axes):
@@ -148,7 +149,7 @@ def test_a_product_with_a_bias_takes_a_shift(data, case):
     assert not any(requirement.has_shift for requirement in moved.requirements.values())
 
 
-TOKENS = MatrixProduct(factors_of(((2, 3, 4), (2, 4, 5)), (False, False)), 3)
+TOKENS = product_of_activations(((2, 3, 4), (2, 4, 5)), (False, False), rows_sum_to_one=False)
 WEIGHTED = MatrixProduct(TOKENS.factors, 3, rows_sum_to_one=True)
 ROWS = Affine(np.ones((1, 1, 1)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1))
 COLUMNS = Affine(np.ones((1, 1, 1)), np.arange(5.0).reshape(1, 1, 5))
@@ -177,7 +178,7 @@ def test_what_does_not_pass_a_product(node, inputs, reason):
 def test_what_does_not_leave_a_product():
     assert pull(TOKENS, {0: COLUMNS}).reason is Reason.SHIFT_CANNOT_PASS
     assert pull(WEIGHTED, {0: ROWS}).reason is Reason.WRONG_AXIS
-    unknown = MatrixProduct(factors_of(((None, 3, 4), (None, 4, 5)), (False, False)), 3)
+    unknown = product_of_activations(((None, 3, 4), (None, 4, 5)), (False, False), rows_sum_to_one=False)
     batch = Affine(np.array([2.0, 3.0]).reshape(2, 1, 1), np.zeros((1, 1, 1)))
     assert pull(unknown, {0: batch}).reason is Reason.UNKNOWN_SHAPE
 

@@ -9,7 +9,7 @@ from bnfold.frontends.common.precision import AnyArray
 from bnfold.frontends.common.undecodable import Undecodable, malformed
 from bnfold.refusal import Reason
 from bnfold.regrouping import Dim
-from bnfold.semantics import Contraction, Factor
+from bnfold.semantics import Contraction, Factor, MatrixProduct
 from bnfold.weight import Weight
 from bnfold.window import Window
 
@@ -90,12 +90,16 @@ def scaled_product(
     return weight, with_leading_ones(addend, 2) * beta
 
 
-def factors_of(shapes: tuple[tuple[Dim, ...], tuple[Dim, ...]], transposed: tuple[bool, bool]) -> tuple[Factor, Factor]:
-    """The factors of a matrix product, whose axes in front of the last two are aligned at their ends.
+def product_of_activations(
+    shapes: tuple[tuple[Dim, ...], tuple[Dim, ...]], transposed: tuple[bool, bool], *, rows_sum_to_one: bool
+) -> MatrixProduct:
+    """A matrix product of two tensors of the run time, whose axes in front of the last two are aligned at their ends.
 
     Args:
-        shapes: of both; a vector on the left is a row that goes, one on the right a column that goes.
+        shapes: of both; a vector on the left is a row that goes, one on the right a column that goes. One at most is a
+            vector.
         transposed: whether the last two axes of each change places first.
+        rows_sum_to_one: whether the left one sums to 1 along the axis that is summed.
     """
     left, right = shapes
     ends = (len(left) > 1) + (len(right) > 1)
@@ -103,10 +107,11 @@ def factors_of(shapes: tuple[tuple[Dim, ...], tuple[Dim, ...]], transposed: tupl
     rows, columns = batch, batch + ends - 1
     of_left: list[int | None] = [rows, None] if len(left) > 1 else [None]
     of_right: list[int | None] = [None, columns] if len(right) > 1 else [None]
-    return (
+    factors = (
         _factor(left, of_left[::-1] if transposed[0] else of_left, batch),
         _factor(right, of_right[::-1] if transposed[1] else of_right, batch),
     )
+    return MatrixProduct(factors, batch + ends, rows_sum_to_one)
 
 
 def _factor(shape: tuple[Dim, ...], ends: list[int | None], batch: int) -> Factor:

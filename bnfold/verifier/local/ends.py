@@ -16,7 +16,7 @@ import numpy as np
 from bnfold.verifier.local.law import Subgraph
 from bnfold.verifier.models.held import Array, Held, Map
 
-_HALF_UNIT = 2.0**-24
+HALF_UNIT = 2.0**-24
 """Of numbers from 1 to 2 in float32."""
 
 
@@ -89,7 +89,7 @@ class Ends:
 
     def _moved(self, dials: Sequence[Array]) -> Iterator[Map]:
         """The maps, moved by what the dials say."""
-        steps = ((now - dial) / (self.units * _HALF_UNIT) for now, dial in zip(dials, self.dials, strict=True))
+        steps = ((now - dial) / (self.units * HALF_UNIT) for now, dial in zip(dials, self.dials, strict=True))
         for held, scale, shift in zip(self._all, steps, steps, strict=True):
             yield held.moved(held.slack if held is self.end else held.step, scale, shift)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bnfold.verifier.local.ends import HALF_UNIT
 from bnfold.verifier.local.half_units import is_number, moved_quickly
 from bnfold.verifier.local.law import Comparator, Subgraph
 from bnfold.verifier.models.graph import same_bits
@@ -27,8 +28,6 @@ _CLOSE = 1e-4
 _CONSTANT = 2.0**-40
 _TOKENS = 3
 _DRAWS, _MORE = 2, 3
-_HALF_UNIT = 2.0**-24
-"""Of numbers from 1 to 2 in float32."""
 
 
 def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Held | None:
@@ -52,17 +51,19 @@ def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Hel
     made = _made_by_both(comparator, values, *comparator.wide)
     found = None if made is None else infer_map(*made)
     if found is not None and not np.isnan(found.fixed).all():
-        values = [*chain.from_iterable(islice(draws, _MORE)), *values]
-        made = _made_by_both(comparator, values, *comparator.wide)
-        found = None if made is None else infer_map(*made)
+        several = [*chain.from_iterable(islice(draws, _MORE)), *values]
+        made = _made_by_both(comparator, several, *comparator.wide)
+        first, found = found, None if made is None else infer_map(*made)
+        if found is not None and not first.shows_as_much_as(found):
+            values = several
     if made is None or found is None:
         return None
     moved = [_moved(comparator, values, found.axis, draw) for draw in range(_DRAWS)]
     scale, shift = found.map.scale, found.map.shift
     others = tuple(axis for axis, size in enumerate(shift.shape) if size == 1)
     resting = np.abs(made[0][1]).max(others, keepdims=True)
-    off_scale = _largest(_HALF_UNIT * np.abs(scale), (one.scale - scale for one in moved if one))
-    off_shift = _largest(_HALF_UNIT * np.maximum(resting, np.abs(shift)), (one.shift - shift for one in moved if one))
+    off_scale = _largest(HALF_UNIT * np.abs(scale), (one.scale - scale for one in moved if one))
+    off_shift = _largest(HALF_UNIT * np.maximum(resting, np.abs(shift)), (one.shift - shift for one in moved if one))
     is_one, is_none = np.abs(scale - 1) <= off_scale, np.abs(shift) <= off_shift
     return Held(
         map=Map(np.where(is_one, 1.0, scale), np.where(is_none, 0.0, shift)),
@@ -133,6 +134,10 @@ class Inferred:
     map: Map
     fixed: Array
     is_lost: Array
+
+    def shows_as_much_as(self, other: "Inferred") -> bool:
+        """Whether the same channels are constants, so that its values say as much of all others."""
+        return self.axis == other.axis and np.array_equal(np.isnan(self.fixed), np.isnan(other.fixed))
 
 
 def infer_map(x: Made, y: Made) -> Inferred | None:

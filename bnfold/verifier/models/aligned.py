@@ -43,6 +43,8 @@ def with_names_of_original(new: Model, original: Structure, unlike: Collection[s
     if coarsest_float(original.model) not in _PRECISE:
         return graph
     names = {after: name for after, name in names_in_original(original, graph).items() if name not in unlike}
+    if not names:
+        return graph
     rename_tensors(new.proto.graph, names)
     others = _made_otherwise(Structure(new, dict.fromkeys(names.values())), original)
     own = {name: after for after, name in names.items() if name in others and _goes_on(graph, after)}

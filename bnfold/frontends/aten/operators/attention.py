@@ -9,7 +9,7 @@ from bnfold.frontends.aten.operators.call import AtenCall
 from bnfold.frontends.aten.operators.family import AtenFamily
 from bnfold.frontends.aten.operators.row import Keeps
 from bnfold.frontends.common.dimensions import shared_axes
-from bnfold.frontends.common.products import factors_of
+from bnfold.frontends.common.products import product_of_activations
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Attention, Masking, MatrixProduct, Operand, Softmax
@@ -84,9 +84,8 @@ def matrix_product(call: AtenCall, left: str, right: str) -> MatrixProduct:
     if not all(shapes) or len(shapes[0]) == len(shapes[1]) == 1:
         raise Undecodable(Reason.DYNAMIC_WEIGHT, f"{call.value(right).name!r} is no constant")
     call.require_float(call.value(left), call.value(right))
-    factors = factors_of(shapes, (False, False))
-    rank = len({axis for factor in factors for axis in factor.axes if axis is not None})
-    return MatrixProduct(factors, rank, rows_sum_to_one(call.value(left)))
+    weighs = rows_sum_to_one(call.value(left))
+    return product_of_activations(shapes, (False, False), rows_sum_to_one=weighs)
 
 
 def rows_sum_to_one(value: AtenValue) -> bool:

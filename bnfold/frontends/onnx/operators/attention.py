@@ -3,7 +3,7 @@
 from onnx import TensorProto
 
 from bnfold.frontends.common.dimensions import shared_axes
-from bnfold.frontends.common.products import factors_of
+from bnfold.frontends.common.products import product_of_activations
 from bnfold.frontends.common.undecodable import Undecodable
 from bnfold.frontends.onnx.attributes import attribute
 from bnfold.frontends.onnx.graph import OnnxNode, OnnxValue, Shape, Traits
@@ -95,9 +95,8 @@ def matrix_product(context: OnnxContext, transposed: tuple[bool, bool] = (False,
     left, right = context.required(0), context.required(1)
     if not left.shape or not right.shape or len(left.shape) == len(right.shape) == 1:
         return None
-    factors = factors_of((left.shape, right.shape), transposed)
-    rank = len({axis for factor in factors for axis in factor.axes if axis is not None})
-    return MatrixProduct(factors, rank, rows_sum_to_one(left) and not transposed[0])
+    weighs = rows_sum_to_one(left) and not transposed[0]
+    return product_of_activations((left.shape, right.shape), transposed, rows_sum_to_one=weighs)
 
 
 def rows_sum_to_one(value: OnnxValue) -> bool:
