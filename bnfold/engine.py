@@ -63,7 +63,7 @@ class _Engine(Generic[N, V, E]):
         self._folder = Folder(port, self._meaning)
         self._kept: Standing[N, V, E, Kept] = Standing(self._meaning, Kept)
         self._stopped: Standing[N, V, E, Refusal] = Standing(self._meaning, Refusal)
-        self._merger = Merger(port, affine_nodes=affine_nodes) if merge_branches else None
+        self._merger = Merger(port, self._meaning, affine_nodes=affine_nodes) if merge_branches else None
         self._crossing = Crossing(port, self._meaning) if across else None
         crossing = self._crossing or (Crossing(port, self._meaning) if lower is not None else None)
         self._lowering = (
@@ -72,7 +72,7 @@ class _Engine(Generic[N, V, E]):
 
     def run(self) -> Outcome:
         order = self._candidates()
-        around = {node: surroundings(self._port, node) for node in order if node.is_batch_norm}
+        around = {node: surroundings(self._port, node, self._meaning(node)) for node in order if node.is_batch_norm}
         results: dict[N, Fold | Kept] = {}
         merges: list[Merge] = []
         progress = True
@@ -132,7 +132,6 @@ class _Engine(Generic[N, V, E]):
     def _merge_all(self, results: dict[N, Fold | Kept], merges: list[Merge]) -> None:
         """Merge parallel branches; what is behind a sum can fold into what the sum has become."""
         while self._merger is not None and (merged := self._merger.run()):
-            self._meaning.forget()
             merges += [entry.merge for entry in merged]
             results |= {node: self._gone_with(node, entry.merge.into) for entry in merged for node in entry.maps}
             self._fold_all(results)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from bnfold.port import E, GraphPort, N, V
-from bnfold.semantics import AffineMap, Contraction, Meaning
+from bnfold.semantics import AffineMap, Concatenation, Contraction, Meaning
 
 
 class Meanings(Generic[N, V, E]):
@@ -54,9 +54,12 @@ class Meanings(Generic[N, V, E]):
         return known.meaning
 
     def _still_holds(self, node: N, known: "_Known") -> bool:
-        """Whether nothing has changed that a meaning was read from, which for some is the node's own constants."""
-        own = isinstance(known.meaning, Contraction) or (node.is_batch_norm and isinstance(known.meaning, AffineMap))
-        return own and self.changes.left_alone((node,), known.at)
+        """Whether a meaning is of a node's own attributes and constants alone, and these are what they were.
+
+        A constant that others read as well is no reason for doubt: a fold copies it.
+        """
+        own = isinstance(known.meaning, (AffineMap, Concatenation, Contraction))
+        return own and self.changes.kept(node, known.at)
 
     def after(self, planned: Mapping[N, Meaning]) -> "Meanings[N, V, E]":
         """What nodes mean behind a plan: these, and what is known of the others.
@@ -103,6 +106,10 @@ class Changes(Generic[N, V, E]):
             self._nodes[node] = self.now
             self._values.update((value, self.now) for value in self._touched_by(node))
         self._values.update((value, self.now) for value in values)
+
+    def kept(self, node: N, since: int) -> bool:
+        """Whether a node is what it was, whatever became of its neighbours."""
+        return max(self._everything, self._nodes.get(node, 0)) <= since
 
     def left_alone(self, nodes: Iterable[N], since: int) -> bool:
         """Whether no node of these has changed, and no tensor that one of them touches."""

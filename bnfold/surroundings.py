@@ -5,17 +5,17 @@ from bnfold.outcome import Surroundings
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Refusal
 from bnfold.scales import summarise
-from bnfold.semantics import AffineMap
+from bnfold.semantics import AffineMap, Meaning
 
 
-def surroundings(port: GraphPort[N, V, E], node: N) -> Surroundings:
+def surroundings(port: GraphPort[N, V, E], node: N, meaning: Meaning) -> Surroundings:
     """Look around a node, before anything is folded.
 
     Args:
         port: the graph.
         node: the node; of one that is no affine map, the first input counts as the one that it works on.
+        meaning: what it means.
     """
-    meaning = port.decode(node)
     affine = meaning.affine if isinstance(meaning, AffineMap) else None
     readers = _readers(port, node)
     return Surroundings(

@@ -65,6 +65,7 @@ class Weight:
         self._stored = stored
         self._factors = factors
         self._before: Weight | None = None
+        self._applied: dict[bytes, Array] = {}
 
     @property
     def ndim(self) -> int:
@@ -90,6 +91,19 @@ class Weight:
         for factor in self._factors:
             numbers *= factor
         return numbers
+
+    def applied_to(self, inputs: Array) -> Array:
+        """What inputs become that are the same everywhere in a channel: (groups * outputs,).
+
+        It is remembered: each way out of a BatchNorm sends the same shift through the same weights.
+
+        Args:
+            inputs: (groups, 1, inputs, *ones), float64.
+        """
+        key = inputs.tobytes()
+        if key not in self._applied:
+            self._applied[key] = (self.array * inputs).sum(axis=tuple(range(2, self.ndim))).reshape(-1)
+        return self._applied[key]
 
     def times(self, factor: Array) -> "Weight":
         """The same weight with one more factor, of its rank."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnfold import standing
-from bnfold.meanings import Changes
+from bnfold.meanings import Changes, Meanings
 from bnfold.refusal import Reason
 from tests.differential import generator, streams
 from tests.differential.compare import copied, folded_in_place
@@ -28,6 +28,20 @@ def test_what_is_remembered_changes_nothing(generate, monkeypatch):
     remembered = _outcomes(generate, SEEDS)
     monkeypatch.setattr(standing, "_MOST_ASKED", -1)
     assert _outcomes(generate, SEEDS) == remembered
+
+
+@pytest.mark.parametrize("generate", [streams.generate, generator.generate])
+def test_meanings_that_are_kept_are_those_that_would_be_read_again(generate, monkeypatch):
+    kept = _outcomes(generate, SEEDS)
+    monkeypatch.setattr(Meanings, "_still_holds", lambda *_: False)
+    assert _outcomes(generate, SEEDS) == kept
+
+
+def test_meanings_that_are_kept_for_good_would_be_wrong(monkeypatch):
+    """The test above can fail."""
+    read_anew = _outcomes(generator.generate, SEEDS)
+    monkeypatch.setattr(Changes, "kept", lambda *_: True)
+    assert _outcomes(generator.generate, SEEDS) != read_anew
 
 
 def test_to_remember_for_good_would_miss_folds(monkeypatch):

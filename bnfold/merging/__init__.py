@@ -11,6 +11,7 @@ import numpy as np
 
 from bnfold.int8 import weight_range
 from bnfold.label import Label
+from bnfold.meanings import Meanings
 from bnfold.merging.branches import Branch, BranchFinder, SumTree
 from bnfold.merging.choice import Choice, choose, choose_chain
 from bnfold.merging.commit import Commit
@@ -47,13 +48,15 @@ class Merger(Generic[N, V, E]):
 
     Args:
         port: the graph; it is changed in place.
+        meanings: what its nodes mean.
         affine_nodes: let Mul, Add, Sub and Div by constants be part of a branch as well, not BatchNorms alone.
     """
 
-    def __init__(self, port: GraphPort[N, V, E], *, affine_nodes: bool) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E], *, affine_nodes: bool) -> None:
         self._port = port
+        self._meaning = meanings
         self._affine_nodes = affine_nodes
-        self._finder: BranchFinder[N, V, E] = BranchFinder(port)
+        self._finder: BranchFinder[N, V, E] = BranchFinder(port, meanings)
         self._commit: Commit[N, V, E] = Commit(port)
         self._apart: dict[N, Apart] = {}
 
@@ -104,7 +107,7 @@ class Merger(Generic[N, V, E]):
         return [*refusals, *self._finder.kept_apart(tree)]
 
     def _computed(self, group: list[Branch[N, V]]) -> tuple[list[Linear[N, V]], list[Refusal]]:
-        found = [compute(self._port, branch, affine_nodes=self._affine_nodes) for branch in group]
+        found = [compute(self._port, self._meaning, branch, affine_nodes=self._affine_nodes) for branch in group]
         return (
             [entry for entry in found if not isinstance(entry, Refusal)],
             [entry for entry in found if isinstance(entry, Refusal)],
@@ -129,6 +132,7 @@ class Merger(Generic[N, V, E]):
         if isinstance(edit, Refusal):
             return edit
         merged = self._merged(choice, tree.root, gone, edit)
+        self._meaning.forget_around((*tree.sums, *(node for branch in (kept, *dropped) for node in branch.nodes)), ())
         self._commit.sum(tree, choice.host, kept, dropped, pruning, edit)
         return merged
 
@@ -157,10 +161,10 @@ class Merger(Generic[N, V, E]):
                     yield merged
 
     def _merge_pair(self, pair: Branch[N, V]) -> Merged[N] | None:
-        match [self._port.decode(node) for node in pair.steps]:
+        match [self._meaning(node) for node in pair.steps]:
             case [Contraction() as first, Contraction() as second] if grows(first, second):
                 return None
-        linear = compute(self._port, pair, affine_nodes=self._affine_nodes)
+        linear = compute(self._port, self._meaning, pair, affine_nodes=self._affine_nodes)
         choice = linear if isinstance(linear, Refusal) or len(linear.weights) < 2 else choose_chain(linear)
         if not isinstance(choice, Choice) or self._obstacle(self._other_steps(pair, choice.host)) is not None:
             return None
@@ -168,6 +172,7 @@ class Merger(Generic[N, V, E]):
         if isinstance(edit, Refusal):
             return None
         merged = self._merged(choice, choice.host, [node for node in pair.steps if node is not choice.host], edit)
+        self._meaning.forget_around(pair.nodes, ())
         self._commit.chain(pair, choice.host, edit)
         return merged
 

@@ -9,6 +9,7 @@ from typing import Generic
 
 from bnfold.errors import InternalError
 from bnfold.label import MOST_NAMED, Label, first_labels, named
+from bnfold.meanings import Meanings
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
 from bnfold.semantics import Sum
@@ -88,10 +89,12 @@ class BranchFinder(Generic[N, V, E]):
 
     Args:
         port: the graph.
+        meanings: what its nodes mean.
     """
 
-    def __init__(self, port: GraphPort[N, V, E]) -> None:
+    def __init__(self, port: GraphPort[N, V, E], meanings: Meanings[N, V, E]) -> None:
         self._port = port
+        self._meaning = meanings
 
     def roots(self) -> list[N]:
         """The sums that no other sum adds up further, in the order of the graph."""
@@ -164,7 +167,7 @@ class BranchFinder(Generic[N, V, E]):
     def _sum(self, node: N) -> Sum | None:
         if not self._port.may_be_sum(node):
             return None
-        meaning = self._port.decode(node)
+        meaning = self._meaning(node)
         return meaning if isinstance(meaning, Sum) else None
 
     def _operands(self, node: N) -> list[tuple[int, V, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 from bnfold.affine import Affine, identity
 from bnfold.errors import InternalError
 from bnfold.label import Label
+from bnfold.meanings import Meanings
 from bnfold.merging.branches import Branch
 from bnfold.port import E, GraphPort, N, V
 from bnfold.refusal import Reason, Refusal
@@ -63,11 +64,14 @@ class Linear(Generic[N, V]):
         return meaning if self.branch.sign == 1.0 else times(meaning, self.branch.sign)
 
 
-def compute(port: GraphPort[N, V, E], branch: Branch[N, V], *, affine_nodes: bool) -> Linear[N, V] | Refusal:
+def compute(
+    port: GraphPort[N, V, E], meanings: Meanings[N, V, E], branch: Branch[N, V], *, affine_nodes: bool
+) -> Linear[N, V] | Refusal:
     """What a branch amounts to, or which of its operators cannot be part of one.
 
     Args:
         port: the graph.
+        meanings: what its nodes mean.
         branch: a way through it.
         affine_nodes: let Mul, Add, Sub and Div by constants be part of it, not BatchNorms alone.
     """
@@ -76,7 +80,7 @@ def compute(port: GraphPort[N, V, E], branch: Branch[N, V], *, affine_nodes: boo
     weights: list[tuple[N, Contraction]] = []
     maps: list[N] = []
     for node in branch.steps:
-        step = port.decode(node)
+        step = meanings(node)
         stays = port.why_it_stays(node)
         if stays is None and isinstance(step, AffineMap) and not (affine_nodes or node.is_batch_norm):
             stays = Refusal(Reason.EXCLUDED, "only BatchNorms were to be folded")

@@ -110,8 +110,7 @@ def _per_input(node: Contraction, values: Array) -> Array:
 
 def _behind(node: Contraction, channels: PerChannel) -> Array:
     """What a shift of the input makes of the output, of the rank of the output."""
-    shifted = node.weight.array * _per_input(node, channels.shift)
-    gained = shifted.sum(axis=tuple(range(2, node.weight.ndim))).reshape(-1)
+    gained = node.weight.applied_to(_per_input(node, channels.shift))
     return PerChannel(np.ones(1), gained).on_axis(node.output_rank, node.output_axis).shift
 
 

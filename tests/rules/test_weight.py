@@ -105,3 +105,16 @@ def test_no_channels_and_no_inputs():
         weight = Weight(np.ones(shape, np.float32)).times(np.ones((1,) * len(shape)))
         assert weight.rows.largest.shape == (weight.channels,)
         assert weight.squares_of_inputs.shape == (shape[0], shape[2])
+
+
+@given(given_=stored_and_factors(), seed=values.SEEDS)
+def test_what_inputs_become_is_remembered_for_these_inputs_alone(given_, seed):
+    stored, factors = given_
+    exact = multiplied(stored, factors)
+    weight = made(stored, factors)
+    groups, _, inputs, *kernel = stored.shape
+    for step in (0, 1, 0):
+        constant = numbers((groups, 1, inputs, *(1,) * len(kernel)), seed + step)
+        terms = (exact * constant).reshape(weight.channels, -1)
+        unlike = np.abs(weight.applied_to(constant) - terms.sum(axis=1))
+        assert (unlike <= 1e-13 * np.abs(terms).sum(axis=1)).all()  # the order of summation is free

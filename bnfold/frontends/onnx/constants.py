@@ -154,6 +154,13 @@ class OnnxConstants:
             known[step] = found
         return known[value]
 
+    def why_unknown(self, value: OnnxValue) -> Refusal | None:
+        """Why `read` does not give the values; None where it does, and no changed weight is multiplied out for that."""
+        if value in self._changed:
+            return None
+        values = self.read(value)
+        return values if isinstance(values, Refusal) else None
+
     def numbers_stored(self, value: OnnxValue) -> int:
         """How many numbers the file stores to say a constant; a ConstantOfShape says as many as it has with one."""
         sources = [step for step in in_order_of_evaluation(value, self._changed, _sources) if self._is_stored(step)]

@@ -188,16 +188,14 @@ def decode_div(context: OnnxContext) -> AffineMap:
 
 def _operands(context: OnnxContext) -> tuple[int, Array]:
     """Which input is the activation, and the other one's values with the activation's rank."""
-    first = context.constants.read(context.required(0))
-    second = context.constants.read(context.required(1))
-    for refusal in (first, second):
-        if isinstance(refusal, Refusal) and refusal.reason is not Reason.DYNAMIC_PARAMETER:
+    unknown = [context.constants.why_unknown(context.required(slot)) for slot in (0, 1)]
+    for refusal in unknown:
+        if refusal is not None and refusal.reason is not Reason.DYNAMIC_PARAMETER:
             raise Undecodable(refusal.reason, refusal.evidence)
-    if isinstance(first, Refusal) == isinstance(second, Refusal):
+    if unknown.count(None) != 1:
         raise Undecodable(Reason.NOT_LINEAR, f"{context.node.op} needs one constant and one activation")
-    constant_slot = 0 if isinstance(second, Refusal) else 1
-    stored = first if isinstance(second, Refusal) else second
-    if isinstance(stored, Refusal) or not is_float(stored.dtype):
+    constant_slot = unknown.index(None)
+    if not is_float(context.constants.dtype_of(context.required(constant_slot))):
         raise Undecodable(Reason.NOT_LINEAR, "the constant is not floating point")
     source = 1 - constant_slot
     constant = context.parameter(constant_slot, dynamic=Reason.DYNAMIC_PARAMETER)
@@ -223,5 +221,5 @@ def _is_linear(value: OnnxValue) -> bool:
 
 def joins_activations(context: OnnxContext) -> bool:
     """Whether both operands are computed at run time; a constant that may not be used is another matter."""
-    operands = [context.constants.read(context.required(slot)) for slot in (0, 1)]
-    return all(isinstance(values, Refusal) and values.reason is Reason.DYNAMIC_PARAMETER for values in operands)
+    unknown = [context.constants.why_unknown(context.required(slot)) for slot in (0, 1)]
+    return all(refusal is not None and refusal.reason is Reason.DYNAMIC_PARAMETER for refusal in unknown)

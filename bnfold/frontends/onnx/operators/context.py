@@ -82,10 +82,10 @@ class OnnxContext:
 
     def require_float(self, slot: int) -> None:
         """Refuse a constant input of integers (NOT_LINEAR), for operators that take integers as well."""
-        values = self.constants.read(self.required(slot))
-        if not isinstance(values, Refusal) and not is_float(values.dtype):
-            name = self.required(slot).name
-            raise Undecodable(Reason.NOT_LINEAR, f"{name!r} is {values.dtype}: a map of integers is no scale and shift")
+        value = self.required(slot)
+        if self.constants.why_unknown(value) is None and not is_float(self.constants.dtype_of(value)):
+            what = f"{value.name!r} is {self.constants.dtype_of(value)}"
+            raise Undecodable(Reason.NOT_LINEAR, f"{what}: a map of integers is no scale and shift")
 
     def optional_parameter(self, slot: int, *, dynamic: Reason) -> npt.NDArray[np.float64] | None:
         """As `parameter`; None where the input is absent."""

@@ -133,7 +133,7 @@ def _with_bias_behind(
 @FAMILY.operator("MatMul", (1, 9, 13), encode=encode_mat_mul)
 def decode_mat_mul(context: OnnxContext) -> Contraction | MatrixProduct:
     """MatMul with a constant of rank 2 on either side, or with none. Source: ONNX MatMul-1, -9, -13."""
-    if not isinstance(context.constants.read(context.required(0)), Refusal):
+    if context.constants.why_unknown(context.required(0)) is None:
         context.require_float(0)
         return matrix_times(context.weight(0), len(context.shape(1)), 1, context.node.op)
     product = matrix_product(context) if joins_activations(context) else None
@@ -205,5 +205,5 @@ def decode_einsum(context: OnnxContext) -> Contraction | MatrixProduct | Rearran
             raise Undecodable(Reason.UNKNOWN_OPERATOR, f"Einsum {str(parsed)!r} takes a diagonal")
         weighs = sums_rows(parsed) and rows_sum_to_one(context.required(0))
         return MatrixProduct(factors, len(parsed.result), weighs)
-    slot = 0 if not isinstance(context.constants.read(context.required(0)), Refusal) else 1
+    slot = 0 if context.constants.why_unknown(context.required(0)) is None else 1
     return read_einsum(parsed, slot, context.weight(slot), operator="Einsum")
