@@ -16,11 +16,10 @@ from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.run.complaints import one_line
 from bnfold.verifier.run.feeding import choose_feeding
-from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import Feeds, require_libraries, require_provider
 from bnfold.verifier.run.values import to_value
-from bnfold.verifier.run.wanted_sizes import wanted_sizes
+from bnfold.verifier.run.wanted import wanted_by
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -66,7 +65,7 @@ def time_models(
 def _first_sample(reference: ModelSource, fed: VerifyOptions) -> Feeds:
     graph = Structure(Model.read("the original", reference, fed.custom_ops))
     options = replace(fed, samples=1)
-    return choose_feeding(OnnxRunner(graph.model), options, index_bounds(graph), wanted_sizes(graph)).feeds
+    return choose_feeding(OnnxRunner(graph.model), options, wanted_by(graph)).feeds
 
 
 def _timed(

@@ -46,13 +46,12 @@ from bnfold.verifier.run.comparison_run import (
 from bnfold.verifier.run.complaints import RefusedError, of_original, out_of_memory
 from bnfold.verifier.run.deployment import Baseline, Deployed, check_deployment, deploy
 from bnfold.verifier.run.feeding import Feeding, choose_feeding
-from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.memory import Demand
 from bnfold.verifier.run.parallel import ahead, begun, one_thread_of_blas
 from bnfold.verifier.run.runner import as_perturbed
 from bnfold.verifier.run.session import require_libraries, require_provider
 from bnfold.verifier.run.shapes import Shape, settings
-from bnfold.verifier.run.wanted_sizes import wanted_sizes
+from bnfold.verifier.run.wanted import Wanted, wanted_by
 from bnfold.verifier.verdict import failed, put_together
 
 _ROUNDS = 6
@@ -198,10 +197,12 @@ def _compare(
         problem = signature_difference(pair.original.signature, pair.new.signature)
         if problem:
             return failed(options, problem)
-        groups = _groups(pair, ours, options)
+        wanted = wanted_by(ours)
+        likely = next(settings(pair.original.signature.inputs, options, wanted))
+        groups = batches(pair.tensors, ours, likely.shapes, options.memory)
         if len(groups) > 1:  # too much to be seen at once
             pair = Pair.open(ours, theirs, groups[0])
-        run = ComparisonRun(pair.original, _feeding(pair, ours, theirs, options), options)
+        run = ComparisonRun(pair.original, _feeding(pair, wanted, (ours, theirs), options), options)
         statistics = [OutputStatistics(port.name, options) for port in pair.original.signature.outputs]
         count = Count(progress, run.total, len(tensors))
         state = _State(ours, theirs, options, run, statistics, count)
@@ -243,20 +244,14 @@ class _State:
         return put_together(self.run, self.outputs, checks, self.options, compared_alone=_compares_alone(self.options))
 
 
-def _groups(pair: Pair, ours: Structure, options: VerifyOptions) -> list[list[ChangedTensor]]:
-    """Changed tensors that are looked at together."""
-    likely = next(settings(pair.original.signature.inputs, options, index_bounds(ours), wanted_sizes(ours)))
-    return batches(pair.tensors, ours, likely.shapes, options.memory)
-
-
-def _feeding(pair: Pair, ours: Structure, theirs: Structure, options: VerifyOptions) -> Feeding:
-    demands = [Demand(graph, options.memory) for graph in (ours, theirs)]
+def _feeding(pair: Pair, wanted: Wanted, graphs: Sequence[Structure], options: VerifyOptions) -> Feeding:
+    demands = [Demand(graph, options.memory) for graph in graphs]
 
     def require_room(shapes: Mapping[str, Shape]) -> None:
         for demand in demands:
             demand.require_a_run(shapes)
 
-    return choose_feeding(pair.original, options, index_bounds(ours), wanted_sizes(ours), require_room)
+    return choose_feeding(pair.original, options, wanted, require_room)
 
 
 def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None:

@@ -25,11 +25,10 @@ from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.subgraph import Subgraph
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
-from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import Session
-from bnfold.verifier.run.wanted_sizes import wanted_sizes
+from bnfold.verifier.run.wanted import wanted_by
 
 ORIGINAL, NEW, INPUTS, OUTPUTS = "original.onnx", "new.onnx", "inputs.npz", "outputs.npz"
 
@@ -120,7 +119,7 @@ def _how_far(shown: _Shown) -> float:
 def _samples(original: Structure, names: Sequence[str], options: VerifyOptions) -> Iterator[dict[str, Any]]:
     """The samples of the check, with what the original makes of them inside."""
     runner = OnnxRunner(original.model, names)
-    feeding = choose_feeding(runner, options, index_bounds(original), wanted_sizes(original))
+    feeding = choose_feeding(runner, options, wanted_by(original))
     yield {**feeding.feeds, **feeding.observation.tensors}
     for sample in range(1, min(options.samples, _MOST_SAMPLES)):
         feeds = draw(runner.signature.inputs, feeding.settings[0], options, sample)

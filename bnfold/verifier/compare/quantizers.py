@@ -48,7 +48,7 @@ def moved_by_a_step(model: Model, seed: int) -> Model | None:
         nodes[index:index] = moving
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    return model.derived(proto, model.beside)
+    return model.derived(proto)
 
 
 def _quantizers(proto: "ModelProto") -> "Iterator[tuple[int, NodeProto, int]]":

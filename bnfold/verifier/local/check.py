@@ -18,8 +18,8 @@ from bnfold.verifier.local.recurrent import inside_recurrent
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.run.complaints import RefusedError
-from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.session import Session
+from bnfold.verifier.run.wanted import index_bounds
 
 _LOOKS: tuple[Look, ...] = (inside_bodies, inside_functions, inside_recurrent)
 

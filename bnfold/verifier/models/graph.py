@@ -124,7 +124,7 @@ class Structure:
         """
         from onnx import numpy_helper
 
-        return self.model.external(tensor) if is_external(tensor) else numpy_helper.to_array(tensor)
+        return self.model.files.values(tensor) if is_external(tensor) else numpy_helper.to_array(tensor)
 
     def label(self, index: int) -> str:
         """How messages call a node: its name, or its first output where it has none."""

@@ -6,15 +6,14 @@ Many models cannot be run at all by whoever folds them: their operators are cust
 from typing import TYPE_CHECKING
 
 from bnfold.verification import Verification, VerifyOptions
-from bnfold.verifier.models.external_data import Array
 from bnfold.verifier.models.graph import same_bits
 from bnfold.verifier.models.load import Model, ModelSource
-from bnfold.verifier.models.signature import Port
+from bnfold.verifier.models.signature import Port, declared_shape
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.shapes import Sizes
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, ValueInfoProto
+    from onnx import ModelProto
 
 
 def verdict_if_identical(reference: ModelSource, candidate: ModelSource, options: VerifyOptions) -> Verification | None:
@@ -36,12 +35,12 @@ def verdict_if_identical(reference: ModelSource, candidate: ModelSource, options
             return None
     except RefusedError:
         return None
-    Sizes(_ports(models[0].proto), options)
+    Sizes(_inputs(models[0].proto), options)
     return Verification(status="passed", samples=0, seed=options.seed, identical=True)
 
 
 def _are_identical(a: Model, b: Model) -> bool:
-    return _bare(a) == _bare(b) and all(same_bits(_stored(a, name), _stored(b, name)) for name in a.outside)
+    return _bare(a) == _bare(b) and all(same_bits(a.weights[name], b.weights[name]) for name in a.outside)
 
 
 def _bare(model: Model) -> bytes:
@@ -57,20 +56,11 @@ def _bare(model: Model) -> bytes:
     return data
 
 
-def _stored(model: Model, name: str) -> Array:
-    return model.beside[name] if name in model.beside else model.external(model.outside[name])
-
-
-def _ports(model: "ModelProto") -> list[Port]:
-    """What has to be fed, read off the file: names and sizes."""
+def _inputs(model: "ModelProto") -> list[Port]:
+    """What has to be fed, read off the file; types matter only so far as they are sequences."""
     stored = {tensor.name for tensor in model.graph.initializer}
-    return [_port(entry) for entry in model.graph.input if entry.name not in stored]
-
-
-def _port(entry: "ValueInfoProto") -> Port:
-    is_sequence = entry.type.HasField("sequence_type")
-    kind = entry.type.sequence_type.elem_type if is_sequence else entry.type
-    sizes = tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.tensor_type.shape.dim
-    )
-    return Port(entry.name, "seq(tensor(float))" if is_sequence else "tensor(float)", sizes)
+    return [
+        Port(entry.name, "seq(tensor(float))" if entry.type.HasField("sequence_type") else "", declared_shape(entry))
+        for entry in model.graph.input
+        if entry.name not in stored
+    ]

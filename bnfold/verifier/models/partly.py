@@ -1,13 +1,14 @@
 """As much of a comparison as is possible: without nodes that onnxruntime lacks, and without random ones."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isnan
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.verification import Verification
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.models.load import Model
-from bnfold.verifier.models.stand_ins import are_inside, as_partial, lacking_nodes, opened, random_nodes, stood_in
+from bnfold.verifier.models.stand_ins import are_inside, lacking_nodes, opened, stood_in
 from bnfold.verifier.run.complaints import Lacking, RefusedError
 
 Compare = Callable[[Structure, Structure], Verification]
@@ -29,7 +30,7 @@ def compare_what_runs(
         InvalidOriginalError: the original is no valid model.
         UncheckedError: the original does not run, and would not without nodes that are the same in both.
     """
-    random = random_nodes(ours)
+    random = [index for index in range(len(ours.nodes)) if ours.is_random(index)]
     if are_inside(random, tensors, ours, theirs):
         random = []
     absent, lacked = set(random), list[str]()
@@ -63,11 +64,11 @@ def _compare_without(
     made = {name for index in absent for name in ours.nodes[index].output if name}
     refused: UncheckedError | None = None
     for instead in (stood_in, opened):
-        models = instead(ours, made), instead(theirs, made)
-        if models[0] is None or models[1] is None:
+        graphs = instead(ours, made), instead(theirs, made)
+        if graphs[0] is None or graphs[1] is None:
             continue
         try:
-            return as_partial(compare(_structure(models[0], ours), _structure(models[1], theirs)), reasons)
+            return _as_partial(compare(graphs[0], graphs[1]), reasons)
         except UncheckedError as error:
             if _lacking(error):
                 raise
@@ -75,8 +76,21 @@ def _compare_without(
     raise UncheckedError(f"{'; '.join(reasons)}, and without that it does not run") from refused
 
 
-def _structure(model: Model, of: Structure) -> Structure:
-    return Structure(model, of.held)
+def _as_partial(verdict: Verification, reasons: Sequence[str]) -> Verification:
+    """A verdict on models with stand-ins, as one on the models themselves.
+
+    Args:
+        verdict: what was found.
+        reasons: why nodes were stood in for.
+    """
+    alone = sum(tensor.passed and not isnan(tensor.excess) for tensor in verdict.tensors)
+    count = len(verdict.tensors)
+    said = f"{alone} of {count} changed part{'' if count == 1 else 's'} checked alone; {'; '.join(reasons)}"
+    if not verdict.passed:
+        return replace(verdict, warnings=(*verdict.warnings, *reasons))
+    if alone < count:
+        return replace(verdict, status="unchecked", problem=said)
+    return replace(verdict, status="partial", warnings=(said, *verdict.warnings))
 
 
 def _lacking(error: UncheckedError) -> Lacking | None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ValueInfoProto
 
 ELEMENTS: dict[str, "np.dtype[Any]"] = {
     "float": np.dtype(np.float32),
@@ -26,8 +29,8 @@ class Port:
     Attributes:
         name: its name.
         type: as onnxruntime spells it: "tensor(float)", "seq(tensor(int64))", "optional(tensor(float))".
-        shape: the declared sizes: an int, a symbol, or None where nothing is said. onnxruntime reports () for a
-            scalar and for an unknown rank alike.
+        shape: the declared sizes: an int, a symbol, or None where nothing is said; () for a scalar and for an unknown
+            rank alike.
     """
 
     name: str
@@ -44,6 +47,15 @@ class Port:
     def is_sequence(self) -> bool:
         """Whether it is a sequence of tensors. Its shape is that of each of them; () says nothing of it."""
         return self.type.startswith(("seq(tensor(", "optional(seq(tensor("))
+
+
+def declared_shape(entry: "ValueInfoProto") -> tuple[int | str | None, ...]:
+    """What a file declares of an input, or of the tensors in it: sizes as those of a Port."""
+    kind = entry.type.sequence_type.elem_type if entry.type.HasField("sequence_type") else entry.type
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        for dim in kind.tensor_type.shape.dim
+    )
 
 
 @dataclass(frozen=True)

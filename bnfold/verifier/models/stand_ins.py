@@ -6,25 +6,16 @@ would really make of its inputs does not matter. So the node hands on its first 
 outputs are fed, and everything else is compared as always. Where a changed part holds such a node, that proves nothing.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
-from math import isnan
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence, Set
+from typing import TYPE_CHECKING
 
-from bnfold.verification import Verification
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.complaints import Lacking
-from bnfold.verifier.run.wanted_sizes import sizes_of_weight
+from bnfold.verifier.run.wanted import first_input_of
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, ValueInfoProto
-
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
-# Of what others read: a matrix, tokens, images.
-_RANKS = {"Gemm": 2, "MatMul": 3, "LSTM": 3, "GRU": 3, "RNN": 3}
-_RANK = 4
+    from onnx import NodeProto, ValueInfoProto
 
 
 def lacking_nodes(graph: Structure, lacking: Lacking) -> list[int]:
@@ -37,11 +28,6 @@ def lacking_nodes(graph: Structure, lacking: Lacking) -> list[int]:
     ]
 
 
-def random_nodes(graph: Structure) -> list[int]:
-    """The nodes of the main graph that give other values in each run."""
-    return [index for index in range(len(graph.nodes)) if graph.is_random(index)]
-
-
 def are_inside(nodes: Collection[int], tensors: Sequence[ChangedTensor], original: Structure, new: Structure) -> bool:
     """Whether some of the original's nodes, or those that are to be the same in the new model, are in changed parts."""
     made = {name for index in nodes for name in original.nodes[index].output if name}
@@ -51,7 +37,7 @@ def are_inside(nodes: Collection[int], tensors: Sequence[ChangedTensor], origina
     return any(not others.isdisjoint(changed.new) or not set(nodes).isdisjoint(changed.original) for changed in tensors)
 
 
-def stood_in(graph: Structure, made: Collection[str]) -> Model | None:
+def stood_in(graph: Structure, made: Set[str]) -> Structure | None:
     """The model with nodes that hand on their first input.
 
     Args:
@@ -61,10 +47,21 @@ def stood_in(graph: Structure, made: Collection[str]) -> Model | None:
     Returns:
         None where a node has no input to hand on.
     """
-    return _rebuilt(graph, made, _handing_on)
+    from onnx import helper
+
+    nodes: list[NodeProto] = []
+    for node in graph.nodes:
+        if made.isdisjoint(node.output):
+            nodes.append(node)
+            continue
+        source = next((name for name in node.input if name and name not in graph.constants), None)
+        if source is None:
+            return None
+        nodes += [helper.make_node("Identity", [source], [name]) for name in node.output if name]
+    return _with_nodes(graph, nodes)
 
 
-def opened(graph: Structure, made: Collection[str]) -> Model | None:
+def opened(graph: Structure, made: Set[str]) -> Structure | None:
     """The model without the nodes; what they made is fed.
 
     Args:
@@ -74,89 +71,39 @@ def opened(graph: Structure, made: Collection[str]) -> Model | None:
     Returns:
         None where nothing says what that is like.
     """
-    model = _rebuilt(graph, made, lambda *_: ())
-    assert model is not None
-    for name in sorted(_read(graph).intersection(made)):
-        port = _port(graph, name)
-        if port is None:
-            return None
-        model.proto.graph.input.append(port)
-    return model
+    outputs = {entry.name for entry in graph.model.proto.graph.output}
+    ports = [_port(graph, name) for name in sorted(made) if graph.readers(name) or name in outputs]
+    known = [port for port in ports if port is not None]
+    nodes = [node for node in graph.nodes if made.isdisjoint(node.output)]
+    return _with_nodes(graph, nodes, known) if len(known) == len(ports) else None
 
 
-def as_partial(verdict: Verification, reasons: Sequence[str]) -> Verification:
-    """A verdict on models with stand-ins, as one on the models themselves.
-
-    Args:
-        verdict: what was found.
-        reasons: why nodes were stood in for.
-    """
-    alone = sum(tensor.passed and not isnan(tensor.excess) for tensor in verdict.tensors)
-    count = len(verdict.tensors)
-    said = f"{alone} of {count} changed part{'' if count == 1 else 's'} checked alone; {'; '.join(reasons)}"
-    if not verdict.passed:
-        return replace(verdict, warnings=(*verdict.warnings, *reasons))
-    if alone < count:
-        return replace(verdict, status="unchecked", problem=said)
-    return replace(verdict, status="partial", warnings=(said, *verdict.warnings))
-
-
-def _rebuilt(graph: Structure, made: Collection[str], instead: Any) -> Model | None:  # noqa: ANN401 - a function of a node
+def _with_nodes(graph: Structure, nodes: "Sequence[NodeProto]", inputs: "Sequence[ValueInfoProto]" = ()) -> Structure:
+    """The graph with other nodes, and with further inputs."""
     from onnx import ModelProto
 
-    nodes: list[NodeProto] = []
-    for node in graph.nodes:
-        if made.isdisjoint(node.output):  # type: ignore[attr-defined]
-            nodes.append(node)
-            continue
-        others = instead(node, graph)
-        if others is None:
-            return None
-        nodes += others
     proto = ModelProto()
     proto.CopyFrom(graph.model.proto)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    return graph.model.derived(proto, graph.model.beside)
-
-
-def _handing_on(node: "NodeProto", graph: Structure) -> "list[NodeProto] | None":
-    from onnx import helper
-
-    source = next((name for name in node.input if name and name not in graph.constants), None)
-    if source is None:
-        return None
-    return [helper.make_node("Identity", [source], [name]) for name in node.output if name]
-
-
-def _read(graph: Structure) -> set[str]:
-    names = {entry.name for entry in graph.model.proto.graph.output}
-    return names.union(*(graph.reads(index) for index in range(len(graph.nodes))))
+    proto.graph.input.extend(inputs)
+    return Structure(graph.model.derived(proto), graph.held)
 
 
 def _port(graph: Structure, name: str) -> "ValueInfoProto | None":
-    """What is known of a tensor: what the file declares, or what those want that read it."""
-    declared = next(_declared(graph.model.proto, name), None)
-    return declared or next(_wanted(graph, name), None)
-
-
-def _declared(model: "ModelProto", name: str) -> "Iterator[ValueInfoProto]":
-    for entry in (*model.graph.value_info, *model.graph.output):
-        if entry.name == name and entry.type.tensor_type.elem_type:
-            yield entry
-
-
-def _wanted(graph: Structure, name: str) -> "Iterator[ValueInfoProto]":
-    """As those want it whose weights say of which rank it is, and how long one of its axes."""
+    """What is known of a tensor: what the file declares, or what those want that read it, as their weights say."""
     from onnx import helper
 
-    for node in graph.nodes:
+    proto = graph.model.proto.graph
+    entry: ValueInfoProto
+    for entry in (*proto.value_info, *proto.output):
+        if entry.name == name and entry.type.tensor_type.elem_type:
+            return entry
+    for node in (graph.nodes[index] for index in graph.readers(name)):
         weight = graph.parameter(node.input[1]) if len(node.input) > 1 and node.input[0] == name else None
-        sizes = dict(sizes_of_weight(node, graph)) if weight is not None else {}
-        if weight is None or not sizes:
-            continue
-        rank = len(weight.dims) if node.op_type in _CONVOLUTIONS else _RANKS.get(node.op_type, _RANK)
-        shape: list[int | None] = [None] * rank
-        for axis, size in sizes.items():
-            shape[axis] = size
-        yield helper.make_tensor_value_info(name, weight.data_type, shape)
+        first = first_input_of(node, tuple(weight.dims)) if weight is not None else None
+        if weight is not None and first:
+            shape: list[int | None] = [None] * first.rank
+            shape[first.axis] = first.size
+            return helper.make_tensor_value_info(name, weight.data_type, shape)
+    return None

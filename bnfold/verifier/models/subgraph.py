@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bnfold.intake.tensors import is_external
 from bnfold.verifier.models.external_data import Array
 from bnfold.verifier.models.graph import Structure, names_read
 from bnfold.verifier.models.load import Model
@@ -90,6 +89,4 @@ def assemble(
     graph.node.extend(nodes)
     for name in outputs:
         graph.output.add(name=name)
-    given = {name: tensor.name for name, tensor in tensors.items() if is_external(tensor)}
-    beside = {name: source.beside[own] for name, own in given.items() if own in source.beside}
-    return source.derived(model, beside)
+    return source.derived(model)

@@ -3,19 +3,20 @@
 Kernels of bfloat16 round every result; these do not, so that two models are told apart the better.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 
-from bnfold.intake.tensors import is_external
-from bnfold.intake.walk import bodies
+from bnfold.intake.tensors import is_external, stored_tensors
+from bnfold.intake.walk import bodies, node_lists
 from bnfold.verifier.models.dtypes import BFLOAT16, FLOAT
 from bnfold.verifier.models.external_data import Array
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto, TensorProto
 
 
 def emulate(model: "ModelProto") -> "ModelProto | None":
@@ -24,9 +25,17 @@ def emulate(model: "ModelProto") -> "ModelProto | None":
 
     copy = ModelProto()
     copy.CopyFrom(model)
-    _widen_graph(copy.graph)
+    nodes = list(chain.from_iterable(node_lists(copy)))
+    for graph in (copy.graph, *chain.from_iterable(map(bodies, nodes))):
+        for entry in (*graph.input, *graph.output, *graph.value_info):
+            if entry.type.tensor_type.elem_type == BFLOAT16:
+                entry.type.tensor_type.elem_type = FLOAT
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.name in ("to", "dtype") and attribute.i == BFLOAT16:
+            attribute.i = FLOAT
+    for tensor in stored_tensors(copy):
+        _widen(tensor)
     for function in copy.functions:
-        _widen_nodes(function.node)
         del function.value_info[:]
     return None if copy == model else copy
 
@@ -35,26 +44,6 @@ def widened(weights: Mapping[str, Array]) -> dict[str, Array]:
     """Values in float32 where they were in bfloat16."""
     narrow = np.dtype(ml_dtypes.bfloat16)
     return {name: values.astype(np.float32) if values.dtype == narrow else values for name, values in weights.items()}
-
-
-def _widen_graph(graph: "GraphProto") -> None:
-    for entry in (*graph.input, *graph.output, *graph.value_info):
-        if entry.type.tensor_type.elem_type == BFLOAT16:
-            entry.type.tensor_type.elem_type = FLOAT
-    for tensor in graph.initializer:
-        _widen(tensor)
-    _widen_nodes(graph.node)
-
-
-def _widen_nodes(nodes: "Iterable[NodeProto]") -> None:
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.name in ("to", "dtype") and attribute.i == BFLOAT16:
-                attribute.i = FLOAT
-            if attribute.HasField("t"):
-                _widen(attribute.t)
-        for body in bodies(node):
-            _widen_graph(body)
 
 
 def _widen(tensor: "TensorProto") -> None:

@@ -80,7 +80,7 @@ def _open_new(new: Structure, exposed: Sequence[str]) -> OnnxRunner:
     try:
         return OnnxRunner(new.model, exposed)
     except RefusedError as error:
-        if error.lacking and not error.lacking.is_kernel:
+        if error.lacking and not error.lacking.knows_operator:
             raise UncheckedError(str(error)) from error
         raise NewModelRefuses(str(error)) from error
 

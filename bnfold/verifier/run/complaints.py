@@ -12,10 +12,18 @@ from bnfold.errors import InvalidOriginalError, UncheckedError
 
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _FILE = re.compile(r"^Load model from .*? failed:\s*")
-_PLACE = re.compile(r"(?:[A-Za-z]:)?[\w./\\+-]+\.(?:cc|cpp|cu|cuh|h|hpp):\d+\s+")
-_HEAD = re.compile(r"(?:[\w:~<>*&,]+\s+)*[\w:~<>*&,]*::[\w:~<>=]+\(")
-_BARE_NAME = re.compile(r"[\w:~<>]+\s+")
-_QUALIFIER = re.compile(r"\s*(?:const\b|noexcept\b|\[with [^\]]*\]|::<lambda\([^)]*\)>|::operator\(\)\([^)]*\))\s*|\s+")
+# A place in the source, and the signature of the function there or its bare name: "core/x.cc:12 int A::f(B) const ".
+_PLACE = re.compile(
+    r"""
+    (?:[A-Za-z]:)?[\w./\\+-]+\.(?:cc|cpp|cu|cuh|h|hpp):\d+\s+
+    (?:
+        (?:[\w:~<>*&,]+\s+)*[\w:~<>*&,]*::[\w:~<>=]+\((?:[^()]|\([^()]*\))*\)
+        (?:\s*(?:const\b|noexcept\b|\[with\ [^\]]*\]|::<lambda\([^)]*\)>|::operator\(\)\([^)]*\)))*\s*
+        | [\w:~<>]+\s+
+    )?
+    """,
+    re.VERBOSE,
+)
 _IN_NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _INVALID = re.compile(
     r"is an invalid model|^Invalid model|ShapeInferenceError|TypeInferenceError"
@@ -25,8 +33,18 @@ _MISSING_OPERATOR = re.compile(r"([\w.]+:[\w.]+)\(-?\d+\) is not a registered fu
 _MISSING_KERNEL = re.compile(
     r"Could not find an implementation for (?:[\w.]+[.:])?(\w+)\(\d+\) node with name '([^']*)'"
 )
-_IR_VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
-_OPSET = re.compile(r"Opset (\d+) is under development.*?(?:domain (\S+) is till opset (\d+))?\.?$")
+_IN_OUR_WORDS = (
+    (_MISSING_OPERATOR, "it lacks the operator {}"),
+    (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        "the model has IR version {}, and this onnxruntime takes those up to {}: upgrade it",
+    ),
+    (
+        re.compile(r"Opset (\d+) is under development.*domain \S+ is till opset (\d+)\.?$"),
+        "the model has opset {}, and this onnxruntime takes those up to {}: upgrade it",
+    ),
+    (re.compile(r"Opset (\d+) is under development"), "the model has opset {}, which is too new for it: upgrade it"),
+)
 _OUT_OF_MEMORY = re.compile(
     r"bad_alloc|[Ff]ailed to allocate memory|bfc_arena|out of memory|cannot allocate memory", re.I
 )
@@ -35,28 +53,24 @@ _LONGEST = 400
 
 @dataclass(frozen=True)
 class Lacking:
-    """What onnxruntime does not have: an operator, or a kernel for the types that a node has.
+    """What onnxruntime does not have: an operator, a kernel for the types of a node, or a way to run a node at all.
 
     Attributes:
         domain: of the operator, "" for ONNX's own.
         op_type: its name.
         node: the name of the node; "" for all of this operator.
-        is_kernel: whether it knows the operator.
-        problem: why the node does not run, whatever it is fed with; "" where it does not even load.
+        knows_operator: whether it has the operator, and only this node does not run.
+        what: as messages call it.
     """
 
     domain: str
     op_type: str
-    node: str = ""
-    is_kernel: bool = False
-    problem: str = ""
+    node: str
+    knows_operator: bool
+    what: str
 
     def __str__(self) -> str:
-        """As messages call it."""
-        name = f"{self.domain}:{self.op_type}" if self.domain else self.op_type
-        if self.problem:
-            return f"{name} {self.node!r}, which does not run: {self.problem}"
-        return f"{'a kernel for ' if self.is_kernel else ''}{name}, which onnxruntime lacks"
+        return self.what
 
 
 class RefusedError(UncheckedError):
@@ -64,21 +78,12 @@ class RefusedError(UncheckedError):
 
     Attributes:
         is_invalid: whether the model itself is to blame, and not what this onnxruntime knows or was fed with.
-        lacking: what onnxruntime lacks, where that is all.
-        failing: the node that it stopped at, where it ran.
+        lacking: what onnxruntime lacks, or the node that it stopped at, where it says so.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        is_invalid: bool = False,
-        lacking: Lacking | None = None,
-        failing: Lacking | None = None,
-    ) -> None:
+    def __init__(self, message: str, *, is_invalid: bool = False, lacking: Lacking | None = None) -> None:
         super().__init__(message)
-        self.is_invalid = is_invalid
-        self.lacking, self.failing = lacking, failing
+        self.is_invalid, self.lacking = is_invalid, lacking
 
 
 def of_original(error: RefusedError) -> UncheckedError:
@@ -101,24 +106,23 @@ def complaint(error: Exception, doing: str, role: str) -> UncheckedError:
     if is_out_of_memory(error):
         return out_of_memory(f"{doing} {role} with onnxruntime")
     message = f"onnxruntime cannot {doing} {role}: {one_line(error)}"
-    return RefusedError(message, is_invalid=_is_invalid(error), lacking=_lacking(error), failing=_failing(error))
-
-
-def _failing(error: Exception) -> Lacking | None:
-    found = _IN_NODE.search(str(error))
-    if not found or not found[2]:
-        return None
-    problem = one_line(error).removeprefix(_in_node(found))
-    return Lacking("", found[1], found[2], is_kernel=True, problem=problem)
+    return RefusedError(message, is_invalid=_is_invalid(error), lacking=_lacking(error))
 
 
 def _lacking(error: Exception) -> Lacking | None:
-    operator = _MISSING_OPERATOR.search(str(error))
-    if operator:
-        domain, _, op_type = operator[1].rpartition(":")
-        return Lacking("" if domain == "ai.onnx" else domain, op_type)
-    kernel = _MISSING_KERNEL.search(str(error))
-    return Lacking("", kernel[1], kernel[2], is_kernel=True) if kernel else None
+    text = str(error)
+    if operator := _MISSING_OPERATOR.search(text):
+        domain, _, op_type = operator[1].removeprefix("ai.onnx:").rpartition(":")
+        name = f"{domain}:{op_type}" if domain else op_type
+        return Lacking(domain, op_type, "", knows_operator=False, what=f"{name}, which onnxruntime lacks")
+    if kernel := _MISSING_KERNEL.search(text):
+        what = f"a kernel for {kernel[1]}, which onnxruntime lacks"
+        return Lacking("", kernel[1], kernel[2], knows_operator=True, what=what)
+    if (node := _IN_NODE.search(text)) and node[2]:
+        problem = one_line(error).removeprefix(_in_node(node))
+        what = f"{node[1]} {node[2]!r}, which does not run: {problem}"
+        return Lacking("", node[1], node[2], knows_operator=True, what=what)
+    return None
 
 
 def out_of_memory(doing: str) -> UncheckedError:
@@ -143,44 +147,12 @@ def _text(error: Exception) -> str:
 def one_line(error: Exception) -> str:
     """The message without error codes, line ends, and places and signatures of C++; where it is known, in our words."""
     text = _text(error)
-    missing = _MISSING_OPERATOR.search(text)
-    if missing:
-        return f"it lacks the operator {missing[1]}"
-    version = _IR_VERSION.search(text)
-    if version:
-        return f"the model has IR version {version[1]}, and this onnxruntime takes those up to {version[2]}: upgrade it"
-    opset = _OPSET.search(text)
-    if opset:
-        known = f", and this onnxruntime takes those up to {opset[3]}" if opset[3] else ", which is too new for it"
-        return f"the model has opset {opset[1]}{known}: upgrade it"
-    text = _IN_NODE.sub(_in_node, _without_places(text)) or type(error).__name__
+    for pattern, words in _IN_OUR_WORDS:
+        if found := pattern.search(text):
+            return words.format(*found.groups())
+    text = _IN_NODE.sub(_in_node, _PLACE.sub("", text).strip()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _in_node(found: "re.Match[str]") -> str:
     return f"in {found[1]} {found[2]!r}: " if found[2] else f"in {found[1]}: "
-
-
-def _without_places(text: str) -> str:
-    """The text without "file.cc:12 int name(arguments) const " and "file.h:12 name "."""
-    place = _PLACE.search(text)
-    while place:
-        behind = text[place.end() :]
-        text = text[: place.start()] + behind[_end_of_signature(behind) :]
-        place = _PLACE.search(text, place.start())
-    return text.strip()
-
-
-def _end_of_signature(text: str) -> int:
-    """Where the signature of a function ends: behind its arguments and what qualifies them, or behind a bare name."""
-    head = _HEAD.match(text)
-    if head is None:
-        bare = _BARE_NAME.match(text)
-        return bare.end() if bare else 0
-    depth, end = 1, head.end()
-    while depth and end < len(text):
-        depth += {"(": 1, ")": -1}.get(text[end], 0)
-        end += 1
-    while behind := _QUALIFIER.match(text, end):
-        end = behind.end()
-    return end

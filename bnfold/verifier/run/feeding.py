@@ -15,9 +15,7 @@ from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
 from bnfold.verifier.run.shapes import Setting, Shape, Sizes, settings
-from bnfold.verifier.run.wanted_sizes import Wants
-
-RequireRoom = Callable[[Mapping[str, Shape]], None]
+from bnfold.verifier.run.wanted import NOTHING, Wanted
 
 # Sizes that messages of onnxruntime name: "Got: 64 Expected: 512". Others in them are ranks and indices.
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
@@ -43,17 +41,15 @@ class Feeding:
 def choose_feeding(
     original: Session,
     options: VerifyOptions,
-    bounds: Mapping[str, int],
-    wants: Wants | None = None,
-    require_room: RequireRoom = lambda _: None,
+    wanted: Wanted = NOTHING,
+    require_room: Callable[[Mapping[str, Shape]], None] = lambda _: None,
 ) -> Feeding:
     """One way to feed the original that it accepts, and a second one where sizes are free and others are accepted.
 
     Args:
         original: the original.
         options: of the check.
-        bounds: below which the integers of an input have to stay, where the graph says so.
-        wants: sizes of inputs that the graph wants, where it says so.
+        wanted: what its graph wants of its inputs.
         require_room: raises RefusedError for shapes of inputs on which a run would take too much memory.
 
     Raises:
@@ -61,44 +57,35 @@ def choose_feeding(
         UsageError: as `shapes.settings`.
     """
     inputs = original.signature.inputs
-    feeding = _first_that_runs(original, options, bounds, wants or {}, require_room)
-    (first,) = feeding.settings
-    for shapes in Sizes(inputs, options, wants).others(first.shapes) if options.samples > 1 else ():
+    sizes = Sizes(inputs, options, wanted.sizes)
+    refused: list[tuple[Setting, UncheckedError]] = []
+    for first in chain(settings(inputs, options, wanted), _further(sizes, wanted, refused)):
+        try:
+            require_room(first.shapes)
+            feeds = draw(inputs, first, options, sample=0)
+            seen = original.observe(feeds, original.exposed)
+            break
+        except EndlessError:
+            raise
+        except UncheckedError as error:  # also where these sizes take more memory than there is
+            refused.append((first, error))
+    else:
+        raise _nothing_fits(inputs, options, refused)
+    for shapes in sizes.others(first.shapes) if options.samples > 1 else ():
         other = replace(first, shapes=shapes)
         with suppress(RefusedError):
             require_room(shapes)
             original.run(draw(inputs, other, options, sample=1))
-            return replace(feeding, settings=(first, other))
-    return feeding
+            return Feeding((first, other), feeds, seen)
+    return Feeding((first,), feeds, seen)
 
 
-def _first_that_runs(
-    original: Session,
-    options: VerifyOptions,
-    bounds: Mapping[str, int],
-    wants: Wants,
-    require_room: RequireRoom,
-) -> Feeding:
-    refused: list[tuple[Setting, UncheckedError]] = []
-    inputs = original.signature.inputs
-
-    def further() -> Iterator[Setting]:
-        """What is tried when nothing natural fits; the reasons why that was refused name sizes."""
-        named = Counter(number for _, error in refused for number in _named(error))
-        said = [number for number, _ in named.most_common(_MOST_NAMED)]
-        found = Sizes(inputs, options, wants).further(said)
-        yield from (Setting(shapes, bounds=bounds) for shapes in islice(found, _MOST_FURTHER))
-
-    for setting in chain(settings(inputs, options, bounds, wants), further()):
-        try:
-            require_room(setting.shapes)
-            feeds = draw(inputs, setting, options, sample=0)
-            return Feeding((setting,), feeds, original.observe(feeds, original.exposed))
-        except EndlessError:
-            raise
-        except UncheckedError as error:  # also where these sizes take more memory than there is
-            refused.append((setting, error))
-    raise _nothing_fits(inputs, options, refused)
+def _further(sizes: Sizes, wanted: Wanted, refused: Sequence[tuple[Setting, UncheckedError]]) -> Iterator[Setting]:
+    """What is tried when nothing natural fits: the reasons why that was refused name sizes."""
+    named = Counter(number for _, error in refused for number in _named(error))
+    said = [number for number, _ in named.most_common(_MOST_NAMED)]
+    for shapes in islice(sizes.further(said), _MOST_FURTHER):
+        yield Setting(shapes, bounds=wanted.bounds)
 
 
 def _nothing_fits(
@@ -113,10 +100,8 @@ def _nothing_fits(
         way_out = f"; give {keyword('shapes')}, {keyword('VerifyOptions.dims')} or {keyword('VerifyOptions.inputs')}"
     elif any(port.dtype is not None and port.dtype.kind in "iuO" for port in inputs if port.name not in options.inputs):
         way_out = f"; give {keyword('VerifyOptions.inputs')}"
-    elif isinstance(reason, RefusedError):
-        reason = RefusedError(str(reason), lacking=reason.failing)
     error = UncheckedError(f"{reason} (fed with {fed or 'nothing'}{tried}){way_out}")
-    error.__cause__ = reason
+    error.__cause__ = None if way_out else reason
     return error
 
 

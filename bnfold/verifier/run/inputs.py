@@ -74,11 +74,9 @@ def draw(ports: Sequence[Drawable], setting: Setting, options: VerifyOptions, sa
 def _value(rng: np.random.Generator, port: Drawable, setting: Setting, options: VerifyOptions, sample: int) -> Any:  # noqa: ANN401
     """An array, or a list of them."""
     if port.name in options.inputs:
-        given = _given(port, options.inputs[port.name], sample)
-        return list(given) if port.is_sequence else given
-    if port.is_sequence:
-        return [_drawn(rng, _dtype(port), setting, port.name, sample) for _ in range(_SEQUENCE_LENGTH)]
-    return _drawn(rng, _dtype(port), setting, port.name, sample)
+        return _given(port, options.inputs[port.name], sample)
+    drawn = [_drawn(rng, port, setting, sample) for _ in range(_SEQUENCE_LENGTH if port.is_sequence else 1)]
+    return drawn if port.is_sequence else drawn[0]
 
 
 def distinct_samples(ports: Sequence[Drawable], options: VerifyOptions) -> int:
@@ -104,29 +102,29 @@ def _count(port: Drawable, inputs: Mapping[str, npt.NDArray[Any]]) -> int:
     return shape[0] // rows[0] if rows and rows[0] else 1
 
 
-def _given(port: Drawable, array: npt.NDArray[Any], sample: int) -> npt.NDArray[Any]:
+def _given(port: Drawable, array: npt.NDArray[Any], sample: int) -> Any:  # noqa: ANN401 - an array or a list of them
     dtype = _dtype(port)
     if not np.can_cast(array.dtype, dtype, "same_kind") or (dtype.kind == "O" and array.dtype.kind not in "OU"):
         raise UsageError(f"input {port.name!r} takes {port.type}, got values of dtype {array.dtype}: convert them")
+    if port.is_sequence:
+        return list(array.astype(dtype))
     rows = one_sample(port.shape, array.shape)
-    if rows == array.shape or port.is_sequence:
+    if rows == array.shape:
         return array.astype(dtype)
     start = sample % (array.shape[0] // rows[0]) * rows[0]
     return array[start : start + rows[0]].astype(dtype)
 
 
-def _drawn(
-    rng: np.random.Generator, dtype: "np.dtype[Any]", setting: Setting, name: str, sample: int
-) -> npt.NDArray[Any]:
-    shape = setting.shapes[name]
+def _drawn(rng: np.random.Generator, port: Drawable, setting: Setting, sample: int) -> npt.NDArray[Any]:
+    dtype, shape = _dtype(port), setting.shapes[port.name]
     if dtype.kind == "O":
         return np.asarray(rng.integers(0, 10, shape)).astype(str).astype(object)
     if dtype.kind == "b":
         return np.asarray(rng.integers(0, 2, shape), dtype)
     if dtype.kind in "iu" and dtype.itemsize >= 4:
-        bound = setting.bounds.get(name, setting.integers_below)
+        bound = setting.bounds.get(port.name, setting.integers_below)
         # A single number may be a length or a stride, and these are no zeros.
-        least = 1 if not shape and name not in setting.bounds and bound > 1 else 0
+        least = 1 if not shape and port.name not in setting.bounds and bound > 1 else 0
         return np.asarray(rng.integers(least, bound, shape), dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)

@@ -19,7 +19,7 @@ from bnfold.processors import is_shared, usable
 from bnfold.pulse import beat
 from bnfold.verifier.models.dtypes import BFLOAT16
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.models.signature import Port, Signature
+from bnfold.verifier.models.signature import Port, Signature, declared_shape
 from bnfold.verifier.run.bfloat16 import widened
 from bnfold.verifier.run.complaints import complaint, one_line
 from bnfold.verifier.run.parallel import half_of_the_processors
@@ -113,8 +113,10 @@ class Session:
         session = self._opened.session
         outputs = self._opened.ports(session.get_outputs())
         own = len(outputs) - len(self.exposed)
-        self.signature = Signature(
-            inputs=self._opened.ports(session.get_inputs()),
+        declared = {entry.name: declared_shape(entry) for entry in model.proto.graph.input}
+        inputs = self._opened.ports(session.get_inputs())
+        self.signature = Signature(  # onnxruntime does not say what the tensors of a sequence are like: the file may
+            inputs=tuple(replace(port, shape=port.shape or declared.get(port.name, ())) for port in inputs),
             overridable=self._opened.ports(session.get_overridable_initializers()),
             outputs=outputs[:own],
         )
@@ -267,8 +269,8 @@ def _open(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) 
         settings.add_external_initializers(outside, [given[name] for name in outside])
     for name in given.keys() - set(outside):
         settings.add_initializer(name, given[name])
-    if model.folder:  # for the data of bodies, which are not the graph's own
-        settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.folder.path))
+    if model.files.folder:  # for the data of bodies, which are not the graph's own
+        settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.files.folder))
     without = list(setup.without)
     if model.bytes_outside > _MOST_COPIED:
         settings.add_session_config_entry("session.disable_prepacking", "1")

@@ -1,69 +1,38 @@
-"""Which sizes the free dimensions of a model get: as the caller says, else the first that the model runs with."""
+"""Which sizes the free dimensions of a model get: as the caller says, as weights want, else the first that run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.run.wanted_sizes import Wants
+from bnfold.verifier.run.wanted import NOTHING, Key, Wanted
 
 Shape: TypeAlias = tuple[int, ...]
 Declared: TypeAlias = Sequence[int | str | None]
-Key: TypeAlias = str | tuple[str, int]
-"""Of a free dimension: its symbol, which has one size everywhere, or the input and the axis."""
+Role: TypeAlias = Literal["batch", "channels", "extent"]
 
-# Small enough to be quick, large enough that a deep network still has more than one pixel at its end; then the
-# sizes that image networks insist on, then those of short sequences and of lists,
-# and of sound.
+# Small enough to be quick, large enough that a deep network still has more than one pixel at its end; then the sizes
+# that image networks insist on, then those of short sequences and of lists, and of sound.
 _SIZES = (64, 224, 32, 128, 256, 16, 8, 3, 2, 1, 299, 320, 384, 512, 640, 1024, 2048, 4096, 8000, 16000, 48000)
 _CHANNELS = (3, 1, 4)
 _IMAGE = 4
-# Where nothing above fits: each free dimension is one of these, or 1, or the first of those above.
-_FURTHER_SIZES = (512, 256, 16, 1024, 4096, 16000)
 _MOST_FREE, _MOST_SAID_TOGETHER = 5, 3
 # A wrong guess should fail in a moment: no more values than this in an input whose shape is a guess.
 _MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
 INTEGERS_BELOW = (8, 2, 1)
-# onnxruntime does not say of which rank the tensors of a sequence are.
-_ELEMENT_RANKS = (2, 4, 3, 1, 0)
 # A second setting: a batch that is not 1, and extents that are not the first ones.
 _OTHER_BATCH = 3
 _OTHER_EXTENTS: tuple[Callable[[int], int], ...] = (
     lambda size: size + size // 2 if size > 1 else 2,
     lambda size: 2 * size,
     lambda size: max(1, size // 2),
+    lambda size: size,
 )
-_SAME_EXTENT: tuple[Callable[[int], int], ...] = (lambda size: size,)
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One axis of an input, as it is declared."""
-
-    port: str
-    declared: Declared
-    axis: int
-
-    @property
-    def key(self) -> Key:
-        """What has the same size."""
-        symbol = self.declared[self.axis]
-        return symbol if isinstance(symbol, str) else (self.port, self.axis)
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether it is taken for the batch."""
-        return self.axis == 0
-
-    @property
-    def is_channels(self) -> bool:
-        """Whether it is taken for the channels, as of an image. Where few come last, these are the channels."""
-        return self.axis == 1 and len(self.declared) >= _IMAGE and self.declared[-1] not in _CHANNELS
 
 
 @dataclass(frozen=True)
@@ -87,31 +56,39 @@ class Sizes:
     Args:
         inputs: of the model.
         options: what the caller says of them.
-        wants: sizes that the graph wants, where neither the inputs nor the caller say one.
+        wanted: sizes that the graph wants, where neither the inputs nor the caller say one.
 
     Raises:
         UsageError: options name an input or a symbol that the model does not have, or contradict what it declares.
     """
 
-    def __init__(self, inputs: Sequence[Port], options: VerifyOptions, wants: Wants | None = None) -> None:
-        self._inputs = inputs
-        self._given = _given_shapes(inputs, options)
-        self._known: dict[Key, int] = dict(_sizes_of_symbols(inputs, self._given, options).items())
+    def __init__(self, inputs: Sequence[Port], options: VerifyOptions, wanted: Mapping[Key, int] | None = None) -> None:
+        given = _given_shapes(inputs, options)
+        known: dict[Key, int] = dict(wanted or {})
+        known.update(_sizes_of_symbols(inputs, given, options).items())
+        self._free: dict[Key, Role] = {}
+        self._shapes: dict[str, tuple[int | Key, ...]] = {}
         for port in inputs:
-            for axis, wanted in (wants or {}).get(port.name, {}).items():
-                if -len(port.shape) <= axis < len(port.shape):
-                    self._known.setdefault(Dimension(port.name, port.shape, axis % len(port.shape)).key, wanted)
+            declared = given.get(port.name, port.shape)
+            keys = [(port.name, axis) if size is None else size for axis, size in enumerate(declared)]
+            sizes = tuple(key if isinstance(key, int) else known.get(key, key) for key in keys)
+            last_are_channels = keys[-1:] and (keys[-1] in _CHANNELS or keys[-1] in (wanted or {}))
+            for axis, key in enumerate(sizes):
+                if not isinstance(key, int):
+                    is_channels = axis == 1 and len(sizes) >= _IMAGE and not last_are_channels
+                    self._free.setdefault(key, "batch" if axis == 0 else "channels" if is_channels else "extent")
+            self._shapes[port.name] = sizes
 
     def natural(self) -> Iterator[dict[str, Shape]]:
         """Every distinct filling of what is still free, the most natural one first; exactly one if nothing is.
 
         A first dimension without a size is taken for the batch and tried as 1 first, the second one of four or more for
-        the channels, every other for an extent.
+        the channels unless the last one is known to be these, every other for an extent.
         """
         seen: list[dict[str, Shape]] = []
-        ranks = _ELEMENT_RANKS if any(port.is_sequence and not port.shape for port in self._inputs) else (0,)
-        for rank, batch_is_one, channels, extent in product(ranks, (True, False), _CHANNELS, _SIZES):
-            shapes = self._filled(_by_role(1 if batch_is_one else extent, channels, extent), rank)
+        for batch_is_one, extent in product((True, False), _SIZES):
+            sizes = {"batch": 1 if batch_is_one else extent, "channels": _CHANNELS[0], "extent": extent}
+            shapes = self._filled({key: sizes[role] for key, role in self._free.items()})
             if shapes not in seen and (not seen or _is_small(shapes)):
                 seen.append(shapes)
                 yield shapes
@@ -122,78 +99,44 @@ class Sizes:
         Args:
             said: numbers that onnxruntime named when it refused the others.
         """
-        free: dict[Key, int] = {}
-        self._filled(lambda dimension: free.setdefault(dimension.key, 1))
-        pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_FURTHER_SIZES))]
-        for pool in pools if 0 < len(free) <= _MOST_FREE else ():
-            for choice in product(dict.fromkeys(pool), repeat=len(free)):
-                chosen = dict(zip(free, choice, strict=True))
-                shapes = self._filled(lambda dimension, chosen=chosen: chosen[dimension.key])  # type: ignore[misc]
+        pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_SIZES))]
+        for pool in pools if 0 < len(self._free) <= _MOST_FREE else ():
+            for choice in product(dict.fromkeys(pool), repeat=len(self._free)):
+                shapes = self._filled(dict(zip(self._free, choice, strict=True)))
                 if _is_small(shapes):
                     yield shapes
 
     def others(self, first: Mapping[str, Shape]) -> Iterator[dict[str, Shape]]:
-        """Other sizes wherever they are free: batch and extents, either alone.
+        """Other sizes wherever they are free: batch and extents, either alone. Channels stay.
 
-        Nothing where nothing is free, or where the caller has said all sizes. Channels stay.
+        Nothing where nothing is free, or where the caller has said all sizes.
         """
-        for changes_batch, extents in product((True, False), (_OTHER_EXTENTS, _SAME_EXTENT)):
-            for change in extents:
-                shapes = self._filled(_changed(first, change, changes_batch=changes_batch))
-                shapes = {name: shape or first[name] for name, shape in shapes.items()}
-                if shapes != dict(first) and _is_small(shapes):
-                    yield shapes
+        now = {key: size for name, keys in self._shapes.items() for key, size in zip(keys, first[name], strict=True)}
+        other_batch = {key: 1 if size == _OTHER_BATCH else _OTHER_BATCH for key, size in now.items()}
+        for batch, change in product((other_batch, now), _OTHER_EXTENTS):
+            sizes = {"batch": batch, "channels": now, "extent": {key: change(size) for key, size in now.items()}}
+            shapes = self._filled({key: sizes[role][key] for key, role in self._free.items()})
+            if shapes != first and _is_small(shapes):
+                yield shapes
 
-    def _filled(self, choose: Callable[[Dimension], int], rank: int = 0) -> dict[str, Shape]:
-        """All shapes; what is chosen for a symbol where it is met first holds everywhere.
-
-        Args:
-            choose: the size of a free dimension.
-            rank: of the tensors of a sequence of which nothing says one.
-        """
-        known, shapes = dict(self._known), {}
-        for port in self._inputs:
-            declared = (None,) * rank if port.is_sequence and not port.shape else port.shape
-            sizes = []
-            for axis, size in enumerate(declared if port.name not in self._given else ()):
-                dimension = Dimension(port.name, declared, axis)
-                if not isinstance(size, int) and dimension.key not in known:
-                    known[dimension.key] = choose(dimension)
-                sizes.append(size if isinstance(size, int) else known[dimension.key])
-            shapes[port.name] = self._given.get(port.name, tuple(sizes))
-        return shapes
-
-
-def _by_role(batch: int, channels: int, extent: int) -> Callable[[Dimension], int]:
-    return lambda dimension: batch if dimension.is_batch else channels if dimension.is_channels else extent
-
-
-def _changed(
-    first: Mapping[str, Shape], change: Callable[[int], int], *, changes_batch: bool
-) -> Callable[[Dimension], int]:
-    def changed(dimension: Dimension) -> int:
-        now = first[dimension.port][dimension.axis]
-        if dimension.is_batch:
-            return now if not changes_batch else 1 if now == _OTHER_BATCH else _OTHER_BATCH
-        return now if dimension.is_channels else change(now)
-
-    return changed
+    def _filled(self, chosen: Mapping[Key, int]) -> dict[str, Shape]:
+        return {
+            name: tuple(key if isinstance(key, int) else chosen[key] for key in keys)
+            for name, keys in self._shapes.items()
+        }
 
 
 def _is_small(shapes: Mapping[str, Shape]) -> bool:
     return max(map(prod, shapes.values()), default=0) <= _MOST_VALUES
 
 
-def settings(
-    inputs: Sequence[Port], options: VerifyOptions, bounds: Mapping[str, int] | None = None, wants: Wants | None = None
-) -> Iterator[Setting]:
+def settings(inputs: Sequence[Port], options: VerifyOptions, wanted: Wanted = NOTHING) -> Iterator[Setting]:
     """Ways to feed a model, the most natural one first.
 
     Args:
         inputs: of the model.
         options: what the caller says of them.
-        bounds: below which integers have to stay.
-        wants: as of `Sizes`.
+        wanted: what the graph says of them.
 
     Raises:
         UsageError: as `Sizes`.
@@ -203,14 +146,14 @@ def settings(
         if port.dtype is None:
             raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}")
     integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)
-    for shapes in Sizes(inputs, options, wants).natural():
+    for shapes in Sizes(inputs, options, wanted.sizes).natural():
         for bound in INTEGERS_BELOW if integral else INTEGERS_BELOW[:1]:
-            yield Setting(shapes, bound, bounds or {})
+            yield Setting(shapes, bound, wanted.bounds)
 
 
 def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, Shape]:
     ports = {port.name: port for port in inputs}
-    given = {name: tuple(shape) for name, shape in options.shapes.items()}
+    given = {name: tuple(map(int, shape)) for name, shape in options.shapes.items()}
     for name, array in options.inputs.items():
         port = ports.get(name)
         shape = one_sample(port.shape, array.shape) if port is not None else array.shape

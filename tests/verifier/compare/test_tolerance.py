@@ -350,7 +350,7 @@ def test_a_check_without_a_single_sample_says_nothing(monkeypatch):
     def refuse(*_):
         raise RefusedError("no")
 
-    chosen = choose_feeding(Session(Model.read("the original", scaled(1))), VerifyOptions(), {})
+    chosen = choose_feeding(Session(Model.read("the original", scaled(1))), VerifyOptions())
     monkeypatch.setattr(pipeline, "choose_feeding", lambda *_: chosen)
     monkeypatch.setattr(ComparisonRun, "_take_first_observation", lambda _: None)
     monkeypatch.setattr(Session, "observe", refuse)

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import bnfold
 from bnfold.errors import VerificationError
-from bnfold.verifier.models.external_data import is_external, of_buffer
+from bnfold.intake.tensors import is_external
+from bnfold.verifier.models.external_data import of_buffer, without_weights
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.models.protobuf_scan import without_weights
 from bnfold.verifier.run.session import Session
 from tests.verifier.small_models import FLOAT, model_proto, node
 

@@ -11,7 +11,7 @@ from tests.verifier.small_models import FLOAT, model, node
 
 def shapes(declared, nodes=None, **options):
     data = model(nodes or [node("Relu", "x", "y")], {"x": (FLOAT, declared)}, {"y": (FLOAT, None)})
-    feeding = choose_feeding(Session(Model.read("a model", data)), VerifyOptions(**options), {})
+    feeding = choose_feeding(Session(Model.read("a model", data)), VerifyOptions(**options))
     return [setting.shapes["x"] for setting in feeding.settings]
 
 

@@ -6,7 +6,7 @@ import pytest
 from bnfold.verifier import check
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.run.indices import index_bounds
+from bnfold.verifier.run.wanted import wanted_by
 from tests.verifier.small_models import FLOAT, INT64, model, node
 
 TABLE = {"table": np.arange(60, dtype=np.float32).reshape(20, 3)}
@@ -15,7 +15,7 @@ TABLE = {"table": np.arange(60, dtype=np.float32).reshape(20, 3)}
 def bounds(nodes, initializers, outputs=None):
     data = model(nodes, {"i": (INT64, [2, 5])}, outputs or {"y": (FLOAT, [2, 5, 3])}, initializers)
     assert check(data, data).passed
-    return index_bounds(Structure(Model.read("a model", data)))
+    return wanted_by(Structure(Model.read("a model", data))).bounds
 
 
 def test_rows_of_a_table():

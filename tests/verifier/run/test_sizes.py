@@ -2,25 +2,24 @@
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from bnfold.errors import UncheckedError
 from bnfold.verifier import VerifyOptions
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.feeding import choose_feeding
-from bnfold.verifier.run.indices import index_bounds
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.shapes import Setting
-from bnfold.verifier.run.wanted_sizes import wanted_sizes
-from tests.verifier.small_models import FLOAT, INT64, model, node
+from bnfold.verifier.run.wanted import wanted_by
+from tests.verifier.small_models import FLOAT, INT64, model, model_proto, node
 
 
 def shapes(nodes, inputs, parameters=None, **options):
     """The sizes that the check feeds a model with."""
     source = Model.read("the original", model(nodes, inputs, {"y": (FLOAT, None)}, parameters))
-    graph = Structure(source)
-    chosen = choose_feeding(Session(source), VerifyOptions(**options), index_bounds(graph), wanted_sizes(graph))
+    chosen = choose_feeding(Session(source), VerifyOptions(**options), wanted_by(Structure(source)))
     return [dict(setting.shapes) for setting in chosen.settings]
 
 
@@ -49,6 +48,48 @@ def test_images_whose_channels_come_last_have_extents_in_front_of_them():
 )
 def test_channels_are_those_of_the_weight(nodes, parameters, x):
     assert shapes(nodes, {"x": (FLOAT, ["n", "c", "h", "w"])}, parameters)[0]["x"] == x
+
+
+@pytest.mark.parametrize(
+    ("nodes", "parameters", "x"),
+    [
+        ([node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Conv", "t w", "y")], {"w": ones(4, 7, 3, 3)}, (64, 7)),
+        (
+            [node("GlobalAveragePool", "x", "p"), node("Flatten", "p", "f"), node("Gemm", "f w", "y")],
+            {"w": ones(7, 2)},
+            (7, 64),
+        ),
+        (
+            [node("Pad", "x pads", "p"), node("Conv", "p w", "y")],
+            {"w": ones(4, 7, 3, 3), "pads": np.array([0, 0, 1, 1] * 2)},
+            (7, 64),
+        ),
+        (
+            [node("DequantizeLinear", "q s", "w"), node("Conv", "x w", "y")],
+            {"q": np.ones((4, 7, 3, 3), np.int8), "s": np.float32(1)},
+            (7, 64),
+        ),
+    ],
+    ids=["transposed", "pooled", "padded", "quantized"],
+)
+def test_channels_are_found_wherever_they_go(nodes, parameters, x):
+    first = shapes(nodes, {"x": (FLOAT, ["n", "c", "h", "w"])}, parameters)[0]["x"]
+    assert (first[1], first[3]) == x
+
+
+def test_features_are_found_in_functions():
+    own = helper.make_function(
+        "own", "F", ["a", "b"], ["c"], [node("MatMul", "a b", "c")], [helper.make_opsetid("", 17)]
+    )
+    proto = model_proto(
+        [node("F", "x w", "y", domain="own")],
+        {"x": (FLOAT, ["n", "d"])},
+        {"y": (FLOAT, None)},
+        {"w": ones(37, 5)},
+        domains={"own": 1},
+    )
+    proto.functions.append(own)
+    assert wanted_by(Structure(Model("a model", proto))).sizes == {"d": 37}
 
 
 @pytest.mark.parametrize(
