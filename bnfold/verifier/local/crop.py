@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "Neg", "Sqrt", "Sub"))
 ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
-_NUMBER_BY_NUMBER = ARITHMETIC | ACTIVATIONS | {"Cast"}
+_NUMBER_BY_NUMBER = ARITHMETIC | ACTIVATIONS | {"Cast", "Max", "Mean", "Min", "Sum"}
 _PRODUCTS = frozenset(("Gemm", "MatMul"))
 _OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
 _OF_AXES = frozenset(("ReduceMean", "ReduceSum", "Squeeze", "Unsqueeze"))
@@ -50,6 +50,11 @@ class Window:
         """How many places make so many outputs, one of which at least sees no padding."""
         whole = self.length + (self.stride - 1 if any(self.padding) else 0)
         return max(whole, self.length + self.stride * (outputs - 1) - sum(self.padding))
+
+    @property
+    def change_of_size(self) -> tuple[int, int]:
+        """Of a Conv: where it is the same, images of any size become equally large."""
+        return self.length - sum(self.padding), self.stride
 
     @property
     def first(self) -> int:
@@ -113,9 +118,7 @@ def crop_of(changed: ChangedTensor, original: Structure, new: Structure, shapes:
     if axes < 1 or not all(_alike_in_places(node, graph, axes) for graph, part in both for node in part):
         return Crop(any_samples=True)
     seen = [_windows(graph, part) for graph, part in both]
-    if any(
-        len(of_part) > 1 for of_part in seen
-    ):  # a second convolution may see little of what the first makes of a crop
+    if not all(map(_fit_together, parts, seen)):
         return Crop(any_samples=True)
     windows = [window for of_part in seen for windows in of_part for window in windows]
     outputs = math.ceil(math.pow(_OUTPUTS, 1 / axes))
@@ -140,6 +143,23 @@ def _groups(parts: "Sequence[Sequence[NodeProto]]", channels: int) -> int:
     }
     groups = found.pop() if len(found) == 1 else 1 if found else channels
     return groups if channels % groups == 0 else 1
+
+
+def _fit_together(part: "Sequence[NodeProto]", windows: Sequence[Sequence[Window]]) -> bool:
+    """Whether the convolutions of a part make of any crop what can be joined: one alone, or branches beside each other.
+
+    A second one in a row may see little of what the first makes of a crop.
+    """
+    if len(windows) <= 1:
+        return True
+    behind: set[str] = set()
+    for node in part:
+        is_behind = not behind.isdisjoint(node.input)
+        if node.op_type in CONVOLUTIONS and (is_behind or node.op_type != "Conv"):
+            return False
+        if node.op_type in CONVOLUTIONS or is_behind:
+            behind.update(node.output)
+    return all(len({window.change_of_size for window in axis}) == 1 for axis in zip(*windows, strict=True))
 
 
 def _windows(graph: Structure, part: "Sequence[NodeProto]") -> list[list[Window]]:

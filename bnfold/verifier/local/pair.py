@@ -5,7 +5,7 @@ model's numbers were rounded when they were stored. `bnfold.verifier.local.law` 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 
@@ -29,6 +29,7 @@ from bnfold.verifier.models.held import Held
 
 _UNITS = 4.0
 """Half units of float32 and float64: four roundings, as other tools make them that fold in the type itself."""
+_FIRST = 64  # numbers
 # In what these make, a single number of what they read stays one.
 _LINEAR = CONVOLUTIONS | {"AveragePool", "BatchNormalization", "Cast", "Einsum", "FusedConv", "FusedGemm", "Sum"}
 _LINEAR |= {"FusedMatMul", "Gemm", "GlobalAveragePool", "MatMul", "NhwcConv", "NhwcFusedConv"}
@@ -48,6 +49,12 @@ def can_be_alone(changed: ChangedTensor, original: Structure, known: Mapping[str
     """Whether the subgraphs can be run by themselves: what they begin with is known, and nothing is random."""
     random = any(original.is_random(index) for index in changed.original)
     return not random and all(name in known for name in changed.boundary)
+
+
+def _look_of(array: Array) -> Hashable:
+    """Type, shape and the first numbers of an array: the same for arrays that are equal, bit for bit."""
+    first = b"" if array.dtype.kind in "OU" else array.reshape(-1)[:_FIRST].tobytes()
+    return array.dtype, array.shape, first
 
 
 class SubgraphPair:
@@ -75,11 +82,18 @@ class SubgraphPair:
         In another role they have been computed: a bias may come out as the BatchNorm's own, bit for bit, though it was
         rounded to it. What bodies and functions hold is known without roles.
         """
-        held = ((other, self._ours.roles(name)) for name, other in self._ours.stored.items())
         return any(
             same_bits(array, other) and (not roles or not theirs or not roles.isdisjoint(theirs))
-            for other, theirs in held
+            for other, theirs in self._had_by_look.get(_look_of(array), ())
         )
+
+    @cached_property
+    def _had_by_look(self) -> dict[Hashable, list[tuple[Array, Set[Role]]]]:
+        """The original's stored arrays with their roles, by what is seen at once: there may be thousands of them."""
+        found: dict[Hashable, list[tuple[Array, Set[Role]]]] = {}
+        for name, array in self._ours.stored.items():
+            found.setdefault(_look_of(array), []).append((array, self._ours.roles(name)))
+        return found
 
     @property
     def makes_floats(self) -> bool:

@@ -6,7 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import bnfold
 from bnfold.verifier.local.crop import crop_of
-from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
+from bnfold.verifier.models.changed import ChangedTensor, cut_without, find_changed_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from tests.networks import Network
@@ -212,3 +212,45 @@ def test_faults_at_one_place_of_an_image_are_seen_on_the_samples():
     wrong = spoiled(new, of_shape([1, 4, 32, 32]), fault)
     assert bnfold.verify(original, new).passed
     assert not bnfold.verify(original, wrong).passed
+
+
+def branches(*convolutions, joined="Sum"):
+    """Convolutions of one image, a BatchNorm behind each, all added up; each by its kernel, and attributes."""
+    net = Network(seed=6)
+    ends = []
+    for number, (kernel, op, attributes) in enumerate(convolutions):
+        shape = (6, 4, *kernel) if op == "Conv" else (4, 6, *kernel)
+        net.node(op, ["x", net.weight(f"w{number}", *shape)], f"c{number}", **attributes)
+        ends.append(net.batch_norm(f"c{number}", f"b{number}", 6))
+    net.node(joined, ends, "n")
+    net.node("Relu", ["n"], "y")
+    return net.model({"x": [1, 4, 32, 32]}, ["y"])
+
+
+SAME, POINT, LARGE = ([3, 3], "Conv", {"pads": [1] * 4}), ([1, 1], "Conv", {}), ([5, 5], "Conv", {"pads": [2] * 4})
+
+
+def around_the_sum(original):
+    """The crop where nothing has folded, but one number of each weight is another one."""
+    new = bnfold.fold(original, verify=None).model
+    ours, theirs = Structure(Model("the original", original)), Structure(Model("the new model", new))
+    site = cut_without([name for name in ours.producers if name not in ("x", "n", "y")], ours, theirs, "n")
+    return crop_of(site, ours, theirs, {"x": [1, 4, 32, 32]})
+
+
+@pytest.mark.parametrize("joined", ["Sum", "Max", "Mean", "Min"])
+@pytest.mark.parametrize(("convolutions", "side"), [([SAME, POINT], 3), ([POINT] * 3, 3), ([LARGE, SAME], 5)])
+def test_branches_that_fit_together_share_a_crop(convolutions, side, joined):
+    crop = around_the_sum(branches(*convolutions, joined=joined))
+    assert (crop.any_samples, crop.side) == (True, side)
+
+
+HALF = ([2, 2], "Conv", {"strides": [2, 2]})
+OTHER_HALF = ([1, 1], "Conv", {"strides": [2, 2]})
+TURNED = ([3, 3], "ConvTranspose", {"pads": [1] * 4})
+
+
+@pytest.mark.parametrize("convolutions", [[HALF, OTHER_HALF], [SAME, TURNED]])
+def test_branches_that_fit_together_on_this_image_only_need_all_of_it(convolutions):
+    crop = around_the_sum(branches(*convolutions))
+    assert (crop.any_samples, crop.side) == (True, None)
