@@ -48,7 +48,7 @@ from bnfold.verifier.run.deployment import Baseline, Deployed, check_deployment,
 from bnfold.verifier.run.feeding import Feeding, choose_feeding
 from bnfold.verifier.run.memory import Demand
 from bnfold.verifier.run.parallel import ahead, begun, one_thread_of_blas
-from bnfold.verifier.run.runner import as_perturbed
+from bnfold.verifier.run.runner import OnnxRunner, as_perturbed
 from bnfold.verifier.run.session import require_libraries, require_provider
 from bnfold.verifier.run.shapes import Shape, settings
 from bnfold.verifier.run.wanted import Wanted, wanted_by
@@ -211,7 +211,7 @@ def _compare(
                 pair = pair if number == 1 else Pair.open(ours, theirs, group)
                 _compare_group(state, pair, compares_outputs=number == 1)
             verdict = state.verdict()
-            return _with_deployment(verdict, deployed(), state) if verdict.passed else verdict
+            return _with_deployment(verdict, deployed(), state, pair.original) if verdict.passed else verdict
     except NewModelRefuses as refusal:
         return failed(options, str(refusal))
 
@@ -284,7 +284,7 @@ def _compare_group(state: _State, pair: Pair, *, compares_outputs: bool) -> None
 def _find_held(state: _State, pair: Pair, first: Sample | None) -> None:
     """Find out what those changed tensors hold that have other names in the new model."""
     if not state.theirs.held.keys().isdisjoint(changed.name for changed in pair.tensors):
-        seen = {} if first is None else boundary_values(pair.tensors, first.arrays())
+        seen = {} if first is None else boundary_values(pair.tensors, first.arrays)
         find_held(state.ours, state.theirs, pair.tensors, seen, state.probes)
 
 
@@ -309,7 +309,7 @@ def _compare_alone(state: _State, records: Sequence[TensorRecord], first: Sample
     """Compare the subgraphs of changed tensors on values of the verifier's own choice."""
     by_name = {record.changed.name: record for record in records}
     tensors = [record.changed for record in records]
-    seen = boundary_values(tensors, first.arrays())
+    seen = boundary_values(tensors, first.arrays)
     for finding in check_alone(state.ours, state.theirs, state.count.of_changes(tensors), seen, state.probes):
         by_name[finding.tensor].see_local(finding)
 
@@ -340,7 +340,7 @@ def _is_rounding(doubt: Doubt, sample: Sample, state: _State) -> bool:
     """Whether a doubtful tensor is equal all the same: by itself, on this sample's values, or within the noise."""
     name = doubt.record.changed.name
     if doubt.extent is not None:
-        finding = check_on_sample(state.ours, state.theirs, doubt.record.changed, sample.arrays(), f"in {sample.where}")
+        finding = check_on_sample(state.ours, state.theirs, doubt.record.changed, sample.arrays, f"in {sample.where}")
         if finding is not None:
             if finding.what:
                 doubt.record.see_local(finding)
@@ -374,10 +374,10 @@ def _compare_outputs(state: _State, sample: Sample, *, is_wrong: bool) -> None:
         statistics.add(output, level, sample.where)
 
 
-def _with_deployment(verdict: Verification, deployed: Deployed, state: _State) -> Verification:
+def _with_deployment(verdict: Verification, deployed: Deployed, state: _State, runner: OnnxRunner) -> Verification:
     feeds, expected = state.run.feeds, state.run.expected
     further = partial(in_float64, state.ours, feeds, expected, state.options.memory)
-    baseline = Baseline(state.ours.model, feeds, expected, further)
+    baseline = Baseline(runner, feeds, expected, further)
     found = check_deployment(deployed, state.theirs.model, baseline, state.options)
     if found.passed:
         return replace(verdict, deployment=found)

@@ -83,30 +83,39 @@ def _weights_of_sums(graph: Structure) -> set[str]:
 
 def _changed_tensor(original: Structure, new: Structure, free: Set[str], tensor: str) -> ChangedTensor:
     """Walk back on both sides to tensors that both have, as near as possible, and may begin with any values."""
-    stops = set(free - {tensor})
+    passed = {tensor}  # and not a set of stops of its own: a graph has thousands of tensors
     while True:
-        ours, before = _part(original, tensor, stops)
-        theirs, behind = _part(new, tensor, stops)
+        ours, before = _part(original, tensor, free, passed)
+        theirs, behind = _part(new, tensor, free, passed)
         # One side only begins there: the other side has it inside, or does without it. Both have to begin earlier.
         uneven = {name for name in before ^ behind if name in original.producers and name in new.producers}
         # Where that is an input, what both begin with and what is made of it may not take any values beside it.
         alone = (before ^ behind) & original.inputs
         if alone and not uneven:
             common = (name for name in before & behind if name in original.producers)
-            uneven = {name for name in common if not alone.isdisjoint(_part(original, name, set())[1])}
+            uneven = {name for name in common if not alone.isdisjoint(_part(original, name)[1])}
         if not uneven:
             return ChangedTensor(tensor, ours, theirs, tuple(sorted(before | behind)))
-        stops -= uneven
+        passed |= uneven
 
 
-def _part(graph: Structure, tensor: str, stops: set[str]) -> tuple[tuple[int, ...], set[str]]:
-    """The nodes that make a tensor out of those to stop at, in order, and which of them they read."""
+def _part(
+    graph: Structure, tensor: str, stops: Set[str] = frozenset(), passed: Set[str] = frozenset()
+) -> tuple[tuple[int, ...], set[str]]:
+    """The nodes that make a tensor out of those to stop at, in order, and which of them they read.
+
+    Args:
+        graph: that they are in.
+        tensor: its name.
+        stops: where to stop, and at the inputs in any case.
+        passed: where not to stop all the same.
+    """
     nodes: set[int] = set()
     boundary: set[str] = set()
     waiting = [tensor]
     while waiting:
         name = waiting.pop()
-        if name in stops or name in graph.inputs:
+        if (name in stops and name not in passed) or name in graph.inputs:
             boundary.add(name)
         elif name in graph.producers and graph.producers[name] not in nodes:
             nodes.add(graph.producers[name])
@@ -116,7 +125,7 @@ def _part(graph: Structure, tensor: str, stops: set[str]) -> tuple[tuple[int, ..
 
 def nodes_behind(graph: Structure, tensor: str) -> tuple[int, ...]:
     """The nodes that make a tensor out of the inputs, in order."""
-    return _part(graph, tensor, set())[0]
+    return _part(graph, tensor)[0]
 
 
 def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> frozenset[str]:

@@ -128,6 +128,7 @@ class Sample:
         """One tensor of these."""
         return [seen.tensors[name] for seen in (self.moved_once if once else self.moved)]
 
+    @cached_property
     def arrays(self) -> dict[str, Array]:
         """Everything that was fed or seen of the original and is a tensor."""
         seen = {**self.feeds, **self.original.tensors}

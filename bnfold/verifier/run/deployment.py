@@ -11,9 +11,19 @@ from bnfold.verifier.compare.quantizers import BLAMED_OPTIMISERS
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters
 from bnfold.verifier.models.load import Model
+from bnfold.verifier.models.segments import can_be_cut
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, observe_moved
 from bnfold.verifier.run.session import Feeds, Level, Session
+
+_MOST_NODES = 2**15
+"""Of one session: for 2^14, onnxruntime takes 10 s to make it at default settings, and for twice as many five times as
+long."""
+_IN_PARTS = "run in parts: onnxruntime would take minutes to optimise so many nodes at once"
+
+
+def _is_cut(model: Model) -> bool:
+    return len(model.proto.graph.node) > _MOST_NODES and can_be_cut(model)
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Deployed:
 def deploy(model: Model, feeds: Feeds, provider: str, without: Sequence[str] = ()) -> Deployed:
     """Run a model once at default settings, but for optimisers that are left out."""
     try:
-        session = Session(model, level=Level.DEFAULT, provider=provider, without=without)
+        session = Session(model, level=Level.DEFAULT, provider=provider, without=without, may_be_cut=_is_cut(model))
         return Deployed([port.name for port in session.signature.outputs], session.run(feeds))
     except RefusedError as error:
         return Deployed(problem=str(error))
@@ -45,13 +55,13 @@ class Baseline:
     """What a deployed model has to equal.
 
     Attributes:
-        original: the original.
+        original: the original, as it is written.
         feeds: the sample.
         expected: what the original, run as it is written, makes of it.
         further: what else says how large its noise is, where there is doubt.
     """
 
-    original: Model
+    original: OnnxRunner
     feeds: Feeds
     expected: Sequence[object]
     further: Callable[[], Iterable[Perturbed]]
@@ -70,7 +80,7 @@ def check_deployment(deployed: Deployed, new: Model, baseline: Baseline, options
     """
     provider = options.provider
     if deployed.problem:
-        if not deploy(baseline.original, baseline.feeds, provider).problem:
+        if not deploy(baseline.original.model, baseline.feeds, provider).problem:
             return DeploymentCheck(provider, math.nan, passed=False, problem=deployed.problem)
         neither = f"neither model runs there: {deployed.problem}"
         return DeploymentCheck(provider, math.nan, passed=True, problem=neither)
@@ -78,7 +88,8 @@ def check_deployment(deployed: Deployed, new: Model, baseline: Baseline, options
     results = [entry.result() for entry in compared if not entry.is_undecided]
     wrong = next((result for result in results if not result.passed), None)
     problem = f"output {wrong.name!r}: {wrong.problem}" if wrong else ""
-    note = "" if wrong or not any(entry.by_steps for entry in compared) else _note(new, baseline, options)
+    by_steps = not wrong and any(entry.by_steps for entry in compared)
+    note = _note(new, baseline, options) if by_steps else _IN_PARTS if _is_cut(new) else ""
     worst = max((result.max_rel for result in results), default=0.0)
     return DeploymentCheck(provider, worst, not wrong, problem, note)
 
@@ -89,7 +100,7 @@ def _compared(deployed: Deployed, baseline: Baseline, options: VerifyOptions) ->
     found = _differences(deployed, baseline, options)
     noise: Sequence[NoiseLevel | None] = [None] * len(found)
     if any(noise_matters(difference, options) for output in found for difference in output):
-        runner = OnnxRunner(baseline.original, provider=options.provider)
+        runner = baseline.original.on(options.provider)
         moved = [seen for way in (1, -1) for seen in observe_moved(runner, baseline.feeds, (), way)]
         noise = measure(
             runner,
@@ -109,7 +120,7 @@ def _differences(deployed: Deployed, baseline: Baseline, options: VerifyOptions)
     found = [differences(a, b) for a, b in zip(baseline.expected, deployed.outputs, strict=True)]
     if not any(difference.problem for output in found for difference in output):
         return found
-    original = deploy(baseline.original, baseline.feeds, options.provider)
+    original = deploy(baseline.original.model, baseline.feeds, options.provider)
     if original.problem:
         return found
     there = [differences(a, b) for a, b in zip(original.outputs, deployed.outputs, strict=True)]

@@ -39,6 +39,10 @@ class OnnxRunner(Session):
         super().__init__(model, exposed=exposed)
         self.model, self._provider = model, provider
 
+    def on(self, provider: str) -> "OnnxRunner":
+        """The same with the optimised kernels of a provider: itself where it has them already."""
+        return self if provider == self._provider else OnnxRunner(self.model, provider=provider)
+
     @cached_property
     def precision(self) -> "np.dtype[Any]":
         """The coarsest floating-point dtype that it computes in."""

@@ -5,9 +5,10 @@ onnxruntime is imported when the first session is made, not when this module is.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from bnfold.processors import is_shared, usable
 from bnfold.pulse import beat
 from bnfold.verifier.models.dtypes import BFLOAT16
 from bnfold.verifier.models.load import Model
+from bnfold.verifier.models.segments import Segments, can_be_cut
 from bnfold.verifier.models.signature import Port, Signature, declared_shape
 from bnfold.verifier.run.bfloat16 import widened
 from bnfold.verifier.run.complaints import complaint, one_line
 from bnfold.verifier.run.parallel import half_of_the_processors
+from bnfold.verifier.run.segmented import CannotBeCutError, Segmented
 from bnfold.verifier.run.values import to_array, to_value
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ class Session:
         provider: the execution provider; what it has no kernel for runs on the CPU.
         weights: values of initializers in place of those of the model.
         without: names of onnxruntime's optimisers that are left out.
+        may_be_cut: whether a long model may become several sessions, one behind the other.
 
     Attributes:
         exposed: the same.
@@ -100,10 +104,11 @@ class Session:
         provider: str = CPU,
         weights: Mapping[str, npt.NDArray[Any]] | None = None,
         without: Sequence[str] = (),
+        may_be_cut: bool = True,
     ) -> None:
         self.role = model.role
         self.exposed = tuple(exposed)
-        setup = _Setup(exposed, level, provider, without)
+        setup = _Setup(exposed, level, provider, without, may_be_cut)
         try:
             self._opened = _open_or_emulate(model, setup, weights or {})
         except UncheckedError:
@@ -208,12 +213,25 @@ def require_libraries(libraries: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Setup:
-    """How a session is made: tensors to be seen, level, execution provider, and optimisers that are left out."""
+    """How a session is made.
+
+    Attributes:
+        exposed: tensors to be seen.
+        level: what onnxruntime may change.
+        provider: the execution provider.
+        without: optimisers that are left out.
+        may_be_cut: whether it may be several sessions.
+        packs: whether kernels may copy weights in an order of their own.
+        threads: how many work on one operator; 0 leaves it to onnxruntime.
+    """
 
     exposed: Sequence[str]
     level: Level
     provider: str
     without: Sequence[str]
+    may_be_cut: bool
+    packs: bool = True
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -221,12 +239,12 @@ class _Opened:
     """A session.
 
     Attributes:
-        session: onnxruntime's.
+        session: onnxruntime's, or several of its.
         given: values of initializers, which it reads where they are, as long as it runs.
         narrow: inputs and outputs of bfloat16 that the session has in float32.
     """
 
-    session: "onnxruntime.InferenceSession"
+    session: "onnxruntime.InferenceSession | Segmented"
     given: "Mapping[str, onnxruntime.OrtValue]"
     narrow: frozenset[str] = frozenset()
 
@@ -250,6 +268,35 @@ def _open_or_emulate(model: Model, setup: _Setup, weights: Mapping[str, npt.NDAr
 
 
 def _open(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) -> _Opened:
+    given = {name: to_value(values) for name, values in ({**model.beside, **weights}).items()}
+    if model.bytes_outside > _MOST_COPIED:
+        setup = replace(setup, packs=False, without=(*setup.without, *_COPYING))
+    if setup.may_be_cut and can_be_cut(model):
+        segments = Segments(model, setup.exposed)
+        one_of_many = replace(setup, threads=max(1, half_of_the_processors() // len(segments)))
+        with suppress(CannotBeCutError):
+            return _Opened(Segmented(segments, partial(_made, one_of_many, given)), given)
+    return _Opened(_made(replace(setup, threads=_threads(setup.level)), given, model, setup.exposed), given)
+
+
+def _threads(level: Level) -> int:
+    """How many a session of a whole model takes; 0 leaves it to onnxruntime."""
+    if level is Level.AS_WRITTEN:
+        return half_of_the_processors()
+    return usable() if is_shared() else 0
+
+
+def _made(
+    setup: _Setup, given: "Mapping[str, onnxruntime.OrtValue]", model: Model, exposed: Sequence[str]
+) -> "onnxruntime.InferenceSession":
+    """One session.
+
+    Args:
+        setup: how it is made.
+        given: values of initializers, of which the model may have some only.
+        model: the model, or a segment of it.
+        exposed: tensors of its graph to be seen.
+    """
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -257,33 +304,27 @@ def _open(model: Model, setup: _Setup, weights: Mapping[str, npt.NDArray[Any]]) 
     settings.log_severity_level = _FATAL
     for library in model.libraries:
         settings.register_custom_ops_library(library)
-    if setup.level is Level.AS_WRITTEN:
-        settings.intra_op_num_threads = half_of_the_processors()
-    elif is_shared():
-        settings.intra_op_num_threads = usable()
+    settings.intra_op_num_threads = setup.threads
     # Threads that wait for work by turning in circles take the processor from whatever else runs on the machine.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    given = {name: to_value(values) for name, values in ({**model.beside, **weights}).items()}
-    outside = sorted(given.keys() & model.outside.keys())
+    own = {tensor.name for tensor in model.proto.graph.initializer if tensor.name in given}
+    outside = sorted(own & model.outside.keys())
     if outside:
         settings.add_external_initializers(outside, [given[name] for name in outside])
-    for name in given.keys() - set(outside):
+    for name in own.difference(outside):
         settings.add_initializer(name, given[name])
     if model.files.folder:  # for the data of bodies, which are not the graph's own
         settings.add_session_config_entry(_DATA_FOLDER, os.fsencode(model.files.folder))
-    without = list(setup.without)
-    if model.bytes_outside > _MOST_COPIED:
+    if not setup.packs:
         settings.add_session_config_entry("session.disable_prepacking", "1")
-        without += _COPYING
     # Without enable_fallback=0, onnxruntime prints its errors to stdout and tries again.
-    session = onnxruntime.InferenceSession(
-        model.exposing(setup.exposed),
+    return onnxruntime.InferenceSession(
+        model.exposing(exposed),
         settings,
         providers=list(dict.fromkeys((setup.provider, CPU))),
         enable_fallback=0,
-        disabled_optimizers=without,
+        disabled_optimizers=list(setup.without),
     )
-    return _Opened(session, given)
 
 
 def _is_tensor(port: Port) -> bool:

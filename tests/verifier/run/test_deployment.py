@@ -9,6 +9,7 @@ from bnfold.errors import UsageError
 from bnfold.verifier import VerifyOptions, check, pipeline
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.deployment import Baseline, check_deployment, deploy
+from bnfold.verifier.run.runner import OnnxRunner
 from bnfold.verifier.run.session import Session
 from tests.verifier.small_models import ConvBatchNorm
 
@@ -35,7 +36,7 @@ def test_another_result_there_fails():
     feeds = {"x": np.ones((1, 3, 6, 6), np.float32)}
     options = VerifyOptions()
     deployed = deploy(new, feeds, options.provider)
-    baseline = Baseline(original, feeds, Session(original).run(feeds), tuple)
+    baseline = Baseline(OnnxRunner(original), feeds, Session(original).run(feeds), tuple)
     found = check_deployment(deployed, new, baseline, options)
     assert not found.passed
     assert found.problem.startswith("output 'y': max |a - b| is ")
