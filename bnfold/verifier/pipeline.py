@@ -50,7 +50,7 @@ from bnfold.verifier.run.memory import Demand
 from bnfold.verifier.run.parallel import ahead, begun, one_thread_of_blas
 from bnfold.verifier.run.runner import OnnxRunner, as_perturbed
 from bnfold.verifier.run.session import require_libraries, require_provider
-from bnfold.verifier.run.shapes import Shape, settings
+from bnfold.verifier.run.shapes import Settings, Shape
 from bnfold.verifier.run.wanted import Wanted, wanted_by
 from bnfold.verifier.verdict import failed, put_together
 
@@ -198,7 +198,7 @@ def _compare(
         if problem:
             return failed(options, problem)
         wanted = wanted_by(ours)
-        likely = next(settings(pair.original.signature.inputs, options, wanted))
+        likely = next(Settings(pair.original.signature.inputs, options, wanted).natural())
         groups = batches(pair.tensors, ours, likely.shapes, options.memory)
         if len(groups) > 1:  # too much to be seen at once
             pair = Pair.open(ours, theirs, groups[0])

@@ -46,12 +46,7 @@ class Extent:
 
 
 def extents(a: Array, b: Array) -> list[Extent]:
-    """One Extent for each axis that may hold the channels.
-
-    Args:
-        a: floating-point.
-        b: of the same shape and dtype.
-    """
+    """One Extent for each axis that may hold the channels of two floating-point tensors of one shape and dtype."""
     return [_extent(in_channels(a, axis), in_channels(b, axis), axis) for axis in channel_axes(a.ndim) or (None,)]
 
 
@@ -83,11 +78,7 @@ def smallest(dtype: "np.dtype[Any]") -> float:
 
 
 def largest(values: Array) -> Array:
-    """The largest magnitude of each channel, in float64.
-
-    Args:
-        values: (channels, places).
-    """
+    """The largest magnitude of each channel, in float64, of values as (channels, places)."""
     # Not of np.abs: memory for one more tensor takes longer than a second look.
     ends = np.max(values, axis=1, initial=0), np.min(values, axis=1, initial=0)
     return np.asarray(np.maximum(ends[0], -ends[1]), np.float64)

@@ -93,15 +93,7 @@ class Doubt:
 def compare_tensor(
     record: TensorRecord, a: object, b: object, precision: "np.dtype[np.generic]", tolerance: OwnTolerance | None
 ) -> list[Doubt]:
-    """Compare one tensor in one sample, and note how far it is apart.
-
-    Args:
-        record: of the tensor.
-        a: of the original.
-        b: of the new model.
-        precision: the coarsest dtype that the original computes in.
-        tolerance: the caller's own; None for the defaults.
-    """
+    """Compare one tensor of the original with the new model's in one sample, and note how far they are apart."""
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype in FLOATS):
         found = [entry for entry in differences(a, b) if entry.problem or entry.error > _limit(entry)]
         return [Doubt(record, _in_words(entry)) for entry in found]
@@ -127,13 +119,7 @@ def compare_tensor(
 
 
 def is_noise(doubt: Doubt, a: object, moved: Sequence[object]) -> bool:
-    """Whether the original's own noise explains, or drowns, what is doubtful.
-
-    Args:
-        doubt: about a tensor.
-        a: what the original has there.
-        moved: what it has there where its inputs move by their last bit.
-    """
+    """Whether the original's own noise explains, or drowns, what is doubtful: where it moves with its inputs."""
     if doubt.extent is None or not isinstance(a, np.ndarray):
         return any(found.problem or found.error > 0 for other in moved for found in differences(a, other))
     own = np.zeros_like(doubt.extent.error)
@@ -145,13 +131,7 @@ def is_noise(doubt: Doubt, a: object, moved: Sequence[object]) -> bool:
 
 
 def noise_at(a: object, moved: Sequence[object], channel: int | None) -> float:
-    """The original's noise in one channel, in units of its largest value; NaN where that is not known.
-
-    Args:
-        a: the tensor.
-        moved: where the inputs move by their last bit.
-        channel: which; None for the first.
-    """
+    """The original's noise in one channel, in units of its largest value; NaN where that is not known."""
     levels = []
     for other in (other for other in moved if isinstance(other, np.ndarray)):
         if not isinstance(a, np.ndarray) or a.dtype not in FLOATS:

@@ -53,13 +53,7 @@ class NoiseLevel:
 
 
 def noise_of(outputs: Sequence[object], others: Iterable[Perturbed], precision: "np.dtype[Any]") -> list[NoiseLevel]:
-    """The noise of every output.
-
-    Args:
-        outputs: what the original makes.
-        others: what it makes under other roundings.
-        precision: the coarsest dtype that it computes in.
-    """
+    """The noise of every output of a model: what it makes under other roundings, and the precision it computes in."""
     levels = [NoiseLevel(0.0, precision) for _ in outputs]
     for other in others:
         levels = _raised(levels, outputs, other)

@@ -19,8 +19,6 @@ BLAMED_OPTIMISERS = ("WeightBiasQuantization",)
 """Those of onnxruntime's that quantize what the model does not."""
 
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
-_LEVELS = 255.0
-"""Of DynamicQuantizeLinear, between its smallest and its largest value."""
 _PREFIX = "bnfold.step"
 
 
@@ -73,16 +71,12 @@ def _moves(node: "NodeProto", prefix: str, element: int, seed: float) -> "Iterat
     """Nodes that move the input of a quantizer; the last one makes the moved tensor."""
     from onnx import helper
 
-    source = node.input[0]
+    source, step = node.input[0], f"{prefix}.step"
     if node.op_type == "QuantizeLinear":
-        yield helper.make_node("Cast", [node.input[1]], [f"{prefix}.size"], to=DOUBLE)
+        step = node.input[1]
     else:
-        for end in ("Max", "Min"):
-            yield helper.make_node(f"Reduce{end}", [source], [f"{prefix}.{end}"], keepdims=0)
-        yield helper.make_node("Sub", [f"{prefix}.Max", f"{prefix}.Min"], [f"{prefix}.range"])
-        yield helper.make_node("Constant", [], [f"{prefix}.share"], value_float=1 / _LEVELS)
-        yield helper.make_node("Mul", [f"{prefix}.range", f"{prefix}.share"], [f"{prefix}.step"])
-        yield helper.make_node("Cast", [f"{prefix}.step"], [f"{prefix}.size"], to=DOUBLE)
+        yield helper.make_node("DynamicQuantizeLinear", [source], [f"{prefix}.whole", step, f"{prefix}.zero"])
+    yield helper.make_node("Cast", [step], [f"{prefix}.size"], to=DOUBLE)
     yield helper.make_node(
         "RandomUniformLike", [source], [f"{prefix}.random"], dtype=DOUBLE, low=-1.0, high=1.0, seed=seed
     )

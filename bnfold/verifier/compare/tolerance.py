@@ -98,10 +98,6 @@ def channel_floor(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> float:
     """What always passes in one channel of a tensor, in units of its largest value.
 
     The floors are those of whole outputs; a channel's own scale is smaller than its tensor's.
-
-    Args:
-        dtype: of the tensor.
-        grain: the coarsest dtype that the original computes in.
     """
     return _CHANNELS * limits_of(dtype, grain).floor
 
@@ -173,12 +169,7 @@ def is_open(found: Sequence[Difference], options: VerifyOptions, noise: NoiseLev
 
 
 def limits_of(dtype: "np.dtype[Any]", grain: "np.dtype[Any]") -> Limits:
-    """Of an output of one dtype in a model that computes in another: those of the coarser.
-
-    Args:
-        dtype: of the output.
-        grain: the coarsest dtype that the original computes in.
-    """
+    """Of an output of one dtype in a model that computes in another, its grain: those of the coarser."""
     if dtype not in LIMITS:
         return EXACT
     return max(LIMITS[dtype], LIMITS[grain], key=lambda limits: limits.floor)

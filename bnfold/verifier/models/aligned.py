@@ -67,10 +67,6 @@ def names_in_original(original: Structure, new: Structure) -> dict[str, str]:
     """What tensors of the new model are called in the original, if they stand where tensors of other names do.
 
     A sequence of tensors is left out: it holds what no single map says.
-
-    Args:
-        original: the original.
-        new: the new model.
     """
     ours, theirs = _single(original, new), _single(new, original)
     if not ours or not theirs:

@@ -31,13 +31,7 @@ class ChangedTensor:
 
 
 def find_changed_tensors(original: Structure, new: Structure, reused: Collection[str] = ()) -> list[ChangedTensor]:
-    """Every changed tensor, in the order of the original's graph.
-
-    Args:
-        original: the original.
-        new: the new model.
-        reused: names that mean other tensors in the new model.
-    """
+    """Every changed tensor, in the order of the original; `reused` names mean other tensors in the new model."""
     common = common_tensors(original, new).difference(reused)
     match = Match(original, new, common)
     free = _free(common, original, new)
@@ -49,14 +43,7 @@ def find_changed_tensors(original: Structure, new: Structure, reused: Collection
 
 
 def cut_without(unlike: Collection[str], original: Structure, new: Structure, tensor: str) -> ChangedTensor:
-    """A changed tensor whose parts do not begin with tensors that have one name in both models, and no more in common.
-
-    Args:
-        unlike: these.
-        original: the original.
-        new: the new model.
-        tensor: its name.
-    """
+    """A changed tensor whose parts begin with none of `unlike`: names that both models have, of unlike tensors."""
     return _changed_tensor(original, new, _free(common_tensors(original, new), original, new) - set(unlike), tensor)
 
 
@@ -133,7 +120,6 @@ def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> 
 
     Where it begins or ends at tensors that hold other values, what nodes made that are gone for it, too.
     """
-    functions = {(entry.domain, entry.name): entry for entry in original.model.proto.functions}
     names: set[str] = set()
     waiting = [original.nodes[index] for index in changed.original]
     called: set[tuple[str, str]] = set()
@@ -141,10 +127,10 @@ def made_inside(changed: ChangedTensor, original: Structure, new: Structure) -> 
         node = waiting.pop()
         names |= set(node.output)
         waiting += [inner for body in bodies(node) for inner in body.node]
-        key = (node.domain, node.op_type)
-        if key in functions and key not in called:
-            called.add(key)
-            waiting += functions[key].node
+        function = original.function(node)
+        if function is not None and (function.domain, function.name) not in called:
+            called.add((function.domain, function.name))
+            waiting += function.node
     return frozenset(names).union(_gone_around((changed.name, *changed.boundary), original, new))
 
 

@@ -14,13 +14,7 @@ _DEEPEST = 3
 
 def is_deep(changed: ChangedTensor, original: Structure, new: Structure) -> bool:
     """Whether many operators that sum products stand one behind the other in a part of a changed tensor."""
-    return any(_depth(graph, part) > _DEEPEST for graph, part in _parts(changed, original, new))
-
-
-def _parts(
-    changed: ChangedTensor, original: Structure, new: Structure
-) -> tuple[tuple[Structure, tuple[int, ...]], ...]:
-    return (original, changed.original), (new, changed.new)
+    return max(_depth(original, changed.original), _depth(new, changed.new)) > _DEEPEST
 
 
 def _depth(graph: Structure, part: Sequence[int]) -> int:

@@ -53,12 +53,9 @@ class Structure:
         self.constants = self._find_constants()
 
     @cached_property
-    def functions(self) -> dict[tuple[str, str], bytes]:
-        """The bodies of model-local functions, by domain and name."""
-        return {
-            (function.domain, function.name): function.SerializeToString(deterministic=True)
-            for function in self.model.proto.functions
-        }
+    def functions(self) -> "dict[tuple[str, str], FunctionProto]":
+        """The model-local functions, by domain and name."""
+        return {(function.domain, function.name): function for function in self.model.proto.functions}
 
     @cached_property
     def opset(self) -> int:
@@ -68,11 +65,7 @@ class Structure:
 
     def function(self, node: "NodeProto") -> "FunctionProto | None":
         """The function of the model that a node calls; None where it calls none."""
-        if (node.domain, node.op_type) not in self.functions:
-            return None
-        functions = self.model.proto.functions
-        found: FunctionProto = next(e for e in functions if (e.domain, e.name) == (node.domain, node.op_type))
-        return found
+        return self.functions.get((node.domain, node.op_type))
 
     def reads(self, index: int) -> list[str]:
         """The tensors that a node reads, captures by its bodies among them."""
@@ -199,8 +192,6 @@ def same_parameter(a: Structure, b: Structure, name: str, other: str) -> bool:
     left, right = a.parameter(name), b.parameter(other)
     if left is None or right is None or left.data_type != right.data_type or list(left.dims) != list(right.dims):
         return False
-    if left.HasField("raw_data") and right.HasField("raw_data"):
-        return bool(left.raw_data == right.raw_data)
     return same_bits(a.array(name), b.array(other))
 
 

@@ -10,7 +10,7 @@ from bnfold.verifier.models.graph import same_bits
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.signature import Port, declared_shape
 from bnfold.verifier.run.complaints import RefusedError
-from bnfold.verifier.run.shapes import Sizes
+from bnfold.verifier.run.shapes import Settings
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -21,11 +21,6 @@ def verdict_if_identical(reference: ModelSource, candidate: ModelSource, options
 
     Where the numbers lie, in the model or in files beside it, makes no difference.
 
-    Args:
-        reference: the original, as a path or as a serialised ModelProto.
-        candidate: the new model, likewise.
-        options: of the check.
-
     Raises:
         UsageError: the options name an input or dimension that the models do not have, or contradict it.
     """
@@ -35,7 +30,7 @@ def verdict_if_identical(reference: ModelSource, candidate: ModelSource, options
             return None
     except RefusedError:
         return None
-    Sizes(_inputs(models[0].proto), options)
+    Settings(_inputs(models[0].proto), options)
     return Verification(status="passed", samples=0, seed=options.seed, identical=True)
 
 

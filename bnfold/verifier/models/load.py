@@ -56,11 +56,6 @@ class Model:
     def read(cls, role: str, source: ModelSource, libraries: Sequence[str] = ()) -> "Model":
         """The model in a file, or as it was serialised.
 
-        Args:
-            role: how messages call it.
-            source: the file, or the bytes.
-            libraries: as of the class.
-
         Raises:
             RefusedError: there is no such file, it is no model, or its external data is missing.
         """

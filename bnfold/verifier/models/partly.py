@@ -18,13 +18,7 @@ _MOST_NAMED = 3
 def compare_what_runs(
     ours: Structure, theirs: Structure, tensors: Sequence[ChangedTensor], compare: Compare
 ) -> Verification:
-    """The verdict on two models; where some of their nodes cannot be compared, on all the others.
-
-    Args:
-        ours: the original.
-        theirs: the new model.
-        tensors: where they part.
-        compare: gives the verdict on two models that onnxruntime takes.
+    """The verdict on two models that part at some tensors; where some nodes cannot be compared, on all the others.
 
     Raises:
         InvalidOriginalError: the original is no valid model.
@@ -77,12 +71,7 @@ def _compare_without(
 
 
 def _as_partial(verdict: Verification, reasons: Sequence[str]) -> Verification:
-    """A verdict on models with stand-ins, as one on the models themselves.
-
-    Args:
-        verdict: what was found.
-        reasons: why nodes were stood in for.
-    """
+    """A verdict on models in which nodes were stood in for, for some reasons, as one on the models themselves."""
     alone = sum(tensor.passed and not isnan(tensor.excess) for tensor in verdict.tensors)
     count = len(verdict.tensors)
     said = f"{alone} of {count} changed part{'' if count == 1 else 's'} checked alone; {'; '.join(reasons)}"

@@ -38,15 +38,7 @@ def are_inside(nodes: Collection[int], tensors: Sequence[ChangedTensor], origina
 
 
 def stood_in(graph: Structure, made: Set[str]) -> Structure | None:
-    """The model with nodes that hand on their first input.
-
-    Args:
-        graph: the model.
-        made: names of what the nodes make.
-
-    Returns:
-        None where a node has no input to hand on.
-    """
+    """The graph in which the nodes that make some tensors hand on their first input; None where one has none."""
     from onnx import helper
 
     nodes: list[NodeProto] = []
@@ -62,15 +54,7 @@ def stood_in(graph: Structure, made: Set[str]) -> Structure | None:
 
 
 def opened(graph: Structure, made: Set[str]) -> Structure | None:
-    """The model without the nodes; what they made is fed.
-
-    Args:
-        graph: the model.
-        made: names of what the nodes make.
-
-    Returns:
-        None where nothing says what that is like.
-    """
+    """The graph in which some tensors are fed, and not made; None where nothing says what they are like."""
     outputs = {entry.name for entry in graph.model.proto.graph.output}
     ports = [_port(graph, name) for name in sorted(made) if graph.readers(name) or name in outputs]
     known = [port for port in ports if port is not None]

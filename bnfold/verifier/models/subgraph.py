@@ -46,12 +46,7 @@ class Subgraph:
         self._nodes = [*(self._around.nodes[index] for index in sorted(makers)), *self._nodes]
 
     def model(self, feeds: Mapping[str, Array], outputs: Iterable[str]) -> Model:
-        """The model.
-
-        Args:
-            feeds: a value for every open tensor.
-            outputs: what it shall put out.
-        """
+        """The model that puts out some tensors, of a value for every open one."""
         source = self._around.model
         return assemble(source, source.proto.opset_import, feeds, self._tensors, self._nodes, outputs)
 

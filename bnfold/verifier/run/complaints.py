@@ -93,15 +93,10 @@ def of_original(error: RefusedError) -> UncheckedError:
 
 
 def complaint(error: Exception, doing: str, role: str) -> UncheckedError:
-    """What was raised, as an error of ours.
-
-    Args:
-        error: of onnxruntime, or of what prepares a model for it.
-        doing: "load" or "run".
-        role: how messages call the model.
+    """What was raised when a model was to "load" or to "run", as an error of ours.
 
     Returns:
-        `RefusedError`; another UncheckedError where memory ran out, which says nothing about the model.
+        RefusedError; another UncheckedError where memory ran out, which says nothing about the model.
     """
     if is_out_of_memory(error):
         return out_of_memory(f"{doing} {role} with onnxruntime")

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 
 from bnfold.errors import UncheckedError
@@ -14,7 +14,7 @@ from bnfold.verifier.models.signature import Port
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
-from bnfold.verifier.run.shapes import Setting, Shape, Sizes, settings
+from bnfold.verifier.run.shapes import Setting, Settings, Shape
 from bnfold.verifier.run.wanted import NOTHING, Wanted
 
 # Sizes that messages of onnxruntime name: "Got: 64 Expected: 512". Others in them are ranks and indices.
@@ -54,12 +54,12 @@ def choose_feeding(
 
     Raises:
         UncheckedError: it accepts none.
-        UsageError: as `shapes.settings`.
+        UsageError: as `Settings`.
     """
     inputs = original.signature.inputs
-    sizes = Sizes(inputs, options, wanted.sizes)
+    settings = Settings(inputs, options, wanted)
     refused: list[tuple[Setting, UncheckedError]] = []
-    for first in chain(settings(inputs, options, wanted), _further(sizes, wanted, refused)):
+    for first in chain(settings.natural(), _further(settings, refused)):
         try:
             require_room(first.shapes)
             feeds = draw(inputs, first, options, sample=0)
@@ -71,21 +71,19 @@ def choose_feeding(
             refused.append((first, error))
     else:
         raise _nothing_fits(inputs, options, refused)
-    for shapes in sizes.others(first.shapes) if options.samples > 1 else ():
-        other = replace(first, shapes=shapes)
+    for other in settings.others(first) if options.samples > 1 else ():
         with suppress(RefusedError):
-            require_room(shapes)
+            require_room(other.shapes)
             original.run(draw(inputs, other, options, sample=1))
             return Feeding((first, other), feeds, seen)
     return Feeding((first,), feeds, seen)
 
 
-def _further(sizes: Sizes, wanted: Wanted, refused: Sequence[tuple[Setting, UncheckedError]]) -> Iterator[Setting]:
+def _further(settings: Settings, refused: Sequence[tuple[Setting, UncheckedError]]) -> Iterator[Setting]:
     """What is tried when nothing natural fits: the reasons why that was refused name sizes."""
     named = Counter(number for _, error in refused for number in _named(error))
     said = [number for number, _ in named.most_common(_MOST_NAMED)]
-    for shapes in islice(sizes.further(said), _MOST_FURTHER):
-        yield Setting(shapes, bounds=wanted.bounds)
+    yield from islice(settings.further(said), _MOST_FURTHER)
 
 
 def _nothing_fits(

@@ -92,7 +92,7 @@ def _is_varied(dtype: "np.dtype[Any] | None") -> bool:
 
 
 def _dtype(port: Drawable) -> "np.dtype[Any]":
-    assert port.dtype is not None, "settings() lets no other port through"
+    assert port.dtype is not None, "`Settings` lets no other port through"
     return port.dtype
 
 

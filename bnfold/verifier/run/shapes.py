@@ -1,7 +1,7 @@
 """Which sizes the free dimensions of a model get: as the caller says, as weights want, else the first that run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Literal, TypeAlias
@@ -21,7 +21,6 @@ _SIZES = (64, 224, 32, 128, 256, 16, 8, 3, 2, 1, 299, 320, 384, 512, 640, 1024, 
 _CHANNELS = (3, 1, 4)
 _IMAGE = 4
 _MOST_FREE, _MOST_SAID_TOGETHER = 5, 3
-# A wrong guess should fail in a moment: no more values than this in an input whose shape is a guess.
 _MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
 INTEGERS_BELOW = (8, 2, 1)
@@ -49,51 +48,66 @@ class Setting:
     integers_below: int = INTEGERS_BELOW[0]
     bounds: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether a wrong guess fails in a moment."""
+        return max(map(prod, self.shapes.values()), default=0) <= _MOST_VALUES
 
-class Sizes:
-    """What is known of the sizes of a model's inputs, and what may be chosen.
+
+class Settings:
+    """The ways to feed a model: what is known of the sizes of its inputs, and what may be chosen.
 
     Args:
         inputs: of the model.
         options: what the caller says of them.
-        wanted: sizes that the graph wants, where neither the inputs nor the caller say one.
+        wanted: what the graph says of them, where neither the file nor the caller does.
 
     Raises:
         UsageError: options name an input or a symbol that the model does not have, or contradict what it declares.
     """
 
-    def __init__(self, inputs: Sequence[Port], options: VerifyOptions, wanted: Mapping[Key, int] | None = None) -> None:
+    def __init__(self, inputs: Sequence[Port], options: VerifyOptions, wanted: Wanted = NOTHING) -> None:
         given = _given_shapes(inputs, options)
-        known: dict[Key, int] = dict(wanted or {})
+        known = {**wanted.sizes}
         known.update(_sizes_of_symbols(inputs, given, options).items())
+        self._inputs, self._bounds = inputs, wanted.bounds
         self._free: dict[Key, Role] = {}
         self._shapes: dict[str, tuple[int | Key, ...]] = {}
         for port in inputs:
             declared = given.get(port.name, port.shape)
             keys = [(port.name, axis) if size is None else size for axis, size in enumerate(declared)]
             sizes = tuple(key if isinstance(key, int) else known.get(key, key) for key in keys)
-            last_are_channels = keys[-1:] and (keys[-1] in _CHANNELS or keys[-1] in (wanted or {}))
+            last_are_channels = keys[-1:] and (keys[-1] in _CHANNELS or keys[-1] in wanted.sizes)
             for axis, key in enumerate(sizes):
                 if not isinstance(key, int):
                     is_channels = axis == 1 and len(sizes) >= _IMAGE and not last_are_channels
                     self._free.setdefault(key, "batch" if axis == 0 else "channels" if is_channels else "extent")
             self._shapes[port.name] = sizes
 
-    def natural(self) -> Iterator[dict[str, Shape]]:
+    def natural(self) -> Iterator[Setting]:
         """Every distinct filling of what is still free, the most natural one first; exactly one if nothing is.
 
         A first dimension without a size is taken for the batch and tried as 1 first, the second one of four or more for
-        the channels unless the last one is known to be these, every other for an extent.
+        the channels unless the last one is known to be these, every other for an extent. Where there are integers,
+        several bounds for them.
+
+        Raises:
+            UncheckedError: an input is of a type that cannot be drawn.
         """
-        seen: list[dict[str, Shape]] = []
+        for port in self._inputs:
+            if port.dtype is None:
+                raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}")
+        integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in self._inputs)
+        seen: list[Mapping[str, Shape]] = []
         for batch_is_one, extent in product((True, False), _SIZES):
             sizes = {"batch": 1 if batch_is_one else extent, "channels": _CHANNELS[0], "extent": extent}
-            shapes = self._filled({key: sizes[role] for key, role in self._free.items()})
-            if shapes not in seen and (not seen or _is_small(shapes)):
-                seen.append(shapes)
-                yield shapes
+            setting = self._filled({key: sizes[role] for key, role in self._free.items()})
+            if setting.shapes not in seen and (not seen or setting.is_small):
+                seen.append(setting.shapes)
+                for bound in INTEGERS_BELOW if integral else INTEGERS_BELOW[:1]:
+                    yield replace(setting, integers_below=bound)
 
-    def further(self, said: Sequence[int]) -> Iterator[dict[str, Shape]]:
+    def further(self, said: Sequence[int]) -> Iterator[Setting]:
         """Where none of these is taken: every free dimension has a size of its own.
 
         Args:
@@ -102,53 +116,28 @@ class Sizes:
         pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_SIZES))]
         for pool in pools if 0 < len(self._free) <= _MOST_FREE else ():
             for choice in product(dict.fromkeys(pool), repeat=len(self._free)):
-                shapes = self._filled(dict(zip(self._free, choice, strict=True)))
-                if _is_small(shapes):
-                    yield shapes
+                setting = self._filled(dict(zip(self._free, choice, strict=True)))
+                if setting.is_small:
+                    yield setting
 
-    def others(self, first: Mapping[str, Shape]) -> Iterator[dict[str, Shape]]:
-        """Other sizes wherever they are free: batch and extents, either alone. Channels stay.
-
-        Nothing where nothing is free, or where the caller has said all sizes.
-        """
-        now = {key: size for name, keys in self._shapes.items() for key, size in zip(keys, first[name], strict=True)}
+    def others(self, first: Setting) -> Iterator[Setting]:
+        """Other sizes wherever they are free: batch and extents, either alone. Channels stay."""
+        now = {
+            key: size for name, keys in self._shapes.items() for key, size in zip(keys, first.shapes[name], strict=True)
+        }
         other_batch = {key: 1 if size == _OTHER_BATCH else _OTHER_BATCH for key, size in now.items()}
         for batch, change in product((other_batch, now), _OTHER_EXTENTS):
             sizes = {"batch": batch, "channels": now, "extent": {key: change(size) for key, size in now.items()}}
-            shapes = self._filled({key: sizes[role][key] for key, role in self._free.items()})
-            if shapes != first and _is_small(shapes):
-                yield shapes
+            setting = self._filled({key: sizes[role][key] for key, role in self._free.items()})
+            if setting.shapes != first.shapes and setting.is_small:
+                yield replace(setting, integers_below=first.integers_below)
 
-    def _filled(self, chosen: Mapping[Key, int]) -> dict[str, Shape]:
-        return {
+    def _filled(self, chosen: Mapping[Key, int]) -> Setting:
+        shapes = {
             name: tuple(key if isinstance(key, int) else chosen[key] for key in keys)
             for name, keys in self._shapes.items()
         }
-
-
-def _is_small(shapes: Mapping[str, Shape]) -> bool:
-    return max(map(prod, shapes.values()), default=0) <= _MOST_VALUES
-
-
-def settings(inputs: Sequence[Port], options: VerifyOptions, wanted: Wanted = NOTHING) -> Iterator[Setting]:
-    """Ways to feed a model, the most natural one first.
-
-    Args:
-        inputs: of the model.
-        options: what the caller says of them.
-        wanted: what the graph says of them.
-
-    Raises:
-        UsageError: as `Sizes`.
-        UncheckedError: an input is of a type that cannot be drawn.
-    """
-    for port in inputs:
-        if port.dtype is None:
-            raise UncheckedError(f"the check cannot draw input {port.name!r} of type {port.type}")
-    integral = any(port.dtype is not None and port.dtype.kind in "iu" for port in inputs)
-    for shapes in Sizes(inputs, options, wanted.sizes).natural():
-        for bound in INTEGERS_BELOW if integral else INTEGERS_BELOW[:1]:
-            yield Setting(shapes, bound, wanted.bounds)
+        return Setting(shapes, bounds=self._bounds)
 
 
 def _given_shapes(inputs: Sequence[Port], options: VerifyOptions) -> dict[str, Shape]:

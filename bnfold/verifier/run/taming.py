@@ -18,12 +18,7 @@ _EXPONENTS = range(8, 72, 8)
 
 @dataclass
 class Tamer:
-    """Makes samples smaller.
-
-    Args:
-        ports: the inputs of the original.
-        fixed: names of those of which the caller has given values.
-    """
+    """Makes samples smaller, but for the inputs of which the caller has given values: these are fixed."""
 
     ports: Sequence[Port]
     fixed: Collection[str]
@@ -34,13 +29,7 @@ class Tamer:
     ) -> tuple[int, Feeds, Observation] | None:
         """The exponent by which a sample was divided, the sample, and what the original makes of it.
 
-        Args:
-            feeds: the sample.
-            seen: what the original makes of it.
-            observe: runs the original.
-
-        Returns:
-            None where nothing is infinite, and where something always is: then no further sample is tried.
+        None where nothing was infinite when it was seen, and where something always is: then no further one is tried.
         """
         if self._is_hopeless or _is_finite(seen):
             return None

@@ -29,12 +29,7 @@ def to_value(array: Array) -> "onnxruntime.OrtValue":
 
 
 def to_array(value: "onnxruntime.OrtValue", dtype: "np.dtype[Any]") -> Array:
-    """A tensor of onnxruntime's, read-only in its own memory.
-
-    Args:
-        value: the tensor.
-        dtype: of its elements; no strings.
-    """
+    """A tensor of onnxruntime's, read-only in its own memory; not of strings."""
     shape = tuple(value.shape())
     if 0 in shape:
         return np.empty(shape, dtype)

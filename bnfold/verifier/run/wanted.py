@@ -61,15 +61,7 @@ class FirstInput(NamedTuple):
 
 
 def first_input_of(node: "NodeProto", second: Sequence[int | str]) -> FirstInput | None:
-    """What a node wants of its first input.
-
-    Args:
-        node: the node.
-        second: the shape of its second input, in numbers and symbols.
-
-    Returns:
-        None where that says nothing.
-    """
+    """What a node wants of its first input; None where the shape of its second one, `second`, does not say it."""
     attributes = {entry.name: entry.i for entry in node.attribute}
     match node.op_type if is_standard(node) else "", second:
         case "Conv", (_, int(channels), *kernel):
@@ -93,7 +85,7 @@ def _wanted_sizes(graph: Structure) -> dict[Key, int]:
     for entry in graph.model.proto.graph.input:
         for axis, size in enumerate(declared_shape(entry) if entry.name in graph.inputs else ()):
             key = (entry.name, axis) if size is None else size
-            symbol = key if isinstance(key, int) else keys.setdefault(key, str(len(keys)))
+            symbol = key if isinstance(key, int) else keys.setdefault(key, f"free {len(keys)}")
             declared.setdefault(entry.name, []).append(symbol)
     known = inferred(graph.model.proto, declared) if keys else None
     if known is None:

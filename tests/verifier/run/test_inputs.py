@@ -11,7 +11,7 @@ from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.signature import ELEMENTS, Port
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import Session
-from bnfold.verifier.run.shapes import settings
+from bnfold.verifier.run.shapes import Settings
 from tests.verifier.small_models import (
     BFLOAT16,
     BOOL,
@@ -30,7 +30,7 @@ from tests.verifier.small_models import (
 
 def drawn(port: Port, sample: int = 0, **options):
     chosen = VerifyOptions(**options)
-    return draw([port], next(settings([port], chosen)), chosen, sample)[port.name]
+    return draw([port], next(Settings([port], chosen).natural()), chosen, sample)[port.name]
 
 
 def floats(name: str = "float") -> Port:
@@ -119,7 +119,7 @@ def test_an_index_stays_inside_its_table():
 def shape_seen(original: bytes, **options) -> list[tuple[int, ...]]:
     """The shapes that the first setting that runs gives to the inputs."""
     session, chosen = Session(Model.read("the original", original)), VerifyOptions(**options)
-    for setting in settings(session.signature.inputs, chosen):
+    for setting in Settings(session.signature.inputs, chosen).natural():
         try:
             session.run(draw(session.signature.inputs, setting, chosen, 0))
         except VerificationError:
@@ -169,7 +169,10 @@ def test_the_first_dimension_of_a_vector_is_tried_as_more_than_one():
 
 def test_guesses_are_distinct_and_stay_small():
     for declared in (("n",), ("n", 3, "h", "w"), (None,) * 5):
-        guesses = [setting.shapes["x"] for setting in settings([Port("x", "tensor(float)", declared)], VerifyOptions())]
+        guesses = [
+            setting.shapes["x"]
+            for setting in Settings([Port("x", "tensor(float)", declared)], VerifyOptions()).natural()
+        ]
         assert len(guesses) == len(set(guesses)) > 5
         assert all(np.prod(shape) <= 2**22 for shape in guesses)
 
@@ -308,7 +311,7 @@ def test_real_values_of_a_sequence_are_its_elements():
 def test_a_type_that_nobody_can_draw_is_refused_with_its_reason():
     port = Port("x", "map(int64,tensor(float))", ())
     with pytest.raises(VerificationError, match=r"cannot draw input 'x' of type map"):
-        next(settings([port], VerifyOptions()))
+        next(Settings([port], VerifyOptions()).natural())
 
 
 def test_a_draw_that_the_original_refuses_is_left_out():
