@@ -50,7 +50,7 @@ from bnfold.verifier.run.memory import Demand
 from bnfold.verifier.run.parallel import ahead, begun, one_thread_of_blas
 from bnfold.verifier.run.runner import OnnxRunner, as_perturbed
 from bnfold.verifier.run.session import require_libraries, require_provider
-from bnfold.verifier.run.shapes import Settings, Shape
+from bnfold.verifier.run.settings import Settings, Shape
 from bnfold.verifier.run.wanted import Wanted, wanted_by
 from bnfold.verifier.verdict import failed, put_together
 

@@ -15,7 +15,7 @@ from bnfold.frontends.torch_archive.traced_inputs import Recorded
 from bnfold.frontends.torchscript.inputs import WantedShape, recorded_shapes, wanted_shapes
 from bnfold.keywords import keyword
 from bnfold.verifier.programs.inputs import example_arguments, inputs_without_shape
-from bnfold.verifier.run.shapes import one_sample
+from bnfold.verifier.run.settings import one_sample
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -17,7 +17,7 @@ from bnfold.verifier.local.float64.operator import NotComputedError
 from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.models.changed import nodes_behind
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.run.sizes import inferred, sizes_in
+from bnfold.verifier.run.inferred_shapes import inferred, sizes_in
 
 _WIDER = 2  # than float32
 

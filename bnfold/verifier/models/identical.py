@@ -10,7 +10,7 @@ from bnfold.verifier.models.graph import same_bits
 from bnfold.verifier.models.load import Model, ModelSource
 from bnfold.verifier.models.signature import Port, declared_shape
 from bnfold.verifier.run.complaints import RefusedError
-from bnfold.verifier.run.shapes import Settings
+from bnfold.verifier.run.settings import Settings
 
 if TYPE_CHECKING:
     from onnx import ModelProto

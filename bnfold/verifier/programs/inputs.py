@@ -16,7 +16,7 @@ from bnfold.verifier.programs.ports import TorchPort
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import Array, to_tensor
 from bnfold.verifier.run.inputs import distinct_samples, draw, name_of_draw
-from bnfold.verifier.run.shapes import INTEGERS_BELOW, Setting, one_sample
+from bnfold.verifier.run.settings import INTEGERS_BELOW, Setting, one_sample
 
 
 @dataclass(frozen=True)

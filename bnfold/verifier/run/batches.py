@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.run.sizes import inferred, sizes_in
+from bnfold.verifier.run.inferred_shapes import inferred, sizes_in
 
 # The tensor in both models on two samples, perturbed once, and in float64; each tensor of its boundary twice.
 _COPIES, _COPIES_OF_BOUNDARY = 8, 2

@@ -14,7 +14,7 @@ from bnfold.verifier.models.signature import Port
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
-from bnfold.verifier.run.shapes import Setting, Settings, Shape
+from bnfold.verifier.run.settings import Setting, Settings, Shape
 from bnfold.verifier.run.wanted import NOTHING, Wanted
 
 # Sizes that messages of onnxruntime name: "Got: 64 Expected: 512". Others in them are ranks and indices.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bnfold.errors import UsageError
 from bnfold.verification import VerifyOptions
 from bnfold.verifier.compare.arrays import FLOATS
-from bnfold.verifier.run.shapes import Setting, Shape, one_sample
+from bnfold.verifier.run.settings import Setting, Shape, one_sample
 
 Draw = Callable[[np.random.Generator, Shape], npt.NDArray[np.float64]]
 

@@ -12,7 +12,7 @@ from bnfold.keywords import keyword
 from bnfold.sizes import memory
 from bnfold.verifier.models.graph import RANDOM, Structure, names_read
 from bnfold.verifier.run.complaints import RefusedError
-from bnfold.verifier.run.sizes import inferred, sizes_in
+from bnfold.verifier.run.inferred_shapes import inferred, sizes_in
 
 if TYPE_CHECKING:
     from onnx import GraphProto

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bnfold.verifier.models.graph import Structure, is_standard
 from bnfold.verifier.models.signature import declared_shape
-from bnfold.verifier.run.sizes import inferred, shapes_in
+from bnfold.verifier.run.inferred_shapes import inferred, shapes_in
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -11,7 +11,7 @@ from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.signature import ELEMENTS, Port
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import Session
-from bnfold.verifier.run.shapes import Settings
+from bnfold.verifier.run.settings import Settings
 from tests.verifier.small_models import (
     BFLOAT16,
     BOOL,

@@ -11,7 +11,7 @@ from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.feeding import choose_feeding
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import Session
-from bnfold.verifier.run.shapes import Setting
+from bnfold.verifier.run.settings import Setting
 from bnfold.verifier.run.wanted import wanted_by
 from tests.verifier.small_models import FLOAT, INT64, model, model_proto, node
 

@@ -20,7 +20,7 @@ Role: TypeAlias = Literal["batch", "channels", "extent"]
 _SIZES = (64, 224, 32, 128, 256, 16, 8, 3, 2, 1, 299, 320, 384, 512, 640, 1024, 2048, 4096, 8000, 16000, 48000)
 _CHANNELS = (3, 1, 4)
 _IMAGE = 4
-_MOST_FREE, _MOST_SAID_TOGETHER = 5, 3
+_MOST_FREE, _MOST_SAID_TOGETHER, _MOST_UNSAID = 5, 3, 7
 _MOST_VALUES = 2**22
 # Integers may index a table whose length only the graph knows: as many values as it bears.
 INTEGERS_BELOW = (8, 2, 1)
@@ -113,7 +113,7 @@ class Settings:
         Args:
             said: numbers that onnxruntime named when it refused the others.
         """
-        pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_SIZES))]
+        pools = [(1, *said[:_MOST_SAID_TOGETHER]), *((1, size, _SIZES[0]) for size in (*said, *_SIZES[1:_MOST_UNSAID]))]
         for pool in pools if 0 < len(self._free) <= _MOST_FREE else ():
             for choice in product(dict.fromkeys(pool), repeat=len(self._free)):
                 setting = self._filled(dict(zip(self._free, choice, strict=True)))
