@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from bnfold.errors import UncheckedError
 from bnfold.intake.tensors import is_external
 from bnfold.verification import Verification, VerifyOptions
+from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.local.crop import crop_of
 from bnfold.verifier.local.probes import Probes
@@ -46,7 +48,7 @@ class _Shown:
         models: the original's version, and the new one's.
         feeds: what both read, by name.
         outputs: what each makes; nothing of a model that does not run.
-        apart: the largest difference, in units of the largest value.
+        apart: the largest Difference.error; infinite where values cannot be compared.
     """
 
     models: tuple[Model, Model]
@@ -104,16 +106,13 @@ def _shown(reference: ModelSource, candidate: ModelSource, verdict: Verification
     boundary = samples[0].keys() if changed is None else changed.boundary
     if changed is None or not all(isinstance(seen.get(name), np.ndarray) for seen in samples for name in boundary):
         whole = [{name: seen[name] for name in seen if name in ours.inputs} for seen in samples]
-        return max((_on(feeds, ours.model, theirs.model) for feeds in whole), key=_how_far)
+        return max((_on(feeds, ours.model, theirs.model) for feeds in whole), key=attrgetter("apart"))
     begin = [{name: np.array(seen[name]) for name in changed.boundary} for seen in samples]
     chosen = chain(begin, _chosen(begin[0], changed, ours, theirs, options))
     return max(
-        (_part_on(values, changed, ours, theirs) for values in chain.from_iterable(map(_both, chosen))), key=_how_far
+        (_part_on(values, changed, ours, theirs) for values in chain.from_iterable(map(_both, chosen))),
+        key=attrgetter("apart"),
     )
-
-
-def _how_far(shown: _Shown) -> float:
-    return shown.apart
 
 
 def _samples(original: Structure, names: Sequence[str], options: VerifyOptions) -> Iterator[dict[str, Any]]:
@@ -164,23 +163,13 @@ def _on(feeds: Mapping[str, Any], original: Model, new: Model) -> _Shown:
         after = _run(new, plain)
     except RefusedError:
         return _Shown((original, new), plain, (before, after), np.inf)
-    apart = max((_apart(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
+    found = (entry for pair in zip(before, after, strict=True) for entry in differences(*pair))
+    apart = max((np.inf if entry.problem else entry.error for entry in found), default=0.0)
     return _Shown((original, new), plain, (before, after), apart)
 
 
 def _run(model: Model, feeds: Mapping[str, Array]) -> list[Array]:
     return [np.array(output) for output in Session(model).run(feeds)]
-
-
-def _apart(a: Array, b: Array) -> float:
-    if a.shape != b.shape or a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
-        return np.inf
-    left, right = a.astype(np.float64), b.astype(np.float64)
-    if not np.array_equal(np.isfinite(left), np.isfinite(right)):
-        return np.inf
-    largest = np.abs(left).max(initial=0, where=np.isfinite(left))
-    error = np.abs(left - right).max(initial=0, where=np.isfinite(left))
-    return float(error / largest) if largest else float(error)
 
 
 def _is_of_numpy(values: Array) -> bool:
