@@ -192,6 +192,8 @@ def same_parameter(a: Structure, b: Structure, name: str, other: str) -> bool:
     left, right = a.parameter(name), b.parameter(other)
     if left is None or right is None or left.data_type != right.data_type or list(left.dims) != list(right.dims):
         return False
+    if left.HasField("raw_data") and right.HasField("raw_data"):  # of whatever type
+        return bool(left.raw_data == right.raw_data)
     return same_bits(a.array(name), b.array(other))
 
 
