@@ -104,7 +104,7 @@ def _type_difference(kind: str, original: Sequence[Port], new: Sequence[Port]) -
             return f"{kind} {before.name!r} is {after.type} against {before.type} in the original"
         differ = before.shape != after.shape if kind == "input" else _contradict(before.shape, after.shape)
         if differ:
-            return f"{kind} {before.name!r} is declared {_text(after.shape)} against {_text(before.shape)}"
+            return f"{kind} {before.name!r} is declared {in_brackets(after.shape)} against {in_brackets(before.shape)}"
     return ""
 
 
@@ -116,5 +116,6 @@ def _contradict(before: tuple[int | str | None, ...], after: tuple[int | str | N
     return len(before) != len(after) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in both)
 
 
-def _text(shape: tuple[int | str | None, ...]) -> str:
+def in_brackets(shape: tuple[int | str | None, ...]) -> str:
+    """A shape as messages have it: [n, 3, ?]."""
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.verification import VerifyOptions
-from bnfold.verifier.models.signature import Port
+from bnfold.verifier.models.signature import Port, in_brackets
 from bnfold.verifier.run.wanted import NOTHING, Key, Wanted
 
 Shape: TypeAlias = tuple[int, ...]
@@ -165,15 +165,11 @@ def one_sample(declared: Sequence[int | str | None], shape: Shape) -> Shape:
 
 
 def _refuse_contradiction(port: Port, shape: Shape) -> None:
-    if not port.shape:
-        return
-    declared = ", ".join("?" if size is None else str(size) for size in port.shape)
-    if len(shape) != len(port.shape):
-        raise UsageError(
-            f"input {port.name!r} has {len(port.shape)} dimensions [{declared}], got {len(shape)}: {list(shape)}"
-        )
-    if any(isinstance(size, int) and size != got for size, got in zip(port.shape, shape, strict=True)):
-        raise UsageError(f"input {port.name!r} is declared [{declared}], got {list(shape)}")
+    declared, got = in_brackets(port.shape), in_brackets(shape)
+    if port.shape and len(shape) != len(port.shape):
+        raise UsageError(f"input {port.name!r} has {len(port.shape)} dimensions {declared}, got {len(shape)}: {got}")
+    if any(isinstance(size, int) and size != fed for size, fed in zip(port.shape, shape, strict=False)):
+        raise UsageError(f"input {port.name!r} is declared {declared}, got {got}")
 
 
 def _sizes_of_symbols(inputs: Sequence[Port], given: Mapping[str, Shape], options: VerifyOptions) -> dict[str, int]:
