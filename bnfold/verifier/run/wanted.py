@@ -5,7 +5,7 @@ comes out. An embedding table of 1,000 rows looked up with 1,000,000 stops the r
 looked up with 0 to 7 alone leaves most of the table unseen; so integers take all values below its length.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Key: TypeAlias = str | tuple[str, int]
 """Of a free size: its symbol, which has one size everywhere, or the input and the axis."""
 
-# The values of the first input go on as they are, or some of them do; of a Concat those of all inputs.
+# The values of the first input go on as they are, or some of them do.
 _KEEPS_VALUES = frozenset(
-    "Cast Concat Expand Flatten Gather Identity Reshape Slice Split Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
+    "Cast Expand Flatten Gather Identity Reshape Slice Split Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
 )
 
 
@@ -103,31 +103,20 @@ def _wanted_sizes(graph: Structure) -> dict[Key, int]:
 def index_bounds(graph: Structure, names: Collection[str]) -> dict[str, int]:
     """Of some tensors those whose values index something of known length, and the smallest such length."""
     bounds: dict[str, int] = {}
-    for index, length in filter(None, (_index_of(node, graph) for node in graph.nodes)):
-        for name in _moved_from(index, graph).intersection(names):
-            bounds[name] = min(length, bounds.get(name, length))
-    return bounds
+    for node in reversed(graph.nodes):
+        moved = node.input if node.op_type == "Concat" else node.input[:1] if node.op_type in _KEEPS_VALUES else ()
+        behind = [(name, bounds[made]) for made in node.output if made in bounds for name in moved]
+        for name, length in (*_indexed(node, graph), *behind):
+            if length > 0:
+                bounds[name] = min(length, bounds.get(name, length))
+    return {name: bounds[name] for name in names if name in bounds}
 
 
-def _index_of(node: "NodeProto", graph: Structure) -> tuple[str, int] | None:
+def _indexed(node: "NodeProto", graph: Structure) -> Iterator[tuple[str, int]]:
     """What a node indexes a stored table by, and the length of that; likewise what it makes one-hot."""
     match node.op_type:
         case "OneHot" if graph.parameter(node.input[1]) is not None:
-            return node.input[0], int(graph.array(node.input[1]).reshape(-1)[0])
+            yield node.input[0], int(graph.array(node.input[1]).reshape(-1)[0])
         case "Gather" | "GatherElements" | "GatherND" if (table := graph.parameter(node.input[0])) and table.dims:
             axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
-            return node.input[1], min(table.dims) if node.op_type == "GatherND" else table.dims[axis]
-    return None
-
-
-def _moved_from(name: str, graph: Structure) -> set[str]:
-    """The tensors whose values come to a tensor as they are, itself among them."""
-    found, waiting = {name}, [name]
-    while waiting:
-        maker = graph.producers.get(waiting.pop())
-        node = None if maker is None else graph.nodes[maker]
-        if node is not None and node.op_type in _KEEPS_VALUES:
-            new = set(node.input if node.op_type == "Concat" else node.input[:1]) - found
-            found |= new
-            waiting += new
-    return found
+            yield node.input[1], min(table.dims) if node.op_type == "GatherND" else table.dims[axis]

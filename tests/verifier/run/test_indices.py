@@ -45,3 +45,14 @@ def test_one_hot():
 def test_arithmetic_ends_the_trace(op_type):
     nodes = [node(op_type, "i", "a"), node("Cast", "a", "y", to=FLOAT)]
     assert bounds(nodes, {}, {"y": (FLOAT, [2, 5])}) == {}
+
+
+def test_an_empty_table_bounds_nothing():
+    data = model(
+        [node("Gather", "table i", "y")],
+        {"i": (INT64, [0])},
+        {"y": (FLOAT, [0, 3])},
+        {"table": np.ones((0, 3), np.float32)},
+    )
+    assert wanted_by(Structure(Model.read("a model", data))).bounds == {}
+    assert check(data, data).passed
