@@ -48,7 +48,8 @@ _IN_OUR_WORDS = (
 _OUT_OF_MEMORY = re.compile(
     r"bad_alloc|[Ff]ailed to allocate memory|bfc_arena|out of memory|cannot allocate memory", re.I
 )
-_LONGEST = 400
+_LONGEST, _MOST_READ = 400, 4000
+"""Characters. Names of nodes may be of any length, and some of the patterns take its square."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def complaint(error: Exception, doing: str, role: str) -> UncheckedError:
 
 
 def _lacking(error: Exception) -> Lacking | None:
-    text = str(error)
+    text = str(error)[:_MOST_READ]
     if operator := _MISSING_OPERATOR.search(text):
         domain, _, op_type = operator[1].removeprefix("ai.onnx:").rpartition(":")
         name = f"{domain}:{op_type}" if domain else op_type
@@ -131,12 +132,12 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def _is_invalid(error: Exception) -> bool:
-    return bool(_INVALID.search(_text(error))) and not _MISSING_OPERATOR.search(str(error))
+    return bool(_INVALID.search(_text(error))) and not _MISSING_OPERATOR.search(_text(error))
 
 
 def _text(error: Exception) -> str:
     """The message without error codes, the name of the file, and line ends."""
-    return _FILE.sub("", _PREFIX.sub("", " ".join(str(error).split())))
+    return _FILE.sub("", _PREFIX.sub("", " ".join(str(error)[:_MOST_READ].split())))
 
 
 def one_line(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """What a graph wants of its inputs beyond what the file says: sizes, and integers that stay inside a table.
 
 Sizes are read off the weights that inputs meet. Each free one gets a symbol, and ONNX's shape inference says where that
-comes out. An embedding table of 1,000 rows looked up with 1,000,000 stops the run, and one
-looked up with 0 to 7 alone leaves most of the table unseen; so integers take all values below its length.
+comes out. An embedding table of 1,000 rows looked up with 1,000,000 stops the run, and one looked up with 0 to 7 alone
+leaves most of the table unseen; so integers take all values below its length.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

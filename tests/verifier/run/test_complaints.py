@@ -54,6 +54,11 @@ def test_messages_are_one_line_without_places_and_signatures(said):
     )
 
 
+def test_names_of_any_length_are_cut_before_they_are_searched():
+    """A name of 300,000 letters took minutes: the patterns take the square of it."""
+    assert len(str(complaint(Exception(f"{RUNNING} {'a' * 300_000} node"), "run", "the original"))) < 500
+
+
 def one_node(op_type="Relu", **options):
     ports = {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])}
     return model([node(op_type, "x", "y", domain="com.acme" if op_type == "MyOp" else "")], *ports, **options)
