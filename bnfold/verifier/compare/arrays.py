@@ -44,6 +44,13 @@ class Difference:
         """max_abs in units of the magnitude."""
         return _ratio(self.max_abs, self.magnitude)
 
+    def __str__(self) -> str:
+        if self.problem:
+            return self.problem
+        if self.dtype not in FLOATS:
+            return f"{round(self.error * self.values)} of {self.values} values differ"
+        return f"max |a - b| is {self.max_abs:.3g}, {self.max_rel:.2g} of max |a|"
+
 
 def differences(a: object, b: object) -> list[Difference]:
     """One Difference per tensor in an output; an output that is a sequence or a map holds several, or none.

@@ -47,10 +47,12 @@ class Extent:
 
 def extents(a: Array, b: Array) -> list[Extent]:
     """One Extent for each axis that may hold the channels of two floating-point tensors of one shape and dtype."""
-    return [_extent(in_channels(a, axis), in_channels(b, axis), axis) for axis in channel_axes(a.ndim) or (None,)]
+    return [extent_along(axis, a, b) for axis in channel_axes(a.ndim) or (None,)]
 
 
-def _extent(a: Array, b: Array, axis: int | None) -> Extent:
+def extent_along(axis: int | None, a: Array, b: Array) -> Extent:
+    """How far two tensors are apart in each channel along an axis."""
+    a, b = in_channels(a, axis), in_channels(b, axis)
     with np.errstate(invalid="ignore", over="ignore"):
         difference = b - a
     error = largest(difference)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bnfold.verification import TensorCheck
 from bnfold.verifier.compare.arrays import FLOATS, Difference, differences, non_finite_difference
-from bnfold.verifier.compare.channels import Array, Extent, extents, ratios, smallest
+from bnfold.verifier.compare.channels import Array, Extent, extent_along, extents, ratios, smallest
 from bnfold.verifier.compare.tolerance import EXACT, LIMITS, NOISE_FACTOR, OwnTolerance, channel_floor
 from bnfold.verifier.local.finding import LocalFinding
 from bnfold.verifier.models.changed import ChangedTensor
@@ -77,15 +77,13 @@ class Doubt:
         record: of the tensor.
         what: in words.
         channel: where; None where the tensor has none, or all of it is meant.
-        number: of the axis in `extents`; None where values cannot be compared as numbers.
         beyond: the channels that are beyond the limit, as a mask.
-        extent: along that axis.
+        extent: along the axis that these lie on; None where values cannot be compared as numbers.
     """
 
     record: TensorRecord
     what: str
     channel: int | None = None
-    number: int | None = None
     beyond: Array | None = None
     extent: Extent | None = None
 
@@ -96,7 +94,7 @@ def compare_tensor(
     """Compare one tensor of the original with the new model's in one sample, and note how far they are apart."""
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype in FLOATS):
         found = [entry for entry in differences(a, b) if entry.problem or entry.error > _limit(entry)]
-        return [Doubt(record, _in_words(entry)) for entry in found]
+        return [Doubt(record, f"has {entry}" if entry.problem else str(entry)) for entry in found]
     if a.dtype != b.dtype or a.shape != b.shape:
         return [Doubt(record, f"has shape {b.shape} and dtype {b.dtype} against {a.shape} and {a.dtype}")]
     found_along = extents(a, b)
@@ -106,7 +104,7 @@ def compare_tensor(
     if found_along:
         record.see_extent(found_along[0])
     doubts = []
-    for number, extent in enumerate(found_along):
+    for extent in found_along:
         relative = ratios(extent.error, extent.scale)
         if tolerance is not None:
             beyond = tolerance.excess(extent.error, extent.scale) > 1
@@ -114,7 +112,7 @@ def compare_tensor(
             beyond = (relative > channel_floor(a.dtype, precision)) & (extent.error > smallest(a.dtype))
         if np.any(beyond):
             channel = int(np.argmax(np.where(beyond, relative, -1)))
-            doubts.append(Doubt(record, _at_channel(a, b, extent.axis, channel), channel, number, beyond, extent))
+            doubts.append(Doubt(record, _at_channel(a, b, extent.axis, channel), channel, beyond, extent))
     return doubts
 
 
@@ -126,7 +124,7 @@ def is_noise(doubt: Doubt, a: object, moved: Sequence[object]) -> bool:
     for other in (other for other in moved if isinstance(other, np.ndarray)):
         if other.shape != a.shape or non_finite_difference(a, other):
             return True
-        own = np.maximum(own, extents(a, other)[doubt.number or 0].error)
+        own = np.maximum(own, extent_along(doubt.extent.axis, a, other).error)
     return bool(np.all(doubt.extent.error[doubt.beyond] <= NOISE_FACTOR * own[doubt.beyond]))
 
 
@@ -146,16 +144,6 @@ def noise_at(a: object, moved: Sequence[object], channel: int | None) -> float:
 
 def _limit(found: Difference) -> float:
     return LIMITS.get(found.dtype, EXACT).floor
-
-
-def _in_words(found: Difference) -> str:
-    if not found.problem and found.dtype in LIMITS:
-        return f"max |a - b| is {found.max_abs:.3g}, {found.max_rel:.2g} of max |a|"
-    return (
-        f"has {found.problem}"
-        if found.problem
-        else f"{round(found.error * found.values)} of {found.values} values differ"
-    )
 
 
 def _at_channel(a: Array, b: Array, axis: int | None, channel: int) -> str:

@@ -94,15 +94,10 @@ class OutputStatistics:
             self._max_rel = float(np.maximum(self._max_rel, difference.max_rel))
 
     def _describe(self, difference: Difference) -> str:
-        if difference.problem:
-            return difference.problem
-        if difference.dtype not in LIMITS:
-            return f"{round(difference.error * difference.values)} of {difference.values} values differ"
+        if difference.problem or difference.dtype not in LIMITS:
+            return str(difference)
         own = "" if math.isnan(self._noise) else f", the original's own noise is {self._noise:.2g} of max |a|"
-        return (
-            f"max |a - b| is {difference.max_abs:.3g}, {difference.max_rel:.2g} of max |a|; "
-            f"tolerated is {tolerated(difference, self._options):.3g}{own}"
-        )
+        return f"{difference}; tolerated is {tolerated(difference, self._options):.3g}{own}"
 
     @property
     def differs(self) -> bool:
