@@ -357,3 +357,18 @@ def test_a_channel_that_is_dead_on_the_first_values_has_the_map_that_others_show
     held = infer_held(Comparator(run, run, ([numbers[0]], [numbers[1]]), [True]), draws)
     np.testing.assert_allclose(held.map.scale, [[0.5, 0.5]], rtol=1e-6)
     assert held.step.scale.max() < 1e-6
+
+
+def test_shifts_that_meet_and_cancel_leave_none():
+    """Their roundings may cancel in some draws, and do not in what is left of them."""
+
+    def shifted(given, stored):
+        return given[0] + stored[0] - stored[1]
+
+    random = np.random.default_rng(0)
+    wanted = random.uniform(0.5, 1, 256)
+    there, back = (np.float32(wanted * (1 + 2.0**-24 * random.uniform(-1, 1, 256))) for _ in range(2))
+    draws = ([([np.concatenate([values, np.zeros((8, 256))])], 2)] for values in random.standard_normal((4, 8, 256)))
+    pair = Comparator(lambda given, _: given[0], shifted, ([], [there, back]), [True] * 2, units=4.0)
+    assert (there != back).any()
+    assert not infer_held(pair, draws).map.shift.any()

@@ -42,6 +42,7 @@ import numpy.typing as npt
 
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved, moved_quickly, nudged, wide
 from bnfold.verifier.local.rows import WIDE, Finding, Rows, in_rows, ratio
+from bnfold.verifier.models.graph import same_bits
 
 Array: TypeAlias = npt.NDArray[Any]
 Subgraph: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Any]
@@ -80,8 +81,7 @@ class Comparator:
         units: by how many half units a number of float32 or float64 may be off: one where it was rounded once, more
             where it may have been computed in its own type. Narrower ones were rounded once.
         least: differences that say nothing.
-        taken_up: which of the original's stored arrays went into those of the new one by several folds, each of which
-            rounded what it stored.
+        crossed: whether maps lie between them, so that numbers of several folds met, each rounded when it was stored.
     """
 
     original: Subgraph
@@ -90,7 +90,7 @@ class Comparator:
     changed: Sequence[bool]
     units: float = 1.0
     least: float = 0.0
-    taken_up: Sequence[bool] = ()
+    crossed: bool = False
 
     def compare(self, given: Sequence[Any], *, groups: int = 1, quick: bool = False) -> Finding:
         """Compare channel by channel.
@@ -160,13 +160,23 @@ class Comparator:
         """What the new one has stored, every changed number by half a unit of its last place up or down."""
         return self.moved(lambda stored, which, units: moved(stored, draw, which, units), self.units)
 
+    @cached_property
+    def taken_up(self) -> Sequence[int]:
+        """Which of the original's stored numbers went into those of the new one: it has none like them."""
+        kept = [held for held in self.stored[1] if is_number(held)]
+        numbers = ((which, held) for which, held in enumerate(self.stored[0]) if is_number(held))
+        return [which for which, held in numbers if not any(same_bits(held, other) for other in kept)]
+
+    def own_draw(self, draw: int) -> list[Any]:
+        """What the original has stored, every number that was taken up moved as far as roundings on its way may do."""
+        own = list(self.wide[0])
+        for which in self.taken_up:
+            own[which] = moved_quickly(self.stored[0][which], draw, which, self.units)
+        return own
+
     def nudged_own(self, draw: int) -> list[Any]:
         """What the original has stored, moved by as much as float64 does, and by what folds rounded on the way."""
-        own = nudged(self.wide[0], draw, WIDE)
-        for which, is_taken in enumerate(self.taken_up):
-            if is_taken and is_number(self.stored[0][which]):
-                own[which] = moved_quickly(self.stored[0][which], draw, which)
-        return own
+        return nudged(self.own_draw(draw) if self.crossed else self.wide[0], draw, WIDE)
 
     def single_draw(self, draw: int) -> list[Any]:
         """What the new one has stored, every changed number moved as far as a single one may be off."""

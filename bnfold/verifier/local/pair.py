@@ -192,17 +192,8 @@ class SubgraphPair:
             [*self._changed, *(True for _ in ends.dials)],
             units=_UNITS,
             least=self._least,
-            taken_up=self._taken_up,
+            crossed=bool(ends.numbers),
         )
-
-    @cached_property
-    def _taken_up(self) -> Sequence[bool]:
-        """Between tensors that hold other values, numbers met those of other folds, and were stored in between."""
-        if not self._ends.numbers:
-            return ()
-        kept = self._theirs.stored.values()
-        taken = [not any(same_bits(array, other) for other in kept) for array in self._ours.stored.values()]
-        return [*taken, *(False for _ in self._ends.numbers)]
 
     @cached_property
     def _least(self) -> float:

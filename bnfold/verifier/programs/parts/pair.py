@@ -158,7 +158,9 @@ class PartPair:
             runs.append(partial(_on_leaves, turn(partial(_run, function, places)), self.seen))
             stored.append([*(as_arrays(_as_read(value, part)) for value in part.stored), *numbers])
         changed = [*self.changed, *(True for _ in ends.dials)]
-        return Comparator(runs[0], runs[1], (stored[0], stored[1]), changed, units=self._units)
+        return Comparator(
+            runs[0], runs[1], (stored[0], stored[1]), changed, units=self._units, crossed=bool(ends.numbers)
+        )
 
     @property
     def _units(self) -> float:
