@@ -27,8 +27,7 @@ _CLOSE = 1e-4
 """Of the largest value of a channel: far above what rounding of float32 weights does, far below another function."""
 _CONSTANT = 2.0**-40
 _TOKENS = 3
-_DRAWS, _IN_DOUBT, _MORE = 2, 12, 3
-_NEARLY = 2.0**-12
+_DRAWS, _MORE = 2, 3
 
 
 def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Held | None:
@@ -51,41 +50,60 @@ def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Hel
     values = next(draws)
     made = _made_by_both(comparator, values, *comparator.wide)
     found = None if made is None else infer_map(*made)
-    if found is not None and not np.isnan(found.fixed).all():
+    if found is not None and found.constants.size:
         several = [*chain.from_iterable(islice(draws, _MORE)), *values]
-        made = _made_by_both(comparator, several, *comparator.wide)
-        first, found = found, None if made is None else infer_map(*made)
-        if found is not None and not first.shows_as_much_as(found):
-            values = several
+        more = _made_by_both(comparator, several, *comparator.wide)
+        if more is None or not found.has_the_constants_of(more):
+            values, made, found = several, more, None if more is None else infer_map(*more)
     if made is None or found is None:
         return None
     scale, shift = found.map.scale, found.map.shift
-    others = tuple(axis for axis, size in enumerate(shift.shape) if size == 1)
-    resting, largest = (np.abs(array).max(others, keepdims=True) for array in (made[0][1], made[0][0]))
-    off = Map(HALF_UNIT * np.abs(scale), np.maximum(HALF_UNIT * np.maximum(resting, np.abs(shift)), WIDE * largest))
-    is_one, is_none = scale == 1, shift == 0
-    for draw in range(_IN_DOUBT):
-        is_near = (np.abs(scale - 1) <= _NEARLY) & ~is_one | (np.abs(shift) <= _NEARLY * largest) & ~is_none
-        if draw >= _DRAWS and not is_near.any():  # where roundings cancel in some draws, they do not in others
-            break
-        other = _moved(comparator, values, found.axis, draw)
-        if other is not None:
-            pairs = (off.scale, other.scale - scale), (off.shift, other.shift - shift)
-            off = Map(*(np.maximum(most, np.abs(change)) for most, change in pairs))
-            is_one, is_none = np.abs(scale - 1) <= off.scale, np.abs(shift) <= off.shift
+    off = _off_by(comparator, values, made, found)
+    near_one = np.maximum(off.scale, comparator.units * HALF_UNIT)
+    is_one, is_none = np.abs(scale - 1) <= near_one, np.abs(shift) <= off.shift
     return Held(
         map=Map(np.where(is_one, 1.0, scale), np.where(is_none, 0.0, shift)),
         step=Map(np.where(is_one, 0.0, off.scale), np.where(is_none, 0.0, off.shift)),
-        slack=Map(np.where(is_one, off.scale, 0.0), np.where(is_none, off.shift, 0.0)),
+        slack=Map(np.where(is_one, near_one, 0.0), np.where(is_none, off.shift, 0.0)),
         fixed=found.fixed,
         is_lost=found.is_lost,
     )
 
 
-def _moved(comparator: Comparator, values: Sequence[Values], axis: int, draw: int) -> Map | None:
-    """The map, where stored numbers are rounded another way; None where the parts make something else then."""
-    made = _made_by_both(comparator, values, comparator.own_draw(draw), comparator.draw(draw))
-    return None if made is None else _Channels.of(made, axis).map
+def _off_by(comparator: Comparator, values: Sequence[Values], made: tuple[Made, Made], found: "Inferred") -> Map:
+    """What moves the numbers of a map when stored ones are rounded another way."""
+    scale, shift = found.map.scale, found.map.shift
+    others = tuple(axis for axis, size in enumerate(shift.shape) if size == 1)
+    largest, resting = (np.abs(array).max(others, keepdims=True) for array in made[0])
+    off = Map(HALF_UNIT * np.abs(scale), np.maximum(HALF_UNIT * np.maximum(resting, np.abs(shift)), WIDE * largest))
+    for draw in range(_DRAWS):
+        moved = _made_by_both(comparator, values, comparator.own_draw(draw), comparator.quick_draw(draw))
+        if moved is not None:
+            to = _Channels.of(moved, found.axis).map
+            off = Map(_larger(off.scale, to.scale - scale), _larger(off.shift, to.shift - shift))
+    (*_, (given, groups)) = values
+    moves = _moves_at_rest(comparator, given if groups == 1 else [array[-1:] for array in given], scale)
+    return Map(off.scale, _larger(off.shift, sum(np.abs(move).max(others, keepdims=True) for move in moves)))
+
+
+def _moves_at_rest(comparator: Comparator, zeros: Sequence[Any], scale: Array) -> Iterator[Array]:
+    """How far a shift moves with each stored array alone: in few draws, the roundings of two may cancel every time."""
+    own, theirs = comparator.wide
+    x, y = comparator.original(zeros, own), comparator.new(zeros, theirs)
+    for stored in _one_by_one(own, comparator.own_draw(0)):
+        yield comparator.original(zeros, stored) - x
+    for stored in _one_by_one(theirs, comparator.quick_draw(0)):
+        yield scale * (comparator.new(zeros, stored) - y)
+
+
+def _one_by_one(stored: Sequence[Any], moved: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for which, (before, after) in enumerate(zip(stored, moved, strict=True)):
+        if after is not before:
+            yield [*stored[:which], after, *stored[which + 1 :]]
+
+
+def _larger(most: Array, change: Array) -> Array:
+    return np.asarray(np.maximum(most, np.abs(change)))
 
 
 def _made_by_both(
@@ -133,9 +151,15 @@ class Inferred:
     fixed: Array
     is_lost: Array
 
-    def shows_as_much_as(self, other: "Inferred") -> bool:
-        """Whether the same channels are constants, so that its values say as much of all others."""
-        return self.axis == other.axis and np.array_equal(np.isnan(self.fixed), np.isnan(other.fixed))
+    @property
+    def constants(self) -> Array:
+        """Which channels are constants in the new model."""
+        return np.flatnonzero(~np.isnan(self.fixed))
+
+    def has_the_constants_of(self, made: tuple[Made, Made]) -> bool:
+        """Whether these are, and are lost or not, by what both make of other values as well."""
+        channels = _Channels.of(made, self.axis, self.constants)
+        return not channels.moves_y.any() and np.array_equal(channels.lost, self.is_lost.ravel()[self.constants])
 
 
 def infer_map(x: Made, y: Made) -> Inferred | None:
@@ -177,9 +201,10 @@ class _Channels:
     resting_y: Array
 
     @classmethod
-    def of(cls, made: tuple[Made, Made], axis: int) -> "_Channels":
-        """Along one axis."""
-        arrays = [np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for pair in made for array in pair]
+    def of(cls, made: tuple[Made, Made], axis: int, which: Array | slice = slice(None)) -> "_Channels":
+        """Along one axis; all of them, or some."""
+        table = (np.moveaxis(array, axis, 0)[which] for pair in made for array in pair)
+        arrays = [array.reshape(len(array), -1) for array in table]
         shape = [1] * made[0][0].ndim
         shape[axis] = len(arrays[0])
         return cls(shape, *arrays)

@@ -160,6 +160,10 @@ class Comparator:
         """What the new one has stored, every changed number by half a unit of its last place up or down."""
         return self.moved(lambda stored, which, units: moved(stored, draw, which, units), self.units)
 
+    def quick_draw(self, draw: int) -> list[Any]:
+        """The same by signs that take no time to draw."""
+        return self.moved(lambda stored, which, units: moved_quickly(stored, draw, which, units), self.units)
+
     @cached_property
     def taken_up(self) -> Sequence[int]:
         """Which of the original's stored numbers went into those of the new one: it has none like them."""
@@ -242,14 +246,11 @@ class _Made:
 
     def quick_move(self, draw: int) -> Array:
         """The same by signs that take no time to draw."""
-        return self._moved(lambda stored, which, units: moved_quickly(stored, draw, which, units))
+        return self._apart(self.of.new(self.given, self.of.quick_draw(draw)), self.rows.b)
 
     def single_move(self, draw: int) -> Array:
         """How far it moves with every changed number as far as a single one may be off."""
         return self._apart(self.of.new(self.given, self.of.single_draw(draw)), self.rows.b)
-
-    def _moved(self, move: Callable[[Array, int, float], Array]) -> Array:
-        return self._apart(self.of.new(self.given, self.of.moved(move, self.of.units)), self.rows.b)
 
     def floor(self) -> Array:
         """What float64 itself may do to any place, and what folds did that stored numbers on their way, (rows,)."""
