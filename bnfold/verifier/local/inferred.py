@@ -28,13 +28,15 @@ _CLOSE = 1e-4
 _CONSTANT = 2.0**-40
 _TOKENS = 3
 _DRAWS, _MORE = 2, 3
+_ENOUGH = 512
+"""Places of a channel, of random values of all magnitudes: one that rests in all of these always rests."""
 
 
 def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Held | None:
     """What the new model seems to hold where two parts end; None where no map says it.
 
-    Where a channel seems to be a constant, values of several draws say whether it is one: behind an activation, most
-    may be dead on few.
+    Where a channel seems to be a constant at few places, values of several draws say whether it is one: behind an
+    activation, most may be dead on few.
 
     Its numbers may be off by what moves them when stored ones are rounded another way: those of the new part, and those
     of the original's that met in them, since folds store numbers on their way. It is half a unit of the last place at
@@ -50,7 +52,7 @@ def infer_held(comparator: Comparator, draws: Iterator[Sequence[Values]]) -> Hel
     values = next(draws)
     made = _made_by_both(comparator, values, *comparator.wide)
     found = None if made is None else infer_map(*made)
-    if found is not None and found.constants.size:
+    if found is not None and found.constants.size and found.places < _ENOUGH:
         several = [*chain.from_iterable(islice(draws, _MORE)), *values]
         more = _made_by_both(comparator, several, *comparator.wide)
         if more is None or not found.has_the_constants_of(more):
@@ -144,12 +146,14 @@ class Inferred:
         fixed: the y of channels that hold a constant in the new model, of the map's shape; NaN of all others. Nothing
             says what other values would stand for.
         is_lost: of these, the ones in which the original holds other values as well.
+        places: of a channel, at which that was seen.
     """
 
     axis: int
     map: Map
     fixed: Array
     is_lost: Array
+    places: int
 
     @property
     def constants(self) -> Array:
@@ -177,7 +181,7 @@ def infer_map(x: Made, y: Made) -> Inferred | None:
     for axis in (1, -1) if x[0].ndim >= _TOKENS else (1,):
         channels = _Channels.of((x, y), axis)
         if channels.obey:
-            return Inferred(axis, channels.map, channels.fixed, channels.shaped(channels.lost))
+            return Inferred(axis, channels.map, channels.fixed, channels.shaped(channels.lost), channels.x.shape[1])
     return None
 
 
