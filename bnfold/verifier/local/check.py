@@ -66,8 +66,8 @@ def check_on_sample(
     with suppress(NotComputedError):
         pair = SubgraphPair(changed, original, new)
         probe = Probe(where, {name: wide(seen[name]) for name in changed.boundary})
-        finding = pair.compare(probe)
-        return finding if pair.makes_floats else None
+        findings = [piece.compare(probe) for piece in pair.in_pieces(_shapes(probe.values))]
+        return max(findings, key=lambda finding: finding.excess) if pair.makes_floats else None
     return None
 
 
@@ -75,20 +75,25 @@ def _check_outside(place: Place, probes: Probes) -> Iterator[LocalFinding]:
     """On random values, on zeros and, in half precision, on single numbers."""
     changed, original, new = place.changed, place.original, place.new
     begin = {name: place.values[name] for name in changed.boundary}
-    crop = crop_of(changed, original, new, {name: array.shape for name, array in begin.items()})
+    shapes = _shapes(begin)
+    crop = crop_of(changed, original, new, shapes)
     with suppress(NotComputedError):
-        pair = SubgraphPair(changed, original, new)
-        for probe in probes.draws(begin, crop):
-            finding = pair.compare(probe)
-            if finding.what and not pair.makes_floats:  # what integers are made of may have been rounded
-                return
-            yield finding
-        if pair.shows_single_numbers:
-            integers = [name for name, values in begin.items() if values.dtype.kind in "iu"]
-            lengths = index_bounds(original, integers) if integers else {}
-            wanted = Impulses(pair.has_narrow_numbers, pair.joins_places and crop.any_samples, pair.sides, lengths)
-            for probe in probes.impulses(begin, crop, wanted):
-                yield pair.compare_singles(probe)
+        for pair in SubgraphPair(changed, original, new).in_pieces(shapes):
+            for probe in probes.draws(begin, crop):
+                finding = pair.compare(probe)
+                if finding.what and not pair.makes_floats:  # what integers are made of may have been rounded
+                    return
+                yield finding
+            if pair.shows_single_numbers:
+                integers = [name for name, values in begin.items() if values.dtype.kind in "iu"]
+                lengths = index_bounds(original, integers) if integers else {}
+                wanted = Impulses(pair.has_narrow_numbers, pair.joins_places and crop.any_samples, pair.sides, lengths)
+                for probe in probes.impulses(begin, crop, wanted):
+                    yield pair.compare_singles(probe)
+
+
+def _shapes(begin: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in begin.items()}
 
 
 def _look_inside(inside: Inside, probes: Probes) -> Iterator[LocalFinding | None]:

@@ -33,7 +33,7 @@ and float64, where it may have been computed in its own type, to sixteen units o
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -114,7 +114,7 @@ class Comparator:
                 made = _Made(self, given, (expected, got), groups, axis)
                 if quick and made.rows.far.any():
                     return made.rows.finding(np.where(made.rows.far, math.inf, 0.0))
-                worst = max(_doubted(made), worst, key=lambda found: found.excess)
+                worst = max(replace(_doubted(made), axis=axis), worst, key=lambda found: found.excess)
                 if worst.excess > 1:
                     break
         return worst

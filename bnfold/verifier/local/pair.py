@@ -5,7 +5,8 @@ model's numbers were rounded when they were stored. `bnfold.verifier.local.law` 
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 
@@ -21,6 +22,7 @@ from bnfold.verifier.local.float64.reference import computed_constants
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved
 from bnfold.verifier.local.inferred import infer_held
 from bnfold.verifier.local.law import Comparator, Subgraph
+from bnfold.verifier.local.pieces import WHOLE, Cut, cut_alike, pieces
 from bnfold.verifier.local.probes import Probe
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.changed import ChangedTensor
@@ -75,6 +77,24 @@ class SubgraphPair:
         self._changed = [not self._had(array, self._theirs.roles(name)) for name, array in self._theirs.stored.items()]
         self._computed: Mapping[str, Array] = computed_constants(original, self._ours.nodes, changed.name)
         self._smooth = not (self._ours.has_quantizers or self._theirs.has_quantizers)
+        self._cuts: tuple[Cut, Cut] = (WHOLE, WHOLE)
+        self._places: slice | None = None
+
+    def in_pieces(self, shapes: Mapping[str, Sequence[int]]) -> "Iterator[SubgraphPair]":
+        """The same subgraphs for some channels at a time; themselves where they are small, or cannot be cut.
+
+        Args:
+            shapes: of the tensors that they begin with.
+        """
+        parts = self._ours, self._theirs
+        cuts = cut_alike(parts, shapes) if self._smooth and self._ends.end is None else None
+        if cuts is None or any(self._boundary[at] in cuts[0].axes for at in self._ends.begins):
+            yield self
+            return
+        for places in pieces(parts, cuts[0].size):
+            piece = copy(self)  # of which nothing is known yet that is not true of its pieces as well
+            piece._cuts, piece._places = cuts, places
+            yield piece
 
     def _had(self, array: Array, roles: Set[Role]) -> bool:
         """Whether the original's part has the same numbers in the same role.
@@ -150,7 +170,8 @@ class SubgraphPair:
         return infer_held(self._exact, ([(self._given(probe), probe.groups) for probe in probes] for probes in draws))
 
     def _given(self, probe: Probe) -> list[Array]:
-        return self._ends.as_new_has([probe.values[name] for name in self._boundary])
+        begin = {name: probe.values[name] for name in self._boundary}
+        return self._ends.as_new_has(self._cuts[0].of(begin, self._places))
 
     def _nearest(self, probe: Probe, judge: Judge) -> Finding:
         """The finding; where the original computes constants, the better one of two, with their rounding or without."""
@@ -185,10 +206,12 @@ class SubgraphPair:
             return run
 
         ends = self._ends
+        parts = zip((self._ours, self._theirs), self._cuts, strict=True)
+        own, theirs = (cut.of(part.stored, self._places) for part, cut in parts)
         return Comparator(
             ends.original(run_by(self._ours, computed)),
             ends.new(run_by(self._theirs, {})),
-            ([*self._ours.stored.values(), *ends.numbers], [*self._theirs.stored.values(), *ends.dials]),
+            ([*own, *ends.numbers], [*theirs, *ends.dials]),
             [*self._changed, *(True for _ in ends.dials)],
             units=_UNITS,
             least=self._least,
@@ -226,5 +249,18 @@ class SubgraphPair:
         error = found.error / found.scale if found.scale > 0 else (math.inf if found.error else 0.0)
         excess = found.excess
         return LocalFinding(
-            self._tensor, excess, error, found.channel, left, right, what if excess > 1 else "", where=probe.where
+            self._tensor,
+            excess,
+            error,
+            self._channel(found),
+            left,
+            right,
+            what if excess > 1 else "",
+            where=probe.where,
         )
+
+    def _channel(self, found: Finding) -> int | None:
+        """In the whole tensor."""
+        if self._places is None or found.axis != self._cuts[0].axis:
+            return found.channel
+        return int(self._places.start) + (found.channel or 0)  # a piece of one channel has no number for it

@@ -32,6 +32,7 @@ class Finding:
         channel: which; None where there are none.
         values: there, of the original and of the new subgraph.
         group: which of several.
+        axis: of the channels.
     """
 
     excess: float
@@ -40,6 +41,7 @@ class Finding:
     channel: int | None = None
     values: tuple[float, float] = (0.0, 0.0)
     group: int = 0
+    axis: int = 1
 
 
 @dataclass(frozen=True)

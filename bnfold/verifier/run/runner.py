@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MOST_ROUNDINGS = 12
 """Of weights, in doubt."""
+_MOST_MOVED = 2**29
+"""Bytes of large weights of which a copy is made to move them."""
 _STEPS = 4
 """Ways in which quantizers are off. A value in the middle of two borders crosses one in every second way."""
 
@@ -64,8 +66,10 @@ class OnnxRunner(Session):
         """What it makes where every weight, scale and bias is moved by 1, 1, 2, 2, 4, 4, ... units of its last place.
 
         Each is run when it is asked for. Where attention is about to turn to another token, few roundings of one unit
-        show it; larger ones do.
+        show it; larger ones do. Very large weights are not moved: the copies would take as much memory as they do.
         """
+        if self.model.bytes_outside > _MOST_MOVED:
+            return
         for number in range(_MOST_ROUNDINGS):
             step = 2 ** (number // 2)
             with suppress(RefusedError):

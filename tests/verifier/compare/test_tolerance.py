@@ -12,6 +12,7 @@ from bnfold.verifier import VerifyOptions, check, pipeline
 from bnfold.verifier.compare.noise import NoiseLevel, measure, of_one_unit
 from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.models.load import Model
+from bnfold.verifier.run import runner
 from bnfold.verifier.run.comparison_run import ComparisonRun
 from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
@@ -307,6 +308,17 @@ def test_in_doubt_the_weights_move_as_well():
     level = noise_on(source, {"x": np.asarray([0, 3])}, in_doubt)
     assert seen == [0, level.error]
     assert 2**-25 < level.error <= 2**-23
+
+
+def test_weights_are_not_moved_where_copies_of_them_take_too_much(monkeypatch):
+    weight = {"w": np.ones((256, 256), np.float32)}
+    source = model([node("MatMul", "x w", "y")], {"x": (FLOAT, [1, 256])}, {"y": (FLOAT, [1, 256])}, weight)
+    feeds = {"x": np.ones((1, 256), np.float32)}
+    original = OnnxRunner(Model.read("the original", source))
+    assert len(list(original.perturbed_further(feeds))) == 12
+    assert original.model.bytes_outside == 2**18
+    monkeypatch.setattr(runner, "_MOST_MOVED", 2**10)
+    assert list(original.perturbed_further(feeds)) == []
 
 
 def test_growth_is_divided_by_the_step_and_a_jump_is_not():

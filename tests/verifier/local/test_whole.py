@@ -1,9 +1,12 @@
 """The original as a whole in float64: its noise where nothing else shows it."""
 
+import weakref
+
 import numpy as np
 import onnx
 
 import bnfold
+from bnfold.verifier.local import whole
 from bnfold.verifier.local.whole import in_float64
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
@@ -72,3 +75,19 @@ def test_a_fold_that_loses_fewer_digits_than_the_original_is_no_difference(monke
     assert not bnfold.verify(original, wrong).passed
     monkeypatch.setattr("bnfold.verifier.pipeline.in_float64", lambda *_: iter(()))
     assert not bnfold.verify(original, folded).passed
+
+
+def test_one_weight_at_a_time_is_in_float64(monkeypatch):
+    alive, most = [], []
+
+    def noted(held):
+        made = wide(held)
+        alive.append(weakref.ref(made))
+        most.append(sum(ref() is not None and ref().size == 16 for ref in alive))
+        return made
+
+    wide = whole.wide
+    monkeypatch.setattr(whole, "wide", noted)
+    model = losing(6)
+    assert len(seen(model, by_onnxruntime(model))) == 1
+    assert max(most) <= 2
