@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_CHUNK = 2**20
+_CHUNK = 2**18  # bytes, which stay in the cache
 _DIGITS = 16
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ def staging_folder(destination: Destination | None) -> Iterator[Path]:
         UsageError: the destination's folder refuses.
     """
     if destination is None or destination.is_stream:
-        with _removed_afterwards(Path(tempfile.gettempdir(), f"bnfold-{secrets.token_hex(16)}")) as folder:
+        with _removed_afterwards(Path(tempfile.gettempdir(), f"bnfold-{_random(16)}")) as folder:
             folder.mkdir(mode=0o700)
             yield folder
         return
@@ -70,7 +69,7 @@ def _removed_afterwards(folder: Path) -> Iterator[Path]:
 
 def _free_name(parent: Path, prefix: str) -> Path:
     """Of a folder that is not there, while the parent is locked."""
-    while os.path.lexists(folder := parent / f"{prefix}{secrets.token_hex(4)}"):
+    while os.path.lexists(folder := parent / f"{prefix}{_random(4)}"):
         pass
     return folder
 
@@ -92,3 +91,8 @@ def _remove_left_behind(target: Path, prefix: str) -> None:
                 if is_mine:
                     remove_noted_leftovers(target, path)
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _random(count: int) -> str:
+    """So many bytes that nobody can guess, in hexadecimal; `secrets` would take OpenSSL along, which takes time."""
+    return os.urandom(count).hex()
