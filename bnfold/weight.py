@@ -122,12 +122,7 @@ class Weight:
             return Rows(
                 flat.max(axis=1, initial=0.0).astype(np.float64), flat.min(axis=1, initial=0.0).astype(np.float64)
             )
-        found = Rows(*np.zeros((2, self.channels)))
-        for some, numbers in self.pieces():
-            flat = numbers.reshape(len(numbers), prod(self.shape[2:]))
-            found.highest[some] = flat.max(axis=1, initial=0.0)
-            found.lowest[some] = flat.min(axis=1, initial=0.0)
-        return found
+        return self._passed_over[0]
 
     @cached_property
     def squares_of_rows(self) -> Array:
@@ -137,11 +132,18 @@ class Weight:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 scaled: Array = self._before.squares_of_rows * np.square(factors)
             return scaled
-        found = np.zeros(self.channels)
+        return self._passed_over[1]
+
+    @cached_property
+    def _passed_over(self) -> tuple[Rows, Array]:
+        """`rows` and `squares_of_rows` of one pass over all numbers: a fold asks for both."""
+        found, squares = Rows(*np.zeros((2, self.channels))), np.zeros(self.channels)
         for some, numbers in self.pieces():
             flat = numbers.reshape(len(numbers), prod(self.shape[2:]))
-            found[some] = np.einsum("ij,ij->i", flat, flat)
-        return found
+            found.highest[some] = flat.max(axis=1, initial=0.0)
+            found.lowest[some] = flat.min(axis=1, initial=0.0)
+            squares[some] = np.einsum("ij,ij->i", flat, flat)
+        return found, squares
 
     @property
     def _factors_of_rows(self) -> Array | None:

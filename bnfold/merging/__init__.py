@@ -161,11 +161,11 @@ class Merger(Generic[N, V, E]):
                     yield merged
 
     def _merge_pair(self, pair: Branch[N, V]) -> Merged[N] | None:
-        match [self._meaning(node) for node in pair.steps]:
-            case [Contraction() as first, Contraction() as second] if grows(first, second):
-                return None
+        first, second = (self._meaning(node) for node in pair.steps)
+        if not (isinstance(first, Contraction) and isinstance(second, Contraction)) or grows(first, second):
+            return None
         linear = compute(self._port, self._meaning, pair, affine_nodes=self._affine_nodes)
-        choice = linear if isinstance(linear, Refusal) or len(linear.weights) < 2 else choose_chain(linear)
+        choice = linear if isinstance(linear, Refusal) else choose_chain(linear)
         if not isinstance(choice, Choice) or self._obstacle(self._other_steps(pair, choice.host)) is not None:
             return None
         edit = self._edit(choice, 1)
