@@ -4,11 +4,13 @@ python benchmarks/folding.py                     # a network of 102 MB, as one f
 python benchmarks/folding.py a.onnx b.onnx       # these models
 
 Processor time (user and system) is compared, and the largest resident memory of any process, the minimum of all runs.
-The commands take turns. All modules are compiled beforehand, as pip does it.
+The commands take turns. Where data of an earlier run lies beside the result, bnfold compares it. All modules are
+compiled beforehand, as pip does it.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,19 +48,24 @@ def _networks(folder: Path) -> list[Path]:
 
 
 def _report(model: Path, folder: Path, runs: int) -> None:
-    results = folder / "results"
+    results, empty = folder / "results", folder / "empty"
     results.mkdir(exist_ok=True)
+    fold = ["-m", "bnfold", str(model), "--no-verify", "-q", "-o"]
     commands = {
         _IMPORT: ["-c", _IMPORT],
         "onnx.load, onnx.save": ["-c", _COPY, str(model), str(results / "copied.onnx")],
-        "bnfold --no-verify": ["-m", "bnfold", str(model), "--no-verify", "-q", "-o", str(results / "folded.onnx")],
+        "bnfold --no-verify": [*fold, str(results / "folded.onnx")],
+        "bnfold --no-verify, into an empty folder": [*fold, str(empty / "folded.onnx")],
     }
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+    empty.mkdir(exist_ok=True)
     for arguments in commands.values():
         _run(arguments, environment)
     measured = {name: [] for name in commands}
     for _ in range(runs):
         for name, arguments in commands.items():
+            shutil.rmtree(empty, ignore_errors=True)
+            empty.mkdir()
             measured[name].append(_run(arguments, environment))
     size = sum(path.stat().st_size for path in (model, *model.parent.glob(f"{model.stem}.data")))
     print(f"\n{model.name}, {size / 1e6:.0f} MB\n\n| process | processor s | wall s | peak MB |\n|---|--:|--:|--:|")
