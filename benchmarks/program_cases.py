@@ -121,7 +121,7 @@ def _drawn(port: Any, kind: str, rng: Any) -> Any:  # noqa: ANN401 - a port of t
 
 
 def _everything(call: Any) -> dict[str, object]:  # noqa: ANN401 - a call of the verifier
-    return {**call.results, **{name: after for name, (_, after) in call.changed.items()}}
+    return {**call.results, **{name: call.left[name] for name in call.changed}}
 
 
 def _near(a: Any, b: Any) -> bool:  # noqa: ANN401 - arrays and plain values

@@ -105,7 +105,7 @@ ALIKE_EVERYWHERE = {"aten::linear", "aten::addmm", "aten::mm", "aten::batch_norm
 @pytest.mark.parametrize("name", sorted(ALIKE_EVERYWHERE))
 def test_the_check_of_programs_knows_that_it_treats_all_places_alike(name):
     """So a crop shows all that a part with it does; the lists of the verifier are its own."""
-    node = PartNode(name, operands=(), static=None, outputs=(), handle=None)
+    node = PartNode(name, reads=(), static=None, outputs=(), handle=None)
     assert crop_of([node], [np.ones((2, 3, 4, 4))]).side
 
 

@@ -1,9 +1,9 @@
 """Whether two programs of torch compute the same, by running both: as wholes, and part by part where they differ."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bnfold.errors import UncheckedError
 from bnfold.verification import Verification, VerifyOptions
@@ -14,9 +14,12 @@ from bnfold.verifier.compare.tolerance import is_open, limits_of, noise_matters,
 from bnfold.verifier.programs.inputs import TorchFeed, choose_feed, inputs_named
 from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.program import Call, TorchProgram
-from bnfold.verifier.programs.rows import CALLS, Row, other_state, side_by_side
+from bnfold.verifier.programs.tensors import same_values
 from bnfold.verifier.progress import Count, Progress
 from bnfold.verifier.verdict import failed, verdict_on
+
+_CALLS = 3
+"""In a row, of a program that changes its state."""
 
 if TYPE_CHECKING:
     from bnfold.verifier.programs.float64 import Float64Reference
@@ -117,44 +120,46 @@ class _Comparison:
 
     def _sample(self, number: int) -> "_Sample":
         """One call, or several in a row where the first changes the state of the original."""
-        draws = [self._feed.leaves(number + later) for later in range(CALLS)]
-        first = _Sample(draws[:1], self._original.calls(draws[:1]))
-        return _Sample(draws, self._original.calls(draws)) if first.is_stateful else first
+        row = [self._feed.leaves(number + later) for later in range(_CALLS)]
+        calls = self._original.calls(row[:1])
+        return _Sample(row, self._original.calls(row)) if calls[0].changed_state else _Sample(row[:1], calls)
 
     def _compare(self, sample: "_Sample", where: str) -> str:
         """Count one sample; what is wrong beyond single values, in one line."""
-        calls = self._new.calls(sample.row)
-        for ours, theirs in zip(sample.calls, calls, strict=True):
-            if list(ours.results) != list(theirs.results):
-                names = ", ".join(theirs.results), ", ".join(ours.results)
+        ours, theirs = self._original.initial, self._new.initial
+        for name in sample.calls[-1].changed_state:
+            if name in ours and not same_values(ours[name], theirs.get(name)):
+                return f"{name!r} does not begin with the values that it has in the original"
+        for number, (call, other) in enumerate(zip(sample.calls, self._new.calls(sample.row), strict=True)):
+            if list(call.results) != list(other.results):
+                names = ", ".join(other.results), ", ".join(call.results)
                 return f"outputs {names[0]} against {names[1]} in the original, in {where}"
-        unlike = other_state(self._original, self._new, sample.calls)
-        if unlike:
-            return f"{unlike!r} does not begin with the values that it has in the original"
-        try:
-            pairs = list(side_by_side(self._original, sample.calls, self._new, calls))
-        except KeyError as error:
-            return f"{error} changes in one of the programs, and the other has none, in {where}"
-        self._count(pairs, sample, where)
+            pairs = {name: (value, other.results[name]) for name, value in call.results.items()}
+            for name in (*call.changed, *other.changed):
+                if name not in call.left or name not in other.left:
+                    return f"{name!r} changes in one of the programs, and the other has none, in {where}"
+                pairs[name] = call.left[name], other.left[name]
+            for name, values in pairs.items():
+                self._count(name, number, values, sample.row[0], where)
         return ""
 
-    def _count(self, pairs: "Iterable[tuple[str, object, object]]", sample: "_Sample", where: str) -> None:
-        """Count results by name; where something inside is known to be wrong, without the benefit of the doubt."""
-        for name, expected, got in pairs:
-            tally = self._outputs.setdefault(name, OutputStatistics(name, self._options))
-            tally.see(expected)
-            entries = differences(expected, got)
-            if not any(noise_matters(entry, self._options) for entry in entries) or self._is_wrong:
-                tally.add(entries, None, where)
-                continue
-            precision = self._original.precision(sample.row[0])
-            limits, returned = limits_of(entries[0].dtype, precision), list(sample.calls[0].results)
-            found = self._reference.compare(name, returned, sample.row[0], (expected, got), limits)
-            noise = None if found.noise is None else NoiseLevel(found.noise, precision)
-            if noise is not None and not found.doubt and is_open(entries, self._options, noise):
-                tally.settle(entries, noise)
-            else:
-                tally.add(entries, noise, where, found.doubt)
+    def _count(self, name: str, number: int, values: tuple[object, object], leaves: Sequence[Any], where: str) -> None:
+        """Count a result of one call; where something inside is known to be wrong, without the benefit of the doubt."""
+        called = name if number == 0 else f"{name} in call {number + 1}"
+        statistics = self._outputs.setdefault(called, OutputStatistics(called, self._options))
+        statistics.see(values[0])
+        entries = differences(*values)
+        if not any(noise_matters(entry, self._options) for entry in entries) or self._is_wrong:
+            statistics.add(entries, None, where)
+            return
+        precision = self._original.precision(leaves)
+        limits = limits_of(entries[0].dtype, precision)
+        found = self._reference.compare(name if number == 0 else None, leaves, values, limits)
+        noise = None if found.noise is None else NoiseLevel(found.noise, precision)
+        if noise is not None and not found.doubt and is_open(entries, self._options, noise):
+            statistics.settle(entries, noise)
+        else:
+            statistics.add(entries, noise, where, found.doubt)
 
     @property
     def _is_wrong(self) -> bool:
@@ -171,10 +176,5 @@ class _Sample:
         calls: what they made.
     """
 
-    row: Row
+    row: Sequence[Sequence[Any]]
     calls: Sequence[Call]
-
-    @property
-    def is_stateful(self) -> bool:
-        """Whether a call changes what the next one begins with."""
-        return any(name.startswith("state ") for call in self.calls for name in call.changed)

@@ -1,12 +1,12 @@
 """ExportedPrograms as programs: a copy runs, and gets its state back before every run."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bnfold.verifier.programs.autocast import autocast_dtype
-from bnfold.verifier.programs.ports import TorchPort, exported_names
+from bnfold.verifier.programs.ports import TorchPort
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import numpy_dtype
 
@@ -25,20 +25,15 @@ class RunnableExport(TorchProgram):
     """
 
     def __init__(self, role: str, program: "torch.export.ExportedProgram") -> None:
-        from torch.export.graph_signature import InputKind
-
         self.role, self.ports = role, tuple(_ports(program))
-        self._spec = program.call_spec.in_spec
+        self._spec, self._returned = program.call_spec
         own: Any = copy.copy(program)
         # In one go, so that tensors that share memory share it in the copy as well.
         state, constants = copy.deepcopy((dict(program.state_dict), _tensors(program.constants)))
         own._state_dict, own._constants = state, {**program.constants, **constants}
         self._module = own.module()
-        specs = program.graph_signature.input_specs
-        self._parameters = {spec.target for spec in specs if spec.kind is InputKind.PARAMETER}
         self._tensors: dict[str, torch.Tensor] = {**_tensors(state), **constants}
         self._given = {**_tensors(program.state_dict), **_tensors(program.constants)}
-        self._versions = self._versions_now()
         self.dtypes = {tensor.dtype for tensor in self._given.values()} | _computed_types(program.graph_module)
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
@@ -49,13 +44,11 @@ class RunnableExport(TorchProgram):
         """See TorchProgram."""
         from bnfold.verifier.programs.parts.exported import ExportedGraph
 
-        return ExportedGraph(self._module)
+        return ExportedGraph(self._module, self._returned)
 
     def _begin(self) -> None:
-        for name, tensor in self._tensors.items():
-            if not self._is_untouched(name):
-                tensor.copy_(self._given[name])
-        self._versions = self._versions_now()
+        for name, tensor in self._written().items():
+            tensor.copy_(self._given[name])
 
     _end = _begin
 
@@ -65,15 +58,8 @@ class RunnableExport(TorchProgram):
         args, kwargs = pytree.tree_unflatten(list(leaves), self._spec)
         return self._module(*args, **kwargs)
 
-    def _kept(self) -> Mapping[str, object]:
-        return {name: tensor for name, tensor in self._tensors.items() if not self._is_untouched(name)}
-
-    def _is_untouched(self, name: str) -> bool:
-        """Whether it is a parameter that nobody wrote to: these are large, and tell it by their version."""
-        return name in self._parameters and self._tensors[name]._version == self._versions[name]
-
-    def _versions_now(self) -> dict[str, int]:
-        return {name: self._tensors[name]._version for name in self._parameters}
+    def _held(self) -> Mapping[str, Any]:
+        return self._tensors
 
 
 def _tensors(held: Mapping[str, Any]) -> dict[str, "torch.Tensor"]:
@@ -97,7 +83,8 @@ def _computed_types(module: "torch.fx.GraphModule") -> "set[torch.dtype]":
     return types
 
 
-def _ports(program: "torch.export.ExportedProgram") -> list[TorchPort]:
+def _ports(program: "torch.export.ExportedProgram") -> Iterator[TorchPort]:
+    """In the order of its placeholders: of "pair_0", which is one of a nested input, the name is "pair.0"."""
     from torch.export.graph_signature import InputKind
     from torch.utils import _pytree as pytree
 
@@ -105,11 +92,12 @@ def _ports(program: "torch.export.ExportedProgram") -> list[TorchPort]:
     placeholders = [str(getattr(argument, "name", "")) for argument in specs]
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     examples = [None] * len(specs) if program.example_inputs is None else pytree.tree_leaves(program.example_inputs)
-    names = exported_names(program.call_spec.in_spec, placeholders)
-    return [
-        replace(_port(name, nodes.get(placeholder), given), alias=placeholder)
-        for name, placeholder, given in zip(names, placeholders, examples, strict=True)
-    ]
+    paths, _ = pytree.tree_flatten_with_path(pytree.tree_unflatten(placeholders, program.call_spec.in_spec))
+    for (path, placeholder), example in zip(paths, examples, strict=True):
+        keys = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path[2:]]
+        base = placeholder.removesuffix("".join(f"_{key}" for key in keys))
+        name = ".".join([base, *keys]) if base != placeholder else placeholder
+        yield replace(_port(name, nodes.get(placeholder), example), alias=placeholder)
 
 
 def _port(name: str, node: Any, example: object) -> TorchPort:  # noqa: ANN401 - an fx.Node

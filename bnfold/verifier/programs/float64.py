@@ -12,21 +12,21 @@ Slow: it is asked only in doubt.
 """
 
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from bnfold.errors import first_line
 from bnfold.pulse import beat
-from bnfold.verifier.compare.arrays import FLOATS, Array, differences
+from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.tolerance import NOISE_FACTOR, RESEMBLES, Limits
 from bnfold.verifier.local.half_units import wide
-from bnfold.verifier.programs.parts.cutting import Cutter
-from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors, comparable, named_leaves
 
@@ -54,88 +54,86 @@ class Float64Reference:
     Args:
         original: the one that is right.
         new: the other.
-        equal: the results that were found equal part by part, as `ProgramGraph.results` calls them.
+        equal: the results that were found equal part by part, as `ProgramGraph.results` calls them; None for all.
     """
 
-    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Set[str]) -> None:
-        self._original = original
-        self._new = new
+    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Set[str] | None) -> None:
+        self._programs = original, new
         self._equal = equal
 
     @cached_property
     def _graphs(self) -> tuple[ProgramGraph, ProgramGraph]:
-        return self._original.graph(), self._new.graph()
+        original, new = self._programs
+        return original.graph(), new.graph()
 
     def compare(
-        self, name: str, names: Sequence[str], leaves: Sequence[Any], values: tuple[object, object], limits: Limits
+        self, name: str | None, leaves: Sequence[Any], values: tuple[object, object], limits: Limits
     ) -> InFloat64:
         """Ask of one result of a first call.
 
         Args:
-            name: of what the call returned, or of the state or the input that it left.
-            names: of all that it returned.
-            leaves: of its arguments.
+            name: as a `Call` has it; None for one of a later call.
+            leaves: of the arguments of the first call.
             values: of the original and of the new program, in their own precision.
             limits: of a result of its type.
         """
         own = None
         try:
-            arguments = pytree.tree_map(wide, as_arrays(self._original.arguments(leaves)))
-            exact, folded = (_exact(graph, name, names) for graph in self._graphs)
+            arguments = pytree.tree_map(wide, as_arrays(self._programs[0].arguments(leaves)))
+            exact, folded = (_exact(graph, name) for graph in self._graphs)
             expected = exact(arguments)
             own = _error(expected, values[0])
-            if not self._is_equal(name, names):
+            if not self._is_equal(name):
                 return InFloat64(own, "it was not found equal part by part in float64")
             apart, new = _error(expected, folded(arguments)), _error(expected, values[1])
             return InFloat64(own, _doubt(apart, own, new, limits))
         except Exception as error:  # whatever torch raises where a program does not run in float64
-            lines = str(error).strip().splitlines()
-            if own is None and self._is_equal(name, names):
+            if own is None and self._is_equal(name):
                 own = math.inf
-            return InFloat64(own, f"float64 has no word: {lines[-1][:200] if lines else type(error).__name__}")
+            return InFloat64(own, f"float64 has no word: {first_line(error)[:200]}")
 
-    def _is_equal(self, name: str, names: Sequence[str]) -> bool:
+    def _is_equal(self, name: str | None) -> bool:
         """Whether a result was found equal part by part; one of a later call is, where all that a call makes are."""
-        if not self._equal:
-            return False
-        graph, _ = self._graphs
-        try:
-            return _result(graph, name, names) in self._equal
-        except Unreadable:
-            return bool(graph.results) and self._equal >= graph.results.keys()
+        if self._equal is None:
+            return True
+        with suppress(Unreadable):
+            results = self._graphs[0].results
+            made = [_holder(results, name)] if name is not None else list(results)
+            return bool(made) and self._equal >= set(made)
+        return False
 
 
-def _result(graph: ProgramGraph, name: str, names: Sequence[str]) -> str:
-    """What a graph calls a result: of a script all that it returns is one value, or each result has its own."""
-    if name not in names:
-        found = name if name in graph.results else ""
-    else:
-        outputs = [path for path in graph.results if path.startswith("output ")]
-        of_its_own = len(outputs) == len(names)
-        found = outputs[names.index(name)] if of_its_own else outputs[0] if len(outputs) == 1 else ""
-    if not found:
-        raise Unreadable(f"it is not known how {name!r} is made")
-    return found
+def _holder(results: Collection[str], name: str) -> str:
+    """What holds a result, or is it: "output.0" of "output.0.boxes"."""
+    holder = name
+    while holder not in results:
+        holder = holder.rpartition(".")[0]
+        if not holder:
+            raise Unreadable(f"it is not known how {name!r} is made")
+    return holder
 
 
-def _exact(graph: ProgramGraph, name: str, names: Sequence[str]) -> Exact:
+def _exact(graph: ProgramGraph, name: str | None) -> Exact:
     """A result of one program as a function of its arguments.
 
     Raises:
         Unreadable: it is not known how the program makes it, or it draws random numbers.
     """
-    target: Value = graph.results[_result(graph, name, names)]
-    part = Cutter(graph).cut(target, ())
+    if name is None:
+        raise Unreadable("it belongs to a later call")
+    holder = _holder(graph.results, name)
+    part = graph.part(graph.results[holder], lambda _: False)
     if any(node.is_random for node in part.nodes):
         raise Unreadable("random numbers are others in float64")
-    function = graph.function([*graph.inputs, *part.stored], [target], part.nodes)
+    function = graph.function(part)
     stored = [wide(as_arrays(value.tensor)) for value in part.stored]
 
     def run(arguments: Sequence[Any]) -> object:
         beat()
+        given = dict(zip(graph.inputs, arguments, strict=True))
         with torch.no_grad():
-            leaves = named_leaves(function(as_tensors([*arguments, *stored]))[0])
-        return comparable(next(iter(leaves.values())) if len(leaves) == 1 else leaves[name])
+            made = function(as_tensors([*(given[value] for value in part.given), *stored]))
+        return comparable(named_leaves(made, holder)[name])
 
     return run
 
@@ -153,12 +151,5 @@ def _doubt(apart: float, own: float, new: float, limits: Limits) -> str:
 
 def _error(exact: object, value: object) -> float:
     """The largest difference, in units of what `compare.arrays` takes; infinite where there is more to it."""
-    found = differences(exact, _in_float64(value))
-    return max((np.inf if entry.problem else entry.error for entry in found), default=0.0)
-
-
-def _in_float64(value: object) -> object:
-    if not isinstance(value, np.ndarray):
-        return value
-    array: Array = value.astype(np.float64) if value.dtype in FLOATS else value
-    return array
+    found = differences(exact, wide(value))
+    return max((math.inf if entry.problem else entry.error for entry in found), default=0.0)

@@ -93,7 +93,7 @@ def choose_feed(program: TorchProgram, options: VerifyOptions) -> TorchFeed:
     refused: UncheckedError | None = None
     for feed in _feeds(program, options):
         try:
-            program.run(feed.leaves(0))
+            program.calls([feed.leaves(0)])
         except UncheckedError as error:
             refused = refused or error
         else:

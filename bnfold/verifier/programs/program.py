@@ -4,20 +4,22 @@ A program runs on a copy of the caller's: nothing that it writes to, its own sta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnfold.errors import UncheckedError
+from bnfold.errors import UncheckedError, first_line
 from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.precision import COARSEST_FIRST
 from bnfold.verifier.programs.ports import TorchPort
-from bnfold.verifier.programs.tensors import as_arrays, comparable, named_results, numpy_dtype, same_values
+from bnfold.verifier.programs.tensors import as_arrays, comparable, named_leaves, numpy_dtype, same_values
 
 if TYPE_CHECKING:
     import torch
@@ -25,18 +27,24 @@ if TYPE_CHECKING:
     from bnfold.verifier.programs.parts.graph import ProgramGraph, Value
 
 
-@dataclass
+@dataclass(frozen=True)
 class Call:
     """What one call made.
 
     Attributes:
         results: what it returned, by the path to it.
-        changed: what it wrote to: the values before and after, by name: "input x" and, of the program, "state cache".
-            The state before is that of the file.
+        left: what it may write to, as it is behind the call, by name: "input x" and, of the program, "state cache".
+        changed: of these, the names of what is not as it was: of the state, before the first call.
     """
 
-    results: dict[str, object]
-    changed: dict[str, tuple[object, object]]
+    results: Mapping[str, object]
+    left: Mapping[str, object]
+    changed: Collection[str]
+
+    @property
+    def changed_state(self) -> list[str]:
+        """What it changed of the program."""
+        return [name for name in self.changed if name.startswith("state ")]
 
 
 class TorchProgram(ABC):
@@ -51,6 +59,7 @@ class TorchProgram(ABC):
     role: str
     ports: tuple[TorchPort, ...]
     dtypes: "set[torch.dtype]"
+    _versions: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
@@ -73,20 +82,12 @@ class TorchProgram(ABC):
         """Run it on leaves of arguments; its state changes."""
 
     @abstractmethod
-    def _kept(self) -> Mapping[str, object]:
-        """What it may change in itself, as it is now, by name: tensors, numbers, lists of them."""
+    def _held(self) -> Mapping[str, Any]:
+        """What it holds in itself, as it is now, by name: tensors, numbers, lists of them."""
 
     @abstractmethod
     def _end(self) -> None:
         """Nothing that calls changed is to be seen by anybody else."""
-
-    def run(self, leaves: Sequence[Any]) -> dict[str, object]:
-        """Everything that the first call returns, by name.
-
-        Raises:
-            UncheckedError: it does not run on these arguments.
-        """
-        return self.calls([leaves])[0].results
 
     def calls(self, row: Sequence[Sequence[Any]]) -> list[Call]:
         """Several calls in a row, the first from the state of the file.
@@ -99,7 +100,7 @@ class TorchProgram(ABC):
         """
         before = self.initial
         with self._guarded():
-            self._begin()
+            self._begin_anew()
             return [self._one_call(leaves, before) for leaves in row]
 
     def observe(self, graph: "ProgramGraph", leaves: Sequence[Any]) -> "Mapping[Value, Any]":
@@ -110,14 +111,14 @@ class TorchProgram(ABC):
         """
         with self._guarded():
             beat()
-            self._begin()
+            self._begin_anew()
             return graph.observe(self.arguments(_own(leaves)))
 
     @cached_property
     def initial(self) -> dict[str, object]:
-        """Its state as the file has it, by the names that `Call.changed` uses."""
+        """Its state as the file has it, by the names that `Call.left` uses."""
         with self._guarded():
-            self._begin()
+            self._begin_anew()
             return self._state_now()
 
     def float_types(self) -> "set[np.dtype[Any]]":
@@ -131,18 +132,34 @@ class TorchProgram(ABC):
         found = self.float_types() | (fed & FLOATS)
         return next((dtype for dtype in COARSEST_FIRST if dtype in found), np.dtype(np.float32))
 
-    def _one_call(self, leaves: Sequence[Any], before: Mapping[str, object]) -> Call:
+    def _one_call(self, leaves: Sequence[Any], state: Mapping[str, object]) -> Call:
         own = _own(leaves)
         beat()
-        results = named_results(self._call(own))
-        pairs = {name: (before.get(name), value) for name, value in self._state_now().items()}
-        for port, given, left in zip(self.ports, leaves, own, strict=True):
-            if port.is_tensor:
-                pairs[f"input {port.name}"] = (comparable(given), comparable(left))
-        return Call(results, {name: pair for name, pair in pairs.items() if not same_values(*pair)})
+        results = {path: comparable(leaf) for path, leaf in named_leaves(self._call(own)).items()}
+        before, now = {**state, **self._inputs(leaves)}, {**self._state_now(), **self._inputs(own)}
+        changed = [name for name, value in now.items() if not same_values(before.get(name), value)]
+        return Call(results, ChainMap(now, before), changed)
+
+    def _begin_anew(self) -> None:
+        self._begin()
+        held = self._held().items()
+        self._versions = {name: value._version for name, value in held if hasattr(value, "_version")}
+
+    def _written(self) -> dict[str, Any]:
+        """What it may have written to in itself: all but parameters, which are large, and tell it by their version."""
+        held = self._held().items()
+        return {
+            name: value
+            for name, value in held
+            if not (getattr(value, "requires_grad", False) and value._version == self._versions.get(name))
+        }
 
     def _state_now(self) -> dict[str, object]:
-        return {f"state {name}": comparable(value) for name, value in self._kept().items()}
+        return {f"state {name}": comparable(value) for name, value in self._written().items()}
+
+    def _inputs(self, leaves: Sequence[Any]) -> dict[str, object]:
+        pairs = zip(self.ports, leaves, strict=True)
+        return {f"input {port.name}": comparable(leaf) for port, leaf in pairs if port.is_tensor}
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -153,7 +170,7 @@ class TorchProgram(ABC):
             with torch.no_grad(), same_random_numbers():
                 yield
         except Exception as error:  # whatever the program raises
-            raise UncheckedError(f"torch cannot run {self.role}: {_one_line(error)}") from error
+            raise UncheckedError(f"torch cannot run {self.role}: {first_line(error)[:400]}") from error
         finally:
             with torch.no_grad():
                 self._end()
@@ -176,12 +193,3 @@ def same_random_numbers() -> Iterator[None]:
 def _own(leaves: Sequence[Any]) -> list[Any]:
     """Copies, because a program may write to what it is given."""
     return [leaf.clone() if hasattr(leaf, "clone") else leaf for leaf in leaves]
-
-
-def _one_line(error: Exception) -> str:
-    """What the program said: of a TorchScript traceback the last line, of others the first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    text = lines[-1] if "Traceback of TorchScript" in str(error) else lines[0]
-    return text if len(text) <= 400 else text[:397] + "..."

@@ -7,6 +7,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from bnfold.verifier.compare.arrays import FLOATS
+
 if TYPE_CHECKING:
     import torch
 
@@ -55,6 +57,20 @@ def as_tensors(value: object) -> Any:  # noqa: ANN401 - of the structure of what
     return pytree.tree_map(lambda held: to_tensor(held) if isinstance(held, np.ndarray) else held, value)
 
 
+def as_seen(value: object) -> Any:  # noqa: ANN401 - of the structure of what comes in
+    """The same, of which floating-point arrays that have an axis keep shape and type alone, and take no memory."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    def array(held: Any) -> Any:  # noqa: ANN401
+        dtype = numpy_dtype(held.dtype) if isinstance(held, torch.Tensor) else None
+        if dtype in FLOATS and held.dim():
+            return np.broadcast_to(np.zeros((), dtype), tuple(held.shape))
+        return as_arrays(held.clone()) if isinstance(held, torch.Tensor) else held
+
+    return pytree.tree_map(array, value)
+
+
 def numpy_dtype(dtype: "torch.dtype") -> "np.dtype[Any] | None":
     """The same type in numpy; None where there is none."""
     import torch
@@ -99,16 +115,8 @@ def same_values(a: object, b: object) -> bool:
     return type(a) is type(b) and (a == b or a != a)
 
 
-def named_results(result: object) -> dict[str, object]:
-    """Everything that a program returned, flat, each under the path to it: output, output.0, output.logits.
-
-    Tensors become arrays; numbers, strings and None stay as they are.
-    """
-    return {path: comparable(leaf) for path, leaf in named_leaves(result).items()}
-
-
 def named_leaves(result: object, name: str = "output") -> dict[str, object]:
-    """The same, as the program returned it."""
+    """Everything that a program returned, flat, each under the path to it: output, output.0, output.logits."""
     if isinstance(result, Mapping):
         parts = [(str(key), value) for key, value in result.items()]
     elif isinstance(result, tuple) and hasattr(result, "_fields"):

@@ -89,6 +89,26 @@ def test_a_wrong_weight_in_a_branch_that_nothing_takes():
     assert not check_torch(module, result.model, options).passed
 
 
+class Several(Base):
+    """What it returns as a whole is one value of the script, in which the results have to be found."""
+
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        return y, (y.sum(3), self.norm2(self.conv2(y)))
+
+
+@pytest.mark.parametrize("way", ["scripted", "traced"])
+def test_results_in_tuples_are_looked_at_one_by_one(way):
+    torch.manual_seed(0)
+    module = compiled(randomised(Several()), way, torch.randn(2, 3, 8, 8))
+    options = VerifyOptions(samples=1, shapes={"x": (2, 3, 8, 8)})
+    result = bnfold.fold(module, verify=options)
+    assert not [text for text in result.report.verification.warnings if "not run alone" in text]
+    result.model.conv2.weight.data[1] *= 1.0001
+    wrong = [tensor for tensor in check_torch(module, result.model, options).tensors if not tensor.passed]
+    assert len(wrong) == 1
+
+
 class Recurrent(nn.Module):
     """Its weights are one constant for TorchScript, a list."""
 

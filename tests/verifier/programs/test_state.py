@@ -159,6 +159,16 @@ def test_a_folded_program_has_buffers_of_its_own():
 
 
 @pytest.mark.parametrize("kind", WAYS)
+def test_parts_are_run_alone_where_a_buffer_is_written(kind):
+    """The script reads it twice: before the call writes to it, and to write to it."""
+    model = made(kind, randomly(Remembers()))
+    verdict = check_torch(model, folded(model).model, VerifyOptions(shapes=OPTIONS.shapes, samples=1))
+    assert verdict.passed, verdict
+    assert verdict.tensors
+    assert not [text for text in verdict.warnings if "alone" in text]
+
+
+@pytest.mark.parametrize("kind", WAYS)
 def test_a_buffer_that_is_written_with_other_values_is_caught(kind):
     ours, theirs = (made(kind, randomly(Remembers(weight))) for weight in (1.0, 0.99))
     verdict = check_torch(ours, theirs, VerifyOptions(shapes=OPTIONS.shapes, samples=1))

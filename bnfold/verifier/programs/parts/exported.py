@@ -1,14 +1,17 @@
 """The graph of an ExportedProgram, parameters read by their names."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
 from bnfold.verifier.programs.autocast import autocast_dtype
-from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, as_seen, touched
+from bnfold.verifier.programs.parts.graph import Function, Node, Part, ProgramGraph, Value
+from bnfold.verifier.programs.parts.writes import touched
+from bnfold.verifier.programs.tensors import as_seen, named_leaves
 
 _HALF = frozenset({torch.float16, torch.bfloat16})
 _NARROW = _HALF | {torch.float32}
@@ -22,48 +25,48 @@ class ExportedGraph(ProgramGraph):
 
     Args:
         module: with its parameters as attributes.
+        returned: the structure of what it returns.
     """
 
-    def __init__(self, module: fx.GraphModule) -> None:
+    def __init__(self, module: fx.GraphModule, returned: pytree.TreeSpec) -> None:
         super().__init__()
         self._module = module
         self._values: dict[fx.Node, Value] = {}
-        self._bodies: dict[fx.Node, fx.GraphModule] = {}
+        self._held: dict[fx.Node, Any] = {}
+        """Bodies, and other constants that are no tensors: they belong to the nodes that read them."""
         state: dict[str, Value] = {}
         for node in module.graph.nodes:
             if node.op == "placeholder":
                 self.inputs.append(self._value(node))
             elif node.op == "get_attr":
                 held = operator.attrgetter(node.target)(module)
-                if isinstance(held, fx.GraphModule):  # a body belongs to the node that runs it
-                    self._bodies[node] = held
-                    continue
-                value = self._values[node] = state.setdefault(node.target, self._value(node))
-                value.tensor = held if isinstance(held, torch.Tensor) else None
+                if isinstance(held, torch.Tensor):
+                    value = self._values[node] = state.setdefault(node.target, self._value(node))
+                    value.tensor = held
+                else:
+                    self._held[node] = held
             elif node.op == "call_function":
                 self._add(node)
             elif node.op == "output":
-                outputs = list(map(self._value, _nodes_in(node.args)))
+                outputs = named_leaves(pytree.tree_unflatten(pytree.tree_leaves(node.args), returned))
         kept = {f"state {name}": value for name, value in state.items()}
-        kept |= {f"input {value.name}": value for value in self.inputs}
-        self._append_results(outputs, {name: (value, value) for name, value in kept.items()})
+        kept |= {f"input {value.label}": value for value in self.inputs}
+        made = {path: self._value(leaf) for path, leaf in outputs.items() if isinstance(leaf, fx.Node)}
+        self._append_results(made, {name: (value, value) for name, value in kept.items()})
 
     def _value(self, node: fx.Node) -> Value:
-        if node not in self._values:
-            self._values[node] = Value(node.name, node)
-        return self._values[node]
+        return self._values.setdefault(node, Value(node.name, node))
 
     def _add(self, node: fx.Node) -> None:
         leaves = _nodes_in((node.args, node.kwargs))
-        reads = [self._value(leaf) for leaf in leaves if leaf not in self._bodies]
-        bodies = [_text(self._bodies[leaf]) for leaf in leaves if leaf in self._bodies]
+        reads = [self._value(leaf) for leaf in leaves if leaf not in self._held]
+        held = [self._held[leaf] for leaf in leaves if leaf in self._held]
         added = Node(
             op=str(node.target),
-            operands=tuple(map(self.writes.current, reads)),
-            static=str((fx.node.map_aggregate((node.args, node.kwargs), _without_nodes), bodies)),
+            reads=tuple(reads),
+            static=(str(fx.node.map_aggregate((node.args, node.kwargs), _without_nodes)), *map(_text, held)),
             outputs=(self._value(node),),
             handle=node,
-            reads=tuple(reads),
             is_random=_draws(node),
             converts_to=_converts_to(node),
             computes_in=autocast_dtype(node),
@@ -75,38 +78,32 @@ class ExportedGraph(ProgramGraph):
         arguments = [*node.args, *(node.kwargs.get(argument.name) for argument in schema.arguments[len(node.args) :])]
         self._append(added, *touched(schema, ([self._value(leaf) for leaf in _nodes_in(given)] for given in arguments)))
 
-    def function(
-        self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
-    ) -> Function:
+    def function(self, part: Part, *, taken: bool | None = None) -> Function:
         """As in `ProgramGraph`."""
-        graph = fx.Graph()
-        made = {value: graph.placeholder(f"given_{place}") for place, value in enumerate(inputs)}
-        for node in nodes:
-            stands: dict[fx.Node, fx.Node] = {
-                read.handle: self._made(operand, made, graph)
-                for read, operand in zip(node.reads, node.operands, strict=True)
-            }
-            stands |= {
-                body: graph.get_attr(body.target) for body in node.handle.all_input_nodes if body in self._bodies
-            }
-            copied = graph.node_copy(node.handle, stands.__getitem__)
-            copied.args, copied.kwargs = _wide(copied.args), _wide(copied.kwargs)
-            if taken is not None and node.chooses:
-                copied.args = (taken, *copied.args[1:])
-            if node.computes_in is not None:
-                copied.args = (*copied.args[:_IS_ENABLED], False, *copied.args[_IS_ENABLED + 1 :])
-            copied.meta = {}
-            made[node.outputs[0]] = copied
-        graph.output([self._made(target, made, graph) for target in targets])
-        module = fx.GraphModule(self._module, graph)
-        return lambda values: list(module(*values))
+        last = {operand: node for node in part.nodes for operand in node.operands} | {part.target: None}
+        calls = [self._call_of(node, taken) for node in part.nodes]
 
-    def _made(self, value: Value, made: dict[Value, fx.Node], graph: fx.Graph) -> fx.Node:
-        if value not in made:
-            if value.handle.op != "get_attr":
-                raise Unreadable(f"{value.name!r} is read before it is made")
-            made[value] = graph.get_attr(value.handle.target)
-        return made[value]
+        def run(values: Sequence[Any]) -> Any:  # noqa: ANN401
+            made = dict(zip((*part.given, *part.stored), values, strict=True))
+            for node, (args, kwargs) in zip(part.nodes, calls, strict=True):
+                now = {read.handle: made[operand] for read, operand in zip(node.reads, node.operands, strict=True)}
+                given: Any = fx.node.map_arg((args, kwargs), (self._held | now).__getitem__)
+                made[node.outputs[0]] = node.handle.target(*given[0], **given[1])
+                for operand in node.operands:
+                    if last[operand] is node:
+                        made.pop(operand, None)
+            return made[part.target]
+
+        return run
+
+    def _call_of(self, node: Node, taken: bool | None) -> Any:  # noqa: ANN401 - whatever fx holds
+        """Positional and named arguments, with float64 for every narrower type."""
+        args, kwargs = _wide((node.handle.args, node.handle.kwargs))
+        if taken is not None and node.chooses:
+            args = (taken, *args[1:])
+        if node.computes_in is not None:
+            args = (*args[:_IS_ENABLED], False, *args[_IS_ENABLED + 1 :])
+        return args, kwargs
 
     def observe(self, arguments: Sequence[Any]) -> Mapping[Value, Any]:
         """As in `ProgramGraph`."""
@@ -143,10 +140,12 @@ def _converts_to(node: fx.Node) -> torch.dtype | None:
     return leaves[0] if leaves and leaves[0] in _HALF else None
 
 
-def _text(body: fx.GraphModule) -> str:
-    """What a body does, and those inside of it."""
-    inner = [module for module in body.children() if isinstance(module, fx.GraphModule)]
-    return "\n".join([str(body.graph), *map(_text, inner)])
+def _text(held: Any) -> Any:  # noqa: ANN401 - a body, or another constant
+    """What a body does, and those inside of it; any other constant itself."""
+    if not isinstance(held, fx.GraphModule):
+        return held
+    inner = [module for module in held.children() if isinstance(module, fx.GraphModule)]
+    return "\n".join([str(held.graph), *map(_text, inner)])
 
 
 def _without_nodes(argument: Any) -> Any:  # noqa: ANN401 - whatever fx holds

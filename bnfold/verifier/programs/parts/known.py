@@ -1,17 +1,43 @@
 """What is known of the values of two programs: which are equal, and which the new program holds by a map."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from bnfold.verifier.models.held import Held
-from bnfold.verifier.programs.parts.cutting import Cutter, Part
-from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.matching import Numbers, candidates
+from bnfold.verifier.programs.parts.graph import Node, Part, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.numbers import Numbers, Table, pairs
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What makes a value in the original, and what makes its like in the new program.
+
+    Attributes:
+        ours, theirs: these parts.
+        begins: what both begin with, in the original: the first of all values that are equal.
+        places: in `begins`, of what either is given.
+        held: what the new program holds in place of values that both begin with, by their places in `begins`.
+        changed: which of the new part's stored tensors the original's has not in the same role.
+    """
+
+    ours: Part
+    theirs: Part
+    begins: Sequence[Value]
+    places: tuple[Sequence[int], Sequence[int]]
+    held: Mapping[int, Held]
+    changed: Sequence[bool]
+
+    @property
+    def apart(self) -> set[Value]:
+        """What only one of them begins with."""
+        ours, theirs = map(set, self.places)
+        return {self.begins[place] for place in ours ^ theirs}
 
 
 class Known:
-    """Grows while values are looked at.
+    """Grows node by node of the new program.
 
     Args:
         original: the one program.
@@ -19,140 +45,131 @@ class Known:
     """
 
     def __init__(self, original: ProgramGraph, new: ProgramGraph) -> None:
-        self._graphs = original, new
-        self._numbers = Numbers()
-        self._ours = self._numbers.of(original, {})
-        self._first = {number: value for value, number in reversed(self._ours.items())}
-        self._cutters = Cutter(original), Cutter(new)
-        self._readers = Counter(value for graph in self._graphs for node in graph.nodes for value in set(node.operands))
-        self._learnt: dict[Value, int] = {}
-        self._held: dict[tuple[Value, Value], Held] = {}
-        self._number_again()
+        table: Table = {}
+        self._original, self._new = original, new
+        self._ours, self._theirs = Numbers(table, original), Numbers(table, new)
+        self._pairs = pairs(self._ours, self._theirs)
+        for node in original.nodes:
+            self._ours.take(node)
+        made = [*original.inputs, *(output for node in original.nodes for output in node.outputs)]
+        self._first = {self._ours[value]: value for value in reversed(made)}
+        self._equal = {self._theirs[value] for value in new.inputs}.intersection(self._first)
+        self._maps: dict[int, Held] = {}
+        self._stands_for: dict[Value, int] = {}
+        self._readers = Counter(value for node in (*original.nodes, *new.nodes) for value in set(node.operands))
 
-    def _number_again(self) -> None:
-        """What is made of values that are known to be equal, in the same way, is equal as well."""
-        self._theirs = self._numbers.of(self._graphs[1], self._learnt)
-        self._shared = self._first.keys() & self._theirs.values()
+    def walk(self) -> Iterator[tuple[Value, Value]]:
+        """Pairs of values that should be equal, and are not known to be, in the order of the new program.
+
+        What is made of values that are known to be equal, in the same way, is equal as well.
+        """
+        for node in self._new.nodes:
+            self._take(node)
+            for b in node.outputs:
+                yield from ((a, b) for a in self._pairs.get(b, ()) if not self._is_settled(a, b))
+
+    def _take(self, node: Node) -> None:
+        self._theirs.take(node)
+        self._equal |= self._first.keys() & {self._theirs[output] for output in node.outputs}
+
+    def _is_settled(self, a: Value, b: Value) -> bool:
+        """Whether one of two values is known to have its like, or cannot be cut off."""
+        is_entangled = self._original.writes.entangles(a) or self._new.writes.entangles(b)
+        return is_entangled or any(map(self._has_its_like, (self._ours[a], self._number_in_original(b))))
+
+    def _has_its_like(self, number: int) -> bool:
+        return number in self._equal or number in self._maps
+
+    def _number_in_original(self, b: Value) -> int:
+        """That of the value that the new program holds it in place of; its own where there is none."""
+        return self._stands_for.get(b, self._theirs[b])
 
     def are_equal(self, a: Value, b: Value) -> bool:
         """Whether two values are known to be equal."""
         return self._ours[a] == self._theirs[b]
 
-    def is_settled(self, a: Value, b: Value) -> bool:
-        """Whether one of two values is known to have its like, equal or by a map."""
-        held = any(a is pair[0] or b is pair[1] for pair in self._held)
-        return held or self._ours[a] in self._shared or self.is_in_original(b)
-
-    def is_in_original(self, value: Value) -> bool:
+    def is_in_original(self, b: Value) -> bool:
         """Whether a value of the new program is known to be equal to one of the original."""
-        return self._theirs[value] in self._shared
+        return self._theirs[b] in self._first
 
     def have_several_readers(self, a: Value, b: Value) -> bool:
         """Whether more than one node reads each of two values."""
         return min(self._readers[a], self._readers[b]) > 1
 
-    def learn(self, a: Value, b: Value) -> None:
-        """Two values are equal."""
-        if not self.is_in_original(b):
-            self._learnt[b] = self._ours[a]
-            self._number_again()
-
-    def hold(self, a: Value, b: Value, held: Held) -> None:
-        """The new program holds b in place of a."""
-        self._held[a, b] = held
+    def learn(self, a: Value, b: Value, held: Held | None) -> None:
+        """Two values are equal, or the new program holds the second in place of the first."""
+        number = self._ours[a]
+        if held is not None:
+            self._maps[number], self._stands_for[b] = held, number
+        elif not self.is_in_original(b):
+            self._theirs[b] = number
+            self._equal.add(number)
 
     @contextmanager
     def supposing(self, a: Value, b: Value, held: Held | None) -> Iterator[None]:
-        """As if two values, of which nothing is known, were equal; or the second held the first by a map."""
-        if held is None:
-            self.learn(a, b)
-        else:
-            self.hold(a, b, held)
+        """As if that were known of two values of which nothing is known."""
+        number = self._theirs[b]
+        self.learn(a, b, held)
         try:
             yield
         finally:
-            self._held.pop((a, b), None)
-            if self._learnt.pop(b, None) is not None:
-                self._number_again()
+            self._theirs[b] = number
+            self._equal.discard(self._ours[a])
+            self._maps.pop(self._ours[a], None)
+            self._stands_for.pop(b, None)
 
-    def candidates(self) -> Sequence[tuple[Value, Value]]:
-        """Pairs of values that should be equal, and are not known to be, in the order of the original."""
-        unknown = [
-            [node for node in graph.nodes if not self._shared.issuperset(map(numbers.__getitem__, node.outputs))]
-            for graph, numbers in zip(self._graphs, (self._ours, self._theirs), strict=True)
-        ]
-        pairs = dict.fromkeys(candidates(unknown[0], unknown[1], (self._ours, self._theirs)))
-        return sorted(pairs, key=lambda pair: self.place(pair[0]))
+    def inside(self, a: Value) -> list[Value]:
+        """What the original's part makes on the way to a value, and that itself."""
+        part = self._original.part(a, lambda value: self._has_its_like(self._ours[value]))
+        return [output for node in part.nodes for output in node.outputs]
 
-    def place(self, value: Value) -> int:
-        """Where the original makes a value."""
-        return self._cutters[0].place(value)
-
-    def cut(self, a: Value, b: Value, hidden: Collection[int] = ()) -> tuple[Part, Part]:
+    def parts(self, a: Value, b: Value) -> Iterator[Parts]:
         """The parts that make two values out of the last known ones before them.
+
+        Where these begin with different values, the next ones are larger, and begin with the same: what only one of
+        them begins with may be made of what the other one does.
 
         Args:
             a: of the original.
             b: of the new program.
-            hidden: numbers of known values not to stop at.
-        """
-        return self._cutters[0].cut(a, self._stops(0, hidden)), self._cutters[1].cut(b, self._stops(1, hidden))
-
-    def inside(self, a: Value) -> list[Value]:
-        """What the original's part makes on the way to a value, and that itself."""
-        return [output for node in self._cutters[0].cut(a, self._stops(0)).nodes for output in node.outputs]
-
-    def _stops(self, side: int, hidden: Collection[int] = ()) -> set[Value]:
-        numbers = (self._ours, self._theirs)[side]
-        equal = {value for value, number in numbers.items() if number in self._shared and number not in hidden}
-        return equal | {pair[side] for pair in self._held if self._ours[pair[0]] not in hidden}
-
-    def begins(self, ours: Part, theirs: Part) -> tuple[list[int], list[int]]:
-        """The numbers of what two parts begin with; what the new program holds by a map has that of the original."""
-        held = {b: self._ours[a] for a, b in self._held}
-        new = [held.get(value, self._theirs[value]) for value in theirs.given]
-        return [self._ours[value] for value in ours.given], new
-
-    def first(self, number: int) -> Value:
-        """Of the original's values with a number, the first."""
-        return self._first[number]
-
-    def maps(self, numbers: Collection[int]) -> dict[int, Held]:
-        """What the new program holds in place of some of the original's values, by their numbers.
 
         Raises:
-            Unreadable: it has such a value in two forms.
-        """
-        found = {self._ours[a]: held for (a, _), held in self._held.items() if self._ours[a] in numbers}
-        if not self._shared.isdisjoint(found):
-            raise Unreadable("it begins with one value in two forms")
-        return found
-
-    def changed(self, ours: Part, theirs: Part) -> list[bool]:
-        """Which of the new part's stored tensors the original's has not in the same role."""
-        had = {(self._ours[value], role) for value in ours.stored for role in ours.roles(value)}
-        return [
-            value.tensor is not None and had.isdisjoint((self._theirs[value], role) for role in theirs.roles(value))
-            for value in theirs.stored
-        ]
-
-    def from_the_same(self, ours: Part, theirs: Part, largest: int) -> tuple[Part, Part] | None:
-        """Larger parts that begin with the same values, where these do not; None where there are none.
-
-        What only one of them begins with may be made of what the other one begins with.
-
-        Args:
-            ours: of the original.
-            theirs: of the new program.
-            largest: how many nodes they may have.
+            Unreadable: the new program has a value that they begin with in two forms, or has it alone.
         """
         hidden: set[int] = set()
-        while apart := set.symmetric_difference(*map(set, self.begins(ours, theirs))):
-            made = {number for number in apart - hidden if self._cutters[0].maker(self._first[number]) is not None}
+        while True:
+            parts = self._parts(a, b, hidden)
+            if not hidden or not parts.apart:
+                yield parts
+            made = {self._ours[value] for value in parts.apart if self._original.place(value) >= 0} - hidden
             if not made:
-                return None
+                return
             hidden |= made
-            ours, theirs = self.cut(ours.target, theirs.target, hidden)
-            if max(len(ours.nodes), len(theirs.nodes)) > largest:
-                return None
-        return (ours, theirs) if hidden else None
+
+    def _parts(self, a: Value, b: Value, hidden: Collection[int]) -> Parts:
+        """Those that do not begin with some of the known values, by their numbers."""
+
+        def is_known(number: int) -> bool:
+            return self._has_its_like(number) and number not in hidden
+
+        ours = self._original.part(a, lambda value: is_known(self._ours[value]))
+        theirs = self._new.part(b, lambda value: is_known(self._number_in_original(value)))
+        given = [*map(self._ours.__getitem__, ours.given)], [*map(self._number_in_original, theirs.given)]
+        numbers = list(dict.fromkeys((*given[0], *given[1])))
+        if not self._first.keys() >= set(numbers):
+            raise Unreadable("it begins with what only the new program has")
+        held = {at: self._maps[number] for at, number in enumerate(numbers) if number in self._maps}
+        if any(numbers[at] in self._equal for at in held):
+            raise Unreadable("it begins with one value in two forms")
+        had = {(self._ours[value], role) for value in ours.stored for role in ours.roles(value)}
+        return Parts(
+            ours=ours,
+            theirs=theirs,
+            begins=[self._first[number] for number in numbers],
+            places=([*map(numbers.index, given[0])], [*map(numbers.index, given[1])]),
+            held=held,
+            changed=[
+                value.tensor is not None and had.isdisjoint((self._theirs[value], role) for role in theirs.roles(value))
+                for value in theirs.stored
+            ],
+        )

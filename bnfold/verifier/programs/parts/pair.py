@@ -1,9 +1,9 @@
 """Two parts that make one value, of the original and of the new program, run side by side on values of our own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ from bnfold.verifier.local.ends import Ends
 from bnfold.verifier.local.half_units import is_narrow
 from bnfold.verifier.local.inferred import infer_held
 from bnfold.verifier.local.law import Comparator, Subgraph
-from bnfold.verifier.local.probes import Impulses, Probes
+from bnfold.verifier.local.probes import Impulses, Probe, Probes
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.held import Held
 from bnfold.verifier.programs.parts.crop import crop_of
-from bnfold.verifier.programs.parts.cutting import Part
-from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.graph import Node, Part, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.known import Parts
 from bnfold.verifier.programs.program import same_random_numbers
 from bnfold.verifier.programs.tensors import as_arrays, as_tensors
 
@@ -42,22 +42,18 @@ class _Drawn(Probes):
 
 @dataclass(frozen=True)
 class PartPair:
-    """Two parts.
+    """Two parts, ready to run.
 
     Attributes:
         graphs: what they are cut out of.
         parts: they themselves.
-        places: of what each begins with, in the list that both are fed with.
-        changed: which of the new one's stored tensors the original part has not.
         seen: what the original had where they begin, as `ProgramGraph.observe` gives it.
         seed: of the values that they begin with.
         ends: where the new program holds other values.
     """
 
     graphs: tuple[ProgramGraph, ProgramGraph]
-    parts: tuple[Part, Part]
-    places: tuple[Sequence[int], Sequence[int]]
-    changed: Sequence[bool]
+    parts: Parts
     seen: Sequence[Any]
     seed: int
     ends: Ends
@@ -92,9 +88,7 @@ class PartPair:
         if self._shows_singles(comparator):
             return None
         draws = (drawn.draws(self._begin, self._crop) for drawn in self._drawn.further())
-        held = infer_held(
-            comparator, ([([*probe.values.values()], probe.groups) for probe in probes] for probes in draws)
-        )
+        held = infer_held(comparator, ([(_given(probe), probe.groups) for probe in probes] for probes in draws))
         return None if held is None or held.changes_nothing else held
 
     def _compare(self, taken: bool | None, *, quick: bool) -> tuple[Finding, str]:
@@ -105,24 +99,23 @@ class PartPair:
         return self._on_probes(comparator, Crop(), quick=quick)
 
     def _on_probes(self, comparator: Comparator, crop: Crop, *, quick: bool) -> tuple[Finding, str]:
-        """Random values and zeros; where numbers of narrow types have changed, single numbers as well."""
-        seen = self._begin
+        """The worst of all probes, or the first that is wrong."""
         worst = Finding(0.0), ""
-        for number, probe in enumerate(self._drawn.draws(seen, crop)):
-            given = [probe.values[name] for name in seen]
-            # Of zeros alone, one side may make nothing, and the other what is left where values cancel.
-            found = comparator.compare(given, groups=probe.groups, quick=quick and number == 0)
-            worst = max(worst, (found, probe.where), key=_excess)
+        for found in self._findings(comparator, crop, quick=quick):
+            worst = max(worst, found, key=_excess)
             if _excess(worst) > 1:
-                return worst
-        free = {name: array for name, array in seen.items() if self._drawn.is_free(name, array) and array.size}
-        for probe in self._drawn.impulses(free, crop, Impulses(narrow=True)) if self._shows_singles(comparator) else ():
-            for height in (1, -1):
-                given = [height * probe.values[name] if name in free else array for name, array in seen.items()]
-                worst = max(worst, (comparator.compare_singles(given), probe.where), key=_excess)
-            if _excess(worst) > 1:
-                return worst
+                break
         return worst
+
+    def _findings(self, comparator: Comparator, crop: Crop, *, quick: bool) -> Iterator[tuple[Finding, str]]:
+        """On random values and zeros; where numbers of narrow types have changed, on single numbers as well."""
+        for number, probe in enumerate(self._drawn.draws(self._begin, crop)):
+            # Of zeros alone, one side may make nothing, and the other what is left where values cancel.
+            quickly = quick and number == 0
+            yield comparator.compare(_given(probe), groups=probe.groups, quick=quickly), probe.where
+        if self._shows_singles(comparator):
+            for probe in self._drawn.impulses(self._begin, crop, Impulses(narrow=True, sides=(1, -1))):
+                yield comparator.compare_singles(_given(probe)), probe.where
 
     @property
     def _drawn(self) -> _Drawn:
@@ -131,8 +124,8 @@ class PartPair:
     @cached_property
     def _begin(self) -> dict[str, Array]:
         """All arrays among what they begin with."""
-        leaves = [leaf for leaf in pytree.tree_leaves(list(self.seen)) if isinstance(leaf, np.ndarray)]
-        return {str(at): array for at, array in enumerate(leaves)}
+        arrays = filter(_is_array, pytree.tree_leaves(list(self.seen)))
+        return {str(at): array for at, array in enumerate(arrays)}
 
     @cached_property
     def _crop(self) -> Crop:
@@ -140,7 +133,7 @@ class PartPair:
 
     @property
     def _nodes(self) -> list[Node]:
-        return [node for part in self.parts for node in part.nodes]
+        return [*self.parts.ours.nodes, *self.parts.theirs.nodes]
 
     def _shows_singles(self, comparator: Comparator) -> bool:
         """Whether numbers of half precision have changed."""
@@ -149,18 +142,42 @@ class PartPair:
 
     def _comparator(self, taken: bool | None) -> Comparator:
         """Both parts; which branch they take, or None for the one that they choose."""
-        runs, stored = [], []
         ends = replace(self.ends, units=self._units)
-        turns: tuple[tuple[Callable[[Subgraph], Subgraph], list[Array]], ...]
-        turns = (ends.original, ends.numbers), (ends.new, ends.dials)
-        for graph, part, places, (turn, numbers) in zip(self.graphs, self.parts, self.places, turns, strict=True):
-            function = graph.function([*part.given, *part.stored], [part.target], part.nodes, taken=taken)
-            runs.append(partial(_on_leaves, turn(partial(_run, function, places)), self.seen))
-            stored.append([*(as_arrays(_as_read(value, part)) for value in part.stored), *numbers])
-        changed = [*self.changed, *(True for _ in ends.dials)]
+        (original, own), (new, theirs) = self._side(0, taken), self._side(1, taken)
         return Comparator(
-            runs[0], runs[1], (stored[0], stored[1]), changed, units=self._units, crossed=bool(ends.numbers)
+            self._on_leaves(ends.original(original)),
+            self._on_leaves(ends.new(new)),
+            ([*own, *ends.numbers], [*theirs, *ends.dials]),
+            [*self.parts.changed, *(True for _ in ends.dials)],
+            units=self._units,
+            crossed=bool(ends.numbers),
         )
+
+    def _side(self, side: int, taken: bool | None) -> tuple[Subgraph, list[Any]]:
+        """The original part, or the new one, to be run on copies of values; and what it has stored."""
+        part, places = (self.parts.ours, self.parts.theirs)[side], self.parts.places[side]
+        function = self.graphs[side].function(part, taken=taken)
+
+        def run(fed: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever a part makes
+            beat()
+            with torch.no_grad(), same_random_numbers():
+                made = as_arrays(function(as_tensors([*(fed[place] for place in places), *stored])))
+            if not isinstance(made, np.ndarray) and any(map(_is_array, pytree.tree_leaves(made))):
+                raise Unreadable("several tensors in one value, which are compared with the results")
+            return made
+
+        return run, [as_arrays(_as_read(value, part)) for value in part.stored]
+
+    def _on_leaves(self, run: Subgraph) -> Subgraph:
+        """Run with arrays in place of those that were seen. All that is no array stays what was seen."""
+        leaves, structure = pytree.tree_flatten(list(self.seen))
+
+        def on_leaves(given: Sequence[Array], stored: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever a part makes
+            arrays = iter(given)
+            fed = [next(arrays) if _is_array(leaf) else leaf for leaf in leaves]
+            return run(pytree.tree_unflatten(fed, structure), stored)
+
+        return on_leaves
 
     @property
     def _units(self) -> float:
@@ -170,6 +187,11 @@ class PartPair:
         """
         narrow = [torch.finfo(node.computes_in).eps for node in self._nodes if node.computes_in is not None]
         return max(narrow, default=_SINGLE * (_UNITS if self.ends.numbers else 1)) / _SINGLE
+
+
+def _given(probe: Probe) -> list[Array]:
+    """In the order of what was seen."""
+    return [probe.values[str(at)] for at in range(len(probe.values))]
 
 
 def _excess(found: tuple[Finding, str]) -> float:
@@ -183,19 +205,5 @@ def _as_read(value: Value, part: Part) -> Any:  # noqa: ANN401 - a tensor, or wh
     return value.tensor if narrow is None or value.tensor is None else value.tensor.to(narrow)
 
 
-def _on_leaves(run: Subgraph, seen: Sequence[Any], given: Sequence[Array], stored: Sequence[Any]) -> Any:  # noqa: ANN401
-    """Run with arrays in place of those that were seen. All that is no array stays what was seen."""
-    leaves, structure = pytree.tree_flatten(list(seen))
-    arrays = iter(given)
-    fed = [next(arrays) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
-    return run(pytree.tree_unflatten(fed, structure), stored)
-
-
-def _run(function: Function, places: Sequence[int], fed: Sequence[Any], stored: Sequence[Any]) -> Any:  # noqa: ANN401
-    """Run a part on copies: it may write to what it is given."""
-    beat()
-    with torch.no_grad(), same_random_numbers():
-        made = as_arrays(function([*(as_tensors(fed[place]) for place in places), *map(as_tensors, stored)])[0])
-    if isinstance(made, (dict, list, tuple)) and any(isinstance(leaf, np.ndarray) for leaf in pytree.tree_leaves(made)):
-        raise Unreadable("several tensors in one value, which are compared with the results")
-    return made
+def _is_array(held: object) -> bool:
+    return isinstance(held, np.ndarray)

@@ -12,19 +12,19 @@ not changed on purpose but is wrong.
 """
 
 import math
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
+from bnfold.errors import first_line
 from bnfold.verification import TensorCheck
 from bnfold.verifier.local.ends import Ends
 from bnfold.verifier.local.half_units import is_number
 from bnfold.verifier.local.rows import Finding
 from bnfold.verifier.models.held import Held
-from bnfold.verifier.programs.parts.cutting import Part
-from bnfold.verifier.programs.parts.graph import ProgramGraph, Unreadable, Value
-from bnfold.verifier.programs.parts.known import Known
+from bnfold.verifier.programs.parts.graph import Part, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.known import Known, Parts
 from bnfold.verifier.programs.parts.pair import PartPair
 
 # A part that has grown this large has left the place of a fold behind; only results are asked of larger ones.
@@ -46,7 +46,6 @@ class Proof:
     equal: frozenset[str] = frozenset()
 
 
-@dataclass
 class Prover:
     """Compares two programs.
 
@@ -57,47 +56,39 @@ class Prover:
         seed: of the values that parts begin with.
     """
 
-    original: ProgramGraph
-    new: ProgramGraph
-    seen: Mapping[Value, Any]
-    seed: int = 0
-    _near: dict[Value, tuple[Value, Held | None]] = field(default_factory=dict)
-    _wrong: set[Value] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._known = Known(self.original, self.new)
+    def __init__(self, original: ProgramGraph, new: ProgramGraph, seen: Mapping[Value, Any], seed: int = 0) -> None:
+        self._original, self._new, self._seen, self._seed = original, new, seen, seed
+        self._known = Known(original, new)
+        self._checks: dict[Value, TensorCheck] = {}
+        self._near: dict[Value, tuple[Value, Held | None]] = {}
+        self._wrong: set[Value] = set()
 
     def run(self) -> Proof:
         """Look at all values that should be equal, and then at the results."""
-        checks: dict[Value, TensorCheck] = {}
-        for a, b in self._known.candidates():
-            if self._known.is_settled(a, b) or self._is_tangled(a, b):
-                continue
-            try:
-                check = self._look(a, b, _LARGEST)
-            except Unreadable:
-                continue
-            if check is not None:
-                by_map = None if check.passed else self._look_by_map(a, b)
-                checks[a] = by_map or check
-                if by_map is None:
-                    self._take(a, b, check)
-        return self._results(checks)
+        for a, b in self._known.walk():
+            with suppress(Unreadable):
+                check, held = self._look(a, b), None
+                if check is not None and not check.passed:
+                    check, held = self._look_by_map(a, b) or (check, None)
+                if check is not None:
+                    self._checks[a] = check
+                    self._take(a, b, held, check)
+        return self._results()
 
-    def _take(self, a: Value, b: Value, check: TensorCheck) -> None:
+    def _take(self, a: Value, b: Value, held: Held | None, check: TensorCheck) -> None:
         """Note what a look at two values says of them, and of those inside of the part that made them."""
         if not check.passed:
-            if math.isfinite(check.excess):
-                self._near[a] = b, None
+            if held is not None or math.isfinite(check.excess):
+                self._near[a] = b, held
             return
-        for value in self._known.inside(a) if self._has_values(a) else ():
+        for value in self._known.inside(a) if held is None and self._has_values(a) else ():
             if value in self._near and self._counts_on(value, a, b):
                 self._wrong.add(value)
-        self._known.learn(a, b)
+        self._known.learn(a, b, held)
 
     def _has_values(self, value: Value) -> bool:
         """Whether it says something of what it is made of: ranks, sizes and masks are equal for unequal values."""
-        return is_number(self.seen.get(value))
+        return is_number(self._seen.get(value))
 
     def _counts_on(self, value: Value, a: Value, b: Value) -> bool:
         """Whether the rest of two parts makes equal values of equal ones inside, which were not equal.
@@ -111,114 +102,101 @@ class Prover:
         if self._known.is_in_original(other):
             return False
         with self._known.supposing(value, other, held), suppress(Unreadable):
-            check = self._look(a, b, _LARGEST)
+            check = self._look(a, b)
             return check is None or check.passed
         return False
 
-    def _is_tangled(self, a: Value, b: Value) -> bool:
-        return a in self.original.writes.entangled or b in self.new.writes.entangled
-
-    def _results(self, checks: dict[Value, TensorCheck]) -> Proof:
+    def _results(self) -> Proof:
         """All that passed; of what did not, the first that a wrong result is made of."""
         unread: list[str] = []
         equal: set[str] = set()
         found: dict[Value, TensorCheck] = {}
-        for name, a in self.original.results.items():
-            b = self.new.results.get(name)
+        for name, a in self._original.results.items():
+            b = self._new.results.get(name)
             if b is None:
                 unread.append(f"not run alone: {name} is no result of the new program")
                 continue
             try:
-                check = None if self._known.are_equal(a, b) else self._look(a, b, math.inf)
+                check = None if self._known.are_equal(a, b) else self._look(a, b, is_result=True)
             except Unreadable as error:
                 unread.append(f"not run alone: {name}: {error}")
                 continue
             if check is None or check.passed:
                 equal.add(name)
             if check is not None:
-                self._take(a, b, check)
-                first = None if check.passed else self._first_wrong(a, checks)
-                found[a if first is None else first] = check if first is None else checks[first]
-        kept = {value: check for value, check in checks.items() if check.passed or value in self._wrong} | found
-        ordered = sorted(kept, key=self._known.place)
+                self._take(a, b, None, check)
+                first = a if check.passed else self._first_wrong(a)
+                found[first] = self._checks[first] if first is not a else check
+        kept = {value: check for value, check in self._checks.items() if check.passed or value in self._wrong} | found
+        ordered = sorted(kept, key=self._original.place)
         return Proof(tuple(kept[value] for value in ordered), tuple(unread), frozenset(equal))
 
-    def _first_wrong(self, result: Value, checks: Mapping[Value, TensorCheck]) -> Value | None:
-        """Of the values that were not equal, the first near one that the result is made of."""
-        return next(
-            (value for value in self._known.inside(result) if value in checks and math.isfinite(checks[value].excess)),
-            None,
-        )
+    def _first_wrong(self, result: Value) -> Value:
+        """Of the values that were not equal, the first near one that the result is made of; that itself without any."""
+        inside = (value for value in self._known.inside(result) if value in self._checks)
+        return next((value for value in inside if math.isfinite(self._checks[value].excess)), result)
 
-    def _look(self, a: Value, b: Value, largest: float) -> TensorCheck | None:
+    def _look(self, a: Value, b: Value, *, is_result: bool = False) -> TensorCheck | None:
         """Run the parts that make two values; None where there is nothing to run.
 
         Raises:
-            Unreadable: they are too large, or do not run alone.
+            Unreadable: they are too large, unless that is a result; or they do not run alone.
         """
-        parts = self._known.cut(a, b)
-        if max(len(part.nodes) for part in parts) > largest:
-            raise Unreadable("it is too far from the last value that is equal")
-        if not any(part.nodes for part in parts):
-            return None
-        try:
-            check = self._compare(*parts, quick=math.isfinite(largest))
-            wider = None if check.passed else self._known.from_the_same(*parts, _LARGEST)
-            return check if wider is None else self._compare(*wider, quick=math.isfinite(largest))
-        except Unreadable:
-            raise
-        except Exception as error:  # whatever torch raises where a part does not run in float64
-            raise Unreadable(str(error).strip().splitlines()[-1][:200] if str(error).strip() else "it fails") from error
+        check = None
+        for parts in self._known.parts(a, b):
+            size = max(len(parts.ours.nodes), len(parts.theirs.nodes))
+            if size > _LARGEST and check is None and not is_result:
+                raise Unreadable("it is too far from the last value that is equal")
+            if size == 0 or (size > _LARGEST and check is not None):
+                break
+            check = self._compare(parts, quick=not is_result)
+            if check.passed:
+                break
+        return check
 
-    def _look_by_map(self, a: Value, b: Value) -> TensorCheck | None:
+    def _look_by_map(self, a: Value, b: Value) -> tuple[TensorCheck, Held] | None:
         """A look at two values that seem to be equal by a map; None where there seems to be none.
 
         Only tensors with several readers are asked: that a map stays there is for the sake of some of them.
         """
         if not self._has_values(a) or not self._known.have_several_readers(a, b):
             return None
-        parts = self._known.cut(a, b)
-        ours, theirs = map(set, self._known.begins(*parts))
-        if ours != theirs:
-            return None
-        with suppress(Exception):  # whatever torch raises where a part does not run in float64
-            held = self._pair(*parts).infer_end()
-            if held is not None:
-                check = self._compare(*parts, end=held, quick=True)
-                if check.passed:
-                    self._known.hold(a, b, held)
-                else:
-                    self._near[a] = b, held
-                return check
+        parts = next(self._known.parts(a, b))
+        with suppress(Unreadable):
+            held = None if parts.apart else self._infer(parts)
+            return None if held is None else (self._compare(parts, held, quick=True), held)
         return None
 
-    def _compare(self, ours: Part, theirs: Part, *, quick: bool, end: Held | None = None) -> TensorCheck:
-        finding, where = self._pair(ours, theirs, end).compare(quick=quick)
-        return _told(ours, finding, where)
+    def _compare(self, parts: Parts, end: Held | None = None, *, quick: bool) -> TensorCheck:
+        """Run two parts; `end` is what the new program holds where they end, if other values."""
+        with _run_alone():
+            return _told(parts.ours, *self._pair(parts, end).compare(quick=quick))
 
-    def _pair(self, ours: Part, theirs: Part, end: Held | None = None) -> PartPair:
-        """Two parts, equal values of which are fed with the same: the first value of the original stands for all.
+    def _infer(self, parts: Parts) -> Held | None:
+        with _run_alone():
+            return self._pair(parts).infer_end()
 
-        Args:
-            ours: of the original.
-            theirs: of the new program.
-            end: what that holds where they end, if other values.
-        """
-        begins = self._known.begins(ours, theirs)
-        numbers = list(dict.fromkeys((*begins[0], *begins[1])))
-        given = [self._known.first(number) for number in numbers]
-        unset = next((value for value in given if value not in self.seen), None)
+    def _pair(self, parts: Parts, end: Held | None = None) -> PartPair:
+        unset = next((value for value in parts.begins if value not in self._seen), None)
         if unset is not None:
             raise Unreadable(f"{unset.label!r}, which it begins with, has no value where code returns early")
-        return PartPair(
-            graphs=(self.original, self.new),
-            parts=(ours, theirs),
-            places=([numbers.index(number) for number in begins[0]], [numbers.index(number) for number in begins[1]]),
-            changed=self._known.changed(ours, theirs),
-            seen=[self.seen[value] for value in given],
-            seed=self.seed,
-            ends=Ends({numbers.index(number): held for number, held in self._known.maps(numbers).items()}, end),
-        )
+        seen = [self._seen[value] for value in parts.begins]
+        return PartPair((self._original, self._new), parts, seen, self._seed, Ends(parts.held, end))
+
+
+@contextmanager
+def _run_alone() -> Iterator[None]:
+    """Whatever torch raises where a part does not run in float64, in one line.
+
+    Raises:
+        Unreadable: that.
+    """
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(first_line(error)[:200]) from error
 
 
 def _told(part: Part, finding: Finding, where: str) -> TensorCheck:

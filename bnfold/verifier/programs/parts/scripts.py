@@ -1,16 +1,24 @@
 """The graph of a ScriptModule, frozen by torch: attributes that nothing sets are constants, and branches on them go."""
 
 import copy
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 
-from bnfold.verifier.programs.parts.graph import Function, Node, ProgramGraph, Unreadable, Value, as_seen, touched
+from bnfold.errors import first_line
+from bnfold.verifier.programs.parts.graph import Function, Node, Part, ProgramGraph, Unreadable, Value
+from bnfold.verifier.programs.parts.writes import touched
+from bnfold.verifier.programs.tensors import as_seen
 
+_passes: Any = torch._C
 _NARROW = frozenset({5, 6, 15})  # float16, float32, bfloat16, as TorchScript numbers them
 _DOUBLE = 7
+_WORDS = re.compile(r'"(?:\\.|[^"\\])*"|%[\w.]+|, scope: \S+| # \S+:\d+:\d+$', re.MULTILINE)
+"""Of the text of a graph: strings, names of values, and places in modules and code."""
 _CONTAINERS = frozenset(
     {"prim::ListConstruct", "prim::TupleConstruct", "prim::DictConstruct", "prim::ListUnpack", "prim::TupleUnpack"}
     | {"prim::TupleIndex", "aten::__getitem__", "prim::unchecked_cast", "prim::If", "prim::Loop"}
@@ -29,94 +37,112 @@ class ScriptGraph(ProgramGraph):
 
     def __init__(self, root: Any) -> None:  # noqa: ANN401 - of torch._C
         super().__init__()
-        passes: Any = torch._C
         try:
-            self._root = passes._freeze_module(copy.deepcopy(root), [], True, False)
+            self._root = _passes._freeze_module(copy.deepcopy(root), [], True, False)
             graph = self._root._get_method("forward").graph
-            passes._jit_pass_inline(graph)
+            _passes._jit_pass_inline(graph)
+            _passes._jit_pass_constant_pooling(graph)
+            _passes._jit_pass_erase_shape_information(graph)
             _take_lists_apart(graph)
         except RuntimeError as error:
-            raise Unreadable(f"torch cannot freeze it: {str(error).strip().splitlines()[-1][:200]}") from error
+            raise Unreadable(f"torch cannot freeze it: {first_line(error)[:200]}") from error
         self._values: dict[str, Value] = {}
         self._labels: Counter[str] = Counter()
         self._attributes: dict[tuple[str, ...], Value] = {}
-        self._initial: dict[tuple[str, ...], Value] = {}
+        self._initial: dict[tuple[str, ...], Value | None] = {}
         itself, *inputs = graph.inputs()
         self._modules: dict[str, tuple[str, ...]] = {itself.debugName(): ()}
         self.inputs = list(map(self._value, inputs))
         for node in graph.nodes():
             self._add(node)
-        kept = {f"state {'.'.join(path)}": (self._initial.get(path), last) for path, last in self._attributes.items()}
-        kept |= {f"input {value.name}": (value, value) for value in self.inputs}
-        self._append_results(map(self._value, graph.outputs()), kept)
+        kept = {f"state {'.'.join(path)}": (self._initial[path], last) for path, last in self._attributes.items()}
+        kept |= {f"input {value.label}": (value, value) for value in self.inputs}
+        self._append_results(dict(self._returned("output", next(iter(graph.outputs())))), kept)
 
     def _value(self, handle: Any) -> Value:  # noqa: ANN401 - of torch._C
-        name = handle.debugName()
-        if name not in self._values:
-            self._values[name] = Value(name, handle)
-        return self._values[name]
+        return self._values.setdefault(handle.debugName(), Value(handle.debugName(), handle))
+
+    def _returned(self, path: str, handle: Any) -> Iterator[tuple[str, Value]]:  # noqa: ANN401 - of torch._C
+        """What it returns, by the path to it, tuples taken apart."""
+        value, maker = self._value(handle), handle.node()
+        if maker.kind() == "prim::TupleConstruct" and str(handle.type()).startswith("Tuple["):  # without named fields
+            for at, part in enumerate(maker.inputs()):
+                yield from self._returned(f"{path}.{at}", part)
+        elif not _is_plain_constant(value):
+            yield path, value
 
     def _add(self, node: Any) -> None:  # noqa: ANN401 - of torch._C
         kind = node.kind()
         if kind == "prim::Constant":
             value = self._value(node.output())
-            value.tensor = node.t("value") if _holds_tensor(node) else None
+            value.tensor = node.t("value") if node.hasAttribute("value") and node.kindOf("value") == "t" else None
         elif kind == "prim::GetAttr":
             self._read_attribute(node)
         elif kind == "prim::SetAttr":
-            owner, given = node.inputs()
-            path = (*self._owner(owner), node.s("name"))
-            self._attributes[path] = self.writes.current(self._value(given))
-            self._initial.setdefault(path, Value("", None))
+            path, given = self._path(node), self._value(node.inputsAt(1))
+            self._attributes[path] = self.writes.current(given)
+            self._initial.setdefault(path, None)
         else:
             self._add_operator(node)
 
-    def _read_attribute(self, node: Any) -> None:  # noqa: ANN401 - of torch._C
-        path = (*self._owner(node.inputsAt(0)), node.s("name"))
-        held = self._root
-        for name in path:
-            held = held.getattr(name)
-        if isinstance(held, torch._C.ScriptModule):
-            self._modules[node.output().debugName()] = path
-            return
-        if path in self._attributes:
-            self._values[node.output().debugName()] = self._attributes[path]
-            return
-        value = self._attributes[path] = self._initial[path] = self._value(node.output())
-        if not isinstance(held, torch.Tensor):
-            raise Unreadable(f"it changes {'.'.join(path)!r}, which is no tensor")
-        value.tensor = held
-
-    def _owner(self, handle: Any) -> tuple[str, ...]:  # noqa: ANN401 - of torch._C
-        if handle.debugName() not in self._modules:
+    def _path(self, node: Any) -> tuple[str, ...]:  # noqa: ANN401 - of torch._C
+        """To the attribute that a node reads or sets."""
+        owner = node.inputsAt(0).debugName()
+        if owner not in self._modules:
             raise Unreadable("it changes an object that is only known at run time")
-        return self._modules[handle.debugName()]
+        return (*self._modules[owner], node.s("name"))
+
+    def _read_attribute(self, node: Any) -> None:  # noqa: ANN401 - of torch._C
+        path, output = self._path(node), node.output().debugName()
+        held = reduce(lambda module, name: module.getattr(name), path, self._root)
+        if isinstance(held, torch._C.ScriptModule):
+            self._modules[output] = path
+        elif path in self._attributes:
+            self._values[output] = self._attributes[path]
+        elif isinstance(held, torch.Tensor):
+            value = self._attributes[path] = self._initial[path] = self._value(node.output())
+            value.tensor = held
+        else:
+            raise Unreadable(f"it changes {'.'.join(path)!r}, which is no tensor")
 
     def _add_operator(self, node: Any) -> None:  # noqa: ANN401 - of torch._C
         inner = list(_inner_nodes(node))
         if any(entry.kind() in ("prim::SetAttr", "prim::GetAttr", "prim::CallMethod") for entry in [node, *inner]):
             raise Unreadable("it calls or changes modules inside of branches")
-        reads = [self._value(handle) for handle in _read_by(node)]
-        operands = [value for value in reads if not _is_plain_constant(value)]
+        reads, text = self._read_by(node)
         self._label(node, reads)
         added = Node(
             op=node.kind(),
-            operands=tuple(map(self.writes.current, operands)),
-            static=_static(node),
+            reads=tuple(reads),
+            static=text,
             outputs=tuple(self._value(output) for output in node.outputs()),
             handle=node,
-            reads=tuple(operands),
             is_random=any(entry.isNondeterministic() for entry in [node, *inner]),
         )
         written, viewed = self._touched(node)
-        known = {value.name for value in reads}
         for entry in inner:
-            written += [value for value in self._touched(entry)[0] if self.writes.current(value).name in known]
+            written += [value for value in self._touched(entry)[0] if value in reads]
         self._append(added, written, viewed)
+
+    def _read_by(self, node: Any) -> tuple[list[Value], str]:  # noqa: ANN401 - of torch._C
+        """What a node reads, and what its bodies read from outside; and the node as a text, without their names."""
+        graph, reads, stands = _new_graph(), list[Value](), dict[Value, Any]()
+
+        def stand_in(handle: Any) -> Any:  # noqa: ANN401 - of torch._C
+            value = self._value(handle)
+            is_plain = _is_plain_constant(value)
+            if not is_plain:
+                reads.append(value)
+            if value not in stands:
+                stands[value] = _cloned(value, graph) if is_plain else graph.addInput("")
+            return stands[value]
+
+        graph.appendNode(graph.createClone(node, stand_in))
+        return reads, _without_names(graph.str(False))
 
     def _label(self, node: Any, reads: Sequence[Value]) -> None:  # noqa: ANN401 - of torch._C
         """Call what it makes by the module whose parameters it reads."""
-        owners = (value.name.split(".")[1:-1] for value in reads if value.tensor is not None)
+        owners = (value.handle.debugName().split(".")[1:-1] for value in reads if value.tensor is not None)
         owner = next((".".join(path) for path in owners if path), "")
         if owner and node.outputsSize() == 1:
             self._labels[owner] += 1
@@ -129,44 +155,18 @@ class ScriptGraph(ProgramGraph):
         written, viewed = touched(schema, ([value] for value in inputs)) if schema is not None else ([], [])
         return written, viewed + (inputs if node.kind() in _CONTAINERS else [])
 
-    def function(
-        self, inputs: Sequence[Value], targets: Sequence[Value], nodes: Iterable[Node], *, taken: bool | None = None
-    ) -> Function:
+    def function(self, part: Part, *, taken: bool | None = None) -> Function:
         """As in `ProgramGraph`."""
-        graph: Any = torch._C.Graph()
-        made: dict[str, Any] = {}
-        for value in inputs:
-            made[value.name] = graph.addInput("")
-            kind = value.handle.type()
-            made[value.name].setType(torch._C.TensorType.get() if kind.kind() == "TensorType" else kind)
-        for node in nodes:
-            standing = {read.name: operand for read, operand in zip(node.reads, node.operands, strict=True)}
-            copied = graph.createClone(
-                node.handle, lambda handle, standing=standing: self._made(handle, standing, made, graph)
-            )
-            graph.appendNode(copied)
-            _widen(graph, copied)
-            if taken is not None and node.chooses:
-                with graph.insert_point_guard(copied):
-                    copied.replaceInput(0, graph.insertConstant(taken))
-            for output, handle in zip(node.outputs, copied.outputs(), strict=True):
-                made[output.name] = handle
-        for target in targets:
-            graph.registerOutput(self._made(target.handle, {}, made, graph))
-        if len(targets) > 1:
-            graph.makeMultiOutputIntoTuple()
-        run = torch._C._create_function_from_graph("part", graph)
-        return lambda values: list(run(*values)) if len(targets) > 1 else [run(*values)]
-
-    def _made(self, handle: Any, standing: Mapping[str, Value], made: dict[str, Any], graph: Any) -> Any:  # noqa: ANN401
-        name = handle.debugName()
-        name = standing[name].name if name in standing else name
-        if name not in made:
-            source = self._values[name].handle.node()
-            if source.kind() != "prim::Constant":
-                raise Unreadable(f"{name!r} is read before it is made")
-            made[name] = graph.appendNode(graph.createClone(source, lambda entry: entry)).output()
-        return made[name]
+        graph = _new_graph()
+        made = self._copied((*part.given, *part.stored), part.nodes, graph)
+        for node in list(graph.nodes()):
+            _widen(graph, node)
+            if taken is not None and node.kind() == "prim::If":
+                with graph.insert_point_guard(node):
+                    node.replaceInput(0, graph.insertConstant(taken))
+        graph.registerOutput(made(part.target))
+        run = _passes._create_function_from_graph("part", graph)
+        return lambda values: run(*values)
 
     def observe(self, arguments: Sequence[Any]) -> Mapping[Value, Any]:
         """As in `ProgramGraph`."""
@@ -176,12 +176,71 @@ class ScriptGraph(ProgramGraph):
             for place, output in enumerate(node.outputs)
             if not _may_be_unset(node.handle, place)
         ]
-        state = list(dict.fromkeys(value for value in self._values.values() if _is_attribute(value)))
+        state = [value for value in dict.fromkeys(self._values.values()) if _is_attribute(value)]
         given = [value.tensor.clone() for value in state if value.tensor is not None]
-        run = self.function([*self.inputs, *state], wanted, self.nodes)
-        found = dict(zip(wanted, run([*arguments, *given]), strict=True))
+        graph = _new_graph()
+        made = self._copied((*self.inputs, *state), self.nodes, graph)
+        for value in wanted:
+            graph.registerOutput(made(value))
+        graph.makeMultiOutputIntoTuple()
+        run = _passes._create_function_from_graph("whole", graph)
+        found = dict(zip(wanted, run(*arguments, *given), strict=True))
         found.update(zip(self.inputs, arguments, strict=True))
         return {value: as_seen(held) for value, held in found.items()}
+
+    def _copied(self, inputs: Sequence[Value], nodes: Sequence[Node], graph: Any) -> Callable[[Value], Any]:  # noqa: ANN401
+        """Copy nodes into an empty graph of some inputs; what stands for a value there.
+
+        Raises:
+            Unreadable: a node reads what is neither made nor given.
+        """
+        made: dict[Value, Any] = {}
+        for value in inputs:
+            made[value] = graph.addInput("")
+            made[value].setType(value.handle.type())
+
+        def of(value: Value) -> Any:  # noqa: ANN401 - of torch._C
+            if value not in made:
+                if value.handle.node().kind() != "prim::Constant":
+                    raise Unreadable(f"{value.label!r} is read before it is made")
+                made[value] = _cloned(value, graph)
+            return made[value]
+
+        for node in nodes:
+            now = dict(zip(node.reads, node.operands, strict=True))
+
+            def stand_in(handle: Any, now: Mapping[Value, Value] = now) -> Any:  # noqa: ANN401 - of torch._C
+                value = self._value(handle)
+                return of(now.get(value, value))
+
+            copied = graph.appendNode(graph.createClone(node.handle, stand_in))
+            made |= dict(zip(node.outputs, copied.outputs(), strict=True))
+        return of
+
+
+def _without_names(text: str) -> str:
+    """The text of a graph with numbers for names of values, and without places in the code."""
+    numbers: dict[str, int] = {}
+
+    def anonymous(word: re.Match[str]) -> str:
+        match word[0][0]:
+            case "%":
+                return f"%{numbers.setdefault(word[0], len(numbers))}"
+            case '"':
+                return word[0]
+            case _:
+                return ""
+
+    return _WORDS.sub(anonymous, text)
+
+
+def _new_graph() -> Any:  # noqa: ANN401 - of torch._C
+    return _passes.Graph()
+
+
+def _cloned(value: Value, graph: Any) -> Any:  # noqa: ANN401 - of torch._C
+    """A constant in another graph."""
+    return graph.appendNode(graph.createClone(value.handle.node(), lambda entry: entry)).output()
 
 
 def _take_lists_apart(graph: Any) -> None:  # noqa: ANN401 - of torch._C
@@ -220,62 +279,9 @@ def _inner_nodes(node: Any) -> Iterator[Any]:  # noqa: ANN401 - of torch._C
             yield from _inner_nodes(entry)
 
 
-def _read_by(node: Any) -> list[Any]:  # noqa: ANN401 - of torch._C
-    """What a node reads, and then what its bodies read from outside."""
-    inner = list(_inner_nodes(node))
-    blocks = [block for holder in (node, *inner) for block in holder.blocks()]
-    made = {value.debugName() for holder in inner for value in holder.outputs()}
-    made.update(value.debugName() for block in blocks for value in block.inputs())
-    read = [*(value for entry in inner for value in entry.inputs()), *(v for block in blocks for v in block.outputs())]
-    own = list(node.inputs())
-    known = made.union(value.debugName() for value in own)
-    return [*own, *{value.debugName(): value for value in read if value.debugName() not in known}.values()]
-
-
-def _static(node: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of torch._C
-    """Its attributes, its constants and, without the names of values, its bodies."""
-    numbers: dict[str, int] = {}
-
-    def called(value: Any) -> object:  # noqa: ANN401 - of torch._C
-        source = value.node()
-        if source.kind() == "prim::Constant" and not _holds_tensor(source):
-            return repr(value.toIValue())
-        return numbers.setdefault(value.debugName(), len(numbers))
-
-    def text(entry: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of torch._C
-        own = tuple((name, _written(entry, name)) for name in sorted(entry.attributeNames()) if name != "value")
-        inputs = tuple(map(called, entry.inputs()))
-        bodies = tuple(
-            (
-                tuple(map(called, block.inputs())),
-                tuple(text(inner) for inner in block.nodes() if not _is_number(inner)),
-                tuple(map(called, block.outputs())),
-            )
-            for block in entry.blocks()
-        )
-        outputs = tuple(str(output.type()) for output in entry.outputs() if output.type().kind() != "TensorType")
-        return entry.kind(), own, inputs, bodies, outputs, tuple(map(called, entry.outputs()))
-
-    return text(node)
-
-
-def _written(node: Any, name: str) -> str:  # noqa: ANN401 - of torch._C
-    """An attribute of a node; a graph without the lines of code that it came from."""
-    held: Any = getattr(node, node.kindOf(name))(name)
-    return str(held.str(False) if node.kindOf(name) == "g" else held)
-
-
-def _is_number(node: Any) -> bool:  # noqa: ANN401 - of torch._C
-    return node.kind() == "prim::Constant" and not _holds_tensor(node)
-
-
-def _holds_tensor(node: Any) -> bool:  # noqa: ANN401 - of torch._C
-    return bool(node.hasAttribute("value") and node.kindOf("value") == "t")
-
-
 def _schema(node: Any) -> Any:  # noqa: ANN401 - of torch._C
     text = node.schema()
-    return None if text == "(no schema)" else torch._C.parse_schema(text)
+    return None if text == "(no schema)" else _passes.parse_schema(text)
 
 
 def _widen(graph: Any, node: Any) -> None:  # noqa: ANN401 - of torch._C
