@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bnfold.verifier.programs.autocast import autocast_dtype
 from bnfold.verifier.programs.ports import TorchPort
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import numpy_dtype
@@ -71,6 +70,8 @@ def _tensors(held: Mapping[str, Any]) -> dict[str, "torch.Tensor"]:
 def _computed_types(module: "torch.fx.GraphModule") -> "set[torch.dtype]":
     """Of all tensors that operators make, in bodies of others too, and of regions of autocast."""
     import torch
+
+    from bnfold.verifier.programs.parts.exported import autocast_dtype
 
     types: set[torch.dtype] = set()
     for graph_module in module.modules():

@@ -8,7 +8,6 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from bnfold.verifier.programs.autocast import autocast_dtype
 from bnfold.verifier.programs.parts.graph import Function, Node, Part, ProgramGraph, Value
 from bnfold.verifier.programs.parts.writes import touched
 from bnfold.verifier.programs.tensors import as_seen, named_leaves
@@ -119,6 +118,14 @@ class ExportedGraph(ProgramGraph):
 
         Recorder(self._module).run(*arguments, enable_io_processing=False)
         return seen
+
+
+def autocast_dtype(node: fx.Node) -> torch.dtype | None:
+    """What a region of autocast computes in, whatever it reads; None of other nodes, and where it is switched off."""
+    if getattr(node.target, "__name__", "") != "wrap_with_autocast":
+        return None
+    device, dtype, is_enabled, *_ = node.args
+    return (dtype or torch.get_autocast_dtype(device)) if is_enabled else None  # type: ignore[return-value, arg-type]
 
 
 def _draws(node: fx.Node) -> bool:

@@ -1,7 +1,7 @@
 """What is known of the values of two programs: which are equal, and which the new program holds by a map."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,12 +28,6 @@ class Parts:
     places: tuple[Sequence[int], Sequence[int]]
     held: Mapping[int, Held]
     changed: Sequence[bool]
-
-    @property
-    def apart(self) -> set[Value]:
-        """What only one of them begins with."""
-        ours, theirs = map(set, self.places)
-        return {self.begins[place] for place in ours ^ theirs}
 
 
 class Known:
@@ -107,27 +101,21 @@ class Known:
 
     @contextmanager
     def supposing(self, a: Value, b: Value, held: Held | None) -> Iterator[None]:
-        """As if that were known of two values of which nothing is known."""
-        number = self._theirs[b]
+        """As if that were known of two values; afterwards, all is as it was."""
+        before = self._equal.copy(), self._maps.copy(), self._stands_for.copy(), self._theirs[b]
         self.learn(a, b, held)
         try:
             yield
         finally:
-            self._theirs[b] = number
-            self._equal.discard(self._ours[a])
-            self._maps.pop(self._ours[a], None)
-            self._stands_for.pop(b, None)
+            self._equal, self._maps, self._stands_for, self._theirs[b] = before
 
     def inside(self, a: Value) -> list[Value]:
         """What the original's part makes on the way to a value, and that itself."""
         part = self._original.part(a, lambda value: self._has_its_like(self._ours[value]))
         return [output for node in part.nodes for output in node.outputs]
 
-    def parts(self, a: Value, b: Value) -> Iterator[Parts]:
+    def parts(self, a: Value, b: Value) -> Parts:
         """The parts that make two values out of the last known ones before them.
-
-        Where these begin with different values, the next ones are larger, and begin with the same: what only one of
-        them begins with may be made of what the other one does.
 
         Args:
             a: of the original.
@@ -136,24 +124,8 @@ class Known:
         Raises:
             Unreadable: the new program has a value that they begin with in two forms, or has it alone.
         """
-        hidden: set[int] = set()
-        while True:
-            parts = self._parts(a, b, hidden)
-            if not hidden or not parts.apart:
-                yield parts
-            made = {self._ours[value] for value in parts.apart if self._original.place(value) >= 0} - hidden
-            if not made:
-                return
-            hidden |= made
-
-    def _parts(self, a: Value, b: Value, hidden: Collection[int]) -> Parts:
-        """Those that do not begin with some of the known values, by their numbers."""
-
-        def is_known(number: int) -> bool:
-            return self._has_its_like(number) and number not in hidden
-
-        ours = self._original.part(a, lambda value: is_known(self._ours[value]))
-        theirs = self._new.part(b, lambda value: is_known(self._number_in_original(value)))
+        ours = self._original.part(a, lambda value: self._has_its_like(self._ours[value]))
+        theirs = self._new.part(b, lambda value: self._has_its_like(self._number_in_original(value)))
         given = [*map(self._ours.__getitem__, ours.given)], [*map(self._number_in_original, theirs.given)]
         numbers = list(dict.fromkeys((*given[0], *given[1])))
         if not self._first.keys() >= set(numbers):

@@ -142,17 +142,11 @@ class Prover:
         Raises:
             Unreadable: they are too large, unless that is a result; or they do not run alone.
         """
-        check = None
-        for parts in self._known.parts(a, b):
-            size = max(len(parts.ours.nodes), len(parts.theirs.nodes))
-            if size > _LARGEST and check is None and not is_result:
-                raise Unreadable("it is too far from the last value that is equal")
-            if size == 0 or (size > _LARGEST and check is not None):
-                break
-            check = self._compare(parts, quick=not is_result)
-            if check.passed:
-                break
-        return check
+        parts = self._known.parts(a, b)
+        size = max(len(parts.ours.nodes), len(parts.theirs.nodes))
+        if size > _LARGEST and not is_result:
+            raise Unreadable("it is too far from the last value that is equal")
+        return self._compare(parts, quick=not is_result) if size else None
 
     def _look_by_map(self, a: Value, b: Value) -> tuple[TensorCheck, Held] | None:
         """A look at two values that seem to be equal by a map; None where there seems to be none.
@@ -161,9 +155,9 @@ class Prover:
         """
         if not self._has_values(a) or not self._known.have_several_readers(a, b):
             return None
-        parts = next(self._known.parts(a, b))
         with suppress(Unreadable):
-            held = None if parts.apart else self._infer(parts)
+            parts = self._known.parts(a, b)
+            held = self._infer(parts)
             return None if held is None else (self._compare(parts, held, quick=True), held)
         return None
 
