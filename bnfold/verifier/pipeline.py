@@ -18,7 +18,7 @@ from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.arrays import tensors as tensors_in
 from bnfold.verifier.compare.intermediate import Doubt, TensorRecord, compare_tensor, is_noise, noise_at
-from bnfold.verifier.compare.noise import NoiseLevel, measure, noise_of
+from bnfold.verifier.compare.noise import NoiseLevel, noise_of
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters, own_tolerance
 from bnfold.verifier.local.check import check_alone, check_on_sample
@@ -30,7 +30,7 @@ from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors, 
 from bnfold.verifier.models.depth import is_deep
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
-from bnfold.verifier.models.partly import compare_what_runs
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.models.signature import signature_difference
 from bnfold.verifier.progress import Count, Progress
 from bnfold.verifier.run.batches import batches
@@ -43,12 +43,13 @@ from bnfold.verifier.run.comparison_run import (
     boundary_values,
     open_original,
 )
-from bnfold.verifier.run.complaints import RefusedError, of_original, out_of_memory
+from bnfold.verifier.run.complaints import of_original, out_of_memory
 from bnfold.verifier.run.deployment import Baseline, Deployed, check_deployment, deploy
 from bnfold.verifier.run.feeding import Feeding, choose_feeding
 from bnfold.verifier.run.memory import Demand
 from bnfold.verifier.run.parallel import ahead, begun, one_thread_of_blas
-from bnfold.verifier.run.runner import OnnxRunner, as_perturbed
+from bnfold.verifier.run.partly import compare_what_runs
+from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, measure
 from bnfold.verifier.run.session import require_libraries, require_provider
 from bnfold.verifier.run.settings import Settings, Shape
 from bnfold.verifier.run.wanted import Wanted, wanted_by

@@ -24,8 +24,8 @@ from bnfold.verifier.local.probes import Probes
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model, ModelSource
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.models.subgraph import Subgraph
-from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.runner import OnnxRunner

@@ -13,8 +13,8 @@ import numpy as np
 from bnfold.verification import TensorCheck
 from bnfold.verifier.compare.arrays import FLOATS, Difference, differences, non_finite_difference
 from bnfold.verifier.compare.channels import Array, Extent, extent_along, extents, ratios, smallest
+from bnfold.verifier.compare.finding import LocalFinding
 from bnfold.verifier.compare.tolerance import EXACT, LIMITS, NOISE_FACTOR, OwnTolerance, channel_floor
-from bnfold.verifier.local.finding import LocalFinding
 from bnfold.verifier.models.changed import ChangedTensor
 
 

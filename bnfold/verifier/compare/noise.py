@@ -1,9 +1,8 @@
 """The original's own noise: how far its outputs move when nothing changes but the rounding."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from bnfold.verifier.compare.arrays import differences
@@ -11,8 +10,6 @@ from bnfold.verifier.compare.arrays import differences
 if TYPE_CHECKING:
     import numpy as np
 
-    from bnfold.verifier.run.runner import OnnxRunner
-    from bnfold.verifier.run.session import Feeds
 
 _JUMP = 4
 """How many times more than the step, so that it is no growth by it."""
@@ -56,40 +53,11 @@ def noise_of(outputs: Sequence[object], others: Iterable[Perturbed], precision: 
     """The noise of every output of a model: what it makes under other roundings, and the precision it computes in."""
     levels = [NoiseLevel(0.0, precision) for _ in outputs]
     for other in others:
-        levels = _raised(levels, outputs, other)
+        levels = raised(levels, outputs, other)
     return levels
 
 
-def measure(
-    runner: "OnnxRunner",
-    feeds: "Feeds",
-    outputs: Sequence[object],
-    moved: Iterable[Perturbed],
-    at_last: Iterable[Perturbed],
-    in_doubt: Callable[[Sequence[NoiseLevel]], bool],
-) -> list[NoiseLevel]:
-    """The noise of every output, as far as it has to be known.
-
-    Three other roundings: other kernels, and the inputs moved twice. Where the model quantizes, the steps of its
-    quantizers as well. In doubt, further ones: a fold rounds every weight anew, and where attention saturates, one
-    rounding in two changes nothing, and the other a thousand times as much as the inputs' last bit.
-
-    Args:
-        runner: the original.
-        feeds: the inputs of one sample.
-        outputs: what the original makes of them.
-        moved: what it makes where they are moved by their last bit.
-        at_last: further roundings, where all others leave a doubt.
-        in_doubt: whether it matters that levels could be higher.
-    """
-    levels = noise_of(outputs, chain(moved, runner.perturbed(feeds)), runner.precision)
-    further = chain(runner.perturbed_further(feeds), at_last)
-    while in_doubt(levels) and (other := next(further, None)):
-        levels = _raised(levels, outputs, other)
-    return levels
-
-
-def _raised(levels: Sequence[NoiseLevel], outputs: Sequence[object], other: Perturbed) -> list[NoiseLevel]:
+def raised(levels: Sequence[NoiseLevel], outputs: Sequence[object], other: Perturbed) -> list[NoiseLevel]:
     """Levels that are no lower than what one more rounding makes."""
     return [_level(*entry, other) for entry in zip(levels, outputs, other.outputs, strict=True)]
 

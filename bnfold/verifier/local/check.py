@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.compare.finding import LocalFinding
 from bnfold.verifier.local.crop import crop_of
-from bnfold.verifier.local.finding import LocalFinding
 from bnfold.verifier.local.float64.operator import NotComputedError
 from bnfold.verifier.local.half_units import wide
 from bnfold.verifier.local.inside import Inside, Look, Place, inside_bodies, inside_functions
@@ -17,7 +17,7 @@ from bnfold.verifier.local.probes import Impulses, Probe, Probes
 from bnfold.verifier.local.recurrent import inside_recurrent
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.run.session import Session
 from bnfold.verifier.run.wanted import index_bounds
 

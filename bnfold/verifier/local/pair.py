@@ -14,9 +14,9 @@ import numpy as np
 
 from bnfold.verifier.compare.arrays import FLOATS
 from bnfold.verifier.compare.channels import Array, smallest
+from bnfold.verifier.compare.finding import LocalFinding, incomparable, incomparable_because
 from bnfold.verifier.local.crop import ACTIVATIONS, ARITHMETIC, CONVOLUTIONS
 from bnfold.verifier.local.ends import Ends
-from bnfold.verifier.local.finding import LocalFinding, incomparable, incomparable_because
 from bnfold.verifier.local.float64.evaluate import Float64Subgraph, Role
 from bnfold.verifier.local.float64.reference import computed_constants
 from bnfold.verifier.local.half_units import is_narrow, is_number, moved

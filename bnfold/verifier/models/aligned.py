@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bnfold.intake.tensor_names import rename_tensors, tensor_names
-from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.models.changed import common_tensors
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.matching import Match, attributes
+from bnfold.verifier.models.precision import coarsest_float
 from bnfold.verifier.models.side_by_side import side_by_side
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bnfold.errors import ModelFormatError
 from bnfold.intake import protobuf_scan
 from bnfold.intake.data_folder import DataFolder
-from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.models.refused import RefusedError
 
 if TYPE_CHECKING:
     from onnx import TensorProto

@@ -14,7 +14,7 @@ from bnfold.intake.model_file import check_regular
 from bnfold.intake.order import sort_nodes
 from bnfold.intake.tensors import is_external, size_in_bytes, stored_tensors
 from bnfold.verifier.models.external_data import OWN_BYTES, Array, Files, without_weights
-from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.models.refused import RefusedError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -110,7 +110,7 @@ class Model:
     @cached_property
     def emulated(self) -> "Model | None":
         """The same model without bfloat16 arithmetic, which onnxruntime's CPU provider lacks; None if it has none."""
-        from bnfold.verifier.run.bfloat16 import emulate, widened
+        from bnfold.verifier.models.bfloat16 import emulate, widened
 
         proto = emulate(self.proto)
         return None if proto is None else self.derived(proto, widened(self.weights))

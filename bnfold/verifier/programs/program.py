@@ -17,7 +17,7 @@ import numpy as np
 from bnfold.errors import UncheckedError, first_line
 from bnfold.pulse import beat
 from bnfold.verifier.compare.arrays import FLOATS
-from bnfold.verifier.compare.precision import COARSEST_FIRST
+from bnfold.verifier.models.precision import COARSEST_FIRST
 from bnfold.verifier.programs.ports import TorchPort
 from bnfold.verifier.programs.tensors import as_arrays, comparable, named_leaves, numpy_dtype, same_values
 

@@ -12,7 +12,8 @@ from bnfold.verifier.compare.channels import Array
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
 from bnfold.verifier.models.held import Held
-from bnfold.verifier.run.complaints import RefusedError, of_original
+from bnfold.verifier.models.refused import RefusedError
+from bnfold.verifier.run.complaints import of_original
 from bnfold.verifier.run.feeding import Feeding
 from bnfold.verifier.run.inputs import distinct_samples, draw, name_of_draw
 from bnfold.verifier.run.parallel import side_by_side

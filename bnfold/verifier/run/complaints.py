@@ -6,9 +6,9 @@ core/framework/bfc_arena.cc). Some of them hold the place in its source, with th
 """
 
 import re
-from dataclasses import dataclass
 
 from bnfold.errors import InvalidOriginalError, UncheckedError
+from bnfold.verifier.models.refused import Lacking, RefusedError
 
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _FILE = re.compile(r"^Load model from .*? failed:\s*")
@@ -50,41 +50,6 @@ _OUT_OF_MEMORY = re.compile(
 )
 _LONGEST, _MOST_READ = 400, 4000
 """Characters. Names of nodes may be of any length, and some of the patterns take its square."""
-
-
-@dataclass(frozen=True)
-class Lacking:
-    """What onnxruntime does not have: an operator, a kernel for the types of a node, or a way to run a node at all.
-
-    Attributes:
-        domain: of the operator, "" for ONNX's own.
-        op_type: its name.
-        node: the name of the node; "" for all of this operator.
-        knows_operator: whether it has the operator, and only this node does not run.
-        what: as messages call it.
-    """
-
-    domain: str
-    op_type: str
-    node: str
-    knows_operator: bool
-    what: str
-
-    def __str__(self) -> str:
-        return self.what
-
-
-class RefusedError(UncheckedError):
-    """A model is not taken, or not on these inputs.
-
-    Attributes:
-        is_invalid: whether the model itself is to blame, and not what this onnxruntime knows or was fed with.
-        lacking: what onnxruntime lacks, or the node that it stopped at, where it says so.
-    """
-
-    def __init__(self, message: str, *, is_invalid: bool = False, lacking: Lacking | None = None) -> None:
-        super().__init__(message)
-        self.is_invalid, self.lacking = is_invalid, lacking
 
 
 def of_original(error: RefusedError) -> UncheckedError:

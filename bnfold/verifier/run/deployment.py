@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from bnfold.verification import DeploymentCheck, VerifyOptions
 from bnfold.verifier.compare.arrays import Difference, differences
-from bnfold.verifier.compare.noise import NoiseLevel, Perturbed, measure
+from bnfold.verifier.compare.noise import NoiseLevel, Perturbed
 from bnfold.verifier.compare.quantizers import BLAMED_OPTIMISERS
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters
 from bnfold.verifier.models.load import Model
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.models.segments import can_be_cut
-from bnfold.verifier.run.complaints import RefusedError
-from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, observe_moved
+from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, measure, observe_moved
 from bnfold.verifier.run.session import Feeds, Level, Session
 
 _MOST_NODES = 2**15

@@ -10,8 +10,8 @@ from itertools import chain, islice
 from bnfold.errors import UncheckedError
 from bnfold.keywords import keyword
 from bnfold.verification import VerifyOptions
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.inputs import draw
 from bnfold.verifier.run.session import EndlessError, Feeds, Observation, Session
 from bnfold.verifier.run.settings import Setting, Settings, Shape

@@ -11,7 +11,7 @@ from bnfold.intake.walk import bodies
 from bnfold.keywords import keyword
 from bnfold.sizes import memory
 from bnfold.verifier.models.graph import RANDOM, Structure, names_read
-from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.run.inferred_shapes import inferred, sizes_in
 
 if TYPE_CHECKING:

@@ -1,17 +1,18 @@
 """An ONNX model that can be run, and run again with other roundings: all that a comparison needs of it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from bnfold.verifier.compare.noise import Perturbed
+from bnfold.verifier.compare.noise import NoiseLevel, Perturbed, noise_of, raised
 from bnfold.verifier.compare.perturbed import moved_by_last_bit, moved_weights
-from bnfold.verifier.compare.precision import coarsest_float
 from bnfold.verifier.compare.quantizers import moved_by_a_step
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.run.complaints import RefusedError
+from bnfold.verifier.models.precision import coarsest_float
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.run.session import CPU, Feeds, Level, Observation, Session
 
 if TYPE_CHECKING:
@@ -110,3 +111,32 @@ def observe_moved(runner: OnnxRunner, feeds: Feeds, tensors: Sequence[str], dire
 def as_perturbed(moved: Sequence[Observation]) -> Iterator[Perturbed]:
     """What moved inputs give, as other roundings: a NaN that comes or goes says that nothing is certain."""
     return (Perturbed(seen.outputs, of_a_problem=math.inf) for seen in moved)
+
+
+def measure(
+    runner: OnnxRunner,
+    feeds: Feeds,
+    outputs: Sequence[object],
+    moved: Iterable[Perturbed],
+    at_last: Iterable[Perturbed],
+    in_doubt: Callable[[Sequence[NoiseLevel]], bool],
+) -> list[NoiseLevel]:
+    """The noise of every output, as far as it has to be known.
+
+    Three other roundings: other kernels, and the inputs moved twice. Where the model quantizes, the steps of its
+    quantizers as well. In doubt, further ones: a fold rounds every weight anew, and where attention saturates, one
+    rounding in two changes nothing, and the other a thousand times as much as the inputs' last bit.
+
+    Args:
+        runner: the original.
+        feeds: the inputs of one sample.
+        outputs: what the original makes of them.
+        moved: what it makes where they are moved by their last bit.
+        at_last: further roundings, where all others leave a doubt.
+        in_doubt: whether it matters that levels could be higher.
+    """
+    levels = noise_of(outputs, chain(moved, runner.perturbed(feeds)), runner.precision)
+    further = chain(runner.perturbed_further(feeds), at_last)
+    while in_doubt(levels) and (other := next(further, None)):
+        levels = raised(levels, outputs, other)
+    return levels

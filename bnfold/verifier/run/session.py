@@ -18,11 +18,11 @@ import numpy.typing as npt
 from bnfold.errors import UncheckedError, UsageError
 from bnfold.processors import is_shared, usable
 from bnfold.pulse import beat
+from bnfold.verifier.models.bfloat16 import widened
 from bnfold.verifier.models.dtypes import BFLOAT16
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.models.segments import Segments, can_be_cut
 from bnfold.verifier.models.signature import Port, Signature, declared_shape
-from bnfold.verifier.run.bfloat16 import widened
 from bnfold.verifier.run.complaints import complaint, one_line
 from bnfold.verifier.run.parallel import half_of_the_processors
 from bnfold.verifier.run.segmented import CannotBeCutError, Segmented

@@ -9,8 +9,8 @@ import numpy as np
 
 from bnfold.verifier.compare.arrays import FLOATS, tensors
 from bnfold.verifier.compare.channels import Array
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.models.signature import Port
-from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.session import Feeds, Observation
 
 _EXPONENTS = range(8, 72, 8)

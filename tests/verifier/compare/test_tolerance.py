@@ -9,14 +9,14 @@ import pytest
 from onnx import helper
 
 from bnfold.verifier import VerifyOptions, check, pipeline
-from bnfold.verifier.compare.noise import NoiseLevel, measure, of_one_unit
-from bnfold.verifier.compare.precision import coarsest_float
+from bnfold.verifier.compare.noise import NoiseLevel, of_one_unit
 from bnfold.verifier.models.load import Model
+from bnfold.verifier.models.precision import coarsest_float
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.run import runner
 from bnfold.verifier.run.comparison_run import ComparisonRun
-from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.feeding import choose_feeding
-from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, observe_moved
+from bnfold.verifier.run.runner import OnnxRunner, as_perturbed, measure, observe_moved
 from bnfold.verifier.run.session import Session
 from tests.verifier.small_models import BFLOAT16, BOOL, DOUBLE, FLOAT, HALF, INT64, UINT8, ConvBatchNorm, model, node
 

@@ -9,7 +9,8 @@ import bnfold
 from bnfold.cli.exit_codes import ExitCode, code_of
 from bnfold.errors import InvalidOriginalError, UncheckedError, VerificationError
 from bnfold.verifier import VerifyOptions, check
-from bnfold.verifier.run.complaints import RefusedError, complaint
+from bnfold.verifier.models.refused import RefusedError
+from bnfold.verifier.run.complaints import complaint
 from tests.verifier.small_models import FLOAT, model, node, unary
 
 RUNNING = "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running"

@@ -8,8 +8,8 @@ from bnfold.errors import InvalidOriginalError, UncheckedError
 from bnfold.verification import Verification
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.models.stand_ins import are_inside, lacking_nodes, opened, stood_in
-from bnfold.verifier.run.complaints import Lacking, RefusedError
+from bnfold.verifier.models.refused import Lacking, RefusedError
+from bnfold.verifier.run.stand_ins import are_inside, lacking_nodes, opened, stood_in
 
 Compare = Callable[[Structure, Structure], Verification]
 _MOST_NAMED = 3

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.models.graph import same_bits
 from bnfold.verifier.models.load import Model, ModelSource
+from bnfold.verifier.models.refused import RefusedError
 from bnfold.verifier.models.signature import Port, declared_shape
-from bnfold.verifier.run.complaints import RefusedError
 from bnfold.verifier.run.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import bnfold
 from bnfold.cli.main import main
 from bnfold.errors import InvalidOriginalError, UncheckedError, UsageError
 from bnfold.verifier import VerifyOptions, check
-from bnfold.verifier.models.partly import in_short
+from bnfold.verifier.run.partly import in_short
 from tests.verifier.small_models import BOOL, DOUBLE, FLOAT, INT64, model_proto, node
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bnfold.verifier.models.changed import ChangedTensor
 from bnfold.verifier.models.graph import Structure
-from bnfold.verifier.run.complaints import Lacking
+from bnfold.verifier.models.refused import Lacking
 from bnfold.verifier.run.wanted import first_input_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 import bnfold
+from bnfold.verifier.models.bfloat16 import emulate
 from bnfold.verifier.models.load import Model
-from bnfold.verifier.run.bfloat16 import emulate
 from bnfold.verifier.run.session import Session
 from tests.networks import Network
 from tests.verifier.small_models import BFLOAT16, BOOL, model_proto, node
