@@ -2,6 +2,7 @@
 
     python -m benchmarks.memory                      # 0.5, 1 and 2 GiB
     python -m benchmarks.memory --gibibytes 8 --folder /large/disk
+    python -m benchmarks.memory --gibibytes 1 --channels 16384      # in one weight
 
 A model is a row of Convs with 64 MiB of weights, a BatchNorm and a Relu each, so that every weight changes. Anonymous
 memory is what counts: mapped files are counted beside it, since the system takes their pages back where it needs them.
@@ -22,25 +23,26 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 _CHANNELS = 4096
-_LAYER = 4 * _CHANNELS**2  # bytes
 _IMPORTS = "import numpy, onnx, onnxruntime, time; time.sleep(0.3)"
 
 
-def write_model(path: Path, layers: int) -> None:
-    """A row of so many Convs, with their weights in a file beside the model."""
+def write_model(path: Path, size: float, channels: int = _CHANNELS) -> None:
+    """A row of Convs, with so many bytes of weights in a file beside the model."""
+    layer = 4 * channels**2
+    layers = round(size / layer)
     random = np.random.default_rng(0)
-    weight = (random.normal(size=(_CHANNELS, _CHANNELS)) * _CHANNELS**-0.5).astype(np.float32).tobytes()
+    weight = (random.normal(size=(channels, channels)) * channels**-0.5).astype(np.float32).tobytes()
     nodes, tensors, last = [], [], "x"
     data = path.with_suffix(".data")
     with data.open("wb") as file:
         for number in range(layers):
-            tensor = TensorProto(name=f"w{number}", data_type=TensorProto.FLOAT, dims=[_CHANNELS, _CHANNELS, 1, 1])
+            tensor = TensorProto(name=f"w{number}", data_type=TensorProto.FLOAT, dims=[channels, channels, 1, 1])
             tensor.data_location = TensorProto.EXTERNAL
-            for key, value in (("location", data.name), ("offset", file.tell()), ("length", _LAYER)):
+            for key, value in (("location", data.name), ("offset", file.tell()), ("length", layer)):
                 tensor.external_data.add(key=key, value=str(value))
             file.write(weight)
             names = [f"{name}{number}" for name in ("scale", "bias", "mean", "variance")]
-            values = (random.uniform(0.5, 1.5, _CHANNELS).astype(np.float32) for _ in names)
+            values = (random.uniform(0.5, 1.5, channels).astype(np.float32) for _ in names)
             tensors += [
                 tensor,
                 *(numpy_helper.from_array(array, name) for array, name in zip(values, names, strict=True)),
@@ -48,7 +50,7 @@ def write_model(path: Path, layers: int) -> None:
             nodes.append(helper.make_node("Conv", [last, tensor.name], [f"c{number}"]))
             nodes.append(helper.make_node("BatchNormalization", [f"c{number}", *names], [f"n{number}"]))
             nodes.append(helper.make_node("Relu", [f"n{number}"], [last := f"r{number}"]))
-    shape = [1, _CHANNELS, 4, 4]
+    shape = [1, channels, 4, 4]
     ports = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name in ("x", last))
     graph = helper.make_graph(nodes, "row", *ports, tensors)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
@@ -95,13 +97,14 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gibibytes", type=float, nargs="*", default=[0.5, 1, 2])
+    parser.add_argument("--channels", type=int, default=_CHANNELS, help="of each Conv, whose weight has their square")
     parser.add_argument("--folder", help="for the models, of which there are two at a time")
     given = parser.parse_args()
     print("| weights | process | anonymous MB | mapped MB | processor s |\n|--:|---|--:|--:|--:|", flush=True)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         model, results = Path(folder, "model.onnx"), Path(folder, "results")
         for size in given.gibibytes:
-            write_model(model, round(size * 2**30 / _LAYER))
+            write_model(model, size * 2**30, given.channels)
             fold = ["-m", "bnfold", str(model), "-q", "-o"]
             commands = {
                 "imports": ["-c", _IMPORTS],
