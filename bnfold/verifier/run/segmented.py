@@ -1,8 +1,7 @@
 """A long model as several sessions, one behind the other.
 
-onnxruntime takes time with the square of what a graph stores when it makes a session: 0.6 s for 10,000 nodes, 3 s for
-20,000. Where nodes are run as they are written, it makes no difference where a graph is cut: the next session is fed
-with what the ones before have made.
+onnxruntime makes a session in time that grows with the square of what the graph stores. Where nodes are run as they are
+written, it makes no difference where a graph is cut: the next session is fed with what the ones before have made.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
