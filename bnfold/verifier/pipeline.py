@@ -18,13 +18,13 @@ from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier.compare.arrays import differences
 from bnfold.verifier.compare.arrays import tensors as tensors_in
 from bnfold.verifier.compare.intermediate import Doubt, TensorRecord, compare_tensor, is_noise, noise_at
-from bnfold.verifier.compare.noise import NoiseLevel, noise_of
+from bnfold.verifier.compare.noise import NoiseLevel, Perturbed, noise_of
 from bnfold.verifier.compare.statistics import OutputStatistics
 from bnfold.verifier.compare.tolerance import differ, noise_matters, own_tolerance
 from bnfold.verifier.local.check import check_alone, check_on_sample
 from bnfold.verifier.local.probes import Probes
 from bnfold.verifier.local.renamed import Unlike, find_held
-from bnfold.verifier.local.whole import in_float64
+from bnfold.verifier.local.whole import as_noise_of, in_float64
 from bnfold.verifier.models.aligned import with_names_of_original
 from bnfold.verifier.models.changed import ChangedTensor, find_changed_tensors, made_inside
 from bnfold.verifier.models.depth import is_deep
@@ -365,7 +365,7 @@ def _compare_outputs(state: _State, sample: Sample, *, is_wrong: bool) -> None:
             sample.feeds,
             expected,
             as_perturbed(sample.moved),
-            in_float64(state.ours, sample.feeds, expected, options.memory),
+            _in_float64(state, sample.feeds, expected, sample.new.outputs),
             lambda levels: not is_wrong and differ(found, options, levels),
         )
     elif sample.number == 0:
@@ -375,9 +375,18 @@ def _compare_outputs(state: _State, sample: Sample, *, is_wrong: bool) -> None:
         statistics.add(output, level, sample.where)
 
 
+def _in_float64(
+    state: _State, feeds: Mapping[str, object], expected: Sequence[object], made: Sequence[object]
+) -> Iterator[Perturbed]:
+    """How far either model is from itself in float64, as further noise of the original's outputs."""
+    memory = state.options.memory
+    yield from in_float64(state.ours, feeds, expected, memory)
+    yield from as_noise_of(expected, made, in_float64(state.theirs, feeds, made, memory))
+
+
 def _with_deployment(verdict: Verification, deployed: Deployed, state: _State, runner: OnnxRunner) -> Verification:
     feeds, expected = state.run.feeds, state.run.expected
-    further = partial(in_float64, state.ours, feeds, expected, state.options.memory)
+    further = partial(_in_float64, state, feeds, expected, deployed.outputs)
     baseline = Baseline(runner, feeds, expected, further)
     found = check_deployment(deployed, state.theirs.model, baseline, state.options)
     if found.passed:

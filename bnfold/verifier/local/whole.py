@@ -1,10 +1,11 @@
-"""The original as a whole in float64: how far it is from itself there is its own noise, whatever moves it or does not.
+"""Models as wholes in float64: how far each is from itself there is its own noise, whatever moves it or does not.
 
 A deep row of layers may lose digits in the same way under every rounding of its inputs and weights, and a fold loses
-fewer. Slow: it is asked only in doubt.
+fewer. Or it loses more, where a tensor lies further from zero than it did. Slow: it is asked only in doubt.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def in_float64(
         return
     try:
         outputs = [
-            _output(graph, name, fed, value) if isinstance(value, np.ndarray) and value.dtype in FLOATS else value
+            _output(graph, name, fed, value) if _is_float(value) else value
             for name, value in zip(names, expected, strict=True)
         ]
     except NotComputedError:
@@ -47,6 +48,28 @@ def in_float64(
     found = [entry for one, other in zip(expected, outputs, strict=True) for entry in differences(one, other)]
     if all(not entry.problem and entry.error <= RESEMBLES for entry in found):
         yield Perturbed(outputs)
+
+
+def as_noise_of(expected: Sequence[object], made: Sequence[object], exact: Iterable[Perturbed]) -> Iterator[Perturbed]:
+    """The original's outputs, off by what rounding does to the new model's: a wrong number is not rounding.
+
+    Args:
+        expected: outputs of the original.
+        made: outputs of the new model.
+        exact: those of the new model in float64.
+    """
+    for other in exact:
+        yield Perturbed([_off_like(*entry) for entry in zip(expected, made, other.outputs, strict=True)])
+
+
+def _off_like(expected: object, made: object, exact: object) -> object:
+    if not (_is_float(expected) and _is_float(made) and _is_float(exact)):
+        return expected
+    return expected + (exact - made) if expected.shape == made.shape == exact.shape else expected
+
+
+def _is_float(value: object) -> TypeGuard[Array]:
+    return isinstance(value, np.ndarray) and value.dtype in FLOATS
 
 
 def _output(graph: Structure, name: str, fed: Mapping[str, Array], expected: Array) -> Array:
