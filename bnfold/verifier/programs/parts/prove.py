@@ -117,11 +117,12 @@ class Prover:
                 unread.append(f"not run alone: {name} is no result of the new program")
                 continue
             try:
-                check = None if self._known.are_equal(a, b) else self._look(a, b, is_result=True)
+                is_known = self._known.are_equal(a, b)
+                check = None if is_known else self._look(a, b, is_result=True)
             except Unreadable as error:
                 unread.append(f"not run alone: {name}: {error}")
                 continue
-            if check is None or check.passed:
+            if is_known or (check is not None and check.passed):
                 equal.add(name)
             if check is not None:
                 self._take(a, b, None, check)
@@ -155,9 +156,9 @@ class Prover:
         """
         if not self._has_values(a) or not self._known.have_several_readers(a, b):
             return None
-        with suppress(Unreadable):
+        with suppress(Unreadable), _run_alone():
             parts = self._known.parts(a, b)
-            held = self._infer(parts)
+            held = self._pair(parts).infer_end()
             return None if held is None else (self._compare(parts, held, quick=True), held)
         return None
 
@@ -165,10 +166,6 @@ class Prover:
         """Run two parts; `end` is what the new program holds where they end, if other values."""
         with _run_alone():
             return _told(parts.ours, *self._pair(parts, end).compare(quick=quick))
-
-    def _infer(self, parts: Parts) -> Held | None:
-        with _run_alone():
-            return self._pair(parts).infer_end()
 
     def _pair(self, parts: Parts, end: Held | None = None) -> PartPair:
         unset = next((value for value in parts.begins if value not in self._seen), None)
