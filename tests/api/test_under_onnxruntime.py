@@ -11,7 +11,6 @@ from torch import nn  # noqa: E402
 import bnfold  # noqa: E402
 from bnfold.api.formats import under_onnxruntime  # noqa: E402
 from bnfold.errors import UnsupportedModelError, VerificationError  # noqa: E402
-from bnfold.verification import OutputCheck  # noqa: E402
 from tests.torchscript.folding import deprecations_silenced  # noqa: E402
 
 SHAPES = {"x": (2, 3, 8, 8)}
@@ -113,17 +112,3 @@ def test_what_torch_cannot_export_is_said(monkeypatch):
     verdict = verdict_on(scripted(drawn(Plain)))
     assert verdict.passed
     assert "not compared under onnxruntime: torch cannot export it to ONNX: no symbol" in verdict.warnings
-
-
-@pytest.mark.parametrize("form", [scripted, exported])
-def test_outputs_in_doubt_under_onnxruntime_are_asked_in_float64(form, monkeypatch):
-    """As if kernels of onnxruntime had lost more digits than the original's noise explains."""
-    output = OutputCheck("output", max_abs=1.0, max_rel=1.0, passed=False, problem="differs")
-    doubtful = bnfold.Verification(status="failed", samples=2, seed=0, outputs=(output,), problem="output differs")
-    monkeypatch.setattr(under_onnxruntime, "check", lambda *_: doubtful)
-    verdict = verdict_on(form(drawn(Plain)))
-    assert verdict.passed
-    assert "outputs under onnxruntime are beyond the original's own noise, and equal in float64" in verdict.warnings
-    spoil_second_export(monkeypatch)
-    with pytest.raises(VerificationError, match="under onnxruntime: output differs"):
-        verdict_on(form(drawn(Plain)))

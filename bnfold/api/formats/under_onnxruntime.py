@@ -3,7 +3,7 @@
 Another runtime with kernels of its own is another witness. What it cannot be asked is said in a warning.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,16 +16,11 @@ from bnfold.frontends.onnx_export import export_as_written
 from bnfold.intake import message
 from bnfold.verification import Verification, VerifyOptions
 from bnfold.verifier import check
-from bnfold.verifier.compare.arrays import differences
-from bnfold.verifier.compare.tolerance import Verdict, judge, limits_of
-from bnfold.verifier.models.load import Model
-from bnfold.verifier.programs.float64 import Float64Reference
 from bnfold.verifier.programs.inputs import TorchFeed, choose_feed, inputs_named
 from bnfold.verifier.programs.opening import open_program
 from bnfold.verifier.programs.parts.graph import Unreadable
 from bnfold.verifier.programs.program import TorchProgram
 from bnfold.verifier.programs.tensors import to_array
-from bnfold.verifier.run.session import Session
 
 _SAMPLES = 2
 """Torch has compared all of them."""
@@ -56,22 +51,20 @@ class _Impossible(Exception):  # noqa: N818 - a warning, not an error
 
 @dataclass(frozen=True)
 class _Exports:
-    """Both programs, and both as ONNX models of one shape.
+    """Both programs as ONNX models of one shape.
 
     Attributes:
-        programs: as torch runs them.
-        feed: of both.
-        models: the exports; they have no name of a tensor in common.
+        original, new: the exports; they have no name of a tensor in common.
+        feed: of both programs.
     """
 
-    programs: tuple[TorchProgram, TorchProgram]
+    original: onnx.ModelProto
+    new: onnx.ModelProto
     feed: TorchFeed
-    models: tuple[onnx.ModelProto, onnx.ModelProto]
 
     @classmethod
     def of(cls, reference: object, program: object, how: VerifyOptions) -> "_Exports":
-        named = inputs_named(how)
-        original = open_program("the original", reference, named)
+        original = open_program("the original", reference, inputs_named(how))
         feed = choose_feed(original, how)
         leaves = feed.leaves(0)
         _require_that_it_fits(reference)
@@ -81,61 +74,29 @@ class _Exports:
             ours, theirs = (export_as_written(model, arguments) for model in (reference, program))
         except UnsupportedModelError as error:
             raise _Impossible(str(error)) from error
-        return cls((original, open_program("the new program", program, named)), feed, (ours, with_own_names(theirs)))
+        return cls(ours, with_own_names(theirs), feed)
 
     def confirm(self, verdict: Verification) -> Verification:
         """The verdict, with what onnxruntime says of the exports."""
-        ours, theirs = (model.SerializeToString() for model in self.models)
         samples = min(_SAMPLES, self.feed.samples)
         how = replace(self.feed.options, shapes={}, dims={}, inputs=self._inputs(), samples=samples)
         try:
-            second = check(ours, theirs, how)
+            second = check(self.original.SerializeToString(), self.new.SerializeToString(), how)
         except (InvalidOriginalError, UncheckedError) as error:
             raise _Impossible(str(error)) from error
         if second.status == "unchecked":
             raise _Impossible(second.problem)
         if second.passed:
             return replace(verdict, deployment=second.deployment)
-        if second.outputs and second.deployment is None and not self._doubt():
-            settled = "outputs under onnxruntime are beyond the original's own noise, and equal in float64"
-            return replace(verdict, warnings=(*verdict.warnings, settled))
         return replace(verdict, status="failed", problem=f"under onnxruntime: {second.problem}")
 
     def _inputs(self) -> dict[str, Any]:
         """The caller's values, and those of integers, whose range only the program knows."""
-        return {
-            name: array
-            for name, array in self._fed(0).items()
-            if name in self.feed.options.inputs or array.dtype.kind != "f"
-        }
-
-    def _fed(self, sample: int) -> dict[str, Any]:
-        names = {entry.name for entry in self.models[0].graph.input}
-        leaves = zip(self.feed.ports, self.feed.leaves(sample), strict=True)
-        return {port.name: to_array(_in_pairs(leaf)) for port, leaf in leaves if port.is_tensor and port.name in names}
-
-    def _doubt(self) -> str:
-        """Why float64 does not show that the exports' outputs are the same; "" where it does."""
-        reference = Float64Reference(*self.programs, equal=None)
-        sessions = [Session(Model("an export", model)) for model in self.models]
-        for sample in range(self.feed.samples):
-            made = [session.run(self._fed(sample)) for session in sessions]
-            for doubt in self._doubts(reference, self.feed.leaves(sample), made[0], made[1]):
-                return doubt
-        return ""
-
-    def _doubts(
-        self, reference: Float64Reference, leaves: Sequence[Any], ours: Sequence[object], theirs: Sequence[object]
-    ) -> Iterator[str]:
-        names, precision = list(self.programs[0].calls([leaves])[0].results), self.programs[0].precision(leaves)
-        if len(ours) != len(names):
-            yield "the exports return other results than the programs"
-            return
-        for name, a, b in zip(names, ours, theirs, strict=True):
-            found = differences(a, b)
-            if not all(judge(entry, self.feed.options) is Verdict.EQUAL for entry in found):
-                said = reference.compare(name, leaves, (a, b), limits_of(found[0].dtype, precision))
-                yield from filter(None, [said.doubt])
+        taken = {entry.name for entry in self.original.graph.input}
+        leaves = zip(self.feed.ports, self.feed.leaves(0), strict=True)
+        fed = {port.name: to_array(_in_pairs(leaf)) for port, leaf in leaves if port.is_tensor and port.name in taken}
+        given = self.feed.options.inputs
+        return {name: array for name, array in fed.items() if name in given or array.dtype.kind != "f"}
 
 
 def _require_that_it_fits(program: Any) -> None:  # noqa: ANN401 - one of two classes

@@ -54,10 +54,10 @@ class Float64Reference:
     Args:
         original: the one that is right.
         new: the other.
-        equal: the results that were found equal part by part, as `ProgramGraph.results` calls them; None for all.
+        equal: the results that were found equal part by part, as `ProgramGraph.results` calls them.
     """
 
-    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Set[str] | None) -> None:
+    def __init__(self, original: TorchProgram, new: TorchProgram, equal: Set[str]) -> None:
         self._programs = original, new
         self._equal = equal
 
@@ -94,8 +94,6 @@ class Float64Reference:
 
     def _is_equal(self, name: str | None) -> bool:
         """Whether a result was found equal part by part; one of a later call is, where all that a call makes are."""
-        if self._equal is None:
-            return True
         with suppress(Unreadable):
             results = self._graphs[0].results
             made = [_holder(results, name)] if name is not None else list(results)
