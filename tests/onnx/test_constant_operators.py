@@ -285,6 +285,19 @@ def test_operators_that_contradict_their_operands(op, inputs, attributes):
     assert answer.evidence.startswith(f"'made_node' ({op}) cannot be evaluated: ")
 
 
+@pytest.mark.parametrize("scales", [(8, 3), (8, 5), (7, 4), (4,)])
+def test_blocks_without_a_scale_of_their_own(scales):
+    network = Network(21)
+    network.constant("q", np.ones((8, 16)), "int8")
+    network.constant("s", np.ones(scales))
+    network.node("DequantizeLinear", ["q", "s"], "made", axis=1, block_size=4)
+    network.node("Identity", ["made"], "y")
+    answer = read(network.model({}, {"y": (8, 16)}, check=False), "made")
+    assert isinstance(answer, Refusal)
+    assert answer.reason is Reason.MALFORMED
+    assert "cannot be evaluated" in answer.evidence
+
+
 def test_a_weight_joined_from_two_halves_per_gate():
     """PyTorch's exporter reorders the gates of an LSTM with Slice and Concat where constant folding is off."""
     network = Network()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from math import prod
+from math import ceil, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -88,6 +88,8 @@ def scale_cells(node: OnnxNode, scale: tuple[int, ...], values: tuple[int, ...])
     block = attribute(node, "block_size", 0)
     if block:
         cut: npt.NDArray[np.intp] = np.repeat(numbers, block, axis)[(slice(None),) * axis + (slice(values[axis]),)]
+        if cut.shape != values or numbers.shape[axis] != ceil(values[axis] / block):
+            raise ValueError(f"scales of shape {scale} for blocks of {block} values of shape {values}")
         return cut
     return np.broadcast_to(numbers.reshape(-1, *(1,) * (len(values) - axis - 1)), values)
 
