@@ -37,6 +37,8 @@ _MOST_NUMBERS = 2**17
 _MOST_IN_ALL, _MOST_OF_WIDE = 2**27, 2**20
 """Of all runs on impulses of one part; and where its type has so many digits that random values show all but the least
 of single numbers."""
+_ALL_OF_A_CROP = 2**23
+"""As many if that is all of them, and weights are only looked up: nothing is multiplied on a crop."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Probes:
         yield Probe("on zeros, this part alone", others | quiet)
         for name, values in ((name, values) for name, values in quiet.items() if values.size):
             samples = _Samples(values.shape, crop, wanted.alone)
-            most = (_MOST_IN_ALL if wanted.narrow else _MOST_OF_WIDE) // max(1, prod(values.shape[1:]))
+            most = _MOST_IN_ALL if wanted.narrow else _MOST_OF_WIDE
             for side, places in product(wanted.sides, samples.in_runs(most, self.seed)):
                 length = len(places) if crop.any_samples else values.shape[0]
                 still = {other: np.zeros((length, *array.shape[1:])) for other, array in quiet.items()}
@@ -199,12 +201,15 @@ class _Samples:
         """As many samples at a time as one run takes.
 
         Args:
-            most: of samples in all; where there are more, only one in so many.
+            most: numbers of all samples; where there are more, only one sample in so many.
             seed: other ones with every seed.
         """
         places, count = self._in_order()
-        length = max(1, _MOST_NUMBERS // max(1, prod(self.shape[1:])) if self.crop.any_samples else self.shape[0])
-        most = most if self.crop.any_samples else min(most, _MOST_RUNS * length)
+        each = max(1, prod(self.shape[1:]))
+        length = max(1, _MOST_NUMBERS // each if self.crop.any_samples else self.shape[0])
+        if self.crop.side is not None and count * each <= _ALL_OF_A_CROP:
+            most = max(most, _ALL_OF_A_CROP)
+        most = most // each if self.crop.any_samples else min(most // each, _MOST_RUNS * length)
         apart = max(1, ceil(count / max(1, most)))
         chosen = range(seed % apart, count, apart)
         for begin in range(0, len(chosen), length):

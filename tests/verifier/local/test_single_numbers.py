@@ -233,6 +233,24 @@ def test_one_small_number_of_float32_that_is_off_by_a_ten_thousandth_is_found(ma
         assert bnfold.verify(original, wrong).status == "failed"
 
 
+def test_every_number_of_a_wide_convolution_is_tried():
+    """With strides, a channel takes four impulses, each for some of the taps; random values show none this small."""
+    net = Network(seed=18)
+    net.node("Conv", ["x", net.weight("w", 6, 256, 3, 3)], "c", strides=[2, 2], pads=[1] * 4)
+    net.batch_norm("c", "y", 6)
+    original = net.model({"x": [1, 256, 8, 8]}, ["y"])
+    folded = bnfold.fold(original, verify=None).model
+    for tap in np.ndindex(3, 3):
+
+        def change(values, tap=tap):
+            share = np.abs(values[1]) / np.abs(values[1]).max()
+            small = (share > 0.005) & (share < 0.01)
+            channel = np.flatnonzero(small[(slice(None), *tap)])[0]
+            values[(1, channel, *tap)] *= 1.0001
+
+        assert bnfold.verify(original, spoiled(folded, largest_tensor, change)).status == "failed"
+
+
 @pytest.mark.parametrize("crop", [Crop(), Crop(any_samples=True)], ids=["whole", "any samples"])
 @pytest.mark.parametrize("shape", [(1, 40, 90, 90), (1, 300, 9000), (1, 9000)], ids=str)
 def test_of_large_parts_some_places_are_tried_and_others_with_another_seed(shape, crop):
