@@ -372,3 +372,16 @@ def test_shifts_that_meet_and_cancel_leave_none():
     pair = Comparator(lambda given, _: given[0], shifted, ([], [there, back]), [True] * 2, units=4.0)
     assert (there != back).any()
     assert not infer_held(pair, draws).map.shift.any()
+
+
+def test_what_changes_its_size_with_a_rounding_says_nothing():
+    random = np.random.default_rng(0)
+    one, two = np.float32([[1.0, 1.5, 0.75]]), np.float32([[2.0, 3.0, 1.5]])
+
+    def times(usual):
+        return lambda given, stored: (given[0] * stored[0])[:, : 3 if np.array_equal(stored[0], usual) else 2]
+
+    draws = ([([np.concatenate([values, np.zeros((8, 3))])], 2)] for values in random.standard_normal((4, 8, 3)))
+    held = infer_held(Comparator(times(two), times(one), ([two], [one]), [True]), draws)
+    np.testing.assert_allclose(held.map.scale, [[2.0, 2.0, 2.0]])
+    assert not held.map.shift.any()

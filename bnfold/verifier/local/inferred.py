@@ -80,8 +80,8 @@ def _off_by(comparator: Comparator, values: Sequence[Values], made: tuple[Made, 
     off = Map(HALF_UNIT * np.abs(scale), np.maximum(HALF_UNIT * np.maximum(resting, np.abs(shift)), WIDE * largest))
     for draw in range(_DRAWS):
         moved = _made_by_both(comparator, values, comparator.own_draw(draw), comparator.quick_draw(draw))
-        if moved is not None:
-            to = _Channels.of(moved, found.axis).map
+        to = None if moved is None else _Channels.of(moved, found.axis).map
+        if to is not None and to.shift.shape == shift.shape:  # as many channels as before
             off = Map(_larger(off.scale, to.scale - scale), _larger(off.shift, to.shift - shift))
     (*_, (given, groups)) = values
     moves = _moves_at_rest(comparator, given if groups == 1 else [array[-1:] for array in given], scale)
@@ -93,9 +93,14 @@ def _moves_at_rest(comparator: Comparator, zeros: Sequence[Any], scale: Array) -
     own, theirs = comparator.wide
     x, y = comparator.original(zeros, own), comparator.new(zeros, theirs)
     for stored in _one_by_one(own, comparator.own_draw(0)):
-        yield comparator.original(zeros, stored) - x
+        yield _change(x, comparator.original(zeros, stored))
     for stored in _one_by_one(theirs, comparator.quick_draw(0)):
-        yield scale * (comparator.new(zeros, stored) - y)
+        yield scale * _change(y, comparator.new(zeros, stored))
+
+
+def _change(before: Array, after: Array) -> Array:
+    """None where it is of another size, as behind a choice of places: that says nothing of a map."""
+    return np.asarray(after - before if after.shape == before.shape else np.zeros_like(before))
 
 
 def _one_by_one(stored: Sequence[Any], moved: Sequence[Any]) -> Iterator[Sequence[Any]]:
