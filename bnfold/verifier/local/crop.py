@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 ARITHMETIC = frozenset(("Abs", "Add", "Clip", "Div", "Exp", "Identity", "Mul", "Neg", "Sqrt", "Sub"))
 ACTIVATIONS = frozenset(("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"))
-_NUMBER_BY_NUMBER = ARITHMETIC | ACTIVATIONS | {"Cast", "Max", "Mean", "Min", "Sum"}
+OF_SEVERAL = frozenset(("Max", "Mean", "Min", "Sum"))
+_NUMBER_BY_NUMBER = ARITHMETIC | ACTIVATIONS | OF_SEVERAL | {"Cast"}
 _PRODUCTS = frozenset(("Gemm", "MatMul"))
 _OF_SAMPLES = frozenset(("AveragePool", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"))
 _OF_AXES = frozenset(("ReduceMean", "ReduceSum", "Squeeze", "Unsqueeze"))

@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from bnfold.verifier.compare.channels import Array
-from bnfold.verifier.local.crop import ACTIVATIONS, ARITHMETIC
+from bnfold.verifier.local.crop import ACTIVATIONS, ARITHMETIC, OF_SEVERAL
 from bnfold.verifier.local.float64.evaluate import Float64Subgraph
 from bnfold.verifier.models.graph import is_standard
 
@@ -22,7 +22,7 @@ MOST_NUMBERS = 2**21
 """Stored ones of a piece: 16 MiB in float64. A part that has no more is looked at as it is."""
 _CHANNELS = 1
 _MATRIX = 2
-_JOINING = (ACTIVATIONS | ARITHMETIC | {"Max", "Mean", "Min", "Sum"}) - {"Clip"}
+_JOINING = (ACTIVATIONS | ARITHMETIC | OF_SEVERAL) - {"Clip"}
 
 
 @dataclass(frozen=True)
