@@ -18,8 +18,7 @@ from bnfold.verifier.models.external_data import of_buffer, without_weights
 from bnfold.verifier.models.load import Model
 from bnfold.verifier.run.session import Session
 from tests.verifier.small_models import FLOAT, model_proto, node
-
-TYPES = (np.float16, np.float32, np.float64, np.int64, np.int8)
+from tests.weights import lists_of_weights
 
 
 def chain(*weights: np.ndarray) -> onnx.ModelProto:
@@ -40,19 +39,15 @@ def brought_back(proto: onnx.ModelProto, data: bytes) -> onnx.ModelProto:
     return proto
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(TYPES), st.integers(0, 40), st.integers(0, 3000)), min_size=1, max_size=5),
-    st.integers(0, 2**32 - 1),
-)
-def test_nothing_but_the_data_of_large_weights_is_elsewhere(sizes, seed):
-    rng = np.random.default_rng(seed)
-    proto = chain(*(rng.integers(-9, 9, (rows, columns)).astype(dtype) for dtype, rows, columns in sizes))
+@given(lists_of_weights())
+def test_nothing_but_the_data_of_large_weights_is_elsewhere(held):
+    proto = chain(*held)
     data = proto.SerializeToString()
     small = onnx.ModelProto.FromString(without_weights(data, "here.onnx"))
-    for tensor, (dtype, rows, columns) in zip(small.graph.initializer, sizes, strict=True):
-        large = np.dtype(dtype).kind == "f" and rows * columns * np.dtype(dtype).itemsize > 2**16
+    for tensor, values in zip(small.graph.initializer, held, strict=True):
+        large = values.dtype.kind == "f" and values.nbytes > 2**16
         assert is_external(tensor) == large
-        assert len(tensor.raw_data) == (0 if large else rows * columns * np.dtype(dtype).itemsize)
+        assert len(tensor.raw_data) == (0 if large else values.nbytes)
         if large:
             assert {entry.key: entry.value for entry in tensor.external_data}["location"] == "here.onnx"
     assert brought_back(small, data) == proto
